@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A QEMU guest with a console that can be followed and a channel for verdicts.
+
+Two serial ports, always:
+
+* the first is the console: logged to a file, matched by :meth:`Guest.wait_for`,
+  written to by :meth:`Guest.send`;
+* the second carries the verdict and nothing else, so that no kernel message
+  can look like a result or tear one apart.
+
+The guest writes one line per test to it, and one line at the end::
+
+    ok NAME
+    not ok NAME - reason
+    skip NAME - reason
+    GUEST-DONE passed=N failed=N skipped=N
+
+No last line means failure: silence is never success.
+"""
+
+import re
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.lib import console
+from tests.lib.qmp import Qmp
+
+POLL = 0.1  # seconds between two looks at a log file
+
+
+class GuestError(AssertionError):
+    """The guest did not do what was waited for; the text has its last lines."""
+
+
+@dataclass
+class Verdict:
+    """What a guest reported on its verdict channel."""
+
+    passed: list = field(default_factory=list)
+    failed: list = field(default_factory=list)  # (name, reason)
+    skipped: list = field(default_factory=list)  # (name, reason)
+    done: bool = False
+    problems: list = field(default_factory=list)  # what makes the run itself bad
+    console: str = ""
+    seconds: float = 0.0
+
+    @property
+    def ok(self):
+        """True only if the guest said that it is done and nothing was wrong."""
+        return self.done and bool(self.passed) and not (self.failed or self.problems)
+
+    def explain(self):
+        """A report for people: counts, and everything that was wrong."""
+        lines = [
+            f"passed {len(self.passed)}, failed {len(self.failed)}, "
+            f"skipped {len(self.skipped)}, {self.seconds:.0f} s"
+        ]
+        lines += [f"not ok {name} - {reason}" for name, reason in self.failed]
+        lines += self.problems
+        if not self.ok:
+            lines += ["--- last lines of the console:", *self.console.splitlines()[-40:]]
+        return "\n".join(lines)
+
+
+def parse_verdict(text):
+    """Read the lines of a verdict channel; what does not add up is a problem."""
+    verdict = Verdict()
+    lists = {"ok": verdict.passed, "not ok": verdict.failed, "skip": verdict.skipped}
+    for line in text.splitlines():
+        line = line.strip()
+        if not line:
+            continue
+        result = re.fullmatch(r"(ok|not ok|skip) (\S+)(?: - (.*))?", line)
+        done = re.fullmatch(r"GUEST-DONE passed=(\d+) failed=(\d+) skipped=(\d+)", line)
+        if verdict.done:
+            verdict.problems.append(f"verdict channel: a line after the last one: {line!r}")
+        elif result:
+            word, name, reason = result.groups()
+            lists[word].append(name if word == "ok" else (name, reason or "no reason given"))
+        elif done:
+            verdict.done = True
+            _check_counts(verdict, [int(n) for n in done.groups()])
+        else:
+            verdict.problems.append(f"verdict channel: not a result: {line!r}")
+    if not verdict.done:
+        verdict.problems.append("verdict channel: no GUEST-DONE line: the guest never finished")
+    elif not verdict.passed and not verdict.failed:
+        verdict.problems.append("verdict channel: not one test ran")
+    return verdict
+
+
+def _check_counts(verdict, said):
+    seen = [len(verdict.passed), len(verdict.failed), len(verdict.skipped)]
+    if seen != said:
+        verdict.problems.append(
+            f"verdict channel: passed, failed, skipped are {seen}, the guest counted {said}"
+        )
+
+
+class Guest:
+    """A running QEMU; use it as a context manager, so that it always ends.
+
+    ARGS are QEMU arguments of the caller: kernel, disks, network, firmware.
+    See :func:`uefi_args` for a guest with Secure Boot.  NAME appears in
+    messages.  WORKDIR receives the logs (default: a temporary directory that
+    is removed at the end).  DISPLAY adds a VGA screen, for screen pictures;
+    without one, firmware and boot loader talk on the console.  REBOOT=False
+    ends QEMU where the guest would reboot.
+    """
+
+    def __init__(
+        self,
+        args=(),
+        *,
+        name="guest",
+        workdir=None,
+        machine="q35",
+        accel="tcg",
+        cpu="max",
+        memory="512M",
+        cpus=2,
+        display=False,
+        reboot=True,
+    ):
+        self.name = name
+        self._temporary = None if workdir else tempfile.TemporaryDirectory(prefix="guest-")
+        self.workdir = Path(workdir or self._temporary.name)
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        self.verdict_log = self.workdir / "verdict.log"
+        self.display = display
+        self._command = [
+            "qemu-system-x86_64", "-nodefaults", "-name", name,
+            "-machine", machine, "-accel", accel, "-cpu", cpu,
+            "-m", memory, "-smp", str(cpus), "-display", "none",
+            "-vga", "std" if display else "none",
+            "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
+            "-chardev", f"file,id=verdict,path={self.verdict_log}", "-serial", "chardev:verdict",
+            *([] if reboot else ["-no-reboot"]),
+            *args,
+        ]  # fmt: skip
+        self.process = None
+        self.console = None
+        self.qmp = None
+        self.started = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+        if self._temporary:
+            self._temporary.cleanup()
+
+    def start(self):
+        """Start QEMU: console on its standard output, control on a socket pair."""
+        ours, theirs = socket.socketpair()
+        control = ["-chardev", f"socket,id=qmp,fd={theirs.fileno()}", "-mon", "qmp,mode=control"]
+        self.verdict_log.write_bytes(b"")
+        log = self.workdir / "console.log"
+        with open(log, "wb") as out, open(self.workdir / "qemu.log", "wb") as err:
+            # setpriv: the kernel ends QEMU should this process be killed.
+            self.process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *self._command, *control],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=err,
+                pass_fds=[theirs.fileno()],
+            )
+        theirs.close()
+        self.started = time.monotonic()
+        self.console = console.Console(log)
+        try:
+            self.qmp = Qmp(ours)
+        except OSError as error:
+            self.kill()
+            raise GuestError(f"{self.name}: QEMU did not start: {self._qemu_log()}") from error
+
+    def kill(self):
+        """End QEMU at once; harmless when it has ended."""
+        if self.qmp:
+            self.qmp.close()
+            self.qmp = None
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdin.close()
+
+    def running(self):
+        """True while QEMU runs."""
+        return self.process.poll() is None
+
+    def send(self, text):
+        """Type TEXT on the serial console."""
+        self.process.stdin.write(text.encode())
+        self.process.stdin.flush()
+
+    def wait_for(self, pattern, timeout, what=None):
+        """Wait until the console shows PATTERN after what was matched before.
+
+        Returns the match.  PATTERN may list alternatives: the match says which
+        it was.  When TIMEOUT seconds pass or QEMU ends, GuestError says what
+        was waited for, and shows the last lines.
+        """
+        what = what or f"console output {pattern!r}"
+
+        def found():
+            self.console.update()
+            return self.console.match(pattern)
+
+        return self._wait(found, timeout, what)
+
+    def wait_verdict(self, timeout, what="the verdict"):
+        """Wait for the guest's GUEST-DONE line, and return the Verdict.
+
+        A guest that never gets there is no exception but a failed Verdict,
+        which also has the kernel's complaints from the console.
+        """
+        problems = []
+        try:
+            self._wait(lambda: "GUEST-DONE" in self._verdict_lines(), timeout, what)
+        except GuestError as error:
+            problems.append(str(error).splitlines()[0])
+        verdict = parse_verdict(self._verdict_lines())
+        verdict.problems += problems + [f"console: {p}" for p in self.scan_console()]
+        verdict.console = self.console.text
+        verdict.seconds = time.monotonic() - self.started
+        return verdict
+
+    def wait_exit(self, timeout, what="power-off"):
+        """Wait until QEMU ends by itself; returns its exit code."""
+        self._wait(lambda: not self.running(), timeout, what)
+        return self.process.returncode
+
+    def scan_console(self, allow=()):
+        """The kernel's complaints so far (see :func:`tests.lib.console.scan`)."""
+        self.console.update()
+        return console.scan(self.console.text, allow)
+
+    def screendump(self, png):
+        """Store what the screen shows as the file PNG."""
+        return self.qmp.screendump(png)
+
+    def _verdict_lines(self):
+        """The complete lines of the verdict channel; one in the making is left out."""
+        text = self.verdict_log.read_text(encoding="utf-8", errors="replace")
+        return text[: text.rfind("\n") + 1]
+
+    def _wait(self, condition, timeout, what):
+        """Call CONDITION until it returns something true; or fail and say WHAT is missing."""
+        deadline = time.monotonic() + timeout
+        while True:
+            ended = not self.running()
+            result = condition()
+            if result:
+                return result
+            if ended:
+                raise self._failure(f"QEMU ended (exit code {self.process.returncode})", what)
+            if time.monotonic() > deadline:
+                raise self._failure(f"{timeout} s passed", what)
+            time.sleep(POLL)
+
+    def _failure(self, event, what):
+        self.console.update()
+        lines = [
+            f"{self.name}: {event} while waiting for {what}",
+            "--- last lines of the console:",
+            self.console.tail(40),
+        ]
+        if self._qemu_log():
+            lines += ["--- QEMU says:", self._qemu_log()]
+        if self.display and self.running() and not self._temporary:
+            lines.append(f"--- last screen: {self.screendump(self.workdir / 'last-screen.png')}")
+        return GuestError("\n".join(lines))
+
+    def _qemu_log(self):
+        return (self.workdir / "qemu.log").read_text(errors="replace").strip()
+
+
+def uefi_args(code, variables):
+    """QEMU arguments for UEFI firmware: CODE is shared, VARIABLES written to.
+
+    Give the guest machine="q35,smm=on": the firmware with Secure Boot keeps
+    its variables behind system management mode.
+    """
+    return [
+        "-global", "driver=cfi.pflash01,property=secure,value=on",
+        "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}",
+        "-drive", f"if=pflash,unit=1,format=raw,file={variables}",
+    ]  # fmt: skip
