@@ -20,7 +20,7 @@ from pathlib import Path
 def cache_dir(*parts):
     """The cache directory, or the directory PARTS below it; it exists afterwards."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    path = Path(base, "flightrec", *parts)
+    path = Path(base, "flightrec", *parts).resolve()
     path.mkdir(parents=True, exist_ok=True)
     return path
 
