@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A channel: a ring, its lock, its sleepers, its counts. chardev.c and
+ * procfs.c are two faces of the same channels; main.c makes them.
+ */
+#ifndef FLIGHTREC_CHANNEL_H
+#define FLIGHTREC_CHANNEL_H
+
+#include <linux/atomic.h>
+#include <linux/device.h>
+#include <linux/irq_work.h>
+#include <linux/proc_fs.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+
+#include "ring.h"
+#include "uapi/flightrec.h"
+
+#define FLIGHTREC_CHANNELS_MAX	32	/* with "kernel" and "selftest" */
+
+/* Granularity of a ring's smallest size: a block for each CPU and two more. */
+#define FLIGHTREC_BLOCK_BYTES	8192
+
+/* Why a write was refused. channel.c has the names in stats, in this order. */
+enum flightrec_reject {
+	FLIGHTREC_REJECT_SIZE,		/* EMSGSIZE */
+	FLIGHTREC_REJECT_FAULT,		/* EFAULT */
+	FLIGHTREC_REJECT_NOMEM,		/* ENOMEM */
+	FLIGHTREC_REJECTS
+};
+
+/**
+ * struct flightrec_config - how a channel is wanted
+ * @name: its name, checked by flightrec_name_check()
+ * @bytes: size of its ring
+ * @mode: permissions of its two nodes
+ * @gid: group of its two nodes
+ * @access_given: @mode or @gid was set by the administrator
+ * @user_writes: user space may write
+ */
+struct flightrec_config {
+	const char *name;
+	u64 bytes;
+	umode_t mode;
+	kgid_t gid;
+	bool access_given;
+	bool user_writes;
+};
+
+struct flightrec_channel {
+	struct flightrec_config config;
+	char name[FLIGHTREC_NAME_MAX];
+
+	raw_spinlock_t lock;		/* serialises writers of the ring */
+	struct flightrec_ring ring;
+	u64 bytes_written;		/* payload; under lock */
+	u64 cleared;			/* records dropped by clear; under lock */
+
+	wait_queue_head_t readers_wait;
+	struct irq_work wake;		/* wakes readers from any context */
+	atomic_t readers;		/* descriptors open for reading */
+	atomic64_t rejected[FLIGHTREC_REJECTS];
+
+	struct device dev;		/* its release frees the channel */
+	struct proc_dir_entry *proc;
+};
+
+/* Is @name fit for a channel? Lower case, digits, '_' and '-'. */
+bool flightrec_name_ok(const char *name);
+
+/* The smallest ring on this machine, in bytes. */
+u64 flightrec_min_bytes(void);
+
+/**
+ * flightrec_channel_new - make a channel, not yet visible to anybody
+ *
+ * Return: the channel, or an ERR_PTR: -ENOMEM. May sleep. Dropped with
+ * put_device(&channel->dev).
+ */
+struct flightrec_channel *flightrec_channel_new(const struct flightrec_config *config);
+
+/* Stamp of the calling task, or of no task when in an interrupt. */
+void flightrec_stamp_fill(struct flightrec_stamp *stamp, u8 origin, u8 severity,
+			  u32 len);
+
+/**
+ * flightrec_channel_append - put one record into a channel
+ * @stamp: from flightrec_stamp_fill(); gets the clocks and the number here
+ *
+ * Any context but NMI. Does not wake anybody: flightrec_channel_wake() does.
+ */
+void flightrec_channel_append(struct flightrec_channel *channel,
+			      struct flightrec_stamp *stamp,
+			      const void *payload);
+
+/* Wake readers. Only where one may take a sleeping lock on PREEMPT_RT. */
+void flightrec_channel_wake(struct flightrec_channel *channel);
+
+/* Count a refused write; returns @err for convenience. */
+int flightrec_channel_reject(struct flightrec_channel *channel,
+			     enum flightrec_reject why, int err);
+
+/**
+ * flightrec_channel_write - record what a task gave
+ * @payload: @len bytes, at most FLIGHTREC_PAYLOAD_MAX
+ * @raw: keep a leading "<N>" as payload
+ */
+void flightrec_channel_write(struct flightrec_channel *channel,
+			     const char *payload, u32 len, bool raw);
+
+/* Drop all records and say who did. May not be called from an interrupt. */
+void flightrec_channel_clear(struct flightrec_channel *channel);
+
+/* A line of key=value for /proc/flightrec/stats. */
+void flightrec_channel_stats(struct flightrec_channel *channel,
+			     struct seq_file *m);
+
+/* 0, or -EPERM if the calling task may not open any channel. */
+int flightrec_may_open(void);
+
+/* chardev.c: the region and class, then one node per channel. */
+int flightrec_chardev_init(void);
+void flightrec_chardev_exit(void);
+int flightrec_chardev_add(struct flightrec_channel *channel, unsigned int id);
+void flightrec_chardev_del(struct flightrec_channel *channel);
+
+/* procfs.c: /proc/flightrec and stats, then one file per channel. */
+int flightrec_procfs_init(void);
+void flightrec_procfs_exit(void);
+int flightrec_procfs_add(struct flightrec_channel *channel);
+void flightrec_procfs_del(struct flightrec_channel *channel);
+
+/* main.c: the table. NULL past the last channel. */
+struct flightrec_channel *flightrec_channel_at(unsigned int id);
+
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The only place that knows kernel versions. The rest of the driver speaks
+ * the newest kernel; each block says what changed and when, so that raising
+ * the oldest kernel means deleting blocks. Where a change can be seen by a
+ * feature, it is: distributions port changes back without the version.
+ */
+#ifndef FLIGHTREC_COMPAT_H
+#define FLIGHTREC_COMPAT_H
+
+#include <linux/device.h>
+#include <linux/export.h>
+#include <linux/module.h>
+#include <linux/proc_fs.h>
+#include <linux/version.h>
+
+/*
+ * 6.13: symbol namespaces are string literals. 5.10 stringises without
+ * expanding first, so the bare word cannot come out of another macro.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+#define FLIGHTREC_EXPORT(sym)	EXPORT_SYMBOL_NS_GPL(sym, "FLIGHTREC")
+#define FLIGHTREC_IMPORT()	MODULE_IMPORT_NS("FLIGHTREC")
+#else
+#define FLIGHTREC_EXPORT(sym)	EXPORT_SYMBOL_NS_GPL(sym, FLIGHTREC)
+#define FLIGHTREC_IMPORT()	MODULE_IMPORT_NS(FLIGHTREC)
+#endif
+
+/* 5.17: PDE_DATA() became pde_data(). The macro went with the old name. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 17, 0) && !defined(pde_data)
+#define pde_data(inode)	PDE_DATA(inode)
+#endif
+
+/*
+ * 6.3: device_type's uevent and devnode take a const device. A driver
+ * defines both with const; these pick the variant that the kernel's headers
+ * ask for, by type.
+ */
+#define FLIGHTREC_DEVICE_TYPE_CALLBACKS(uevent_fn, devnode_fn)		\
+	static int __maybe_unused uevent_fn##_mutable(			\
+		struct device *dev, struct kobj_uevent_env *env)	\
+	{								\
+		return uevent_fn(dev, env);				\
+	}								\
+	static char * __maybe_unused devnode_fn##_mutable(		\
+		struct device *dev, umode_t *mode, kuid_t *uid,		\
+		kgid_t *gid)						\
+	{								\
+		return devnode_fn(dev, mode, uid, gid);			\
+	}
+#define FLIGHTREC_DEVICE_TYPE_PICK(member, fn)				\
+	__builtin_choose_expr(						\
+		__builtin_types_compatible_p(				\
+			typeof(((struct device_type *)0)->member),	\
+			typeof(&fn)), fn, fn##_mutable)
+
+#endif

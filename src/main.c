@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Parameters, the table of channels, and the order of init and its reverse.
+ */
+#define pr_fmt(fmt) "flightrec: " fmt
+
+#include <linux/init.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/pid_namespace.h>
+#include <linux/sched.h>
+#include <linux/uidgid.h>
+
+#include "channel.h"
+#include "requests.h"
+
+#define USER_CHANNELS_MAX (FLIGHTREC_CHANNELS_MAX - 2)
+#define DEFAULT_SIZE_KB 1024U
+
+static char *names[USER_CHANNELS_MAX] = { "default" };
+static unsigned int names_count = 1;
+module_param_array_named(channels, names, charp, &names_count, 0444);
+MODULE_PARM_DESC(channels, "names of the channels that user space writes (default: default)");
+
+static unsigned int sizes_kb[USER_CHANNELS_MAX];
+static unsigned int sizes_count;
+module_param_array_named(size_kb, sizes_kb, uint, &sizes_count, 0444);
+MODULE_PARM_DESC(size_kb, "KiB kept by each channel, in the order of channels (default: 1024)");
+
+static unsigned short modes[USER_CHANNELS_MAX];
+static unsigned int modes_count;
+module_param_array_named(mode, modes, ushort, &modes_count, 0444);
+MODULE_PARM_DESC(mode, "permissions of each channel's nodes, octal with a leading 0 (default: 0600)");
+
+static unsigned int gids[USER_CHANNELS_MAX];
+static unsigned int gids_count;
+module_param_array_named(gid, gids, uint, &gids_count, 0444);
+MODULE_PARM_DESC(gid, "numeric group of each channel's nodes (default: 0)");
+
+static bool containers;
+module_param(containers, bool, 0644);
+MODULE_PARM_DESC(containers, "let processes outside the initial pid namespace open channels (default: N)");
+
+module_param_cb(events, &flightrec_events_ops, NULL, 0644);
+MODULE_PARM_DESC(events, "kernel events to record: module, net, reboot, heartbeat, or none (default: all)");
+
+/* Filled by init, then constant until exit. */
+static struct flightrec_channel *channels[FLIGHTREC_CHANNELS_MAX];
+static unsigned int channel_count;
+
+struct flightrec_channel *flightrec_channel_at(unsigned int id)
+{
+	return id < FLIGHTREC_CHANNELS_MAX ? READ_ONCE(channels[id]) : NULL;
+}
+
+int flightrec_may_open(void)
+{
+	if (READ_ONCE(containers) || task_active_pid_ns(current) == &init_pid_ns)
+		return 0;
+	return -EPERM;
+}
+
+static int check_counts(void)
+{
+	const struct {
+		const char *name;
+		unsigned int count;
+	} arrays[] = {
+		{ "size_kb", sizes_count },
+		{ "mode", modes_count },
+		{ "gid", gids_count },
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(arrays); i++) {
+		if (arrays[i].count <= names_count)
+			continue;
+		pr_err("parameter %s has %u values for %u channels\n",
+		       arrays[i].name, arrays[i].count, names_count);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int check_name(unsigned int i)
+{
+	unsigned int j;
+
+	if (!flightrec_name_ok(names[i])) {
+		pr_err("parameter channels: \"%s\" is not a name: 1 to %d of a-z, 0-9, _ and -, and not \"stats\"\n",
+		       names[i], FLIGHTREC_NAME_MAX - 1);
+		return -EINVAL;
+	}
+	if (!strcmp(names[i], "kernel") || !strcmp(names[i], "selftest")) {
+		pr_err("parameter channels: \"%s\" is reserved and always exists\n",
+		       names[i]);
+		return -EINVAL;
+	}
+	for (j = 0; j < i; j++) {
+		if (strcmp(names[i], names[j]))
+			continue;
+		pr_err("parameter channels: \"%s\" is named twice\n", names[i]);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static u64 default_bytes(void)
+{
+	return max(DEFAULT_SIZE_KB * 1024ULL, flightrec_min_bytes());
+}
+
+static int configure_size(struct flightrec_config *config, unsigned int i)
+{
+	config->bytes = default_bytes();
+	if (i >= sizes_count)
+		return 0;
+	config->bytes = sizes_kb[i] * 1024ULL;
+	if (config->bytes >= flightrec_min_bytes())
+		return 0;
+	pr_err("parameter size_kb: %u for channel \"%s\" is too small; with %u possible CPUs the least is %llu\n",
+	       sizes_kb[i], config->name, num_possible_cpus(),
+	       flightrec_min_bytes() >> 10);
+	return -EINVAL;
+}
+
+static int configure_access(struct flightrec_config *config, unsigned int i)
+{
+	config->mode = 0600;
+	config->gid = GLOBAL_ROOT_GID;
+	config->access_given = i < modes_count || i < gids_count;
+	if (i < modes_count) {
+		config->mode = modes[i];
+		if (modes[i] & ~0666) {
+			pr_err("parameter mode: 0%o for channel \"%s\" is not within 0666\n",
+			       modes[i], config->name);
+			return -EINVAL;
+		}
+	}
+	if (i < gids_count) {
+		config->gid = make_kgid(&init_user_ns, gids[i]);
+		if (!gid_valid(config->gid)) {
+			pr_err("parameter gid: %u for channel \"%s\" is not a group\n",
+			       gids[i], config->name);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+static int configure(struct flightrec_config *config, unsigned int i)
+{
+	int err;
+
+	config->name = names[i];
+	config->user_writes = true;
+	err = check_name(i);
+	if (!err)
+		err = configure_size(config, i);
+	if (!err)
+		err = configure_access(config, i);
+	return err;
+}
+
+/* All channels as wanted: the two that always exist, then the user's. */
+static int configure_all(struct flightrec_config *configs)
+{
+	u64 limit = (u64)totalram_pages() * PAGE_SIZE / 4;
+	u64 total = 0;
+	unsigned int i;
+	int err;
+
+	err = check_counts();
+	if (err)
+		return err;
+	configs[0] = (struct flightrec_config) {
+		.name = "kernel", .bytes = default_bytes(), .mode = 0400,
+	};
+	configs[1] = (struct flightrec_config) {
+		.name = "selftest", .bytes = flightrec_min_bytes(), .mode = 0600,
+		.user_writes = true,
+	};
+	for (i = 0; i < names_count; i++) {
+		err = configure(&configs[2 + i], i);
+		if (err)
+			return err;
+	}
+	for (i = 0; i < names_count + 2; i++)
+		total += configs[i].bytes;
+	if (total <= limit)
+		return 0;
+	pr_err("parameter size_kb: %llu KiB for all channels is more than a quarter of memory, %llu KiB\n",
+	       total >> 10, limit >> 10);
+	return -ENOMEM;
+}
+
+static void destroy_channels(void)
+{
+	while (channel_count) {
+		struct flightrec_channel *channel = channels[--channel_count];
+
+		WRITE_ONCE(channels[channel_count], NULL);
+		put_device(&channel->dev);
+	}
+}
+
+static int create_channels(void)
+{
+	struct flightrec_config *configs;
+	struct flightrec_channel *channel;
+	unsigned int i;
+	int err;
+
+	configs = kcalloc(FLIGHTREC_CHANNELS_MAX, sizeof(*configs), GFP_KERNEL);
+	if (!configs)
+		return -ENOMEM;
+	err = configure_all(configs);
+	for (i = 0; !err && i < names_count + 2; i++) {
+		channel = flightrec_channel_new(&configs[i]);
+		if (IS_ERR(channel)) {
+			err = PTR_ERR(channel);
+			pr_err("no memory for channel \"%s\" (%llu KiB): %pe\n",
+			       configs[i].name, configs[i].bytes >> 10, channel);
+			break;
+		}
+		WRITE_ONCE(channels[channel_count++], channel);
+	}
+	kfree(configs);
+	if (err)
+		destroy_channels();
+	return err;
+}
+
+static void hide_channels(unsigned int count)
+{
+	while (count--) {
+		flightrec_chardev_del(channels[count]);
+		flightrec_procfs_del(channels[count]);
+	}
+}
+
+static int show_channels(void)
+{
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < channel_count; i++) {
+		err = flightrec_procfs_add(channels[i]);
+		if (err)
+			goto err_hide;
+		err = flightrec_chardev_add(channels[i], i);
+		if (err) {
+			flightrec_procfs_del(channels[i]);
+			goto err_hide;
+		}
+	}
+	return 0;
+
+err_hide:
+	pr_err("no nodes for channel \"%s\": %pe\n", channels[i]->name,
+	       ERR_PTR(err));
+	hide_channels(i);
+	return err;
+}
+
+static int __init flightrec_init(void)
+{
+	int err;
+
+	/* What the administrator can get wrong comes before what others see. */
+	err = create_channels();
+	if (err)
+		return err;
+	err = flightrec_chardev_init();
+	if (err)
+		goto err_channels;
+	err = flightrec_procfs_init();
+	if (err)
+		goto err_chardev;
+	err = show_channels();
+	if (err)
+		goto err_procfs;
+	flightrec_requests_start(channels[0]);
+	return 0;
+
+err_procfs:
+	flightrec_procfs_exit();
+err_chardev:
+	flightrec_chardev_exit();
+err_channels:
+	destroy_channels();
+	pr_err("not loaded: %pe\n", ERR_PTR(err));
+	return err;
+}
+
+static void __exit flightrec_exit(void)
+{
+	flightrec_requests_stop();
+	hide_channels(channel_count);
+	flightrec_procfs_exit();
+	flightrec_chardev_exit();
+	destroy_channels();
+}
+
+module_init(flightrec_init);
+module_exit(flightrec_exit);
+
+MODULE_DESCRIPTION("Black-box recorder: events in memory, stamped by the kernel");
+MODULE_AUTHOR("The flightrec developers");
+MODULE_LICENSE("GPL");
+MODULE_VERSION(FLIGHTREC_VERSION);

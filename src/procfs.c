@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * /proc/flightrec, for people and shell scripts.
+ *
+ * Reading <channel> prints the records that are there at the first read, the
+ * oldest first, and ends. A line is
+ *
+ *   SEQ SECONDS SEVERITY ORIGIN UID PID COMM: PAYLOAD
+ *
+ * with SECONDS on the boot clock, a space in COMM escaped, and one newline
+ * at the end of the payload left out. "# lost N records" stands where records
+ * were overwritten while reading. Writing appends a record, without the
+ * newline that echo adds.
+ */
+#include <linux/fs.h>
+#include <linux/proc_fs.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "channel.h"
+#include "compat/compat.h"
+#include "escape.h"
+#include "requests.h"
+
+static struct proc_dir_entry *dir;
+
+/* An open file that is read. */
+struct listing {
+	struct flightrec_channel *channel;
+	struct flightrec_cursor cursor;
+	u64 end_seq;		/* stop before this record; 0 before the first read */
+	loff_t at;		/* which line the record below is; -1: none yet */
+	u64 lost;
+	struct flightrec_stamp stamp;
+	u8 payload[FLIGHTREC_PAYLOAD_MAX];
+};
+
+static void rewind(struct listing *list)
+{
+	struct flightrec_snapshot snap;
+
+	flightrec_ring_snapshot(&list->channel->ring, &snap);
+	list->cursor = snap.oldest;
+	list->end_seq = snap.end.seq;
+	list->at = -1;
+}
+
+/* Fetch the next record; NULL at the end. */
+static struct listing *fetch(struct listing *list)
+{
+	if (flightrec_ring_read(&list->channel->ring, &list->cursor, &list->stamp,
+				list->payload, &list->lost) ||
+	    list->stamp.seq >= list->end_seq)
+		return NULL;
+	list->at++;
+	return list;
+}
+
+/* seq_file asks for the same line again when it did not fit. */
+static void *list_start(struct seq_file *m, loff_t *pos)
+{
+	struct listing *list = m->private;
+
+	if (!list->end_seq || (!*pos && list->at > 0))
+		rewind(list);
+	while (list->at < *pos)
+		if (!fetch(list))
+			return NULL;
+	return list;
+}
+
+static void *list_next(struct seq_file *m, void *v, loff_t *pos)
+{
+	(*pos)++;
+	return fetch(m->private);
+}
+
+static void list_stop(struct seq_file *m, void *v)
+{
+}
+
+static void put_escaped(struct seq_file *m, const void *src, size_t len,
+			bool space)
+{
+	char buf[128];
+	size_t used, n;
+
+	while (len) {
+		n = flightrec_escape(buf, sizeof(buf), src, len, space, &used);
+		seq_write(m, buf, n);
+		src += used;
+		len -= used;
+	}
+}
+
+static int list_show(struct seq_file *m, void *v)
+{
+	const struct listing *list = v;
+	const struct flightrec_stamp *stamp = &list->stamp;
+	u32 len = stamp->len;
+	u32 rem;
+
+	if (list->lost)
+		seq_printf(m, "# lost %llu records\n", list->lost);
+	seq_printf(m, "%llu %llu.", stamp->seq,
+		   div_u64_rem(stamp->boot_ns, NSEC_PER_SEC, &rem));
+	seq_printf(m, "%06u %u %s %u %u ", rem / 1000, stamp->severity,
+		   stamp->origin == FLIGHTREC_ORIGIN_KERNEL ? "kernel" : "user",
+		   stamp->uid, stamp->pid);
+	put_escaped(m, stamp->comm, strnlen(stamp->comm, sizeof(stamp->comm)), true);
+	seq_puts(m, ": ");
+	if (len && list->payload[len - 1] == '\n')
+		len--;
+	put_escaped(m, list->payload, len, false);
+	seq_putc(m, '\n');
+	return 0;
+}
+
+static const struct seq_operations list_ops = {
+	.start = list_start,
+	.next = list_next,
+	.stop = list_stop,
+	.show = list_show,
+};
+
+static int file_open(struct inode *inode, struct file *file)
+{
+	struct flightrec_channel *channel = pde_data(inode);
+	struct listing *list;
+	int err;
+
+	err = flightrec_may_open();
+	if (err)
+		return err;
+	if ((file->f_mode & FMODE_WRITE) && !channel->config.user_writes)
+		return -EACCES;
+	list = __seq_open_private(file, &list_ops, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	list->channel = channel;
+	return 0;
+}
+
+static ssize_t file_write(struct file *file, const char __user *buf,
+			  size_t count, loff_t *ppos)
+{
+	struct listing *list = ((struct seq_file *)file->private_data)->private;
+	struct flightrec_channel *channel = list->channel;
+	u32 len = count;
+	char *copy;
+
+	if (!count)
+		return 0;
+	if (count > FLIGHTREC_PAYLOAD_MAX)
+		return flightrec_channel_reject(channel, FLIGHTREC_REJECT_SIZE,
+						-EMSGSIZE);
+	copy = memdup_user(buf, count);
+	if (IS_ERR(copy))
+		return flightrec_channel_reject(channel,
+						PTR_ERR(copy) == -EFAULT ?
+						FLIGHTREC_REJECT_FAULT :
+						FLIGHTREC_REJECT_NOMEM,
+						PTR_ERR(copy));
+	if (len > 1 && copy[len - 1] == '\n')
+		len--;
+	flightrec_channel_write(channel, copy, len, false);
+	kfree(copy);
+	return count;
+}
+
+static const struct proc_ops file_ops = {
+	.proc_open = file_open,
+	.proc_read = seq_read,
+	.proc_lseek = seq_lseek,
+	.proc_release = seq_release_private,
+	.proc_write = file_write,
+};
+
+static int stats_show(struct seq_file *m, void *v)
+{
+	struct flightrec_channel *channel;
+	unsigned int id;
+
+	for (id = 0; (channel = flightrec_channel_at(id)); id++)
+		flightrec_channel_stats(channel, m);
+	flightrec_requests_stats(m);
+	return 0;
+}
+
+int flightrec_procfs_add(struct flightrec_channel *channel)
+{
+	const struct flightrec_config *config = &channel->config;
+
+	channel->proc = proc_create_data(channel->name, config->mode, dir,
+					 &file_ops, channel);
+	if (!channel->proc)
+		return -ENOMEM;
+	proc_set_user(channel->proc, GLOBAL_ROOT_UID, config->gid);
+	return 0;
+}
+
+void flightrec_procfs_del(struct flightrec_channel *channel)
+{
+	proc_remove(channel->proc);
+}
+
+int flightrec_procfs_init(void)
+{
+	dir = proc_mkdir("flightrec", NULL);
+	if (!dir)
+		return -ENOMEM;
+	if (!proc_create_single("stats", 0444, dir, stats_show)) {
+		proc_remove(dir);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void flightrec_procfs_exit(void)
+{
+	proc_remove(dir);
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#define pr_fmt(fmt) "flightrec: " fmt
+
+#include <linux/kernel.h>
+#include <linux/kmod.h>
+#include <linux/moduleparam.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/workqueue.h>
+
+#include "channel.h"
+#include "compat/compat.h"
+#include "kevent.h"
+#include "requests.h"
+
+/* Bytes of an event's text at most. */
+#define EVENT_MAX 256
+
+static const char * const source_names[] = {
+	[FLIGHTREC_SOURCE_MODULE] = "module",
+	[FLIGHTREC_SOURCE_NET] = "net",
+	[FLIGHTREC_SOURCE_REBOOT] = "reboot",
+	[FLIGHTREC_SOURCE_HEARTBEAT] = "heartbeat",
+};
+
+static_assert(ARRAY_SIZE(source_names) == FLIGHTREC_SOURCES);
+
+static unsigned long wanted = BIT(FLIGHTREC_SOURCES) - 1;
+static struct flightrec_channel *event_channel;
+static atomic_t requests = ATOMIC_INIT(0);
+static atomic_t failures = ATOMIC_INIT(0);
+
+static void request_events(struct work_struct *work)
+{
+	int err;
+
+	atomic_inc(&requests);
+	err = request_module(FLIGHTREC_EVENTS_ALIAS);
+	if (!err)
+		return;
+	atomic_inc(&failures);
+	/* A positive value is modprobe's exit status. */
+	pr_warn("kernel events are not recorded: modprobe " FLIGHTREC_EVENTS_ALIAS " failed (%d); install flightrec-events.ko, or set events=none\n",
+		err);
+}
+
+static DECLARE_WORK(request_work, request_events);
+
+void flightrec_requests_start(struct flightrec_channel *channel)
+{
+	/* Pairs with the acquire in flightrec_emit() and set_events(). */
+	smp_store_release(&event_channel, channel);
+	if (READ_ONCE(wanted))
+		schedule_work(&request_work);
+}
+
+void flightrec_requests_stop(void)
+{
+	smp_store_release(&event_channel, NULL);
+	cancel_work_sync(&request_work);
+}
+
+/* The mask of a comma-separated list, or -EINVAL. */
+static long parse_sources(char *list)
+{
+	unsigned long mask = 0;
+	char *name;
+	int id;
+
+	if (!strcmp(list, "none"))
+		return 0;
+	while ((name = strsep(&list, ","))) {
+		id = match_string(source_names, FLIGHTREC_SOURCES, name);
+		if (id < 0) {
+			pr_err("parameter events: \"%s\" is not a source; there are module, net, reboot, heartbeat, or none\n",
+			       name);
+			return -EINVAL;
+		}
+		mask |= BIT(id);
+	}
+	return mask;
+}
+
+static int set_events(const char *val, const struct kernel_param *kp)
+{
+	char *copy;
+	long mask;
+
+	copy = kstrdup(val, GFP_KERNEL);
+	if (!copy)
+		return -ENOMEM;
+	mask = parse_sources(strim(copy));
+	kfree(copy);
+	if (mask < 0)
+		return mask;
+	WRITE_ONCE(wanted, mask);
+	/* Before init the request is left to flightrec_requests_start(). */
+	if (mask && smp_load_acquire(&event_channel))
+		schedule_work(&request_work);
+	return 0;
+}
+
+static int get_events(char *buffer, const struct kernel_param *kp)
+{
+	unsigned long mask = READ_ONCE(wanted);
+	int len = 0;
+	int id;
+
+	for (id = 0; id < FLIGHTREC_SOURCES; id++)
+		if (mask & BIT(id))
+			len += scnprintf(buffer + len, PAGE_SIZE - len, "%s%s",
+					 len ? "," : "", source_names[id]);
+	return len + scnprintf(buffer + len, PAGE_SIZE - len,
+			       len ? "\n" : "none\n");
+}
+
+const struct kernel_param_ops flightrec_events_ops = {
+	.set = set_events,
+	.get = get_events,
+};
+
+int flightrec_emit(enum flightrec_source source, u8 severity,
+		   const char *fmt, ...)
+{
+	/* Pairs with the release in flightrec_requests_start(). */
+	struct flightrec_channel *channel = smp_load_acquire(&event_channel);
+	struct flightrec_stamp stamp;
+	char text[EVENT_MAX];
+	va_list args;
+	int len;
+
+	if (!channel || !(READ_ONCE(wanted) & BIT(source)))
+		return -ENOENT;
+	va_start(args, fmt);
+	len = vscnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	flightrec_stamp_fill(&stamp, FLIGHTREC_ORIGIN_KERNEL, severity, len);
+	flightrec_channel_append(channel, &stamp, text);
+	irq_work_queue(&channel->wake);
+	return 0;
+}
+FLIGHTREC_EXPORT(flightrec_emit);
+
+void flightrec_requests_stats(struct seq_file *m)
+{
+	seq_printf(m, "events_requests=%d events_request_failures=%d\n",
+		   atomic_read(&requests), atomic_read(&failures));
+}

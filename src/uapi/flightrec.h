@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/*
+ * flightrec: the ABI between /dev/flightrec/<channel> and user space.
+ *
+ * Overview
+ * --------
+ * A channel is a ring of records in kernel memory. The newest are kept, the
+ * oldest are overwritten. Three channels always exist:
+ *
+ *   default    the one that channels= names when it is not given
+ *   kernel     written by the kernel only
+ *   selftest   reserved for smoke tests; never holds anything of value
+ *
+ * write(2), writev(2): one call is one record
+ *   Returns the number of bytes given, never fewer. Never waits for a reader
+ *   or for another writer, never returns EAGAIN. A leading "<N>", N from 0
+ *   (emergency) to 7 (debug), sets the severity and is not stored, unless the
+ *   descriptor has FLIGHTREC_FL_RAW; without one the severity is
+ *   FLIGHTREC_SEVERITY_DEFAULT. Zero bytes: nothing is recorded, returns 0.
+ *   Everything in the stamps is that of the writing task at the time of the
+ *   write, not of whoever opened the descriptor.
+ *     EMSGSIZE  more than FLIGHTREC_PAYLOAD_MAX bytes, the "<N>" counted
+ *     EFAULT    the buffer, or a part of it, cannot be read
+ *     ENOMEM    no memory for the copy of a large record at this moment
+ *     ESPIPE    pwrite(2) and its kin
+ *   A refused record has no sequence number and leaves no gap.
+ *
+ * read(2): as many whole records as fit
+ *   Each is a struct flightrec_record, its payload, and zero bytes up to a
+ *   multiple of 8. A descriptor starts at the oldest record and has a cursor
+ *   of its own. Blocks while there is nothing to read; a signal interrupts.
+ *     EAGAIN    nothing to read, and O_NONBLOCK is set
+ *     EINVAL    the next record does not fit; nothing was consumed. Never
+ *               with a buffer of FLIGHTREC_READ_MIN bytes or more.
+ *     EFAULT    nothing could be delivered. If some records could, their
+ *               size is returned and the next read goes on after them.
+ *     ESPIPE    pread(2) and its kin
+ *
+ * lseek(2): only with offset 0; returns 0
+ *   SEEK_SET goes to the oldest record, SEEK_END past the newest one.
+ *   SEEK_CUR: ESPIPE. Any other offset or whence: EINVAL.
+ *
+ * poll(2): POLLIN while there is something to read, POLLOUT always where
+ * user space may write.
+ *
+ * open(2): EACCES when the kernel channel is opened for writing, EPERM from
+ * outside the initial pid namespace unless the module's parameter
+ * "containers" allows it.
+ *
+ * All integers are in the byte order of the machine. Layouts are the same
+ * for 32-bit and 64-bit programs. Reserved fields are zero when read.
+ */
+#ifndef _UAPI_FLIGHTREC_H
+#define _UAPI_FLIGHTREC_H
+
+#include <linux/types.h>
+#include <linux/ioctl.h>
+
+/* struct flightrec_record's "version". */
+#define FLIGHTREC_ABI_VERSION	1
+
+/* Bytes of payload in one record at most. */
+#define FLIGHTREC_PAYLOAD_MAX	4096
+
+/* Bytes of a channel's name, its terminating zero counted. */
+#define FLIGHTREC_NAME_MAX	32
+
+/* Severities are those of syslog(3). */
+#define FLIGHTREC_SEVERITY_DEFAULT	6
+
+enum flightrec_origin {
+	FLIGHTREC_ORIGIN_USER = 0,	/* written through a descriptor */
+	FLIGHTREC_ORIGIN_KERNEL = 1,	/* written by a kernel module */
+};
+
+/* struct flightrec_record's "flags". */
+#define FLIGHTREC_F_INTERRUPT	0x0001	/* no task: pid, tgid, uids are 0, comm is empty */
+
+/**
+ * struct flightrec_record - what precedes each payload in a read
+ * @size: bytes from here to the next record, a multiple of 8
+ * @version: FLIGHTREC_ABI_VERSION
+ * @header_size: bytes from here to the payload; later versions may have more
+ *	fields, so use this, not sizeof
+ * @lost: records overwritten or cleared between the previous record that
+ *	this descriptor got (or its open or its last seek) and this one
+ * @seq: number of the record in its channel, dense, from 1
+ * @boot_ns: nanoseconds since boot, suspend included (CLOCK_BOOTTIME)
+ * @wall_ns: nanoseconds since 1970-01-01 UTC (CLOCK_REALTIME)
+ * @len: bytes of payload
+ * @severity: 0 (emergency) to 7 (debug)
+ * @origin: enum flightrec_origin
+ * @flags: FLIGHTREC_F_*
+ * @pid: the writing thread, in the initial pid namespace
+ * @tgid: its process
+ * @uid: its real user, in the initial user namespace
+ * @euid: its effective user
+ * @cpu: the processor it ran on
+ * @reserved: 0
+ * @comm: the thread's name, zero-padded; a claim, since a task can rename
+ *	itself
+ */
+struct flightrec_record {
+	__u32 size;
+	__u16 version;
+	__u16 header_size;
+	__u64 lost;
+	__u64 seq;
+	__u64 boot_ns;
+	__u64 wall_ns;
+	__u32 len;
+	__u8 severity;
+	__u8 origin;
+	__u16 flags;
+	__u32 pid;
+	__u32 tgid;
+	__u32 uid;
+	__u32 euid;
+	__u32 cpu;
+	__u32 reserved;
+	char comm[16];
+};
+
+/* A read buffer of this many bytes holds any record. */
+#define FLIGHTREC_READ_MIN	(sizeof(struct flightrec_record) + FLIGHTREC_PAYLOAD_MAX)
+
+/* Bits of a descriptor, set by FLIGHTREC_IOC_SET_FLAGS. */
+#define FLIGHTREC_FL_RAW	0x00000001	/* "<N>" is payload, not severity */
+
+/**
+ * struct flightrec_info - a channel as FLIGHTREC_IOC_GET_INFO describes it
+ * @abi_version: FLIGHTREC_ABI_VERSION
+ * @flags: FLIGHTREC_FL_* of this descriptor
+ * @size: bytes of the ring
+ * @oldest_seq: number of the oldest record, or @next_seq if there is none
+ * @next_seq: number that the next record will get
+ * @name: the channel's name, zero-padded
+ */
+struct flightrec_info {
+	__u32 abi_version;
+	__u32 flags;
+	__u64 size;
+	__u64 oldest_seq;
+	__u64 next_seq;
+	char name[FLIGHTREC_NAME_MAX];
+};
+
+/*
+ * ioctl(2). An unknown request gets ENOTTY, a bad pointer EFAULT.
+ *
+ * GET_INFO   describes the channel and the descriptor.
+ * SEEK_SEQ   goes to the record of that number. If it was overwritten, to the
+ *            oldest one, whose "lost" then counts from the number asked for,
+ *            so that a reader can go on where an earlier one stopped. EINVAL
+ *            for 0 and for more than next_seq.
+ * SEEK_TIME  goes to the first record at or after that time, in nanoseconds
+ *            on the boot clock; past the newest if there is none.
+ * CLEAR      drops all records, and leaves one that says who did it. Needs
+ *            CAP_SYSLOG (EPERM).
+ * SET_FLAGS  replaces the descriptor's FLIGHTREC_FL_*; EINVAL for unknown
+ *            bits.
+ *
+ * The SEEKs need a descriptor that is open for reading, CLEAR needs either
+ * (EBADF).
+ */
+#define FLIGHTREC_IOC_GET_INFO	_IOR(0xf1, 0, struct flightrec_info)
+#define FLIGHTREC_IOC_SEEK_SEQ	_IOW(0xf1, 1, __u64)
+#define FLIGHTREC_IOC_SEEK_TIME	_IOW(0xf1, 2, __u64)
+#define FLIGHTREC_IOC_CLEAR	_IO(0xf1, 3)
+#define FLIGHTREC_IOC_SET_FLAGS	_IOW(0xf1, 4, __u32)
+
+#endif /* _UAPI_FLIGHTREC_H */
