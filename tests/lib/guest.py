@@ -214,19 +214,24 @@ class Guest:
 
         return self._wait(found, timeout, what)
 
-    def wait_verdict(self, timeout, what="the verdict"):
+    def wait_verdict(self, timeout, what="the verdict", exits=False, allow=()):
         """Wait for the guest's GUEST-DONE line, and return the Verdict.
 
-        A guest that never gets there is no exception but a failed Verdict,
-        which also has the kernel's complaints from the console.
+        With EXITS, wait until the guest has powered off after it, so that what
+        goes wrong at the end is seen too.  A guest that never gets there is no
+        exception but a failed Verdict, which also has the kernel's complaints
+        from the console; ALLOW lists patterns of those that are expected.
         """
         problems = []
         try:
-            self._wait(lambda: "GUEST-DONE" in self._verdict_lines(), timeout, what)
+            if exits:
+                self.wait_exit(timeout, what)
+            else:
+                self._wait(lambda: "GUEST-DONE" in self._verdict_lines(), timeout, what)
         except GuestError as error:
             problems.append(str(error).splitlines()[0])
         verdict = parse_verdict(self._verdict_lines())
-        verdict.problems += problems + [f"console: {p}" for p in self.scan_console()]
+        verdict.problems += problems + [f"console: {p}" for p in self.scan_console(allow)]
         verdict.console = self.console.text
         verdict.seconds = time.monotonic() - self.started
         return verdict

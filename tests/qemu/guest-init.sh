@@ -1,0 +1,12 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Process 1 of a guest that boots a kernel directly.
+# shellcheck source=tests/qemu/guest-lib.sh
+. /lib/guest.sh
+
+mount_filesystems
+open_verdict_channel
+announce_kernel
+run_script /main
+say_done
+power_off

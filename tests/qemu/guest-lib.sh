@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# What the shell scripts in a guest have in common: reporting results, and the
+# steps of process 1.  Results go to the verdict channel, all else to the
+# console.
+# shellcheck shell=sh
+
+RESULTS=/run/results
+
+# ---- for test scripts
+
+ok() { # NAME
+	record "ok $1"
+}
+
+not_ok() { # NAME REASON
+	record "not ok $1 - $2"
+}
+
+skip() { # NAME REASON
+	record "skip $1 - $2"
+}
+
+# check NAME COMMAND...: ok if the command succeeds
+check() {
+	check_name=$1
+	shift
+	check_status=0
+	"$@" || check_status=$?
+	if [ "$check_status" -eq 0 ]; then
+		ok "$check_name"
+	else
+		not_ok "$check_name" "exit status $check_status of: $*"
+	fi
+}
+
+# run_program PROGRAM [ARGUMENT...]: run a program that writes its result lines
+# to the file that its first argument names.  One that says nothing, or fails
+# without saying what, has failed.
+run_program() {
+	program=$1
+	shift
+	lines=/run/program-results
+	: >"$lines"
+	program_status=0
+	"$program" "$lines" "$@" || program_status=$?
+	while IFS= read -r line; do
+		record "$line"
+	done <"$lines"
+	if [ ! -s "$lines" ]; then
+		not_ok "${program##*/}" "no results, exit status $program_status"
+	elif [ "$program_status" -ne 0 ] && ! grep -q '^not ok ' "$lines"; then
+		not_ok "${program##*/}" "exit status $program_status"
+	fi
+}
+
+record() { # LINE
+	echo "$1" >>"$RESULTS"
+	echo "$1" >/dev/ttyS1
+	echo "[result] $1"
+}
+
+# ---- for process 1
+
+mount_filesystems() {
+	mount -t devtmpfs devtmpfs /dev
+	mount -t proc proc /proc
+	mount -t sysfs sysfs /sys
+	mount -t tmpfs tmpfs /run
+	mount -t tmpfs tmpfs /tmp
+	mkdir /dev/shm /dev/pts
+	mount -t tmpfs tmpfs /dev/shm
+	mount -t devpts devpts /dev/pts
+}
+
+open_verdict_channel() {
+	stty -F /dev/ttyS1 raw -echo 115200
+	: >"$RESULTS"
+}
+
+announce_kernel() {
+	echo "guest: $(uname -r), $(nproc) CPUs"
+}
+
+# A script that ends early, for whatever reason, is a failure of its own.
+run_script() { # SCRIPT
+	script_status=0
+	sh "$1" || script_status=$?
+	[ "$script_status" -eq 0 ] || not_ok "${1##*/}" "exit status $script_status"
+}
+
+say_done() {
+	passed=$(grep -c '^ok ' "$RESULTS")
+	failed=$(grep -c '^not ok ' "$RESULTS")
+	skipped=$(grep -c '^skip ' "$RESULTS")
+	echo "GUEST-DONE passed=$passed failed=$failed skipped=$skipped" >/dev/ttyS1
+}
+
+power_off() {
+	sync
+	poweroff -f
+}
