@@ -10,6 +10,7 @@
 #include <linux/moduleparam.h>
 #include <linux/pid_namespace.h>
 #include <linux/sched.h>
+#include <linux/slab.h>
 #include <linux/uidgid.h>
 
 #include "channel.h"

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Loading and unloading: parameters, what stays behind, who holds it.
+ * Runs with the modules in /modules and none of them loaded.
+ */
+#include "harness.h"
+
+#define CORE "/modules/flightrec.ko"
+#define EVENTS "/modules/flightrec-events.ko"
+
+static void check_nothing_left(void)
+{
+	char *devices = guest_slurp("/proc/devices");
+	char *modules = guest_slurp("/proc/modules");
+
+	CHECK(access("/proc/flightrec", F_OK) == -1);
+	CHECK(access("/sys/class/flightrec", F_OK) == -1);
+	CHECK(access("/sys/module/flightrec", F_OK) == -1);
+	CHECK(access("/dev/flightrec/default", F_OK) == -1);
+	CHECK(access("/dev/flightrec/kernel", F_OK) == -1);
+	CHECK(!strstr(devices, "flightrec"));
+	CHECK(!strstr(modules, "flightrec"));
+	free(devices);
+	free(modules);
+}
+
+/* Goes past what the kernel log has now. */
+static int log_open(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+
+	CHECK(fd >= 0);
+	lseek(fd, 0, SEEK_END);
+	return fd;
+}
+
+/* Lines that the kernel itself writes in a module's name. */
+static bool by_kernel(const char *line)
+{
+	return strstr(line, "taint") || strstr(line, "invalid for parameter");
+}
+
+/* Counts the new lines that are the driver's, and looks for two words. */
+static int log_lines(int fd, const char *word1, const char *word2)
+{
+	bool named = false;
+	char line[2048];
+	int lines = 0;
+	ssize_t n;
+
+	while ((n = read(fd, line, sizeof(line) - 1)) > 0) {
+		line[n] = '\0';
+		if (!strstr(line, "flightrec: ") || by_kernel(line))
+			continue;
+		lines++;
+		if (strstr(line, word1) && strstr(line, word2))
+			named = true;
+	}
+	if (!named)
+		FAIL("no log line with \"%s\" and \"%s\"", word1, word2);
+	return lines;
+}
+
+static void refused(const char *params, int err, const char *param,
+		    const char *value)
+{
+	int log = log_open();
+
+	CHECK_EQ(guest_load(CORE, params), -err);
+	CHECK_EQ(log_lines(log, param, value), 1);
+	close(log);
+	check_nothing_left();
+}
+
+static void bad_name(void)
+{
+	refused("channels=ok,Not/ok", EINVAL, "channels", "Not/ok");
+	refused("channels=,a", EINVAL, "channels", "\"\"");
+	refused("channels=abcdefghijklmnopqrstuvwxyz012345", EINVAL, "channels",
+		"012345");
+	refused("channels=stats", EINVAL, "channels", "stats");
+	refused("channels=..", EINVAL, "channels", "..");
+}
+
+static void reserved_name(void)
+{
+	refused("channels=kernel", EINVAL, "channels", "kernel");
+	refused("channels=app,selftest", EINVAL, "channels", "selftest");
+}
+
+static void duplicate_name(void)
+{
+	refused("channels=app,db,app", EINVAL, "channels", "app");
+}
+
+static void size_zero(void)
+{
+	refused("size_kb=0", EINVAL, "size_kb", "0");
+}
+
+static void size_too_small(void)
+{
+	refused("size_kb=8", EINVAL, "size_kb", "8");
+}
+
+static void size_beyond_memory(void)
+{
+	refused("size_kb=1073741824", ENOMEM, "size_kb", "quarter");
+	refused("size_kb=4294967295", ENOMEM, "size_kb", "quarter");
+	refused("channels=a,b,c size_kb=4294967295,4294967295,4294967295",
+		ENOMEM, "size_kb", "quarter");
+}
+
+static void size_overflow(void)
+{
+	CHECK_EQ(guest_load(CORE, "size_kb=4294967296"), -ERANGE);
+	check_nothing_left();
+	CHECK_EQ(guest_load(CORE, "size_kb=lots"), -EINVAL);
+	check_nothing_left();
+}
+
+static void too_many_channels(void)
+{
+	char params[512] = "channels=c0";
+	int i;
+
+	for (i = 1; i < 31; i++)
+		sprintf(params + strlen(params), ",c%d", i);
+	/* One more than the array holds: the kernel's own parser says so. */
+	CHECK_EQ(guest_load(CORE, params), -EINVAL);
+	check_nothing_left();
+}
+
+static void too_many_values(void)
+{
+	refused("channels=a size_kb=1024,1024", EINVAL, "size_kb", "2");
+	refused("channels=a mode=0600,0600", EINVAL, "mode", "2");
+	refused("gid=1,2", EINVAL, "gid", "2");
+}
+
+static void bad_access(void)
+{
+	refused("mode=0777", EINVAL, "mode", "0777");
+	refused("gid=4294967295", EINVAL, "gid", "4294967295");
+}
+
+static void bad_events(void)
+{
+	refused("events=module,teapot", EINVAL, "events", "teapot");
+}
+
+static void loads_with_parameters(void)
+{
+	struct stat st;
+
+	CHECK_EQ(guest_load(CORE, "channels=app,db size_kb=256,512 mode=0620,0644 gid=7,8 events=none"), 0);
+	CHECK(!stat("/dev/flightrec/app", &st));
+	CHECK_EQ(st.st_mode & 07777, 0620);
+	CHECK_EQ(st.st_gid, 7);
+	CHECK(!stat("/proc/flightrec/app", &st));
+	CHECK_EQ(st.st_mode & 07777, 0620);
+	CHECK_EQ(st.st_gid, 7);
+	CHECK(!stat("/proc/flightrec/db", &st));
+	CHECK_EQ(st.st_mode & 07777, 0644);
+	CHECK_EQ(st.st_gid, 8);
+	CHECK(!stat("/dev/flightrec/kernel", &st));
+	CHECK_EQ(st.st_mode & 07777, 0400);
+	CHECK(access("/dev/flightrec/default", F_OK) == -1);
+	CHECK_EQ(guest_stat("app", "size_kb"), 256);
+	CHECK_EQ(guest_stat("db", "size_kb"), 512);
+	CHECK_EQ(guest_unload("flightrec"), 0);
+	check_nothing_left();
+}
+
+static void says_who_chose_the_access(void)
+{
+	char *text;
+
+	CHECK_EQ(guest_load(CORE, "channels=app,db mode=0644 events=none"), 0);
+	text = guest_slurp("/sys/class/flightrec/app/uevent");
+	CHECK(strstr(text, "FLIGHTREC_ACCESS=given"));
+	text = guest_slurp("/sys/class/flightrec/db/uevent");
+	CHECK(strstr(text, "FLIGHTREC_ACCESS=default"));
+	text = guest_slurp("/sys/class/flightrec/db/uevent");
+	CHECK(strstr(text, "DEVNAME=flightrec/db"));
+	CHECK_EQ(guest_unload("flightrec"), 0);
+}
+
+static void parameters_at_run_time(void)
+{
+	char *text;
+	int fd;
+
+	CHECK_EQ(guest_load(CORE, "events=none"), 0);
+	fd = open("/sys/module/flightrec/parameters/events", O_WRONLY);
+	CHECK(fd >= 0);
+	CHECK_ERRNO(write(fd, "module,teapot\n", 14), EINVAL);
+	text = guest_slurp("/sys/module/flightrec/parameters/events");
+	CHECK(!strcmp(text, "none\n"));
+	close(fd);
+	fd = open("/sys/module/flightrec/parameters/containers", O_WRONLY);
+	CHECK(fd >= 0);
+	CHECK_ERRNO(write(fd, "maybe\n", 6), EINVAL);
+	text = guest_slurp("/sys/module/flightrec/parameters/containers");
+	CHECK(!strcmp(text, "N\n"));
+	CHECK(open("/sys/module/flightrec/parameters/size_kb", O_WRONLY) >= 0 ||
+	      errno == EACCES);
+	CHECK_EQ(guest_unload("flightrec"), 0);
+}
+
+static void unload_with_open_descriptor(void)
+{
+	int fd;
+
+	CHECK_EQ(guest_load(CORE, "events=none"), 0);
+	fd = guest_open("default", O_RDONLY);
+	CHECK_EQ(guest_unload("flightrec"), -EAGAIN);
+	/* Refused means unharmed. */
+	CHECK_EQ(guest_stat("default", "readers"), 1);
+	close(fd);
+	CHECK_EQ(guest_unload("flightrec"), 0);
+	check_nothing_left();
+}
+
+static void unload_with_sleeping_reader(void)
+{
+	struct guest_record record;
+	int status, fd;
+	pid_t pid;
+
+	CHECK_EQ(guest_load(CORE, "events=none"), 0);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid) {
+		fd = guest_open("default", O_RDONLY);
+		guest_read(fd, &record);
+		_exit(record.head.len == 4 ? 0 : 9);
+	}
+	while (guest_stat("default", "readers") != 1)
+		guest_sleep_ms(10);
+	guest_sleep_ms(200);
+	CHECK_EQ(guest_unload("flightrec"), -EAGAIN);
+	fd = guest_open("default", O_WRONLY);
+	CHECK_EQ(write(fd, "wake", 4), 4);
+	close(fd);
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK_EQ(status, 0);
+	CHECK_EQ(guest_unload("flightrec"), 0);
+	check_nothing_left();
+}
+
+static void load_and_unload_many_times(void)
+{
+	int i;
+
+	for (i = 0; i < 25; i++) {
+		CHECK_EQ(guest_load(CORE, "channels=a,b,c events=none"), 0);
+		CHECK_EQ(guest_unload("flightrec"), 0);
+	}
+	check_nothing_left();
+}
+
+/* Loaded by insmod, the core has modprobe bring the event module in. */
+static void events_on_demand(void)
+{
+	char *text;
+	int i;
+
+	CHECK_EQ(guest_load(CORE, "events=module,heartbeat"), 0);
+	for (i = 0; access("/sys/module/flightrec_events", F_OK); i++) {
+		if (i == 300)
+			FAIL("flightrec-events was not loaded within 30 s");
+		guest_sleep_ms(100);
+	}
+	/* The core cannot go while its event module is there. */
+	CHECK_EQ(guest_unload("flightrec"), -EAGAIN);
+	for (i = 0; guest_unload("flightrec_events"); i++) {
+		if (i == 100)
+			FAIL("flightrec-events does not unload");
+		guest_sleep_ms(100);
+	}
+	text = guest_slurp("/proc/flightrec/stats");
+	CHECK(strstr(text, "events_requests=1 events_request_failures=0"));
+	CHECK_EQ(guest_unload("flightrec"), 0);
+	check_nothing_left();
+}
+
+static void events_not_wanted(void)
+{
+	CHECK_EQ(guest_load(CORE, "events=none"), 0);
+	guest_sleep_ms(1000);
+	CHECK(access("/sys/module/flightrec_events", F_OK) == -1);
+	CHECK_EQ(guest_unload("flightrec"), 0);
+}
+
+static void events_missing(void)
+{
+	char *text = NULL;
+	int log = log_open();
+	int i;
+
+	CHECK(!rename("/sbin/modprobe", "/sbin/modprobe.away"));
+	CHECK_EQ(guest_load(CORE, ""), 0);
+	for (i = 0; i < 100; i++) {
+		text = guest_slurp("/proc/flightrec/stats");
+		if (strstr(text, "events_request_failures=1"))
+			break;
+		guest_sleep_ms(100);
+	}
+	CHECK(!rename("/sbin/modprobe.away", "/sbin/modprobe"));
+	CHECK(strstr(text, "events_requests=1 events_request_failures=1"));
+	CHECK_EQ(log_lines(log, "kernel events are not recorded", "modprobe"), 1);
+	CHECK_EQ(guest_unload("flightrec"), 0);
+}
+
+static const struct guest_case cases[] = {
+	{ "load-bad-name", bad_name },
+	{ "load-reserved-name", reserved_name },
+	{ "load-duplicate-name", duplicate_name },
+	{ "load-size-zero", size_zero },
+	{ "load-size-too-small", size_too_small },
+	{ "load-size-beyond-memory", size_beyond_memory },
+	{ "load-size-overflow", size_overflow },
+	{ "load-too-many-channels", too_many_channels },
+	{ "load-too-many-values", too_many_values },
+	{ "load-bad-access", bad_access },
+	{ "load-bad-events", bad_events },
+	{ "load-with-parameters", loads_with_parameters },
+	{ "load-says-who-chose-the-access", says_who_chose_the_access },
+	{ "parameters-at-run-time", parameters_at_run_time },
+	{ "unload-with-open-descriptor", unload_with_open_descriptor },
+	{ "unload-with-sleeping-reader", unload_with_sleeping_reader },
+	{ "load-and-unload-many-times", load_and_unload_many_times },
+	{ "events-on-demand", events_on_demand },
+	{ "events-not-wanted", events_not_wanted },
+	{ "events-missing", events_missing },
+};
+
+int main(int argc, char **argv)
+{
+	return guest_main(argc, argv, cases, sizeof(cases) / sizeof(*cases), 120);
+}

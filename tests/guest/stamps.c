@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The stamps are the writer's, whoever opened the descriptor; and several
+ * writers and readers at once. Runs as abi.c does.
+ */
+#define _GNU_SOURCE
+#include "harness.h"
+
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+static int open_at_end(void)
+{
+	int fd = guest_open("default", O_RDWR | O_NONBLOCK);
+
+	CHECK_EQ(lseek(fd, 0, SEEK_END), 0);
+	return fd;
+}
+
+/* Runs @writer in a child that inherited @fd, and reads what it wrote. */
+static pid_t written_by_child(int fd, void (*writer)(int fd),
+			      struct guest_record *record)
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid) {
+		writer(fd);
+		_exit(0);
+	}
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK_EQ(status, 0);
+	guest_read(fd, record);
+	return pid;
+}
+
+static void plain(int fd)
+{
+	CHECK_EQ(write(fd, "x", 1), 1);
+}
+
+static void own_stamps(void)
+{
+	struct timespec boot, wall;
+	struct guest_record record;
+	int fd = open_at_end();
+
+	prctl(PR_SET_NAME, "stamp test");
+	plain(fd);
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	clock_gettime(CLOCK_REALTIME, &wall);
+	guest_read(fd, &record);
+	CHECK_EQ(record.head.pid, getpid());
+	CHECK_EQ(record.head.tgid, getpid());
+	CHECK_EQ(record.head.uid, 0);
+	CHECK_EQ(record.head.euid, 0);
+	CHECK_EQ(record.head.origin, FLIGHTREC_ORIGIN_USER);
+	CHECK_EQ(record.head.flags, 0);
+	CHECK(!strcmp(record.head.comm, "stamp test"));
+	CHECK(boot.tv_sec - (long long)(record.head.boot_ns / 1000000000) <= 2);
+	CHECK(llabs(wall.tv_sec - (long long)(record.head.wall_ns / 1000000000)) <= 2);
+	CHECK(record.head.cpu < 64);
+}
+
+static void forked_writer(void)
+{
+	struct guest_record record;
+	int fd = open_at_end();
+	pid_t pid = written_by_child(fd, plain, &record);
+
+	CHECK_EQ(record.head.pid, pid);
+	CHECK_EQ(record.head.tgid, pid);
+}
+
+static void renamed(int fd)
+{
+	prctl(PR_SET_NAME, "renamed");
+	plain(fd);
+}
+
+static void renamed_writer(void)
+{
+	struct guest_record record;
+
+	written_by_child(open_at_end(), renamed, &record);
+	CHECK(!strcmp(record.head.comm, "renamed"));
+}
+
+static void dropped(int fd)
+{
+	CHECK(!setresuid(1000, 1001, 1002));
+	plain(fd);
+}
+
+static void writer_that_changed_user(void)
+{
+	struct guest_record record;
+
+	written_by_child(open_at_end(), dropped, &record);
+	CHECK_EQ(record.head.uid, 1000);
+	CHECK_EQ(record.head.euid, 1001);
+}
+
+/*
+ * A set-user-ID program that a user starts with a descriptor of his own: this
+ * program itself, which then writes to descriptor 3.
+ */
+static void exec_setuid(int fd)
+{
+	CHECK_EQ(dup2(fd, 3), 3);
+	CHECK(!setresuid(1000, 1000, 1000));
+	execl("/tmp/setuid-writer", "setuid-writer", "--write-to-3", NULL);
+	FAIL("execl: %s", strerror(errno));
+}
+
+static void copy_self(void)
+{
+	static char block[65536];
+	int from = open("/proc/self/exe", O_RDONLY);
+	int to = open("/tmp/setuid-writer", O_WRONLY | O_CREAT | O_TRUNC, 0700);
+	ssize_t n;
+
+	CHECK(from >= 0 && to >= 0);
+	while ((n = read(from, block, sizeof(block))) > 0)
+		CHECK_EQ(write(to, block, n), n);
+	CHECK_EQ(n, 0);
+	CHECK(!fchmod(to, 04755));
+	close(from);
+	close(to);
+}
+
+static void setuid_writer(void)
+{
+	struct guest_record record;
+
+	copy_self();
+	written_by_child(open_at_end(), exec_setuid, &record);
+	CHECK_EQ(record.head.uid, 1000);
+	CHECK_EQ(record.head.euid, 0);
+	CHECK(!strcmp(record.head.comm, "setuid-writer"));
+}
+
+static int thread_fd;
+
+static int in_thread(void *arg)
+{
+	(void)arg;
+	return write(thread_fd, "t", 1) == 1 ? 0 : 1;
+}
+
+static void thread_of_a_process(void)
+{
+	static char stack[65536] __attribute__((aligned(16)));
+	struct guest_record record;
+	pid_t tid;
+
+	thread_fd = open_at_end();
+	tid = clone(in_thread, stack + sizeof(stack),
+		    CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND |
+		    CLONE_THREAD | CLONE_SYSVSEM, NULL);
+	CHECK(tid > 0);
+	while (read(thread_fd, &record, sizeof(record)) < 0)
+		guest_sleep_ms(5);
+	CHECK_EQ(record.head.pid, tid);
+	CHECK_EQ(record.head.tgid, getpid());
+}
+
+static int open_in_pidns(void *arg)
+{
+	(void)arg;
+	return open("/dev/flightrec/default", O_WRONLY) < 0 ? errno : 0;
+}
+
+static int pidns_result(void)
+{
+	static char stack[65536] __attribute__((aligned(16)));
+	int status;
+	pid_t pid;
+
+	pid = clone(open_in_pidns, stack + sizeof(stack),
+		    CLONE_NEWPID | SIGCHLD, NULL);
+	CHECK(pid > 0);
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	return WEXITSTATUS(status);
+}
+
+static void containers_need_leave(void)
+{
+	int fd = open("/sys/module/flightrec/parameters/containers", O_WRONLY);
+
+	CHECK_EQ(pidns_result(), EPERM);
+	CHECK_EQ(write(fd, "Y", 1), 1);
+	CHECK_EQ(pidns_result(), 0);
+	CHECK_EQ(write(fd, "N", 1), 1);
+	CHECK_EQ(pidns_result(), EPERM);
+}
+
+#define WRITERS 4
+#define EACH 20000
+
+/* A payload that says who it is and can be checked as a whole. */
+static unsigned int fill(unsigned char *out, unsigned int writer, unsigned int i)
+{
+	unsigned int len = 8 + (i * 31 + writer * 7) % 300;
+
+	memset(out, (i + writer) & 0xff, len);
+	memcpy(out, &writer, 4);
+	memcpy(out + 4, &i, 4);
+	return len;
+}
+
+static void write_many(int fd, unsigned int writer)
+{
+	unsigned char out[400];
+	unsigned int i, len;
+
+	for (i = 0; i < EACH; i++) {
+		len = fill(out, writer, i);
+		if (write(fd, out, len) != (ssize_t)len)
+			_exit(1);
+	}
+	_exit(0);
+}
+
+struct tally {
+	unsigned long long delivered, lost, seq;
+	unsigned int next[WRITERS];
+	__u64 boot_ns;
+};
+
+static void check_record(struct tally *tally, const struct flightrec_record *head)
+{
+	const unsigned char *payload = (const unsigned char *)head + head->header_size;
+	unsigned char want[400];
+	unsigned int writer, i;
+
+	memcpy(&writer, payload, 4);
+	memcpy(&i, payload + 4, 4);
+	CHECK(writer < WRITERS);
+	CHECK_EQ(head->len, fill(want, writer, i));
+	CHECK(!memcmp(want, payload, head->len));
+	/* Numbers are dense, clocks do not run back, each writer is in order. */
+	CHECK_EQ(head->seq, tally->seq + head->lost + 1);
+	CHECK(head->boot_ns >= tally->boot_ns);
+	CHECK(i >= tally->next[writer]);
+	tally->next[writer] = i + 1;
+	tally->boot_ns = head->boot_ns;
+	tally->seq = head->seq;
+	tally->lost += head->lost;
+	tally->delivered++;
+}
+
+static void read_all(int fd, struct tally *tally, bool slow)
+{
+	static char buf[32768] __attribute__((aligned(8)));
+	unsigned long long total = (unsigned long long)WRITERS * EACH;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	ssize_t n, at;
+
+	while (tally->delivered + tally->lost < total) {
+		CHECK_EQ(poll(&p, 1, 60000), 1);
+		n = read(fd, buf, slow ? FLIGHTREC_READ_MIN : sizeof(buf));
+		CHECK(n > 0);
+		for (at = 0; at < n; at += ((struct flightrec_record *)(buf + at))->size)
+			check_record(tally, (void *)(buf + at));
+		if (slow)
+			guest_sleep_ms(1);
+	}
+	CHECK_EQ(tally->delivered + tally->lost, total);
+}
+
+static void many_writers_and_readers(void)
+{
+	struct tally tally = { 0 };
+	struct flightrec_info info;
+	int fds[3], status, i;
+	pid_t pids[WRITERS + 2];
+
+	for (i = 0; i < 3; i++) {
+		fds[i] = guest_open("small", O_RDWR | O_NONBLOCK);
+		CHECK_EQ(lseek(fds[i], 0, SEEK_END), 0);
+	}
+	CHECK_EQ(ioctl(fds[0], FLIGHTREC_IOC_GET_INFO, &info), 0);
+	tally.seq = info.next_seq - 1;
+	for (i = 0; i < WRITERS + 2; i++) {
+		pids[i] = fork();
+		if (pids[i])
+			continue;
+		if (i < WRITERS)
+			write_many(guest_open("small", O_WRONLY), i);
+		read_all(fds[i - WRITERS], &tally, i == WRITERS);
+		_exit(0);
+	}
+	read_all(fds[2], &tally, false);
+	for (i = 0; i < WRITERS + 2; i++) {
+		CHECK_EQ(waitpid(pids[i], &status, 0), pids[i]);
+		CHECK_EQ(status, 0);
+	}
+}
+
+static const struct guest_case cases[] = {
+	{ "own-stamps", own_stamps },
+	{ "forked-writer", forked_writer },
+	{ "renamed-writer", renamed_writer },
+	{ "writer-that-changed-user", writer_that_changed_user },
+	{ "setuid-writer", setuid_writer },
+	{ "thread-of-a-process", thread_of_a_process },
+	{ "containers-need-leave", containers_need_leave },
+	{ "many-writers-and-readers", many_writers_and_readers },
+};
+
+int main(int argc, char **argv)
+{
+	if (argc == 2 && !strcmp(argv[1], "--write-to-3"))
+		return write(3, "x", 1) == 1 ? 0 : 1;
+	return guest_main(argc, argv, cases, sizeof(cases) / sizeof(*cases), 300);
+}

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The driver's core files compiled in user space, under each sanitizer."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent / "recorder"
+SRC = Path(__file__).parents[2] / "src"
+
+SANITIZERS = {
+    "asan+ubsan": ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+    # gcc does not model fences; every shared access is atomic, so none is needed
+    # to tell a race from an ordered access.
+    "tsan": ["-fsanitize=thread", "-Wno-tsan"],
+}
+
+
+def cases_of(name):
+    text = (HERE / f"test_{name}.c").read_text()
+    return re.findall(r"cmocka_unit_test\((\w+)\)", text)
+
+
+CASES = [(name, case) for name in ("ring", "escape") for case in cases_of(name)]
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """What each program printed under each sanitizer, run once."""
+    directory = tmp_path_factory.mktemp("recorder")
+    outputs = {}
+    for sanitizer, flags in SANITIZERS.items():
+        for name in ("ring", "escape"):
+            program = directory / f"{name}-{sanitizer}"
+            subprocess.run(
+                ["gcc", "-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", *flags]
+                + ["-I", SRC, HERE / f"test_{name}.c", SRC / f"{name}.c", "-o", program]
+                + ["-lcmocka", "-lpthread"],
+                check=True,
+            )
+            result = subprocess.run([program], capture_output=True, text=True, timeout=600)
+            outputs[name, sanitizer] = result.stdout + result.stderr
+    return outputs
+
+
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
+@pytest.mark.parametrize("name,case", CASES)
+def test_core(outputs, name, case, sanitizer):
+    output = outputs[name, sanitizer]
+    assert f"[       OK ] {case}\n" in output, output[-4000:]
+    assert "ERROR: " not in output and "WARNING: ThreadSanitizer" not in output, output[-4000:]
