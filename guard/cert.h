@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* One certificate. */
+#ifndef KMODKEEP_CERT_H
+#define KMODKEEP_CERT_H
+
+#include <openssl/x509.h>
+#include <stdbool.h>
+
+/* Reads DER or PEM. 0, -EBADMSG or the error of reading. */
+int cert_read(const char *path, X509 **out);
+
+/* Its common name for people; malloc'ed. */
+char *cert_name(X509 *cert);
+
+/* Its extended key usages for people; malloc'ed. */
+char *cert_usage(X509 *cert);
+
+/* Does nothing keep shim from booting what this key signed? */
+bool cert_boots_kernels(X509 *cert);
+
+#endif

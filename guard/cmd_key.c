@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* key status, and the way to the key verbs written in shell (signing/). */
+#include <errno.h>
+#include <getopt.h>
+#include <json-c/json.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "efivars.h"
+#include "keystate.h"
+#include "util.h"
+#include "verbs.h"
+
+static const char usage[] =
+"Usage: kmodkeep key create [--own]      make this host's signing key, or\n"
+"                                        adopt the one that dkms or Ubuntu has\n"
+"       kmodkeep key enroll [--again]    ask for it to be trusted at the next\n"
+"                                        boot\n"
+"       kmodkeep key status [--json]     where this host stands\n"
+"       kmodkeep key VERB --help         says more\n";
+
+static const char status_usage[] =
+"Usage: kmodkeep key status [--json | --shell | --how-to-remove] [--root DIR]\n"
+"\n"
+"  --json           machine-readable output\n"
+"  --shell          lines of name=value, for scripts (do not eval them)\n"
+"  --how-to-remove  print how to take the key out of this host's trust\n"
+"  --root DIR       the system installed under DIR\n"
+"\n"
+"Exit code: 0 nothing is left to do, 1 something is, 2 wrong usage,\n"
+"3 could not tell.\n";
+
+static const char *or_none(const char *s)
+{
+	return s ? s : "";
+}
+
+static const char *yes_no(bool b)
+{
+	return b ? "yes" : "no";
+}
+
+static const char *origin_text(const struct keystate *s)
+{
+	if (!strcmp(s->key->origin, "own"))
+		return "made by kmodkeep";
+	return !strcmp(s->key->origin, "dkms") ? "adopted from dkms" :
+						 "adopted from Ubuntu";
+}
+
+static void print_page(const struct keystate *s)
+{
+	const char *next = keystate_next_step(s);
+
+	printf("Secure Boot:  %s%s%s\n", secure_boot_word(s->secure_boot),
+	       s->place == PLACE_HOST ? "" : ", seen from a ",
+	       s->place == PLACE_HOST ? "" : place_word(s->place));
+	if (s->key)
+		printf("Signing key:  %s (%s)\n", s->key->key_path,
+		       origin_text(s));
+	else
+		printf("Signing key:  %s\n", s->key_error == -ENOENT ? "none" :
+		       strerror(-s->key_error));
+	if (s->name)
+		printf("Certificate:  %s\n"
+		       "  name        %s\n"
+		       "  usage       %s\n"
+		       "  expires     %s\n"
+		       "  SHA-256     %s\n"
+		       "  SHA-1       %s\n", s->key->cert_path, s->name,
+		       s->usage, s->expires, s->sha256, s->sha1);
+	if (s->name && s->boots_kernels)
+		puts("Warning:      this key can also boot kernels: whoever is "
+		     "root here can sign one.\n"
+		     "              A key of kmodkeep's own cannot: "
+		     "kmodkeep key create --own");
+	if (s->key && s->key->problem)
+		printf("Problem:      %s\n", s->key->problem);
+	else if (s->key_error == -EACCES)
+		puts("Problem:      this user may not read the key");
+	printf("Enrolment:    %s\n", enrolment_word(s->enrolment));
+	if (next)
+		printf("Next:         %s\n", next);
+}
+
+static void print_shell(const struct host *h, const struct keystate *s)
+{
+	char *boot_dir = efi_boot_directory(h);
+	char *boot_id = host_boot_id(h), *machine_id = host_machine_id(h);
+
+	printf("place=%s\nsecure_boot=%s\nenrolment=%s\n",
+	       place_word(s->place), secure_boot_word(s->secure_boot),
+	       enrolment_word(s->enrolment));
+	printf("origin=%s\nkey=%s\ncert=%s\n",
+	       s->key ? s->key->origin :
+			s->key_error == -ENOENT ? "none" : "unreadable",
+	       s->key ? s->key->key_path : "", s->key ? s->key->cert_path : "");
+	printf("problem=%s\nnext_step=%s\n",
+	       s->key && s->key->problem ? s->key->problem : "",
+	       or_none(keystate_next_step(s)));
+	printf("name=%s\nfingerprint=%s\nboots_kernels=%s\n",
+	       or_none(s->name), s->sha256, yes_no(s->boots_kernels));
+	printf("other_pending=%s\nnvram_free=%lld\nboot_dir=%s\n",
+	       yes_no(s->other_pending), efivars_free(h), or_none(boot_dir));
+	printf("boot_id=%s\nmachine_id=%s\n", or_none(boot_id),
+	       or_none(machine_id));
+	free(boot_dir);
+	free(boot_id);
+	free(machine_id);
+}
+
+static void add(struct json_object *o, const char *key, const char *value)
+{
+	json_object_object_add(o, key, value && *value ?
+			       json_object_new_string(value) : NULL);
+}
+
+static void print_json(const struct keystate *s)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "schema", json_object_new_int(1));
+	add(o, "place", place_word(s->place));
+	add(o, "secure_boot", secure_boot_word(s->secure_boot));
+	add(o, "enrolment", enrolment_word(s->enrolment));
+	add(o, "origin", s->key ? s->key->origin : NULL);
+	add(o, "key", s->key ? s->key->key_path : NULL);
+	add(o, "certificate", s->key ? s->key->cert_path : NULL);
+	add(o, "problem", s->key ? s->key->problem : NULL);
+	add(o, "name", s->name);
+	add(o, "usage", s->usage);
+	add(o, "expires", s->expires);
+	add(o, "fingerprint", s->sha256);
+	add(o, "fingerprint_sha1", s->sha1);
+	json_object_object_add(o, "boots_kernels", s->name ?
+			json_object_new_boolean(s->boots_kernels) : NULL);
+	add(o, "next_step", keystate_next_step(s));
+	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
+					    JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(o);
+}
+
+/* Also what the package prints when it is purged. */
+static void print_removal(const struct keystate *s)
+{
+	if (s->enrolment == ENROLMENT_PENDING) {
+		printf("To withdraw the request to enrol the key '%s':\n"
+		       "  mokutil --revoke-import\n", s->name);
+	} else if (s->enrolment == ENROLMENT_ENROLLED) {
+		printf("To take the key '%s' out of this host's trust:\n"
+		       "  mokutil --delete %s\n"
+		       "  (think of a password, reboot, choose \"Delete MOK\" "
+		       "in the blue menu, type it)\n"
+		       "Modules signed with it will no longer load then.\n",
+		       s->name, s->key->cert_path);
+	}
+}
+
+static int status(int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "shell", no_argument, NULL, 's' },
+		{ "how-to-remove", no_argument, NULL, 'd' },
+		{ "root", required_argument, NULL, 'r' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	const char *root = NULL;
+	struct keystate *s = NULL;
+	struct host *h = NULL;
+	int c, err, form = 0, code;
+
+	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
+		switch (c) {
+		case 'r': root = optarg; break;
+		case 'h': fputs(status_usage, stdout); return EXIT_YES;
+		case '?': return EXIT_USAGE;
+		default: form = c;
+		}
+	}
+	if (optind != argc)
+		return complain(EXIT_USAGE, "key status: '%s' is one word too "
+				"many", argv[optind]);
+	err = host_new(root, &h);
+	if (!err)
+		err = keystate_read(h, &s);
+	if (err) {
+		host_free(h);
+		return complain_errno(err, "key status");
+	}
+	code = keystate_exit(s);
+	if (form == 'j')
+		print_json(s);
+	else if (form == 's')
+		print_shell(h, s);
+	else if (form == 'd')
+		print_removal(s);
+	else
+		print_page(s);
+	if (form == 's' || form == 'd')
+		code = EXIT_YES;	/* they answer another question */
+	keystate_free(s);
+	host_free(h);
+	return code;
+}
+
+/* The script is told where this program is, to ask it for the state. */
+static int run_script(const char *name, int argc, char **argv)
+{
+	char script[PATH_MAX], self[PATH_MAX];
+	char **args = calloc(argc + 3, sizeof(*args));
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (!args)
+		return complain_errno(-ENOMEM, name);
+	if (n < 0)
+		return complain_errno(-errno, "/proc/self/exe");
+	self[n] = '\0';
+	snprintf(script, sizeof(script), "%s/key-%s", LIBDIR, name);
+	args[0] = script;
+	args[1] = self;
+	memcpy(args + 2, argv + 1, (argc - 1) * sizeof(*args));
+	/* Run as root: only tools of the system, and messages as expected. */
+	if (setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1) ||
+	    setenv("LC_ALL", "C", 1))
+		return complain_errno(-errno, name);
+	fflush(stdout);
+	execv(script, args);
+	n = -errno;
+	free(args);
+	return complain_errno(n, script);
+}
+
+int verb_key(int argc, char **argv)
+{
+	if (argc < 2) {
+		fputs(usage, stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+		fputs(usage, stdout);
+		return EXIT_YES;
+	}
+	if (!strcmp(argv[1], "status"))
+		return status(argc - 1, argv + 1);
+	if (!strcmp(argv[1], "create") || !strcmp(argv[1], "enroll"))
+		return run_script(argv[1], argc - 1, argv + 1);
+	return complain(EXIT_USAGE, "no verb 'key %s'; see kmodkeep key "
+			"--help", argv[1]);
+}

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "host.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "efivars.h"
+#include "util.h"
+
+struct host {
+	char *root;		/* "" for the running system */
+	struct utsname uts;
+};
+
+int host_new(const char *root, struct host **out)
+{
+	struct host *h = calloc(1, sizeof(*h));
+	size_t len;
+
+	if (!h)
+		return -ENOMEM;
+	h->root = strdup(root ? root : "");
+	if (!h->root) {
+		free(h);
+		return -ENOMEM;
+	}
+	for (len = strlen(h->root); len && h->root[len - 1] == '/'; len--)
+		h->root[len - 1] = '\0';
+	if (uname(&h->uts) < 0 || !host_is_live(h))
+		h->uts.release[0] = '\0';
+	*out = h;
+	return 0;
+}
+
+void host_free(struct host *h)
+{
+	if (h)
+		free(h->root);
+	free(h);
+}
+
+char *host_path(const struct host *h, const char *path)
+{
+	char *p;
+
+	return asprintf(&p, "%s%s", h->root, path) < 0 ? NULL : p;
+}
+
+const char *host_root(const struct host *h)
+{
+	return h->root[0] ? h->root : "/";
+}
+
+bool host_is_live(const struct host *h)
+{
+	return !h->root[0];
+}
+
+const char *host_running_kernel(const struct host *h)
+{
+	return h->uts.release;
+}
+
+char *host_line(const struct host *h, const char *path)
+{
+	char *p = host_path(h, path), *line = NULL;
+
+	if (p && file_read_line(p, &line))
+		line = NULL;
+	free(p);
+	return line;
+}
+
+char *host_boot_id(const struct host *h)
+{
+	return host_line(h, "/proc/sys/kernel/random/boot_id");
+}
+
+char *host_machine_id(const struct host *h)
+{
+	char *id = host_line(h, "/etc/machine-id");
+
+	/* systemd writes "uninitialized" into images, or leaves it empty. */
+	if (id && strlen(id) != 32) {
+		free(id);
+		return NULL;
+	}
+	return id;
+}
+
+static bool host_has(const struct host *h, const char *path)
+{
+	char *p = host_path(h, path);
+	bool there = p && path_exists(p);
+
+	free(p);
+	return there;
+}
+
+static bool started_as_container(const struct host *h)
+{
+	char *p = host_path(h, "/proc/1/environ");
+	struct buf b = { 0 };
+	bool found = false;
+
+	if (p && file_read(p, 1 << 20, &b) == 0)
+		for (size_t i = 0; i < b.len && !found;
+		     i += strnlen((char *)b.data + i, b.len - i) + 1)
+			found = b.len - i > 10 &&
+				!memcmp(b.data + i, "container=", 10);
+	buf_free(&b);
+	free(p);
+	return found;
+}
+
+static bool in_chroot(void)
+{
+	struct stat here, init;
+
+	if (stat("/", &here) < 0)
+		return false;
+	if (stat("/proc/1/root", &init) < 0)
+		/* Without /proc it is no running system; EACCES: not root. */
+		return errno == ENOENT;
+	return here.st_dev != init.st_dev || here.st_ino != init.st_ino;
+}
+
+enum place host_place(const struct host *h)
+{
+	if (host_has(h, "/run/systemd/container") ||
+	    host_has(h, "/run/.containerenv") || host_has(h, "/.dockerenv") ||
+	    started_as_container(h))
+		return PLACE_CONTAINER;
+	if (host_is_live(h) && in_chroot())
+		return PLACE_CHROOT;
+	return PLACE_HOST;
+}
+
+const char *place_word(enum place p)
+{
+	static const char *const words[] = { "host", "container", "chroot" };
+
+	return words[p];
+}
+
+enum secure_boot host_secure_boot(const struct host *h)
+{
+	int on, setup, shim_off;
+
+	if (!host_has(h, "/sys/firmware/efi"))
+		return SB_NO_EFI;
+	on = efivar_flag(h, "SecureBoot", EFI_GLOBAL_GUID);
+	/* EFI firmware that cannot do Secure Boot has no such variable. */
+	if (on == -ENOENT && efivars_readable(h))
+		return SB_OFF;
+	if (on < 0)
+		return SB_UNKNOWN;
+	setup = efivar_flag(h, "SetupMode", EFI_GLOBAL_GUID);
+	shim_off = efivar_flag(h, "MokSBStateRT", SHIM_GUID);
+	return on && setup != 1 && shim_off != 1 ? SB_ON : SB_OFF;
+}
+
+const char *secure_boot_word(enum secure_boot s)
+{
+	static const char *const words[] = { "no-efi", "off", "on", "unknown" };
+
+	return words[s];
+}
+
+enum demand host_demands_signature(const struct host *h)
+{
+	enum secure_boot sb = host_secure_boot(h);
+	char *line;
+	bool yes = false;
+
+	if (sb == SB_ON)
+		return DEMAND_YES;
+	line = host_line(h, "/sys/module/module/parameters/sig_enforce");
+	if (line)
+		yes = line[0] == 'Y';
+	free(line);
+	line = host_line(h, "/sys/kernel/security/lockdown");
+	if (line)
+		yes |= strstr(line, "[integrity]") ||
+		       strstr(line, "[confidentiality]");
+	free(line);
+	if (yes)
+		return DEMAND_YES;
+	return sb == SB_UNKNOWN ? DEMAND_UNKNOWN : DEMAND_NO;
+}
+
+static char *config_value(struct buf *b, const char *name)
+{
+	size_t n = strlen(name);
+	char *p = (char *)b->data, *end = p + b->len;
+
+	while (p < end) {
+		size_t len = strcspn(p, "\n");
+
+		if (len > n && !memcmp(p, name, n) && p[n] == '=') {
+			p += n + 1;
+			len -= n + 1;
+			if (len >= 2 && p[0] == '"' && p[len - 1] == '"') {
+				p++;
+				len -= 2;
+			}
+			return strndup(p, len);
+		}
+		p += len + 1;
+	}
+	return NULL;
+}
+
+char *host_kernel_config(const struct host *h, const char *kernel,
+			 const char *name)
+{
+	static const char *const where[] = {
+		"%s/boot/config-%s",
+		"%s/lib/modules/%s/config",
+		"%s/lib/modules/%s/build/.config",
+		"%s/lib/modules/%s/build/include/config/auto.conf",
+	};
+	char *value = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(where) && !value; i++) {
+		struct buf b = { 0 };
+		unsigned char *bigger;
+		char *path;
+
+		if (asprintf(&path, where[i], h->root, kernel) < 0)
+			return NULL;
+		if (file_read(path, 4 << 20, &b) == 0) {
+			bigger = realloc(b.data, b.len + 1);
+			if (bigger) {
+				b.data = bigger;
+				b.data[b.len] = '\0';
+				value = config_value(&b, name);
+			}
+		}
+		buf_free(&b);
+		free(path);
+	}
+	return value;
+}

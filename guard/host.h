@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The host asked about: its file tree (the running one, or an image named by
+ * --root), what kind of place it is, and what its kernel demands.
+ */
+#ifndef KMODKEEP_HOST_H
+#define KMODKEEP_HOST_H
+
+#include <stdbool.h>
+
+struct host;
+
+/* root NULL or "/": the running system. */
+int host_new(const char *root, struct host **out);
+void host_free(struct host *h);
+
+/* root + path, malloc'ed; path starts with a slash. */
+char *host_path(const struct host *h, const char *path);
+const char *host_root(const struct host *h);
+
+/* Is this the running system, so that its kernel and keyrings count? */
+bool host_is_live(const struct host *h);
+
+enum place { PLACE_HOST, PLACE_CONTAINER, PLACE_CHROOT };
+enum place host_place(const struct host *h);
+const char *place_word(enum place p);
+
+enum secure_boot { SB_NO_EFI, SB_OFF, SB_ON, SB_UNKNOWN };
+enum secure_boot host_secure_boot(const struct host *h);
+const char *secure_boot_word(enum secure_boot s);
+
+/* Must a module be signed? By Secure Boot, lockdown or module.sig_enforce. */
+enum demand { DEMAND_NO, DEMAND_YES, DEMAND_UNKNOWN };
+enum demand host_demands_signature(const struct host *h);
+
+/* Release of the running kernel; "" for an image. */
+const char *host_running_kernel(const struct host *h);
+
+/* First line of a file under root, NULL if it cannot be read; malloc'ed. */
+char *host_line(const struct host *h, const char *path);
+char *host_boot_id(const struct host *h);
+/* NULL for an image that has not got its own yet. */
+char *host_machine_id(const struct host *h);
+
+/* Value of CONFIG_name of a kernel without quotes; NULL if not known. */
+char *host_kernel_config(const struct host *h, const char *kernel,
+			 const char *name);
+
+#endif

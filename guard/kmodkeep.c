@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The front: finds the verb and hands over. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "util.h"
+#include "verbs.h"
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *help;
+} verbs[] = {
+	{ "verify", verb_verify, "will the kernel load these modules?" },
+	{ "sign", verb_sign, "sign modules with this host's key" },
+	{ "key", verb_key, "create, enroll, status: the host's signing key" },
+};
+
+int complain(int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	fflush(stdout);
+	fputs("kmodkeep: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return code;
+}
+
+int complain_errno(int err, const char *what)
+{
+	return complain(EXIT_UNSURE, "%s: %s", what, strerror(-err));
+}
+
+static void print_usage(FILE *to)
+{
+	fputs("Usage: kmodkeep VERB [OPTION...]\n"
+	      "Keeps out-of-tree drivers signed, trusted and loadable.\n\n", to);
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		fprintf(to, "  %-8s %s\n", verbs[i].name, verbs[i].help);
+	fputs("\nkmodkeep VERB --help says more, kmodkeep(8) all.\n"
+	      "Exit codes: 0 yes or done, 1 no or failed, 2 wrong usage, "
+	      "3 could not tell.\n", to);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2) {
+		print_usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+		print_usage(stdout);
+		return EXIT_YES;
+	}
+	if (!strcmp(argv[1], "--version")) {
+		puts("kmodkeep " KMODKEEP_VERSION);
+		return EXIT_YES;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		if (!strcmp(argv[1], verbs[i].name)) {
+			int code = verbs[i].run(argc - 1, argv + 1);
+
+			/* A full disk must not look like success. */
+			if (fflush(stdout) && code == EXIT_YES)
+				code = complain_errno(-errno, "output");
+			return code;
+		}
+	return complain(EXIT_USAGE, "no verb '%s'; see kmodkeep --help",
+			argv[1]);
+}

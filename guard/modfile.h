@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A kernel module as a file: its compression and what .modinfo says. */
+#ifndef KMODKEEP_MODFILE_H
+#define KMODKEEP_MODFILE_H
+
+#include "compress.h"
+#include "util.h"
+
+struct modfile {
+	enum compression type;
+	struct buf bytes;	/* decompressed: ELF, then any signature */
+	bool signed_outside;	/* a signature follows the compressed stream */
+};
+
+/* -EBADMSG: damaged compression; -EFBIG: no module is that large. */
+int modfile_read(const char *path, struct modfile *out);
+void modfile_free(struct modfile *m);
+
+struct modinfo {
+	char *name;
+	char *version;
+	char *srcversion;
+	char *vermagic;
+	char *intree;	/* "Y" in modules built with their kernel */
+};
+
+/* -ENOEXEC: not an ELF file with a .modinfo section. Fields may be NULL. */
+int modinfo_read(const unsigned char *elf, size_t len, struct modinfo *out);
+void modinfo_free(struct modinfo *i);
+
+/* The kernel release, the first word of vermagic; malloc'ed, NULL if none. */
+char *modinfo_release(const struct modinfo *i);
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What kernels of each distribution do with keys and revocations. */
+#ifndef KMODKEEP_RULES_H
+#define KMODKEEP_RULES_H
+
+enum answer { ANSWER_NO, ANSWER_YES, ANSWER_UNVERIFIED };
+
+struct kernel_rules {
+	const char *family;
+	enum answer db;		/* modules signed by a key of the firmware's db */
+	enum answer mokx_cert;	/* a certificate in MokListX revokes modules */
+	enum answer mokx_hash;	/* the hash of a module in MokListX revokes it */
+	int ecdsa;		/* ECDSA signatures are understood */
+	int sha3;
+};
+
+/* For a kernel release, like "6.1.0-30-amd64". */
+struct kernel_rules rules_for(const char *release);
+
+#endif

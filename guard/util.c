@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "util.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+void buf_free(struct buf *b)
+{
+	free(b->data);
+	b->data = NULL;
+	b->len = 0;
+}
+
+static int read_all(int fd, size_t max, struct buf *out)
+{
+	size_t room = 0, len = 0;
+	unsigned char *data = NULL;
+	ssize_t n;
+
+	/* Not by st_size: files of sysfs, procfs and efivarfs lie about it. */
+	for (;;) {
+		if (len == room) {
+			unsigned char *bigger;
+
+			room = room ? room * 2 : 4096;
+			bigger = realloc(data, room);
+			if (!bigger) {
+				free(data);
+				return -ENOMEM;
+			}
+			data = bigger;
+		}
+		n = read(fd, data + len, room - len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			int err = -errno;
+
+			free(data);
+			return err;
+		}
+		if (n == 0)
+			break;
+		len += n;
+		if (len > max) {
+			free(data);
+			return -EFBIG;
+		}
+	}
+	out->data = data;
+	out->len = len;
+	return 0;
+}
+
+int file_read(const char *path, size_t max, struct buf *out)
+{
+	struct stat st;
+	int fd, err;
+
+	/* O_NONBLOCK: a FIFO put in the way must not stop us. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0)
+		err = -errno;
+	else if (S_ISDIR(st.st_mode))
+		err = -EISDIR;
+	else if (!S_ISREG(st.st_mode))
+		err = -EINVAL;
+	else
+		err = read_all(fd, max, out);
+	close(fd);
+	return err;
+}
+
+int file_read_line(const char *path, char **line)
+{
+	struct buf b;
+	size_t len;
+	int err;
+
+	err = file_read(path, 1 << 20, &b);
+	if (err)
+		return err;
+	for (len = 0; len < b.len && b.data[len] != '\n' && b.data[len]; len++)
+		;
+	*line = strndup((char *)b.data, len);
+	buf_free(&b);
+	return *line ? 0 : -ENOMEM;
+}
+
+static int write_all(int fd, const unsigned char *p, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, p, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		p += n;
+		len -= n;
+	}
+	return 0;
+}
+
+static int sync_directory_of(const char *path)
+{
+	char *copy = strdup(path);
+	int fd, err = 0;
+
+	if (!copy)
+		return -ENOMEM;
+	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd) < 0)
+		err = -errno;
+	if (fd >= 0)
+		close(fd);
+	free(copy);
+	return err;
+}
+
+/* A module without its label could not be loaded under SELinux. */
+static int copy_label(const char *from, int to)
+{
+	char label[256];
+	ssize_t n = getxattr(from, "security.selinux", label, sizeof(label));
+
+	if (n <= 0)
+		return 0;
+	return fsetxattr(to, "security.selinux", label, n, 0) < 0 ? -errno : 0;
+}
+
+static int inherit_attributes(const char *path, int fd, mode_t mode)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0) {
+		if (errno != ENOENT)
+			return -errno;
+		return fchmod(fd, mode) < 0 ? -errno : 0;
+	}
+	if ((st.st_uid != geteuid() || st.st_gid != getegid()) &&
+	    fchown(fd, st.st_uid, st.st_gid) < 0)
+		return -errno;
+	if (fchmod(fd, st.st_mode & 07777) < 0)
+		return -errno;
+	return copy_label(path, fd);
+}
+
+int file_replace(const char *path, const void *data, size_t len, mode_t mode)
+{
+	char *tmp;
+	int fd, err;
+
+	if (asprintf(&tmp, "%s.XXXXXX", path) < 0)
+		return -ENOMEM;
+	fd = mkostemp(tmp, O_CLOEXEC);
+	if (fd < 0) {
+		err = -errno;
+		free(tmp);
+		return err;
+	}
+	err = write_all(fd, data, len);
+	if (!err)
+		err = inherit_attributes(path, fd, mode);
+	if (!err && fsync(fd) < 0)
+		err = -errno;
+	if (close(fd) < 0 && !err)
+		err = -errno;
+	if (!err && rename(tmp, path) < 0)
+		err = -errno;
+	if (err)
+		unlink(tmp);
+	else
+		err = sync_directory_of(path);
+	free(tmp);
+	return err;
+}
+
+bool path_exists(const char *path)
+{
+	return access(path, F_OK) == 0;
+}
+
+bool str_ends_with(const char *s, const char *suffix)
+{
+	size_t a = strlen(s), b = strlen(suffix);
+
+	return a >= b && strcmp(s + a - b, suffix) == 0;
+}
+
+void hex_encode(const unsigned char *in, size_t len, char *out)
+{
+	for (size_t i = 0; i < len; i++)
+		sprintf(out + 2 * i, "%02x", in[i]);
+	out[2 * len] = '\0';
+}
+
+void make_printable(char *s)
+{
+	for (; *s; s++)
+		if (iscntrl((unsigned char)*s))
+			*s = '?';
+}
