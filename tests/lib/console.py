@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a guest says on its console: following it, and finding trouble in it."""
 
+import codecs
 import re
 from pathlib import Path
 
@@ -58,7 +59,8 @@ class Console:
         self.text = ""  # all output so far, without terminal control
         self.cursor = 0  # up to where it was consumed by matches
         self._offset = 0  # bytes of the file read so far
-        self._pending = b""  # a character or escape sequence cut short
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._pending = ""  # an escape sequence cut short
 
     def update(self):
         """Take in what was written since the last call; True if there was anything."""
@@ -66,10 +68,10 @@ class Console:
             log.seek(self._offset)
             data = log.read()
         self._offset += len(data)
-        raw = (self._pending + data).decode("utf-8", "surrogateescape")
+        raw = self._pending + self._decoder.decode(data)
         unfinished = UNFINISHED_ESCAPE.search(raw)
         cut = unfinished.start() if unfinished else len(raw)
-        self._pending = raw[cut:].encode("utf-8", "surrogateescape")
+        self._pending = raw[cut:]
         self.text += ESCAPE.sub("", raw[:cut]).replace("\r", "")
         return bool(data)
 

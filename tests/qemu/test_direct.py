@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The direct guests themselves: each kernel boots, and no failure goes unseen."""
+
+import pytest
+
+from tests.lib import console
+from tests.lib.guest import Guest, GuestError, parse_verdict
+from tests.lib.kernels import KERNELS
+from tests.qemu.direct import compile_static, direct_guest, run_direct
+
+ANY = "6.1"  # what is tested is the runner, so one kernel will do
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_boots_and_reports(kernel):
+    script = """
+        ok first
+        check modprobe_with_dependency modprobe sit
+        check its_dependency test -d /sys/module/ip_tunnel
+        skip third 'nothing to see'
+    """
+    verdict = run_direct(kernel, {}, script, stock=["sit"])
+    assert verdict.ok, verdict.explain()
+    assert verdict.skipped == [("third", "nothing to see")]
+
+
+def test_not_ok_and_a_script_that_ends_early_are_failures():
+    verdict = run_direct(ANY, {}, "ok one\nnot_ok two 'because'\nexit 3\nok three")
+    assert not verdict.ok
+    assert verdict.failed == [("two", "because"), ("main", "exit status 3")]
+    assert "not ok two - because" in verdict.explain()
+
+
+def test_silence_is_a_failure():
+    verdict = run_direct(ANY, {}, "poweroff -f")
+    assert not verdict.ok
+    assert not verdict.done
+
+
+def test_hanging_guest_is_a_failure_and_says_where(tmp_path):
+    script = "ok one\necho last-words\nsleep 1000"
+    with direct_guest(ANY, {}, script, tmp_path) as guest:
+        guest.wait_for("last-words", 120)
+        verdict = guest.wait_verdict(2)
+    assert not verdict.ok
+    assert "2 s passed while waiting for the verdict" in verdict.explain()
+    assert "last-words" in verdict.explain()
+
+
+@pytest.mark.parametrize("oops_panics", [True, False])
+def test_oops_is_a_failure(oops_panics):
+    # In a child: the oops kills the process that provokes it.
+    script = "ok one\nsh -c 'echo c >/proc/sysrq-trigger'\nok two"
+    verdict = run_direct(ANY, {}, script, oops_panics=oops_panics)
+    assert not verdict.ok
+    assert any("sysrq triggered crash" in problem for problem in verdict.problems)
+
+
+def test_warning_of_the_kernel_is_a_failure():
+    script = "ok one\necho 'WARNING: as if' >/dev/kmsg"
+    verdict = run_direct(ANY, {}, script)
+    assert verdict.done and not verdict.ok
+    assert console.scan(verdict.console, allow=["WARNING: as if"]) == []
+
+
+def test_programs_report_through_a_file(tmp_path):
+    source = tmp_path / "program.c"
+    source.write_text(
+        "#include <stdio.h>\n"
+        "int main(int argc, char **argv)\n"
+        "{\n"
+        '\tFILE *out = fopen(argv[1], "a");\n'
+        "\tif (!out || argc != 3)\n\t\treturn 2;\n"
+        '\tfprintf(out, "ok from_c\\n");\n'
+        "\treturn argv[2][0] - '0';\n"
+        "}\n"
+    )
+    program = compile_static([source], tmp_path / "program")
+    script = "run_program /program 0\nrun_program /program 5\nrun_program /bin/true"
+    verdict = run_direct(ANY, {"program": program}, script)
+    assert verdict.passed == ["from_c", "from_c"]
+    assert verdict.failed == [
+        ("program", "exit status 5"),
+        ("true", "no results, exit status 0"),
+    ]
+
+
+def test_console_can_be_written_to(tmp_path):
+    script = "echo 'your name?'\nread -r name\nok \"$name\""
+    with direct_guest(ANY, {}, script, tmp_path) as guest:
+        guest.wait_for(r"your name\?", 120)
+        guest.send("flightrec\n")
+        verdict = guest.wait_verdict(60)
+    assert verdict.passed == ["flightrec"]
+
+
+def test_nmi_reset_and_screen(tmp_path):
+    with direct_guest(ANY, {}, "ok up\nsleep 1000", tmp_path, display=True) as guest:
+        guest.wait_for("result. ok up", 120)
+        picture = guest.screendump(tmp_path / "screen.png")
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        guest.qmp.inject_nmi()
+        guest.wait_for("NMI received", 60)
+        guest.qmp.system_reset()
+        assert guest.wait_exit(60) == 0  # reboot=False: a reset ends QEMU
+
+
+def test_qemu_that_does_not_start_says_why():
+    with pytest.raises(GuestError, match="no-such-option"):
+        with Guest(["-no-such-option"]):
+            pass
+
+
+@pytest.mark.parametrize(
+    "text, problem",
+    [
+        ("", "no GUEST-DONE line"),
+        ("ok a\n", "no GUEST-DONE line"),
+        ("GUEST-DONE passed=0 failed=0 skipped=0\n", "not one test ran"),
+        ("ok a\nGUEST-DONE passed=2 failed=0 skipped=0\n", "the guest counted"),
+        ("ok a\nnonsense\nGUEST-DONE passed=1 failed=0 skipped=0\n", "not a result"),
+        ("ok a\nGUEST-DONE passed=1 failed=0 skipped=0\nok b\n", "a line after the last"),
+    ],
+)
+def test_verdicts_that_do_not_add_up(text, problem):
+    verdict = parse_verdict(text)
+    assert not verdict.ok
+    assert any(problem in p for p in verdict.problems)
