@@ -16,6 +16,7 @@ static const struct {
 	{ "verify", verb_verify, "will the kernel load these modules?" },
 	{ "sign", verb_sign, "sign modules with this host's key" },
 	{ "key", verb_key, "create, enroll, status: the host's signing key" },
+	{ "smoke", verb_smoke, "load and try out the registered drivers" },
 };
 
 int complain(int code, const char *fmt, ...)

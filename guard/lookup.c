@@ -64,13 +64,13 @@ int module_find(const struct host *h, const char *kernel, const char *name,
 	return err;
 }
 
-/* Without modules.dep nothing can be looked up: not the module's fault. */
-static bool has_index(const struct host *h, const char *kernel)
+static bool kernel_has(const struct host *h, const char *kernel,
+		       const char *what)
 {
 	char *rel, *path;
 	bool there;
 
-	if (asprintf(&rel, "/lib/modules/%s/modules.dep.bin", kernel) < 0)
+	if (asprintf(&rel, "/lib/modules/%s/%s", kernel, what) < 0)
 		return false;
 	path = host_path(h, rel);
 	free(rel);
@@ -88,7 +88,8 @@ int verify_module(const struct host *h, const struct trust *t,
 	*path = NULL;
 	if (!kernel)
 		kernel = host_running_kernel(h);
-	if (!has_index(h, kernel))
+	/* Without it nothing can be looked up: not the module's fault. */
+	if (!kernel_has(h, kernel, "modules.dep.bin"))
 		return report_set(r, VERDICT_KERNEL_INCOMPLETE,
 				  "reinstall the kernel's package, or run: "
 				  "depmod -a",
@@ -98,10 +99,15 @@ int verify_module(const struct host *h, const struct trust *t,
 	err = module_find(h, kernel, name, path);
 	if (err == -ENOMEM)
 		return err;
+	if (err == -ENOENT && !kernel_has(h, kernel, "build/."))
+		return report_set(r, VERDICT_MISSING,
+				  "install the headers of that kernel, then: "
+				  "dkms autoinstall",
+				  "no such module for kernel %s, and no headers "
+				  "to build it with", kernel);
 	if (err == -ENOENT)
 		return report_set(r, VERDICT_MISSING,
-				  "build it: dkms autoinstall, or reinstall "
-				  "its package",
+				  "build it: dkms autoinstall",
 				  "no such module for kernel %s", kernel);
 	if (err)
 		return report_set(r, VERDICT_UNKNOWN, "run: depmod -a",

@@ -8,6 +8,7 @@
 
 int verb_verify(int argc, char **argv);
 int verb_sign(int argc, char **argv);
+int verb_smoke(int argc, char **argv);
 int verb_key(int argc, char **argv);
 
 /* "kmodkeep: " and a message on stderr; returns code. */

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "util.h"
+
+#define SYSTEM_PATH "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
+
+static void child(char *const argv[], int output)
+{
+	static char *const environment[] = {
+		(char *)SYSTEM_PATH, (char *)"LC_ALL=C", NULL,
+	};
+	int null = open("/dev/null", O_RDONLY);
+
+	setpgid(0, 0);
+	if (null < 0 || dup2(null, 0) < 0 || dup2(output, 1) < 0 ||
+	    dup2(output, 2) < 0)
+		_exit(126);
+	/* execvpe() searches the path of this process. */
+	putenv((char *)SYSTEM_PATH);
+	execvpe(argv[0], argv, environment);
+	dprintf(2, "%s: %s\n", argv[0], strerror(errno));
+	_exit(127);
+}
+
+/* Keeps the last line that has something in it, as output comes in. */
+static void keep_last_line(char line[256], bool *ended, const char *p,
+			   size_t n)
+{
+	size_t len = strlen(line);
+
+	for (; n--; p++) {
+		if (*p == '\n' || *p == '\r' || !*p) {
+			*ended = true;
+			continue;
+		}
+		if (*ended) {
+			len = 0;
+			*ended = false;
+		}
+		if (len < 255)
+			line[len++] = *p;
+		line[len] = '\0';
+	}
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+/* Reads what is there; false at the end of the output. */
+static bool drain(int fd, struct run_result *out, bool *ended)
+{
+	char chunk[4096];
+	ssize_t n;
+
+	while ((n = read(fd, chunk, sizeof(chunk))) > 0)
+		keep_last_line(out->last_line, ended, chunk, n);
+	return n < 0 && (errno == EAGAIN || errno == EINTR);
+}
+
+/*
+ * Until the program ends, not until its output does: something it left in the
+ * background may hold that open for ever.
+ */
+static bool wait_for(pid_t pid, int fd, double until, struct run_result *out,
+		     int *status)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	bool ended = false;
+
+	for (;;) {
+		poll(&p, 1, 100);
+		if (p.fd >= 0 && !drain(fd, out, &ended))
+			p.fd = -1;
+		if (waitpid(pid, status, WNOHANG) == pid) {
+			drain(fd, out, &ended);
+			return true;
+		}
+		if (now() >= until)
+			return false;
+	}
+}
+
+int run_program(char *const argv[], unsigned int seconds,
+		struct run_result *out)
+{
+	int pipefd[2], status = 0, err;
+	pid_t pid;
+
+	memset(out, 0, sizeof(*out));
+	out->exit_code = -1;
+	if (pipe2(pipefd, O_CLOEXEC) < 0)
+		return -errno;
+	fcntl(pipefd[0], F_SETFL, O_NONBLOCK);
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0)
+		child(argv, pipefd[1]);
+	err = pid < 0 ? -errno : 0;
+	close(pipefd[1]);
+	if (err) {
+		close(pipefd[0]);
+		return err;
+	}
+	setpgid(pid, pid);
+	if (!wait_for(pid, pipefd[0], now() + seconds, out, &status)) {
+		out->timed_out = 1;
+		kill(-pid, SIGKILL);
+		/* One stuck in the kernel does not die: leave it there. */
+		wait_for(pid, pipefd[0], now() + 5, out, &status);
+	} else if (WIFEXITED(status)) {
+		out->exit_code = WEXITSTATUS(status);
+	} else if (WIFSIGNALED(status)) {
+		out->signal = WTERMSIG(status);
+	}
+	kill(-pid, SIGKILL);
+	close(pipefd[0]);
+	make_printable(out->last_line);
+	return 0;
+}

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "smoke.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "run.h"
+#include "util.h"
+
+#define DIR_STATE "/var/lib/kmodkeep/smoke"
+#define LOAD_TIMEOUT 120
+
+const char *smoke_word(enum smoke_result r)
+{
+	static const char *const words[] = {
+		"passed", "failed", "not-applicable",
+	};
+
+	return words[r];
+}
+
+/* What the kernel calls it: dashes in file names are underscores there. */
+static char *sysfs_line(const struct smoke *s, const char *module,
+			const char *file)
+{
+	char *path, *line;
+
+	if (asprintf(&path, "/sys/module/%s/%s", module, file) < 0)
+		return NULL;
+	for (char *p = path + strlen("/sys/module/");
+	     p < path + strlen("/sys/module/") + strlen(module); p++)
+		if (*p == '-')
+			*p = '_';
+	line = host_line(s->h, path);
+	free(path);
+	return line;
+}
+
+static bool is_loaded(const struct smoke *s, const char *module)
+{
+	/* Built-in ones have a directory there too, but no such file. */
+	char *line = sysfs_line(s, module, "initstate");
+	bool live = line && !strcmp(line, "live");
+
+	free(line);
+	return live;
+}
+
+/* An older build that is still loaded hides what was installed. */
+static int check_loaded(const struct smoke *s, const char *module,
+			struct report *r)
+{
+	char *loaded = sysfs_line(s, module, "srcversion");
+	int err = 0;
+
+	if (loaded && r->info.srcversion && strcmp(loaded, r->info.srcversion))
+		err = report_set(r, VERDICT_STALE_LOADED,
+				 "reboot, or unload it (modprobe -r) and run: "
+				 "kmodkeep smoke",
+				 "module %s is loaded in another build "
+				 "(srcversion %s) than is installed (%s)",
+				 module, loaded, r->info.srcversion);
+	free(loaded);
+	return err;
+}
+
+/* Puts the module's name before a message about it. */
+static int name_module(struct report *r, const char *module)
+{
+	char *longer;
+
+	if (asprintf(&longer, "module %s: %s: %s", module,
+		     verdict_word(r->verdict), r->message) < 0)
+		return -ENOMEM;
+	free(r->message);
+	r->message = longer;
+	return 0;
+}
+
+static int fail_load(struct report *r, const char *module,
+		     const struct run_result *run)
+{
+	if (run->timed_out)
+		return report_set(r, VERDICT_UNKNOWN, "look at: dmesg",
+				  "module %s was not loaded within %d seconds",
+				  module, LOAD_TIMEOUT);
+	/* The verifier knows why; the kernel gives one error for many causes. */
+	if (verdict_exit(r->verdict) == EXIT_NO)
+		return name_module(r, module);
+	return report_set(r, VERDICT_UNKNOWN, "look at: dmesg",
+			  "module %s was refused although nothing was found "
+			  "wrong with it: %s", module,
+			  *run->last_line ? run->last_line : "no message");
+}
+
+/* 0 loaded, 1 not (r says why), -ENOMEM. */
+static int load(const struct smoke *s, const char *module, struct report *r)
+{
+	char *const argv[] = { (char *)s->modprobe, (char *)"--",
+			       (char *)module, NULL };
+	struct run_result run;
+	char *path;
+	int err;
+
+	err = verify_module(s->h, s->t, module, s->kernel, &path, r);
+	free(path);
+	if (err)
+		return err;
+	/* Where no signature is demanded the kernel would run it. */
+	if (r->verdict == VERDICT_TAMPERED || r->verdict == VERDICT_MISSING) {
+		err = name_module(r, module);
+		return err ? err : 1;
+	}
+	if (r->verdict == VERDICT_NOT_APPLICABLE)
+		return 0;
+	err = run_program(argv, LOAD_TIMEOUT, &run);
+	if (err)
+		snprintf(run.last_line, sizeof(run.last_line), "%s",
+			 strerror(-err));
+	if (err || run.exit_code != 0 || !is_loaded(s, module)) {
+		err = fail_load(r, module, &run);
+		return err ? err : 1;
+	}
+	err = check_loaded(s, module, r);
+	return err ? err : r->verdict == VERDICT_STALE_LOADED;
+}
+
+static int fail_test(struct report *r, const char *next, const char *what)
+{
+	/* The module loads; it is what it does then that is wrong. */
+	return report_set(r, VERDICT_OK, next, "%s", what);
+}
+
+/* 0 passed, 1 failed, -ENOMEM. */
+static int test(const struct driver *d, struct report *r)
+{
+	char *const argv[] = { d->smoke_test, NULL };
+	struct run_result run;
+	struct stat st;
+	char what[512];
+	int err;
+
+	if (stat(d->smoke_test, &st) < 0) {
+		snprintf(what, sizeof(what), "its smoke test %s: %s",
+			 d->smoke_test, strerror(errno));
+		err = fail_test(r, "reinstall the package of the driver", what);
+		return err ? err : 1;
+	}
+	/* It runs as root: nobody else may have a hand in it. */
+	if (!S_ISREG(st.st_mode) || st.st_uid || st.st_mode & 022) {
+		snprintf(what, sizeof(what), "its smoke test %s is not a plain "
+			 "file that only root can write", d->smoke_test);
+		err = fail_test(r, "reinstall the package of the driver", what);
+		return err ? err : 1;
+	}
+	err = run_program(argv, d->timeout, &run);
+	if (!err && run.exit_code == 0)
+		return 0;
+	if (err)
+		snprintf(what, sizeof(what), "its smoke test could not be "
+			 "started: %s", strerror(-err));
+	else if (run.timed_out)
+		snprintf(what, sizeof(what), "loaded, but its smoke test did "
+			 "not end within %u seconds", d->timeout);
+	else if (run.signal)
+		snprintf(what, sizeof(what), "loaded, but its smoke test was "
+			 "killed by signal %d", run.signal);
+	else
+		snprintf(what, sizeof(what), "loaded, but its smoke test failed "
+			 "(exit %d): %s", run.exit_code,
+			 *run.last_line ? run.last_line : "it said nothing");
+	err = fail_test(r, "look at: dmesg", what);
+	return err ? err : 1;
+}
+
+static int pass(const struct smoke *s, const struct driver *d,
+		struct smoke_outcome *out)
+{
+	struct report *r = &out->report;
+
+	out->result = SMOKE_PASSED;
+	return report_set(r, VERDICT_OK, NULL, "%s%s loaded on kernel %s%s",
+			  r->info.version ? r->info.version : d->modules[0],
+			  d->module_count > 1 ? " (all modules)" : "",
+			  s->kernel,
+			  d->smoke_test ? ", smoke test passed" : "");
+}
+
+int smoke_driver(const struct smoke *s, const struct driver *d,
+		 struct smoke_outcome *out)
+{
+	enum place place = host_place(s->h);
+	int ret = 0;
+
+	memset(out, 0, sizeof(*out));
+	if (place != PLACE_HOST || !s->modprobe) {
+		out->result = SMOKE_NOT_APPLICABLE;
+		return report_set(&out->report, VERDICT_NOT_APPLICABLE, NULL,
+				  "this is a %s: it has no kernel of its own "
+				  "to load modules into",
+				  place == PLACE_HOST ? "system image" :
+							place_word(place));
+	}
+	out->result = SMOKE_FAILED;
+	ret = load(s, d->modules[0], &out->report);
+	for (size_t i = 1; i < d->module_count && !ret; i++) {
+		struct report r = { 0 };
+
+		ret = load(s, d->modules[i], &r);
+		if (ret) {
+			report_free(&out->report);
+			out->report = r;
+		} else {
+			report_free(&r);
+		}
+	}
+	if (!ret && d->smoke_test)
+		ret = test(d, &out->report);
+	if (ret)
+		return ret < 0 ? ret : 0;
+	return pass(s, d, out);
+}
+
+static void add(struct json_object *o, const char *key, const char *value)
+{
+	json_object_object_add(o, key, value ? json_object_new_string(value) :
+					       NULL);
+}
+
+static int make_directory(const struct host *h)
+{
+	char *dir = host_path(h, DIR_STATE);
+	int err = 0;
+
+	if (!dir)
+		return -ENOMEM;
+	*strrchr(dir, '/') = '\0';
+	mkdir(dir, 0755);
+	dir[strlen(dir)] = '/';
+	if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+		err = -errno;
+	free(dir);
+	return err;
+}
+
+int smoke_record(const struct smoke *s, const struct driver *d,
+		 const struct smoke_outcome *out)
+{
+	const struct report *r = &out->report;
+	struct json_object *o = NULL;
+	char *boot_id = NULL, *rel = NULL, *path = NULL, *text = NULL;
+	char when[32];
+	time_t now = time(NULL);
+	struct tm tm;
+	int err = make_directory(s->h);
+
+	if (err)
+		return err;
+	err = -ENOMEM;
+	o = json_object_new_object();
+	boot_id = host_boot_id(s->h);
+	if (!o || asprintf(&rel, DIR_STATE "/%s.json", d->name) < 0)
+		goto out;
+	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ",
+		 gmtime_r(&now, &tm));
+	json_object_object_add(o, "schema", json_object_new_int(1));
+	add(o, "driver", d->name);
+	add(o, "kernel", s->kernel);
+	add(o, "boot_id", boot_id);
+	add(o, "module_version", r->info.version);
+	add(o, "srcversion", r->info.srcversion);
+	add(o, "time", when);
+	add(o, "result", smoke_word(out->result));
+	add(o, "verdict", verdict_word(r->verdict));
+	add(o, "message", r->message);
+	add(o, "next_step", r->next_step);
+	path = host_path(s->h, rel);
+	if (!path || asprintf(&text, "%s\n", json_object_to_json_string_ext(o,
+			JSON_C_TO_STRING_PRETTY |
+			JSON_C_TO_STRING_NOSLASHESCAPE)) < 0)
+		goto out;
+	err = file_replace(path, text, strlen(text), 0644);
+out:
+	json_object_put(o);
+	free(boot_id);
+	free(rel);
+	free(path);
+	free(text);
+	return err;
+}
