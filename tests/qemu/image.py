@@ -26,7 +26,8 @@ PACKAGES = (
     "systemd-sysv", "dbus", "udev", "kmod", "procps", "initramfs-tools", "zstd",
     "linux-image-amd64", "linux-headers-amd64",
     "shim-signed", "grub-efi-amd64", "grub-efi-amd64-signed", "mokutil",
-    "gcc", "libc6-dev", "make", "patch", "perl", "acl", "openssl",
+    "build-essential", "dpkg-dev", "fakeroot", "libalgorithm-merge-perl", "patch", "sudo",
+    "acl", "adduser", "openssl",
 )
 
 # What an installer would have written, and what makes a guest under emulation
@@ -121,8 +122,7 @@ def bootstrap(root):
     # The files go in before the packages that read them (initramfs, GRUB).
     run("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=directory",
         "--include=" + ",".join(PACKAGES),
-        '--aptopt=APT::Install-Recommends "false"',
-        "--dpkgopt=force-confold", "--dpkgopt=force-unsafe-io",
+        "--dpkgopt=force-unsafe-io",
         *[f"--dpkgopt=path-exclude=/usr/share/{d}/*" for d in ("doc", "man", "locale", "info")],
         f"--essential-hook=cp -r {staging}/. \"$1\"/",
         *[f"--aptopt={line}" for line in apt.acquire_options()],
@@ -145,6 +145,7 @@ def settle(root, root_uuid):
     (root / "etc/machine-id").write_text("", encoding="ascii")
     # No test needs a mirror: packages come from the repositories that it brings.
     (root / "etc/apt/sources.list").write_text("", encoding="ascii")
+    (root / "etc/apt/apt.conf.d/99mmdebstrap").unlink(missing_ok=True)
     kernel = next((root / "boot").glob("vmlinuz-*")).name.removeprefix("vmlinuz-")
     # Only for the first boot: update-grub replaces it at the first kernel update.
     (root / "boot/grub/grub.cfg").write_text(textwrap.dedent(f"""\

@@ -10,10 +10,11 @@ this guest only, and survives its reboots.
 """
 
 import shutil
+import tempfile
 from pathlib import Path
 
 from tests.lib.guest import Guest, uefi_args
-from tests.qemu import shell
+from tests.qemu import rootshell
 
 FIRMWARE = Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
 VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd")  # Secure Boot on, Microsoft's keys
@@ -24,8 +25,8 @@ BOOT_TIMEOUT = 600  # seconds; an idle machine needs 60, a noisy one much more
 class SecureBootGuest(Guest):
     """A guest that boots the first of DISKS, (path, format) each, under Secure Boot.
 
-    WORKDIR receives the variable store and the logs; its path must be short
-    enough for a socket.  The screen is there for pictures of MokManager.
+    WORKDIR receives the variable store and the logs.  The screen is there for
+    pictures of MokManager.
     """
 
     def __init__(self, disks, workdir, *, name="secureboot", memory="2G", cpus=2):
@@ -33,9 +34,11 @@ class SecureBootGuest(Guest):
         workdir.mkdir(parents=True, exist_ok=True)
         variables = workdir / "efivars.fd"
         shutil.copyfile(VARIABLES, variables)
-        self._port = workdir / "shell"
+        # Not in WORKDIR: the path of a socket must be short.
+        self._sockets = tempfile.TemporaryDirectory(prefix="guest-")
+        self._port = Path(self._sockets.name) / "shell"
         self._shell = None
-        args = [*uefi_args(FIRMWARE, variables), *shell.qemu_args(self._port),
+        args = [*uefi_args(FIRMWARE, variables), *rootshell.qemu_args(self._port),
                 "-device", "virtio-rng-pci"]
         for path, form in disks:
             # A run's disk is thrown away after it, so nobody waits for it to be safe.
@@ -47,7 +50,7 @@ class SecureBootGuest(Guest):
     def start(self):
         """Start QEMU and take hold of the shell's port."""
         super().start()
-        self._shell = shell.Shell(self, self._port)
+        self._shell = rootshell.Shell(self, self._port)
 
     def kill(self):
         """End QEMU at once; harmless when it has ended."""
@@ -55,6 +58,7 @@ class SecureBootGuest(Guest):
             self._shell.close()
             self._shell = None
         super().kill()
+        self._sockets.cleanup()
 
     def wait_until(self, condition, timeout, what):
         """Call CONDITION until it returns something true, for TIMEOUT seconds at most."""
@@ -63,6 +67,17 @@ class SecureBootGuest(Guest):
     def wait_shell(self, timeout=BOOT_TIMEOUT):
         """Wait until the guest has booted so far that it takes commands."""
         self._shell.run("true", timeout, "the guest's shell after boot", again=True)
+
+    def wait_booted(self, timeout=BOOT_TIMEOUT):
+        """Wait until the guest has started all that it starts; "running" or "degraded"."""
+        self.wait_shell(timeout)
+        command = "systemctl is-system-running --wait"
+        return self.run(command, timeout, "the end of the guest's start-up").output.strip()
+
+    def reboot(self):
+        """Have the guest reboot; returns at once."""
+        # Later, so that the answer to this very command still gets out.
+        self.run("(sleep 1; systemctl reboot) >/dev/null 2>&1 &")
 
     def run(self, command, timeout=60, what=None):
         """Run COMMAND in the guest; returns its Result, whatever its exit status."""

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The main job, step by step: what is done to the guest and what must be seen.
+
+Each step has its evidence; what is not seen ends the demo.  Commands whose
+output counts run over the guest's root shell, the ones that a person types run on
+its console.
+"""
+
+import json
+import re
+import secrets
+import subprocess
+from pathlib import Path
+
+from tests.demo.report import expect, expect_match
+from tests.demo.terminal import Terminal
+from tests.lib import console
+from tests.qemu import aptrepo, image, mokmanager
+from tests.qemu.secureboot import BOOT_TIMEOUT, SecureBootGuest
+
+TOP = Path(__file__).resolve().parents[2]
+DEBS = TOP / "build/deb" / image.SUITE
+
+# Letters and digits that sit alike on QWERTY, AZERTY and QWERTZ keyboards.
+PASSWORD_CHARACTERS = "bcdefghijklnoprstuvx"
+
+INSTALL_TIMEOUT = 1200  # seconds; an idle machine needs 150
+UPGRADE_TIMEOUT = 2400  # seconds; an idle machine needs 300
+
+UNTRUSTED = ("untrusted-key", "pending-enrolment")
+KEY_REJECTED = "Key was rejected by service"  # EKEYREJECTED
+
+
+class Story:
+    """The steps, told to REPORT, with files in the directory OUT."""
+
+    def __init__(self, report, out):
+        self.report = report
+        self.out = out
+        self.guest = None
+        self.terminal = None
+        self.pictures = []
+        self.password = "".join(secrets.choice(PASSWORD_CHARACTERS) for _ in range(10))
+        self.steps = (
+            ("build the packages", self.build_packages),
+            ("make the guest's disks: Debian 12 and signed apt repositories", self.make_disks),
+            ("start Debian 12 with Secure Boot on", self.start_guest),
+            ("apt install flightrec, answering its one question", self.install),
+            ("the module is refused: its key is not enrolled yet", self.see_refusal),
+            ("reboot; enrol the key at MokManager's screens", self.enrol),
+            ("the driver is loaded and passed its smoke test", self.see_loaded),
+            ("record and read", self.record),
+            ("apt full-upgrade to the distribution's next kernel", self.upgrade_kernel),
+            ("reboot into it: the driver is still there", self.see_still_there),
+        )
+
+    def tell(self):
+        """Go through all steps."""
+        try:
+            for name, step in self.steps:
+                with self.report.step(name):
+                    step()
+        finally:
+            if self.guest:
+                self.guest.kill()
+
+    # The steps, in their order.
+
+    def build_packages(self):
+        done = subprocess.run(["make", "-C", TOP, "deb"], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, check=False)
+        expect(done.returncode == 0, "make deb ends with exit code 0", done.stdout[-4000:])
+        debs = sorted(DEBS.glob("*.deb"))
+        names = {deb.name.split("_")[0] for deb in debs}
+        wanted = {"flightrec", "flightrec-dkms", "kmodkeep"}
+        expect(wanted <= names, f"packages {sorted(wanted)} in {DEBS}", sorted(names))
+        self.report.say("\n".join(deb.name for deb in debs))
+
+    def make_disks(self):
+        disk = image.overlay(self.out)
+        packages = aptrepo.write_disk(self.out / "packages.img", sorted(DEBS.glob("*.deb")))
+        disks = [(disk, "qcow2"), (packages, "raw")]
+        self.guest = SecureBootGuest(disks, self.out, name="demo")
+        self.terminal = Terminal(self.guest)
+
+    def start_guest(self):
+        self.guest.start()
+        self._booted()
+        state = self._show("mokutil --sb-state")
+        expect_match("^SecureBoot enabled$", state, "Secure Boot on")
+        locked = self._show("dmesg | grep -i 'locked down'")
+        expect_match("Kernel is locked down from EFI Secure Boot", locked, "the kernel locked down")
+        expect_match(r"^6\.1\.", self._show("uname -r"), "the kernel of Debian 12")
+
+    def install(self):
+        self.guest.check(aptrepo.guest_sources("flightrec", "debian"))
+        self._type("apt update", INSTALL_TIMEOUT)
+        output = self._type(
+            "DEBIAN_FRONTEND=readline apt install flightrec", INSTALL_TIMEOUT,
+            {r"Do you want to continue\? \[Y/n\] ": "y",
+             r"^One-time password[^\n]*: ": self.password},
+        )
+        expect_match("One-time password", output, "the question for the enrolment password")
+        expect(self.password not in output, "the password not on the screen", output)
+        self.report.say(_lines(output, r"kmodkeep|flightrec.*: |dkms|module"))
+        status = self._show("dkms status flightrec")
+        expect_match("installed", status, "the module built and installed by dkms")
+
+    def see_refusal(self):
+        result = self.guest.run("modprobe flightrec")
+        self.report.command("modprobe flightrec", result.output)
+        expect(result.status != 0, "modprobe refused", result.output)
+        expect_match(KEY_REJECTED, result.output, "the error EKEYREJECTED")
+        self._verdict(UNTRUSTED, "a module that waits for its key")
+        expect_match("waits|pending", self._show("kmodkeep key status"), "a pending request")
+
+    def enrol(self):
+        self._no_complaints()
+        self.guest.reboot()
+        self.pictures = mokmanager.enrol(self.guest, self.password, self.out)
+        self.report.say("\n".join(f"picture: {picture}" for picture in self.pictures))
+
+    def see_loaded(self):
+        self._booted()
+        self._loaded_and_tested()
+
+    def record(self):
+        line = "the demo was here"
+        self._show(f"echo '{line}' >/proc/flightrec/default")
+        records = self._show("cat /proc/flightrec/default")
+        expect_match(rf"^\d+ \d+\.\d{{6}} \d user 0 \d+ \S+: {line}$", records,
+                     "the record, with number, time, severity, origin, uid, pid and command")
+
+    def upgrade_kernel(self):
+        self.guest.check(aptrepo.guest_sources("flightrec", "debian", "backports"))
+        self._type("apt update", INSTALL_TIMEOUT)
+        output = self._type(f"apt full-upgrade -y -t {aptrepo.BACKPORTS}", UPGRADE_TIMEOUT)
+        self.report.say(_lines(output, r"kmodkeep|dkms|^Setting up linux-image|flightrec"))
+        kernel = self._show("ls -v /lib/modules | tail -n 1").strip()
+        expect_match(r"^6\.12\.", kernel, "a newer kernel, 6.12")
+        signer = self._show(f"modinfo -k {kernel} -F signer flightrec")
+        expect(signer.strip(), f"a signature on the module for {kernel}", signer)
+        self._verdict(("ok",), "a module that the next kernel will load", f"--kernel {kernel} ")
+        self._no_complaints()
+
+    def see_still_there(self):
+        self.guest.reboot()
+        self._booted()
+        expect_match(r"^6\.12\.", self._show("uname -r"), "the newer kernel running")
+        self._loaded_and_tested()
+        self.record()
+        self._no_complaints()
+
+    # What several steps need.
+
+    def _booted(self):
+        state = self.guest.wait_booted()
+        self.terminal.wait_login(BOOT_TIMEOUT)
+        self.report.say(f"the guest is up: {state}")
+
+    def _show(self, command, timeout=120):
+        """Run COMMAND, which must succeed, and show it with its output."""
+        result = self.guest.run(command, timeout)
+        self.report.command(command, result.output)
+        expect(result.status == 0, f"`{command}` to end with 0", f"{result.status}: {result.output}")
+        return result.output
+
+    def _type(self, command, timeout, answers=None):
+        """Type COMMAND on the console; it must succeed."""
+        self.report.command(command)
+        status, output = self.terminal.run(command, timeout, answers)
+        expect(status == 0, f"`{command}` to end with 0", f"{status}: {output[-4000:]}")
+        return output
+
+    def _verdict(self, accepted, meaning, options=""):
+        """kmodkeep must predict one of the verdicts ACCEPTED for the installed module."""
+        command = f"kmodkeep verify --json {options}--module flightrec"
+        result = self.guest.run(command)
+        expect(result.status in (0, 1), f"an answer of `{command}`", result.output)
+        verdict = json.loads(result.output)["results"][0]
+        self.report.command(command, f"{verdict['verdict']}: {verdict['message']}")
+        expect(verdict["verdict"] in accepted, f"{meaning}: {' or '.join(accepted)}", result.output)
+
+    def _loaded_and_tested(self):
+        """The module is loaded since boot, and this boot's smoke test passed."""
+        modules = self._show("lsmod | grep flightrec")
+        expect_match("^flightrec ", modules, "the driver loaded without any command")
+        self._verdict(("ok",), "a module that this kernel trusts")
+        result = json.loads(self._show("cat /var/lib/kmodkeep/smoke/flightrec.json"))
+        facts = self.guest.check("uname -r; cat /proc/sys/kernel/random/boot_id").split()
+        seen = [result["result"], result["kernel"], result["boot_id"]]
+        expect(seen == ["passed", *facts], f"a smoke test passed in this boot, {facts}", result)
+
+    def _no_complaints(self):
+        """The kernel of this boot found nothing wrong."""
+        complaints = console.scan(self.guest.check("dmesg"))
+        expect(not complaints, "no complaints of the kernel", "\n".join(complaints))
+
+
+def _lines(output, pattern):
+    """The lines of OUTPUT that match PATTERN."""
+    return "\n".join(line for line in output.splitlines() if re.search(pattern, line))

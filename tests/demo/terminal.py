@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A person at the guest's console: types a command, answers what it asks."""
+
+PROMPT = r"root@guest:~# "
+
+
+class Terminal:
+    """The login shell on the console of GUEST."""
+
+    def __init__(self, guest):
+        self._guest = guest
+
+    def wait_login(self, timeout):
+        """Wait for the prompt after a boot."""
+        self._guest.wait_for(PROMPT, timeout, "the shell prompt on the console")
+        # The kernel's lesser messages would be written right into the questions;
+        # they are read with dmesg instead.
+        self._guest.check("dmesg --console-level err")
+
+    def run(self, command, timeout, answers=None):
+        """Type COMMAND, answer what it asks; its exit status and what it showed.
+
+        ANSWERS: {pattern of the question: reply}, each asked once, in any order.
+        """
+        console = self._guest.console
+        begin = console.cursor
+        self._guest.send(f"{command}; echo exit status $?\n")
+        waiting = {f"q{n}": pair for n, pair in enumerate((answers or {}).items())}
+        while True:
+            patterns = [rf"(?P<end>^exit status (?P<status>\d+)\n(.*\n)*?{PROMPT})"]
+            patterns += [f"(?P<{name}>{question})" for name, (question, _) in waiting.items()]
+            what = f"the end of `{command}`"
+            if waiting:
+                what += f" or one of {[question for question, _ in waiting.values()]}"
+            match = self._guest.wait_for("|".join(patterns), timeout, what)
+            if match["end"]:
+                return int(match["status"]), console.text[begin : match.start()]
+            name = next(name for name in waiting if match[name])
+            self._guest.send(waiting.pop(name)[1] + "\n")
