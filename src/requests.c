@@ -35,11 +35,13 @@ static void request_events(struct work_struct *work)
 {
 	int err;
 
-	atomic_inc(&requests);
 	err = request_module(FLIGHTREC_EVENTS_ALIAS);
+	if (err)
+		atomic_inc(&failures);
+	/* Counted when done: whoever waits for it may then unload both. */
+	atomic_inc(&requests);
 	if (!err)
 		return;
-	atomic_inc(&failures);
 	/* A positive value is modprobe's exit status. */
 	pr_warn("kernel events are not recorded: modprobe " FLIGHTREC_EVENTS_ALIAS " failed (%d); install flightrec-events.ko, or set events=none\n",
 		err);

@@ -156,19 +156,43 @@ static void bad_heartbeat_period(void)
 	CHECK(!strcmp(text, "60\n"));
 }
 
-static void switched_off(void)
+static int requests_done(void)
+{
+	char *text = guest_slurp("/proc/flightrec/stats");
+	char *at = strstr(text, "\nevents_requests=");
+
+	CHECK(at);
+	return atoi(at + strlen("\nevents_requests="));
+}
+
+/* Sets the sources, and waits until modprobe, which that starts, has ended. */
+static void set_events(const char *sources)
 {
 	int param = open("/sys/module/flightrec/parameters/events", O_WRONLY);
+	int before = requests_done();
+	int i;
+
+	CHECK_EQ(write(param, sources, strlen(sources)), strlen(sources));
+	close(param);
+	for (i = 0; requests_done() == before; i++) {
+		if (i == 300)
+			FAIL("the request for the module has not ended within 30 s");
+		guest_sleep_ms(100);
+	}
+}
+
+static void switched_off(void)
+{
 	struct guest_record record;
 	int fd;
 
 	wait_for_module();
 	fd = open_at_end();
-	CHECK_EQ(write(param, "module,heartbeat\n", 17), 17);
+	set_events("module,heartbeat\n");
 	set_up("lo", true);
 	set_up("lo", false);
 	CHECK_ERRNO(read(fd, &record, sizeof(record)), EAGAIN);
-	CHECK_EQ(write(param, "module,net,reboot,heartbeat\n", 28), 28);
+	set_events("module,net,reboot,heartbeat\n");
 	set_up("lo", true);
 	wait_for(fd, "net up dev=lo", &record);
 	set_up("lo", false);

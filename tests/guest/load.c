@@ -260,18 +260,29 @@ static void load_and_unload_many_times(void)
 	check_nothing_left();
 }
 
-/* Loaded by insmod, the core has modprobe bring the event module in. */
-static void events_on_demand(void)
+static void wait_for_stats(const char *want)
 {
 	char *text;
 	int i;
 
-	CHECK_EQ(guest_load(CORE, "events=module,heartbeat"), 0);
-	for (i = 0; access("/sys/module/flightrec_events", F_OK); i++) {
-		if (i == 300)
-			FAIL("flightrec-events was not loaded within 30 s");
+	for (i = 0; i < 300; i++) {
+		text = guest_slurp("/proc/flightrec/stats");
+		if (strstr(text, want))
+			return;
+		free(text);
 		guest_sleep_ms(100);
 	}
+	FAIL("/proc/flightrec/stats has no \"%s\" after 30 s", want);
+}
+
+/* Loaded by insmod, the core has modprobe bring the event module in. */
+static void events_on_demand(void)
+{
+	int i;
+
+	CHECK_EQ(guest_load(CORE, "events=module,heartbeat"), 0);
+	wait_for_stats("events_requests=1 events_request_failures=0");
+	CHECK(!access("/sys/module/flightrec_events", F_OK));
 	/* The core cannot go while its event module is there. */
 	CHECK_EQ(guest_unload("flightrec"), -EAGAIN);
 	for (i = 0; guest_unload("flightrec_events"); i++) {
@@ -279,8 +290,6 @@ static void events_on_demand(void)
 			FAIL("flightrec-events does not unload");
 		guest_sleep_ms(100);
 	}
-	text = guest_slurp("/proc/flightrec/stats");
-	CHECK(strstr(text, "events_requests=1 events_request_failures=0"));
 	CHECK_EQ(guest_unload("flightrec"), 0);
 	check_nothing_left();
 }
@@ -295,20 +304,12 @@ static void events_not_wanted(void)
 
 static void events_missing(void)
 {
-	char *text = NULL;
 	int log = log_open();
-	int i;
 
 	CHECK(!rename("/sbin/modprobe", "/sbin/modprobe.away"));
 	CHECK_EQ(guest_load(CORE, ""), 0);
-	for (i = 0; i < 100; i++) {
-		text = guest_slurp("/proc/flightrec/stats");
-		if (strstr(text, "events_request_failures=1"))
-			break;
-		guest_sleep_ms(100);
-	}
+	wait_for_stats("events_requests=1 events_request_failures=1");
 	CHECK(!rename("/sbin/modprobe.away", "/sbin/modprobe"));
-	CHECK(strstr(text, "events_requests=1 events_request_failures=1"));
 	CHECK_EQ(log_lines(log, "kernel events are not recorded", "modprobe"), 1);
 	CHECK_EQ(guest_unload("flightrec"), 0);
 }

@@ -8,6 +8,7 @@ test here.  A case that the guest said nothing about has failed.
 import functools
 import os
 import re
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -24,12 +25,23 @@ PROGRAMS = ["load", "abi", "stamps", "events"]
 FLAGS = ["-std=gnu11", "-Wno-stringop-overread", "-Wno-stringop-overflow"]
 
 SCRIPT = """
+. /tests/tools.sh
 run_program /tests/load
 check load-core insmod /modules/flightrec.ko channels=default,small size_kb=1024,128 events=none
 run_program /tests/abi
 run_program /tests/stamps
 check unload-core rmmod flightrec
+check tool-without-driver tool_without_driver
+check smoke-test-fails-without-driver smoke_test_fails_without_driver
 check modprobe-with-defaults modprobe flightrec
+check tool-writes-and-reads tool_writes_and_reads
+check tool-reads-lines tool_reads_lines
+check tool-json tool_json
+check tool-goes-on-after-a-refused-line tool_goes_on_after_a_refused_line
+check tool-follows tool_follows
+check tool-survives-a-closed-pipe tool_survives_a_closed_pipe
+check tool-stats tool_stats
+check tool-refuses-nonsense tool_refuses_nonsense
 run_program /tests/events
 check unload-both modprobe -r flightrec_events flightrec
 """
@@ -50,14 +62,20 @@ def all_cases():
 
 @functools.lru_cache(maxsize=None)
 def programs():
-    """The static test programs, built once: {path in the guest: path here}."""
+    """What goes into the guests, built once: {path in the guest: path here}."""
     directory = Path(tempfile.mkdtemp(prefix="guest-programs-"))
-    return {
+    files = {
         f"tests/{name}": compile_static(
             [GUEST / f"{name}.c", GUEST / "harness.c"], directory / name, FLAGS
         )
         for name in PROGRAMS
     }
+    make = ["make", "-s", "-C", TOP / "tools", f"BUILDDIR={directory}", "LDFLAGS=-static"]
+    subprocess.run(make, check=True)
+    files["bin/flightrec"] = directory / "flightrec"
+    files["tests/tools.sh"] = GUEST / "tools.sh"
+    files["usr/lib/flightrec/smoke-test"] = TOP / "system/flightrec-smoke-test"
+    return files
 
 
 @functools.lru_cache(maxsize=None)

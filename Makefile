@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# The verbs of the project. This file only dispatches: see the places named.
+
+PYTHON := /usr/bin/python3
+TIERS := kernels secureboot packaging
+
+# What CI runs, and all there is.
+TEST := check kernels secureboot packaging
+TEST_ALL := $(TEST) demo
+
+help:
+	@echo 'make demo        the main job in a throw-away guest with Secure Boot, start to end'
+	@echo 'make test        what CI runs: $(TEST)'
+	@echo 'make test-all    everything: $(TEST_ALL), all kernels'
+	@echo 'make check       style, static checks, unit tests under sanitizers'
+	@echo 'make test-TIER   one of: $(TIERS); K=6.12 narrows to a kernel'
+	@echo 'make shell       a guest with the driver loaded; K=6.12 chooses its kernel'
+	@echo 'make deb         the Debian packages, into build/deb/; SUITES="bookworm sid"'
+	@echo 'make install     the tools, under DESTDIR and PREFIX; the driver comes with dkms'
+	@echo 'make clean       remove build/'
+	@echo
+	@echo 'Nothing touches this machine but build/ and the cache, $${XDG_CACHE_HOME:-~/.cache}/flightrec.'
+
+deps:
+	@tests/install-deps
+
+demo: deps
+	$(PYTHON) -m tests.demo
+
+test: deps
+	$(PYTHON) tests/run.py $(TEST)
+
+test-all: deps
+	FULL=1 $(PYTHON) tests/run.py $(TEST_ALL)
+
+check: deps
+	$(PYTHON) tests/run.py check
+
+$(TIERS:%=test-%): test-%: deps
+	$(PYTHON) tests/run.py $*
+
+shell: deps
+	$(PYTHON) -m tests.qemu.shell $(K)
+
+deb: deps
+	debian/build-packages $(SUITES)
+
+install:
+	$(MAKE) -C tools install
+	$(MAKE) -C guard install
+
+clean:
+	rm -rf build
+
+.PHONY: help deps demo test test-all check $(TIERS:%=test-%) shell deb install clean
+.DEFAULT_GOAL := help

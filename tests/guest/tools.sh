@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# flightrec(1) with the driver loaded: sourced by the script of the guest, after
+# guest-lib.sh.
+# shellcheck shell=sh disable=SC2317
+
+# expect_status STATUS COMMAND...
+expect_status() {
+	want=$1
+	shift
+	got=0
+	"$@" >/run/out 2>/run/err || got=$?
+	[ "$got" -eq "$want" ] || {
+		echo "exit status $got, expected $want: $*" >&2
+		cat /run/out /run/err >&2
+		return 1
+	}
+}
+
+tool_writes_and_reads() {
+	expect_status 0 flightrec write -p err two words &&
+		expect_status 0 flightrec read -n 1 &&
+		grep -q ' err  *flightrec\[[0-9]*\]: two words$' /run/out
+}
+
+tool_reads_lines() {
+	printf 'one\n\n<4>three\nfour' | flightrec write &&
+		expect_status 0 flightrec read -n 4 &&
+		[ "$(sed 's/.*\]: //' /run/out | tr '\n' '|')" = 'one||three|four|' ] &&
+		sed -n 3p /run/out | grep -q ' warning '
+}
+
+tool_json() {
+	printf 'quote " back\\ \377 \001' >/dev/flightrec/default &&
+		printf 'text "quoted"\n' >/dev/flightrec/default &&
+		expect_status 0 flightrec read -n 2 --json &&
+		sed -n 1p /run/out | grep -q '"payload_hex":"71756f746520' &&
+		sed -n 2p /run/out | grep -q '"origin":"user".*"uid":0.*"text":"text \\"quoted\\"\\n"}$'
+}
+
+tool_goes_on_after_a_refused_line() {
+	{
+		echo before
+		head -c 5000 /dev/zero | tr '\0' x
+		echo
+		echo after
+	} >/run/lines
+	expect_status 1 flightrec write </run/lines &&
+		grep -q '5000 bytes is too long' /run/err &&
+		expect_status 0 flightrec read -n 2 &&
+		[ "$(sed 's/.*\]: //' /run/out | tr '\n' '|')" = 'before|after|' ]
+}
+
+tool_follows() {
+	flightrec read -f -n 0 >/run/follow &
+	follower=$!
+	sleep 1
+	flightrec write followed
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		if grep -q 'followed$' /run/follow; then
+			kill "$follower"
+			return 0
+		fi
+		sleep 1
+	done
+	kill "$follower"
+	return 1
+}
+
+tool_survives_a_closed_pipe() {
+	for _ in 1 2 3 4 5 6 7 8 9; do
+		head -c 4000 /dev/zero | tr '\0' y | flightrec write
+	done
+	flightrec read | head -n 1 >/run/out 2>/run/err
+	[ "$(wc -l </run/out)" = 1 ] && [ ! -s /run/err ]
+}
+
+tool_stats() {
+	expect_status 0 flightrec stats --json &&
+		grep -q '^{"channel":"default","size_kb":1024,"records":[0-9]*,' /run/out &&
+		[ "$(grep -c '^{' /run/out)" -eq "$(grep -c '^channel=' /proc/flightrec/stats)" ] &&
+		expect_status 0 flightrec stats &&
+		grep -q '^default$' /run/out
+}
+
+tool_refuses_nonsense() {
+	expect_status 2 flightrec &&
+		expect_status 2 flightrec frobnicate &&
+		expect_status 2 flightrec write -p loud text &&
+		expect_status 2 flightrec read -n few &&
+		expect_status 2 flightrec read surplus &&
+		expect_status 3 flightrec read -c nowhere &&
+		grep -q 'there is no such channel' /run/err &&
+		expect_status 3 flightrec read -c ../kmsg &&
+		expect_status 3 flightrec write -c kernel text &&
+		expect_status 0 flightrec --help &&
+		expect_status 0 flightrec write --help &&
+		expect_status 0 flightrec read --help &&
+		expect_status 0 flightrec stats --help
+}
+
+tool_without_driver() {
+	expect_status 3 flightrec stats &&
+		grep -q 'modprobe flightrec' /run/err &&
+		expect_status 3 flightrec read &&
+		grep -q 'modprobe flightrec' /run/err
+}
+
+smoke_test_fails_without_driver() {
+	expect_status 1 /usr/lib/flightrec/smoke-test
+}

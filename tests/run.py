@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Run tiers of tests, and say what each took and what came of it.
+
+    tests/run.py TIER...
+
+Prints a table of the tiers with their minutes against their budget, and as
+the last line "N passed, N failed, N skipped".  Exits 1 if anything failed, and
+if nothing ran.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent
+RESULTS = TOP / "build" / "results"
+
+# tier -> (what pytest runs, minutes that a fresh machine may take)
+TIERS = {
+    "check": (["tests/unit", "tests/style"], 3),
+    "roots": (["tests/roots"], 15),
+    "kernels": (["tests/kernels", "tests/qemu"], 12),
+    "secureboot": (["tests/secureboot"], 12),
+    "packaging": (["tests/packaging"], 18),
+    "demo": (["tests/demo"], 25),
+}
+
+
+def run_tier(tier):
+    """Run TIER, its output passing through; (passed, failed, skipped, seconds)."""
+    paths, _ = TIERS[tier]
+    report = RESULTS / f"{tier}.xml"
+    report.unlink(missing_ok=True)
+    command = [
+        "/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "--tb=short",
+        "--durations=5", "--durations-min=5", f"--junitxml={report}", *paths,
+    ]  # fmt: skip
+    started = time.monotonic()
+    status = subprocess.run(command, cwd=TOP, check=False).returncode
+    passed, failed, skipped = count(report)
+    if status and not failed:
+        failed = 1  # pytest itself went wrong: no test says so
+    return passed, failed, skipped, time.monotonic() - started
+
+
+def count(report):
+    """What a JUnit file says: passed, failed, skipped."""
+    if not report.exists():
+        return 0, 0, 0
+    suites = ElementTree.parse(report).getroot().iter("testsuite")
+    total = failed = skipped = 0
+    for suite in suites:
+        total += int(suite.get("tests"))
+        failed += int(suite.get("failures")) + int(suite.get("errors"))
+        skipped += int(suite.get("skipped"))
+    return total - failed - skipped, failed, skipped
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("tier", nargs="+", choices=TIERS)
+    tiers = parser.parse_args().tier
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number, tier in enumerate(tiers, start=1):
+        print(f"\n=== {tier} ({number} of {len(tiers)})", flush=True)
+        rows.append((tier, *run_tier(tier)))
+    print(f"\n{'tier':<12}{'passed':>8}{'failed':>8}{'skipped':>8}{'minutes':>9}{'budget':>8}")
+    for tier, passed, failed, skipped, seconds in rows:
+        print(f"{tier:<12}{passed:>8}{failed:>8}{skipped:>8}{seconds / 60:>9.1f}{TIERS[tier][1]:>8}")
+    passed, failed, skipped = (sum(row[i] for row in rows) for i in (1, 2, 3))
+    print(f"\n{passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    return 0 if passed and not failed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

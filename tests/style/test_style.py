@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What can be told from the text of the tree: style, versions, secrets."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[2]
+
+
+def tracked():
+    """The files of the tree: those git knows, and new ones it does not ignore."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=TOP, capture_output=True, check=True).stdout.decode()
+    return sorted(TOP / name for name in listing.split("\0") if name and (TOP / name).is_file())
+
+
+FILES = tracked()
+
+
+def text_of(path):
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def first_line(path):
+    return text_of(path).split("\n", 1)[0]
+
+
+def name(path):
+    return str(path.relative_to(TOP))
+
+
+# Parts that debhelper puts between our lines are no shell before that.
+SHELL = [
+    path
+    for path in FILES
+    if re.match(r"#! ?/bin/(ba)?sh", first_line(path)) or path.suffix == ".sh"
+]
+PYTHON = [path for path in FILES if path.suffix == ".py"]
+MANUALS = [path for path in FILES if path.parent.name == "man"]
+CODE = [path for path in FILES if path.suffix in (".c", ".h", ".py", ".sh") or path in SHELL]
+
+
+@pytest.mark.parametrize("path", SHELL, ids=name)
+def test_shell(path):
+    result = subprocess.run(["shellcheck", "-x", path], capture_output=True, text=True, cwd=TOP)
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=name)
+def test_python(path):
+    command = ["/usr/bin/python3", "-m", "pyflakes", path]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("path", MANUALS, ids=name)
+def test_manual(path):
+    command = ["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", path]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0 and not result.stderr, result.stderr
+
+
+@pytest.mark.parametrize("path", CODE, ids=name)
+def test_says_its_licence(path):
+    assert "SPDX-License-Identifier: GPL-2.0-only" in "\n".join(text_of(path).split("\n")[:3])
+
+
+@pytest.mark.parametrize("path", CODE, ids=name)
+def test_is_a_room_not_a_hall(path):
+    assert len(text_of(path).split("\n")) <= 600
+
+
+def test_kernel_versions_only_in_compat():
+    outside = [p for p in FILES if p.is_relative_to(TOP / "src") and "compat" not in p.parts]
+    assert outside
+    for path in outside:
+        assert not re.search(r"LINUX_VERSION_CODE|KERNEL_VERSION\(", text_of(path)), name(path)
+
+
+def test_core_does_not_know_its_event_module():
+    for path in FILES:
+        if path.is_relative_to(TOP / "src") and path.suffix == ".c" and path.name != "events.c":
+            assert "events.h" not in text_of(path), name(path)
+
+
+def test_keeper_does_not_know_the_recorder():
+    for path in FILES:
+        if path.relative_to(TOP).parts[0] in ("guard", "signing"):
+            assert not re.search(r"flightrec(?!\(4\))", text_of(path)), name(path)
+
+
+def test_one_version():
+    dkms = re.search(r'^PACKAGE_VERSION="(.*)"$', text_of(TOP / "dkms.conf"), re.M)[1]
+    changelog = re.match(r"flightrec \((.*)\) ", text_of(TOP / "debian/changelog"))[1]
+    assert dkms == changelog
+
+
+def test_no_private_key():
+    for path in FILES:
+        assert not re.search(r"-----BEGIN [A-Z ]*PRIVATE KEY-----\n[A-Za-z0-9+/]", text_of(path)), (
+            name(path)
+        )
+
+
+def test_no_package_mirror():
+    """The mirror is the machine's affair: no file names its host."""
+    sources = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]
+    hosts = set()
+    for source in sources:
+        if source.is_file():
+            hosts.update(re.findall(r"https?://([^/\s]+)", text_of(source)))
+    for path in FILES:
+        for host in hosts:
+            assert host not in text_of(path), f"{name(path)} names a package mirror"
+
+
+def test_nothing_large():
+    for path in FILES:
+        assert path.stat().st_size <= 200_000, name(path)

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "flightrec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <locale.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const struct command commands[] = {
+	{ "write", command_write, "record a text, or each line of standard input" },
+	{ "read", command_read, "print records, the oldest first" },
+	{ "stats", command_stats, "print what each channel has recorded and refused" },
+};
+
+#define COMMANDS (sizeof(commands) / sizeof(*commands))
+
+void complain(const char *fmt, ...)
+{
+	va_list args;
+
+	fputs("flightrec: ", stderr);
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputc('\n', stderr);
+}
+
+static void usage(FILE *out)
+{
+	size_t i;
+
+	fputs("Usage: flightrec COMMAND [OPTION...]\n"
+	      "Record events in kernel memory, and read them.\n\n", out);
+	for (i = 0; i < COMMANDS; i++)
+		fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
+	fputs("\nflightrec COMMAND --help says more. Exit status: 0 yes, 1 failed or none,\n"
+	      "2 wrong usage, 3 could not tell. See flightrec(1).\n", out);
+}
+
+/* The next step for an error in opening a channel's node. */
+static void explain_open(const char *path, int err)
+{
+	switch (err) {
+	case ENOENT:
+	case ENXIO:
+		complain("%s: there is no such channel, or the driver is not loaded: see \"modprobe flightrec\" and \"flightrec stats\"",
+			 path);
+		break;
+	case EACCES:
+		complain("%s: permission denied: reading needs the group flightrec, writing flightrec-write",
+			 path);
+		break;
+	case EPERM:
+		complain("%s: not from inside a container, unless the module's parameter \"containers\" is Y",
+			 path);
+		break;
+	default:
+		complain("%s: %s", path, strerror(err));
+	}
+}
+
+int channel_open(const char *channel, int flags)
+{
+	char path[64];
+	int fd;
+
+	/* A name is one path component: "../kmsg" is none. */
+	if (!*channel || strlen(channel) >= FLIGHTREC_NAME_MAX ||
+	    strspn(channel, "abcdefghijklmnopqrstuvwxyz0123456789_-") != strlen(channel)) {
+		complain("\"%s\" is not the name of a channel", channel);
+		return -1;
+	}
+	snprintf(path, sizeof(path), "/dev/flightrec/%s", channel);
+	fd = open(path, flags | O_CLOEXEC);
+	if (fd < 0)
+		explain_open(path, errno);
+	return fd;
+}
+
+static const char * const severities[] = {
+	"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
+};
+
+const char *severity_name(unsigned int severity)
+{
+	return severity < 8 ? severities[severity] : "unknown";
+}
+
+int severity_parse(const char *text)
+{
+	int i;
+
+	if (text[0] >= '0' && text[0] <= '7' && !text[1])
+		return text[0] - '0';
+	for (i = 0; i < 8; i++)
+		if (!strcasecmp(text, severities[i]))
+			return i;
+	return -1;
+}
+
+bool number_parse(const char *text, unsigned long long min,
+		  unsigned long long max, unsigned long long *value)
+{
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	*value = strtoull(text, &end, 10);
+	return !errno && !*end && *value >= min && *value <= max;
+}
+
+int main(int argc, char **argv)
+{
+	size_t i;
+
+	setlocale(LC_CTYPE, "");
+	if (argc < 2) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+		usage(stdout);
+		return EXIT_YES;
+	}
+	if (!strcmp(argv[1], "--version")) {
+		puts("flightrec " FLIGHTREC_VERSION);
+		return EXIT_YES;
+	}
+	for (i = 0; i < COMMANDS; i++)
+		if (!strcmp(argv[1], commands[i].name))
+			return commands[i].run(argc - 1, argv + 1);
+	complain("\"%s\" is not a command; see \"flightrec --help\"", argv[1]);
+	return EXIT_USAGE;
+}
