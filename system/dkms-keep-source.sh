@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=sh
 # Included by dkms-package, and copied into the preinst of each package that
 # uses it: a preinst runs before anything is unpacked, so it must bring along
 # what it needs.
