@@ -83,6 +83,8 @@ def update(suite):
 
 def package_names(suite, prefix):
     """The names of all packages of SUITE that begin with PREFIX."""
+    if not (cache_dir("apt", suite) / "sources.list").exists():
+        update(suite)
     return _run(["apt-cache", *_private(suite), "pkgnames", prefix]).split()
 
 
