@@ -3,6 +3,7 @@
  * Channels: rings with stamps, counts and readers to wake.
  */
 #include <linux/cred.h>
+#include <linux/mm.h>
 #include <linux/poll.h>
 #include <linux/sched.h>
 #include <linux/sched/clock.h>
