@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -118,16 +117,42 @@ static bool started_as_container(const struct host *h)
 	return found;
 }
 
+/* Device and directory that a process has as "/"; malloc'ed, NULL if none. */
+static char *root_mount(const char *mountinfo)
+{
+	char *line = NULL, *found = NULL, where[256];
+	size_t room = 0;
+	FILE *f = fopen(mountinfo, "re");
+
+	/* id, parent, device, directory of it, mount point: the last one counts. */
+	while (f && getline(&line, &room, f) > 0) {
+		int dir = 0, end = 0;
+
+		if (sscanf(line, "%*d %*d %n%*s %*s%n %255s", &dir, &end,
+			   where) != 1 || strcmp(where, "/"))
+			continue;
+		free(found);
+		found = strndup(line + dir, end - dir);
+	}
+	free(line);
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/*
+ * Not by /proc/1/root, which even root may not look at in some confined
+ * places, nor by mount IDs, which differ in the name space of a service.
+ */
 static bool in_chroot(void)
 {
-	struct stat here, init;
+	char *here = root_mount("/proc/self/mountinfo");
+	char *init = root_mount("/proc/1/mountinfo");
+	bool chroot = !here || (init && strcmp(here, init));
 
-	if (stat("/", &here) < 0)
-		return false;
-	if (stat("/proc/1/root", &init) < 0)
-		/* Without /proc it is no running system; EACCES: not root. */
-		return errno == ENOENT;
-	return here.st_dev != init.st_dev || here.st_ino != init.st_ino;
+	free(here);
+	free(init);
+	return chroot;
 }
 
 enum place host_place(const struct host *h)

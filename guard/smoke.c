@@ -183,10 +183,9 @@ static int pass(const struct smoke *s, const struct driver *d,
 	struct report *r = &out->report;
 
 	out->result = SMOKE_PASSED;
-	return report_set(r, VERDICT_OK, NULL, "%s%s loaded on kernel %s%s",
-			  r->info.version ? r->info.version : d->modules[0],
-			  d->module_count > 1 ? " (all modules)" : "",
-			  s->kernel,
+	return report_set(r, VERDICT_OK, NULL, "%s%s%s loaded on kernel %s%s",
+			  d->modules[0], r->info.version ? " " : "",
+			  r->info.version ? r->info.version : "", s->kernel,
 			  d->smoke_test ? ", smoke test passed" : "");
 }
 

@@ -22,15 +22,25 @@ point() {
     mv -fT "$1.new" "$1"
 }
 
-# keep_source NAME: dpkg is about to delete the sources that dkms's entries for
+# Does FILE belong to the package whose script this is?
+is_packaged() {
+    if [ -n "${DPKG_MAINTSCRIPT_PACKAGE-}" ]; then
+        owner=$(dpkg-query -S "$1" 2>/dev/null) || return 1
+        [ "${owner%%:*}" = "$DPKG_MAINTSCRIPT_PACKAGE" ]
+    else
+        owner=$(rpm -qf --qf '%{NAME}\n' "$1" 2>/dev/null) || return 1
+        [ "$owner" = "$RPM_SCRIPT_PACKAGE" ] # set by the scripts in the spec file
+    fi
+}
+
+# keep_source NAME: dpkg or rpm is about to delete the sources that dkms's entries for
 # NAME link to. Copy them to where dkms removes them together with the entry,
 # and link to the copy. What the administrator registered himself is left alone.
 keep_source() {
     for link in "$(dkms_tree)/$1"/*/source; do
         [ -L "$link" ] || continue
         source=$(readlink -f "$link") || continue
-        owner=$(dpkg-query -S "$source/dkms.conf" 2>/dev/null) || continue
-        [ "${owner%%:*}" = "$DPKG_MAINTSCRIPT_PACKAGE" ] || continue
+        is_packaged "$source/dkms.conf" || continue
         kept=${link%/*}/kept-source
         rm -rf "$kept" "$kept.new"
         cp -a "$source" "$kept.new"

@@ -13,8 +13,11 @@ import hashlib
 import os
 import shutil
 import sys
+import threading
 import time
 from pathlib import Path
+
+HEARTBEAT = 30  # seconds between two lines of something that takes long
 
 
 def cache_dir(*parts):
@@ -93,12 +96,20 @@ def say(message):
 
 @contextlib.contextmanager
 def progress(what):
-    """Say that WHAT begins, and how many seconds it took."""
-    say(what)
+    """Say that WHAT begins, every half minute that it goes on, and what it took."""
     start = time.monotonic()
+    ended = threading.Event()
+
+    def still_at_it():
+        while not ended.wait(HEARTBEAT):
+            say(f"{what}: {time.monotonic() - start:.0f} s so far")
+
+    say(what)
+    threading.Thread(target=still_at_it, daemon=True).start()
+    outcome = "FAILED after "
     try:
         yield
-    except BaseException:
-        say(f"{what}: FAILED after {time.monotonic() - start:.0f} s")
-        raise
-    say(f"{what}: {time.monotonic() - start:.0f} s")
+        outcome = ""
+    finally:
+        ended.set()
+        say(f"{what}: {outcome}{time.monotonic() - start:.0f} s")

@@ -130,11 +130,9 @@ def _mount_root(lower, directory):
     )
     if done.returncode:
         say(f"no overlay here ({done.stderr.decode().strip()}): copying {lower}")
-        subprocess.run(
-            ["cp", "-a", "--reflink=auto", f"{lower}/.", str(merged)], check=True
-        )
+        subprocess.run(["cp", "-a", "--reflink=auto", f"{lower}/.", merged], check=True)
         # so that there is one mount to take down, copied or not
-        subprocess.run(["mount", "--bind", str(merged), str(merged)], check=True)
+        _mount("--bind", merged, merged)
 
 
 def _mount_kernel_views(path):
@@ -144,10 +142,19 @@ def _mount_kernel_views(path):
         ("tmpfs", "dev/shm", "nosuid,nodev,mode=1777"),
     ]:
         (path / where).mkdir(exist_ok=True)
-        subprocess.run(["mount", "-t", kind, kind, "-o", options, str(path / where)], check=True)
+        _mount("-t", kind, "-o", options, kind, path / where)
+    # These reach the host's kernel; a package that sets a sysctl must not.
+    for where in ("proc/sys", "proc/sysrq-trigger"):
+        if (path / where).exists():
+            _mount("--bind", path / where, path / where)
+            _mount("-o", "remount,bind,ro", path / where)
     ptmx = path / "dev/ptmx"
     ptmx.unlink(missing_ok=True)
     ptmx.symlink_to("pts/ptmx")
+
+
+def _mount(*arguments):
+    subprocess.run(["mount", *arguments], check=True)
 
 
 def _make_usable(path):

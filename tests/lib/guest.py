@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.lib import console
+from tests.lib.accel import accel as best_accel
 from tests.lib.qmp import Qmp
 
 POLL = 0.1  # seconds between two looks at a log file
@@ -109,7 +110,8 @@ class Guest:
     messages.  WORKDIR receives the logs (default: a temporary directory that
     is removed at the end).  DISPLAY adds a VGA screen, for screen pictures;
     without one, firmware and boot loader talk on the console.  REBOOT=False
-    ends QEMU where the guest would reboot.
+    ends QEMU where the guest would reboot.  ACCEL is for those that measure;
+    the default is what works best here.
     """
 
     def __init__(
@@ -119,7 +121,7 @@ class Guest:
         name="guest",
         workdir=None,
         machine="q35",
-        accel="tcg",
+        accel=None,
         cpu="max",
         memory="512M",
         cpus=2,
@@ -134,7 +136,7 @@ class Guest:
         self.display = display
         self._command = [
             "qemu-system-x86_64", "-nodefaults", "-name", name,
-            "-machine", machine, "-accel", accel, "-cpu", cpu,
+            "-machine", machine, "-accel", accel or best_accel(), "-cpu", cpu,
             "-m", memory, "-smp", str(cpus), "-display", "none",
             "-vga", "std" if display else "none",
             "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",

@@ -61,6 +61,8 @@ def test_the_host_is_out_of_reach():
         assert clone.run("ischroot", check=False).returncode == 0
         assert clone.run("invoke-rc.d --query udev start", check=False).returncode == 101
         assert not list((clone.path / "sys").iterdir())
+        for file in ("sys/kernel/panic", "sysrq-trigger"):
+            assert clone.run(f"echo 0 >/proc/{file}", check=False).returncode != 0
 
 
 @pytest.mark.parametrize("suite", apt.SUITES)

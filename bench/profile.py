@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where the instructions of an operation go, one by one.
+
+    python3 -m bench.profile [--kernel 6.1] [--op flightrec_write] [--bytes 64]
+                             [--lines] [--listing FILE]
+
+Follows a single run of the operation through QEMU's debugger interface, from
+user space through the kernel and back, and adds up its instructions by
+function, in the order in which they are first reached.  --lines splits the
+driver's functions by source line; --listing stores every address with its
+function, in order.
+"""
+
+import argparse
+import bisect
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from bench.guest import CHANNEL, TRACEFS, TOP, bench_guest
+from tests.lib.kernels import build_modules
+
+LIMIT = 400000  # instructions; more than that is no single operation
+
+SCRIPT = f"""
+{TRACEFS}
+insmod /modules/flightrec.ko {CHANNEL}
+cat /sys/module/flightrec/sections/.text >/dev/ttyS2
+cat /proc/kallsyms >/dev/ttyS2
+/bench once OP BYTES
+"""
+
+
+class Debugger:
+    """The little of the remote protocol of gdb that stepping needs."""
+
+    def __init__(self, path):
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.socket = socket.socket(socket.AF_UNIX)
+                self.socket.connect(str(path))
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+        self.stream = self.socket.makefile("rwb")
+        self._answer()  # the machine has stopped: that is what connecting does
+
+    def ask(self, command):
+        """Send COMMAND, return the answer."""
+        data = command.encode()
+        self.stream.write(b"$%s#%02x" % (data, sum(data) % 256))
+        self.stream.flush()
+        return self._answer()
+
+    def _answer(self):
+        while self.stream.read(1) != b"$":
+            pass
+        answer = b""
+        while (byte := self.stream.read(1)) != b"#":
+            answer += byte
+        self.stream.read(2)
+        self.stream.write(b"+")
+        self.stream.flush()
+        return answer.decode("latin-1")
+
+    def pc(self):
+        """The instruction pointer: the seventeenth register of x86-64."""
+        registers = self.ask("g")
+        return int.from_bytes(bytes.fromhex(registers[16 * 16 : 17 * 16]), "little")
+
+
+class Symbols:
+    """Names of addresses: the kernel's, the modules', the program's."""
+
+    def __init__(self, kallsyms, program):
+        found = re.findall(r"^([0-9a-f]{16}) [tTwW] (\S+)(?:\s+\[(\S+)\])?$", kallsyms, re.M)
+        table = [(int(a, 16), f"{n} [{m}]" if m else n) for a, n, m in found]
+        listing = subprocess.run(["nm", program], capture_output=True, text=True, check=True)
+        for address, name in re.findall(r"^([0-9a-f]+) [tTwW] (\S+)$", listing.stdout, re.M):
+            table.append((int(address, 16), f"{name} (user)"))
+        self.table = sorted(table)
+        self.starts = [address for address, _ in self.table]
+
+    def name(self, address):
+        """The function at ADDRESS."""
+        at = bisect.bisect_right(self.starts, address) - 1
+        return self.table[at][1] if at >= 0 else hex(address)
+
+
+def trace(kernel, operation, size, workdir):
+    """The addresses of one run of OPERATION, the symbols, and where the driver's text is."""
+    path = Path(workdir, "gdb")
+    script = SCRIPT.replace("OP BYTES", f"{operation} {size}")
+    guest = bench_guest(
+        kernel, script, workdir, cpus=1, append="nokaslr",
+        arguments=["-chardev", f"socket,path={path},server=on,wait=off,id=gdb",
+                   "-gdb", "chardev:gdb"],
+    )  # fmt: skip
+    with guest:
+        guest.wait_for("once: ready", 300)
+        here = _address(Path(workdir, "bench"), "once_here")
+        text = Path(workdir, "results.log").read_text(encoding="ascii")
+        addresses = _follow(Debugger(path), here)
+    base, kallsyms = text.split("\n", 1)
+    return addresses, Symbols(kallsyms, Path(workdir, "bench")), int(base, 16)
+
+
+def _address(program, name):
+    listing = subprocess.run(["nm", program], capture_output=True, text=True, check=True)
+    return int(re.search(rf"^([0-9a-f]+) \w {name}$", listing.stdout, re.M)[1], 16)
+
+
+def _follow(debugger, here):
+    """Step from HERE to HERE, with interrupts held back, noting each address."""
+    debugger.ask("Qqemu.sstep=7")  # no interrupts, no timers
+    debugger.ask(f"Z1,{here:x},1")
+    debugger.ask("c")
+    addresses = [debugger.pc()]
+    if addresses[0] != here:
+        raise RuntimeError(f"stopped at {addresses[0]:#x}, not at {here:#x}")
+    debugger.ask(f"z1,{here:x},1")
+    while len(addresses) < LIMIT:
+        debugger.ask("s")
+        addresses.append(debugger.pc())
+        if addresses[-1] == here:
+            return addresses[:-1]
+    raise RuntimeError(f"no end after {LIMIT} instructions")
+
+
+def source_lines(addresses, module, base):
+    """{address: (function, file:line, what it was inlined into...)} for a driver's addresses."""
+    wanted = sorted(set(addresses))
+    offsets = "\n".join(hex(address - base) for address in wanted)
+    command = ["addr2line", "-e", str(module), "-j", ".text", "-f", "-i", "-s", "-a"]
+    output = subprocess.run(
+        command, input=offsets, capture_output=True, text=True, check=True
+    ).stdout
+    lines = {}
+    for block in re.split(r"^0x", output, flags=re.M)[1:]:
+        number, *rest = block.splitlines()
+        chain = [f"{f} {l.split(' ')[0]}" for f, l in zip(rest[::2], rest[1::2])]
+        lines[int(number, 16) + base] = " < ".join(chain)
+    return lines
+
+
+def report(counts):
+    """Print a table of COUNTS in the order of the first appearance."""
+    for name, count in counts.items():
+        print(f"{count:7d}  {name}")
+    print(f"{sum(counts.values()):7d}  in all")
+
+
+def main():
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Where an operation's instructions go.")
+    parser.add_argument("--kernel", default="6.1")
+    parser.add_argument("--op", default="flightrec_write")
+    parser.add_argument("--bytes", type=int, default=64)
+    parser.add_argument("--lines", action="store_true", help="split the driver by source line")
+    parser.add_argument("--listing", type=Path, help="store all addresses in this file")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="profile-") as workdir:
+        addresses, symbols, base = trace(options.kernel, options.op, options.bytes, workdir)
+    names = [symbols.name(address) for address in addresses]
+    if options.listing:
+        listing = (f"{a:#x} {n}\n" for a, n in zip(addresses, names))
+        options.listing.write_text("".join(listing), encoding="ascii")
+    print(f"{options.op}, {options.bytes} bytes, kernel {options.kernel}, by function:")
+    report(Counter(names))
+    if options.lines:
+        module = build_modules(options.kernel, TOP / "src") / "flightrec.ko"
+        ours = [a for a, n in zip(addresses, names) if n.endswith("[flightrec]")]
+        lines = source_lines(ours, module, base)
+        print("\nthe driver by source line, innermost first:")
+        report(Counter(lines.get(address, hex(address)) for address in ours))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

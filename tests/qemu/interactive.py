@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A guest to play in: a shell in a stock kernel with the driver loaded.
+
+    python3 -m tests.qemu.interactive [KERNEL]      what `make shell` runs
+"""
+
+import argparse
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.lib import initramfs
+from tests.lib.accel import accel
+from tests.lib.kernels import KERNELS, build_modules, kernel
+
+HERE = Path(__file__).parent
+TOP = HERE.parents[1]
+
+HINT = """
+Linux {release} is starting.  The guest lives in memory: nothing remains of it.
+To leave: type `exit`, or Ctrl-A x at any time.
+"""
+
+
+def build_tool(directory):
+    """The recorder's command line as a static program: the guest has no libraries."""
+    make = ["make", "-s", "-C", TOP / "tools", f"BUILDDIR={directory}", "LDFLAGS=-static"]
+    subprocess.run(make, check=True)
+    return Path(directory, "flightrec")
+
+
+def start(name, directory):
+    """Run the guest with kernel NAME on this terminal until it ends; QEMU's exit code."""
+    target = kernel(name)
+    files = {
+        "init": HERE / "interactive-init.sh",
+        "lib/guest.sh": HERE / "guest-lib.sh",
+        "bin/flightrec": build_tool(directory),
+    }
+    modules = sorted(build_modules(name, TOP / "src").glob("*.ko"))
+    archive = initramfs.build(
+        target, files, Path(directory, "initramfs"), modules=modules, stock=["dummy"]
+    )
+    print(HINT.format(release=target.release), flush=True)
+    command = [
+        "qemu-system-x86_64", "-nodefaults", "-display", "none", "-serial", "mon:stdio",
+        "-machine", "q35", "-accel", accel(), "-cpu", "max", "-m", "512M", "-smp", "2",
+        "-no-reboot", "-kernel", target.vmlinuz, "-initrd", archive,
+        "-append", "console=ttyS0 rdinit=/init panic=-1 quiet",
+    ]  # fmt: skip
+    return subprocess.run(command).returncode
+
+
+def main():
+    """The command line."""
+    parser = argparse.ArgumentParser(description="A shell in a guest with the driver loaded.")
+    parser.add_argument("kernel", nargs="?", default="6.1", choices=list(KERNELS))
+    name = parser.parse_args().kernel
+    with tempfile.TemporaryDirectory(prefix="shell-") as directory:
+        raise SystemExit(start(name, directory))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What kmodkeep says of itself, and the manual beside it."""
+
+import re
+
+import pytest
+
+from tests.unit.kmodkeep.host import TOP
+
+MANUAL = (TOP / "man/kmodkeep.8").read_text().replace("\\-", "-")
+VERBS = [["verify"], ["sign"], ["smoke"], ["key", "create"], ["key", "enroll"], ["key", "status"]]
+
+
+@pytest.mark.parametrize("words", VERBS, ids=" ".join)
+def test_every_option_is_in_the_manual(tree, words):
+    result = tree.run(*words, "--help", root=False)
+    assert result.code == 0 and not result.err
+    options = set(re.findall(r"--[a-z-]+", result.out))
+    assert "--root" in options
+    for option in options:
+        assert option in MANUAL, option
+
+
+def test_every_verdict_is_in_the_manual():
+    source = (TOP / "guard/report.c").read_text()
+    words = re.findall(r'^\t\[VERDICT_\w+\] = { "([a-z-]+)"', source, re.M)
+    assert len(words) == 14
+    for word in words:
+        assert f"\n.B {word}\n" in MANUAL, word
+
+
+def test_every_setting_of_a_driver_is_in_the_manual():
+    source = (TOP / "guard/dropin.c").read_text()
+    for key in re.findall(r'^\t{ "(\w+)", set_', source, re.M):
+        assert f"{key} = " in MANUAL, key
+
+
+def test_front(tree):
+    result = tree.run("--help", root=False)
+    assert result.code == 0
+    for verb in ("verify", "sign", "key", "smoke"):
+        assert f"\n  {verb} " in result.out
+    assert tree.run("--version", root=False).out.startswith("kmodkeep 0.")
+    assert tree.run(root=False).code == 2

@@ -1,0 +1,489 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""kmodkeep key create, enroll and status, on a host in a folder."""
+
+import json
+import os
+import pty
+import re
+import shutil
+import stat
+import subprocess
+
+import pytest
+
+from tests.unit.kmodkeep.host import PROGRAM, Pair, siglist
+
+PASSWORD = "plumbdogfish"
+
+
+def create(tree, *words):
+    return tree.run("key", "create", *words)
+
+
+def enroll(tree, *words, password=PASSWORD):
+    return tree.run("key", "enroll", "--password-stdin", *words, input=f"{password}\n")
+
+
+def status(tree):
+    result = tree.run("key", "status", "--json")
+    return json.loads(result.out), result.code
+
+
+@pytest.fixture
+def ready(tree):
+    """A host with Secure Boot and a key, where enrolment can be asked for."""
+    assert create(tree).code == 0
+    tree.secure_boot()
+    tree.esp()
+    tree.add_mokutil()
+    return tree
+
+
+def certificate_text(tree):
+    return subprocess.run(
+        ["openssl", "x509", "-inform", "DER", "-in", tree.keys / "signing.der", "-noout", "-text"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# --- create ------------------------------------------------------------------
+
+
+def test_create_makes_a_private_pair(tree):
+    result = tree.run("key", "create", umask=0)
+    assert result.code == 0 and "made the signing key" in result.out
+    assert mode(tree.keys) == 0o700
+    assert mode(tree.keys / "signing.key") == 0o600
+    assert mode(tree.keys / "signing.der") == 0o644
+    assert sorted(p.name for p in tree.keys.iterdir()) == [
+        "machine-id",
+        "signing.der",
+        "signing.key",
+    ]
+
+
+def test_certificate_is_for_modules_only(tree):
+    create(tree)
+    text = certificate_text(tree)
+    assert "Public-Key: (2048 bit)" in text and "CA:FALSE" in text
+    assert re.search(r"Key Usage: critical\n\s*Digital Signature\n", text)
+    assert re.search(r"Extended Key Usage: \n\s*Code Signing, 1.3.6.1.4.1.2312.16.1.2\n", text)
+    assert "Subject Key Identifier" in text
+    name = re.search(r"Subject: CN = (.*)", text)[1]
+    assert "host.example" in name and len(name) <= 64
+    assert status(tree)[0]["boots_kernels"] is False
+
+
+def test_names_differ_and_are_short_enough(tree):
+    tree.put("etc/hostname", "very-" * 20 + 'long"/$(id).example\n')
+    names = set()
+    for _ in range(2):
+        create(tree)
+        names.add(re.search(r"Subject: CN = (.*)", certificate_text(tree))[1])
+        shutil.rmtree(tree.keys)
+    assert len(names) == 2 and all(len(name) <= 64 for name in names)
+
+
+def test_create_twice_keeps_the_key(tree):
+    create(tree)
+    before = (tree.keys / "signing.key").read_bytes()
+    result = create(tree, "--own")
+    assert result.code == 0 and "has a signing key" in result.out
+    assert (tree.keys / "signing.key").read_bytes() == before
+
+
+@pytest.mark.parametrize("missing", ["signing.key", "signing.der"])
+def test_half_a_pair_is_never_overwritten(tree, missing):
+    create(tree)
+    (tree.keys / missing).unlink()
+    left = {p.name: p.read_bytes() for p in tree.keys.iterdir()}
+    for verb in ("create", "enroll"):
+        tree.secure_boot()
+        result = tree.run("key", verb)
+        assert result.code == 1, result.text
+        assert f"{missing} is missing: half a key pair" in result.err
+        assert "Next: restore the missing half" in result.err
+    assert {p.name: p.read_bytes() for p in tree.keys.iterdir()} == left
+
+
+def test_refuses_a_link_and_an_open_key(tree):
+    create(tree)
+    key = tree.keys / "signing.key"
+    key.chmod(0o640)
+    result = create(tree)
+    assert result.code == 1 and "read or written by group or others" in result.err
+    key.chmod(0o600)
+    key.rename(tree.path / "elsewhere.key")
+    key.symlink_to(tree.path / "elsewhere.key")
+    result = create(tree)
+    assert result.code == 1 and "is a symbolic link" in result.err
+    (tree.path / "elsewhere.key").unlink()  # a dangling link is one, too
+    assert "is a symbolic link" in create(tree).err
+
+
+def test_refuses_a_linked_directory(tree):
+    (tree.path / "elsewhere").mkdir()
+    tree.keys.parent.mkdir(parents=True)
+    tree.keys.symlink_to(tree.path / "elsewhere")
+    result = create(tree)
+    assert result.code == 1 and "is a symbolic link" in result.err
+    assert not list((tree.path / "elsewhere").iterdir())
+
+
+def test_refuses_the_key_of_a_cloned_disk(ready):
+    ready.put("etc/machine-id", "f" * 32 + "\n")
+    for words in (["create"], ["enroll"]):
+        result = ready.run("key", *words)
+        assert result.code == 1 and "made on another machine" in result.err
+        assert "Next: move" in result.err
+    assert status(ready)[1] == 1
+
+
+@pytest.mark.parametrize("content", ["", "uninitialized\n", None])
+def test_no_key_for_an_image(tree, content):
+    (tree.path / "etc/machine-id").unlink()
+    if content is not None:
+        tree.put("etc/machine-id", content)
+    result = create(tree)
+    assert result.code == 1 and "no machine ID" in result.err
+    assert not (tree.keys / "signing.key").exists()
+
+
+@pytest.mark.parametrize("verb", ["create", "enroll"])
+def test_containers_have_no_key(tree, verb):
+    tree.put("run/systemd/container", "docker")
+    result = tree.run("key", verb)
+    assert result.code == 0 and "not applicable: this is a container" in result.out
+    assert not tree.keys.exists()
+
+
+def test_real_chroot_has_no_key(tmp_path):
+    """The program, linked with all it needs, in a real chroot without /proc."""
+    if os.geteuid():
+        pytest.skip("chroot needs root")
+    root = tmp_path / "chroot"
+    for tool in (PROGRAM, "/bin/sh", "/bin/sed"):
+        listing = subprocess.run(["ldd", tool], capture_output=True, text=True, check=True).stdout
+        for file in [str(tool), *re.findall(r"(/\S+) \(0x", listing)]:
+            target = root / file.lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, target)
+    scripts = PROGRAM.parents[1] / "lib/kmodkeep"
+    shutil.copytree(scripts, root / str(scripts).lstrip("/"))
+    done = subprocess.run(
+        ["chroot", root, PROGRAM, "key", "status", "--shell"], capture_output=True, text=True
+    )
+    assert "place=chroot" in done.stdout, done.stdout + done.stderr
+
+
+def test_adopts_what_dkms_made(tree, other_pair):
+    dkms = tree.path / "var/lib/dkms"
+    other_pair.copy_to(dkms / "mok.key", dkms / "mok.pub")
+    result = create(tree)
+    assert result.code == 0
+    assert f"adopted the signing key of dkms: {dkms}/mok.key" in result.out
+    assert "warning: its certificate can also boot kernels" in result.out
+    assert "kmodkeep key create --own" in result.out
+    assert not tree.keys.exists()
+    assert status(tree)[0]["origin"] == "dkms"
+    assert create(tree, "--own").code == 0
+    assert status(tree)[0]["origin"] == "own"
+
+
+def test_adopts_ubuntus_key_without_a_warning(tree, pair):
+    mok = tree.path / "var/lib/shim-signed/mok"
+    pair.copy_to(mok / "MOK.priv", mok / "MOK.der")
+    result = create(tree)
+    assert result.code == 0 and "adopted the signing key of ubuntu" in result.out
+    assert "warning" not in result.text
+
+
+def test_unfit_foreign_key_is_left_alone(tree, pair):
+    dkms = tree.path / "var/lib/dkms"
+    pair.copy_to(dkms / "mok.key", dkms / "mok.pub")
+    (dkms / "mok.key").chmod(0o644)
+    result = create(tree)
+    assert result.code == 0 and "is not fit to sign with and is left alone" in result.out
+    assert status(tree)[0]["origin"] == "own"
+    assert mode(dkms / "mok.key") == 0o644
+
+
+def test_wrong_usage(tree):
+    assert tree.run("key", root=False).code == 2
+    assert tree.run("key", "frob").code == 2
+    assert tree.run("frob").code == 2
+    for verb in ("create", "enroll", "status"):
+        assert tree.run("key", verb, "--frob").code == 2
+        result = tree.run("key", verb, "--help", root=False)
+        assert result.code == 0 and "Exit code" in result.out
+    for verb in ("verify", "sign", "smoke"):
+        result = tree.run(verb, "--help", root=False)
+        assert result.code == 0 and "Exit code" in result.out
+
+
+# --- enroll ------------------------------------------------------------------
+
+
+def test_enroll_asks_once(ready):
+    result = enroll(ready)
+    assert result.code == 0, result.text
+    assert "Enroll MOK" in result.out and "10 seconds" in result.out
+    assert (ready.path / "password").read_text() == PASSWORD
+    assert PASSWORD not in result.text
+    report, code = status(ready)
+    assert report["enrolment"] == "pending" and code == 1
+    record = (ready.path / "var/lib/kmodkeep/enrol-request").read_text()
+    assert f"fingerprint={report['fingerprint']}\nboot_id=boot-1\n" in record
+    assert PASSWORD not in record
+    (ready.path / "password").unlink()
+    result = enroll(ready)
+    assert result.code == 0 and "waits for its enrolment" in result.out
+    assert not (ready.path / "password").exists()
+
+
+def test_enrolled_key_is_not_asked_for(ready):
+    ready.enrol(ready.keys / "signing.der")
+    result = enroll(ready)
+    assert result.code == 0 and "is enrolled" in result.out
+    assert not (ready.path / "password").exists()
+    assert status(ready)[1] == 0
+
+
+def test_declined_request_needs_again(ready):
+    enroll(ready)
+    ready.forget_request()
+    # Still the same boot: somebody withdrew it (mokutil --revoke-import).
+    assert status(ready)[0]["enrolment"] == "not-enrolled"
+    ready.boot(2)
+    assert status(ready)[0]["enrolment"] == "declined"
+    result = enroll(ready)
+    assert result.code == 1 and "not confirmed at the boot menu" in result.err
+    assert "Next: kmodkeep key enroll --again" in result.err
+    result = enroll(ready, "--again")
+    assert result.code == 0
+    assert status(ready)[0]["enrolment"] == "pending"
+
+
+def test_new_key_may_be_asked_for_after_a_declined_one(ready):
+    enroll(ready)
+    ready.forget_request()
+    ready.boot(2)
+    shutil.rmtree(ready.keys)
+    create(ready)
+    assert enroll(ready).code == 0
+
+
+def test_no_efi_is_fine(tree):
+    create(tree)
+    result = enroll(tree)
+    assert result.code == 0 and "not applicable: no EFI here" in result.out
+    assert status(tree) == ({**status(tree)[0], "enrolment": "not-applicable"}, 0)
+
+
+def test_secure_boot_off_is_fine(ready):
+    ready.secure_boot(False)
+    result = enroll(ready)
+    assert result.code == 0 and "Secure Boot is off" in result.out
+    assert not (ready.path / "password").exists()
+    assert status(ready)[1] == 0
+
+
+def test_unreadable_variables_are_no_yes(tree):
+    create(tree)
+    tree.put("sys/firmware/efi/runtime")
+    result = enroll(tree)
+    assert result.code == 3 and "could not be read" in result.err
+    assert status(tree)[1] == 3
+
+
+def test_enroll_without_a_key(tree):
+    tree.secure_boot()
+    result = enroll(tree)
+    assert result.code == 1 and "Next: kmodkeep key create" in result.err
+
+
+def test_missing_mokmanager_would_stop_the_boot(ready):
+    shutil.rmtree(ready.path / "boot/efi")
+    ready.esp(mokmanager=False)
+    result = enroll(ready)
+    assert result.code == 1 and "would not boot" in result.err
+    assert not (ready.path / "password").exists()
+    # One in the directory of another system is not beside the shim that booted.
+    ready.put("boot/efi/EFI/other/mmx64.efi", "MokManager")
+    ready.variable("BootCurrent", b"\6\0\0\0\1\0", "8be4df61-93ca-11d2-aa0d-00e098032b8c")
+    path = "\\EFI\\debian\\shimx64.efi\0".encode("utf-16-le")
+    node = b"\4\4" + (len(path) + 4).to_bytes(2, "little") + path + b"\x7f\xff\4\0"
+    option = b"\1\0\0\0" + len(node).to_bytes(2, "little") + "debian\0".encode("utf-16-le") + node
+    ready.variable("Boot0001", b"\6\0\0\0" + option, "8be4df61-93ca-11d2-aa0d-00e098032b8c")
+    result = enroll(ready)
+    assert result.code == 1 and "EFI/debian" in result.err
+    ready.esp()
+    assert enroll(ready).code == 0
+
+
+def test_esp_not_mounted_is_noted(ready):
+    shutil.rmtree(ready.path / "boot/efi")
+    result = enroll(ready)
+    assert result.code == 0 and "MokManager was not looked for" in result.out
+
+
+def test_full_nvram(ready):
+    """efivarfs on a file system as small as the firmware's memory can be."""
+    if os.geteuid():
+        pytest.skip("mounting needs root")
+    variables = ready.path / "sys/firmware/efi/efivars"
+    saved = {p.name: p.read_bytes() for p in variables.iterdir()}
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", variables], check=True)
+    try:
+        for name, content in saved.items():
+            (variables / name).write_bytes(content)
+        (variables / "dump-type0").write_bytes(b"x" * 4096)
+        result = enroll(ready)
+    finally:
+        subprocess.run(["umount", variables], check=True)
+    assert result.code == 1 and "bytes left for variables" in result.err
+
+
+@pytest.mark.parametrize(
+    "password,message",
+    [
+        ("", "must have 8 to 64"),
+        ("short", "must have 8 to 64"),
+        ("x" * 65, "must have 8 to 64"),
+        ("motdepass\u00e9", "cannot read"),
+        ("with\ttab12", "cannot read"),
+    ],
+)
+def test_bad_passwords(ready, password, message):
+    result = enroll(ready, password=password)
+    assert result.code == 1 and message in result.err
+    assert not (ready.path / "password").exists()
+
+
+def test_nothing_on_standard_input(ready):
+    result = ready.run("key", "enroll", "--password-stdin", stdin=subprocess.DEVNULL)
+    assert result.code == 1 and "nothing was asked for" in result.err
+
+
+def test_password_without_a_newline(ready):
+    result = ready.run("key", "enroll", "--password-stdin", input=PASSWORD)
+    assert result.code == 0 and (ready.path / "password").read_text() == PASSWORD
+
+
+def test_no_terminal_no_password(ready):
+    result = ready.run("key", "enroll", stdin=subprocess.DEVNULL, start_new_session=True)
+    assert result.code == 1 and "no terminal" in result.err
+    assert not (ready.path / "password").exists()
+
+
+def on_a_terminal(tree, *words, env=None):
+    """kmodkeep on a terminal of its own: (exit code, all that it showed)."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve(PROGRAM, [PROGRAM, *words, "--root", str(tree.path)], {**os.environ, **(env or {})})
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(fd, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not chunk:
+            break
+        shown += chunk
+    os.close(fd)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode().replace("\r\n", "\n")
+
+
+def test_made_up_password_is_shown_once(ready):
+    code, shown = on_a_terminal(ready, "key", "enroll")
+    password = (ready.path / "password").read_text()
+    assert code == 0 and shown.count(password) == 1
+    # Letters that sit alike on QWERTY, AZERTY and QWERTZ, and no digits.
+    assert re.fullmatch("[bcdefghijklnoprstuvx]{10}", password)
+    assert f"One-time password:  {password}\n" in shown
+    for path in ready.path.rglob("*"):
+        if path.is_file() and path.name != "password":
+            assert password.encode() not in path.read_bytes(), path
+
+
+def test_package_scripts_get_no_password(ready):
+    """Their terminal is logged by apt."""
+    code, shown = on_a_terminal(
+        ready, "key", "enroll", env={"DPKG_MAINTSCRIPT_PACKAGE": "kmodkeep"}
+    )
+    assert code == 1 and "--password-stdin" in shown
+
+
+def test_mokutil_missing_or_failing(ready):
+    ready.put("usr/bin/mokutil", "#!/bin/sh\necho 'Failed to write MokNew' >&2\nexit 255\n")
+    result = enroll(ready)
+    assert result.code == 1 and "mokutil refused: Failed to write MokNew" in result.err
+    ready.put("usr/bin/mokutil", "#!/bin/sh\nexit 0\n")
+    result = enroll(ready)
+    assert result.code == 1 and "mokutil made no request" in result.err
+    (ready.path / "usr/bin/mokutil").unlink()
+    result = enroll(ready)
+    assert result.code == 1 and "Next: install mokutil" in result.err
+    assert not (ready.path / "var/lib/kmodkeep/enrol-request").exists()
+
+
+# --- status ------------------------------------------------------------------
+
+
+def test_status_page(ready, other_pair):
+    result = ready.run("key", "status")
+    assert result.code == 1
+    for line in ("Secure Boot:  on", "Enrolment:    not-enrolled", "Next:         kmodkeep key enroll"):
+        assert f"{line}\n" in result.out
+    assert "usage       codeSigning, module signing only" in result.out
+    assert "Warning" not in result.out
+    shutil.rmtree(ready.keys)
+    dkms = ready.path / "var/lib/dkms"
+    other_pair.copy_to(dkms / "mok.key", dkms / "mok.pub")
+    assert "Warning:      this key can also boot kernels" in ready.run("key", "status").out
+
+
+def test_fingerprints_are_openssls(ready):
+    report, _ = status(ready)
+    for field, name in (("fingerprint", "-sha256"), ("fingerprint_sha1", "-sha1")):
+        line = subprocess.run(
+            ["openssl", "x509", "-inform", "DER", "-in", ready.keys / "signing.der", "-noout",
+             "-fingerprint", name], capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        assert line.split("=")[1].strip().replace(":", "").lower() == report[field]
+
+
+def test_status_in_shell(ready):
+    result = ready.run("key", "status", "--shell")
+    assert result.code == 0
+    values = dict(line.split("=", 1) for line in result.out.splitlines())
+    assert values["secure_boot"] == "on" and values["enrolment"] == "not-enrolled"
+    assert values["origin"] == "own" and values["cert"] == str(ready.keys / "signing.der")
+
+
+def test_status_without_a_key(tree):
+    report, code = status(tree)
+    assert report["key"] is None and code == 0  # no EFI: none is needed
+    tree.secure_boot()
+    report, code = status(tree)
+    assert code == 1 and report["next_step"] == "kmodkeep key create"
+
+
+def test_how_to_remove(ready):
+    assert ready.run("key", "status", "--how-to-remove").out == ""
+    enroll(ready)
+    assert "mokutil --revoke-import" in ready.run("key", "status", "--how-to-remove").out
+    ready.enrol(ready.keys / "signing.der")
+    text = ready.run("key", "status", "--how-to-remove").out
+    assert f"mokutil --delete {ready.keys}/signing.der" in text
+
+
+def test_others_request_is_noted(ready, tmp_path):
+    pair = Pair(tmp_path, "third")
+    ready.variable("MokNew", siglist(pair.cert.read_bytes()))
+    result = enroll(ready)
+    assert result.code == 0 and "another program's request waits as well" in result.out

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The signature parser: what it reads, and what it refuses without harm. */
+#include "fixture.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "modsig.h"
+
+static struct buf module, signed_by_one;
+
+static int setup(void **state)
+{
+	const struct pair *one[] = { rsa_pair("one") };
+
+	(void)state;
+	make_module(&module);
+	sign_with(&module, one, 1, CMS_NOATTR | CMS_DETACHED, "sha256",
+		  &signed_by_one);
+	return 0;
+}
+
+static int parse_copy(const struct buf *b, size_t len, size_t at, int value)
+{
+	struct modsig *s = NULL;
+	/* Exactly as large as it says, so that ASan sees any read beyond. */
+	unsigned char *copy = malloc(len ? len : 1);
+	int err;
+
+	memcpy(copy, b->data, len);
+	if (at < len)
+		copy[at] = value;
+	err = modsig_parse(copy, len, &s);
+	modsig_free(s);
+	free(copy);
+	return err;
+}
+
+#define WHOLE(b) &(b), (b).len
+#define AS_IS SIZE_MAX, 0
+
+static void unsigned_file(void **state)
+{
+	struct buf empty = { (unsigned char *)"", 0 };
+
+	(void)state;
+	assert_int_equal(parse_copy(WHOLE(module), AS_IS), -ENODATA);
+	assert_int_equal(parse_copy(WHOLE(empty), AS_IS), -ENODATA);
+}
+
+static void good_signature(void **state)
+{
+	struct modsig *s;
+
+	(void)state;
+	assert_int_equal(modsig_parse(signed_by_one.data, signed_by_one.len,
+				      &s), 0);
+	assert_int_equal(modsig_content_len(s), module.len);
+	assert_int_equal(modsig_signers(s), 1);
+	assert_string_equal(modsig_signer(s, 0)->name, "one");
+	assert_string_equal(modsig_signer(s, 0)->hash, "sha256");
+	assert_false(modsig_signer(s, 0)->has_attributes);
+	assert_true(modsig_names(s, 0, rsa_pair("one")->cert));
+	assert_false(modsig_names(s, 0, rsa_pair("two")->cert));
+	assert_int_equal(modsig_check(s, 0, rsa_pair("one")->cert,
+				      signed_by_one.data), 0);
+	assert_int_equal(modsig_check(s, 0, rsa_pair("two")->cert,
+				      signed_by_one.data), -EKEYREJECTED);
+	signed_by_one.data[100] ^= 1;
+	assert_int_equal(modsig_check(s, 0, rsa_pair("one")->cert,
+				      signed_by_one.data), -EKEYREJECTED);
+	signed_by_one.data[100] ^= 1;
+	modsig_free(s);
+}
+
+static void made_here_is_as_made_there(void **state)
+{
+	struct buf made;
+
+	(void)state;
+	assert_int_equal(modsig_make(module.data, module.len,
+				     rsa_pair("one")->cert,
+				     rsa_pair("one")->key, "sha256", &made),
+			 0);
+	/* RSA with this padding gives one signature: byte by byte the same. */
+	assert_int_equal(made.len, signed_by_one.len);
+	assert_memory_equal(made.data, signed_by_one.data, made.len);
+	buf_free(&made);
+	assert_int_equal(modsig_make(module.data, module.len,
+				     rsa_pair("one")->cert,
+				     rsa_pair("one")->key, "md17", &made),
+			 -ENOPKG);
+}
+
+static void every_trailer_field(void **state)
+{
+	size_t t = signed_by_one.len - 28 - 12;
+
+	(void)state;
+	assert_int_equal(parse_copy(WHOLE(signed_by_one), t, 1), -EBADMSG);
+	assert_int_equal(parse_copy(WHOLE(signed_by_one), t + 1, 1), -EBADMSG);
+	assert_int_equal(parse_copy(WHOLE(signed_by_one), t + 2, 1), -ENOPKG);
+	assert_int_equal(parse_copy(WHOLE(signed_by_one), t + 3, 1), -EBADMSG);
+	assert_int_equal(parse_copy(WHOLE(signed_by_one), t + 4, 1), -EBADMSG);
+	for (size_t pad = 5; pad < 8; pad++)
+		assert_int_equal(parse_copy(WHOLE(signed_by_one), t + pad, 1),
+				 -EBADMSG);
+	/* Lengths beyond the file, up to the top bit. */
+	for (size_t i = 8; i < 11; i++)
+		assert_int_equal(parse_copy(WHOLE(signed_by_one), t + i, 0xff),
+				 -EBADMSG);
+	assert_int_equal(parse_copy(WHOLE(signed_by_one),
+				    signed_by_one.len - 1, 'x'), -ENODATA);
+}
+
+static void length_at_the_edges(void **state)
+{
+	static const unsigned char der[] = { 0x30, 0x00 };
+	struct buf b = { 0 };
+
+	(void)state;
+	add_trailer(&b, der, 0);		/* nothing but a trailer */
+	assert_int_equal(parse_copy(WHOLE(b), AS_IS), -EBADMSG);
+	buf_free(&b);
+	add_trailer(&b, der, sizeof(der));	/* no content before it */
+	assert_int_equal(parse_copy(WHOLE(b), AS_IS), -EBADMSG);
+	buf_free(&b);
+	/* The magic alone, and with half a trailer. */
+	b.data = (unsigned char *)"123456~Module signature appended~\n";
+	b.len = 34;
+	assert_int_equal(parse_copy(WHOLE(b), AS_IS), -EBADMSG);
+	b.data += 6;
+	b.len -= 6;
+	assert_int_equal(parse_copy(WHOLE(b), AS_IS), -EBADMSG);
+}
+
+static void every_truncation(void **state)
+{
+	(void)state;
+	for (size_t len = 0; len < signed_by_one.len; len++)
+		assert_int_equal(parse_copy(&signed_by_one, len, AS_IS),
+				 -ENODATA);
+}
+
+static void message_cut_or_padded(void **state)
+{
+	size_t start = module.len;
+	size_t size = signed_by_one.len - 40 - start;
+
+	(void)state;
+	for (size_t n = 1; n < size; n++) {
+		struct buf b = { malloc(start), start };
+
+		memcpy(b.data, module.data, start);
+		add_trailer(&b, signed_by_one.data + start, n);
+		assert_int_equal(parse_copy(WHOLE(b), AS_IS), -EBADMSG);
+		buf_free(&b);
+	}
+	/* Bytes after the message, inside the length: no kernel made that. */
+	{
+		struct buf b = { malloc(start), start };
+		unsigned char *longer = calloc(1, size + 7);
+
+		memcpy(b.data, module.data, start);
+		memcpy(longer, signed_by_one.data + start, size);
+		add_trailer(&b, longer, size + 7);
+		assert_int_equal(parse_copy(WHOLE(b), AS_IS), -EBADMSG);
+		buf_free(&b);
+		free(longer);
+	}
+}
+
+static void several_signers(void **state)
+{
+	const struct pair *two[] = { rsa_pair("one"), ec_pair("curve") };
+	struct modsig *s;
+	struct buf b;
+
+	(void)state;
+	sign_with(&module, two, 2, CMS_NOATTR | CMS_DETACHED, "sha512", &b);
+	assert_int_equal(modsig_parse(b.data, b.len, &s), 0);
+	assert_int_equal(modsig_signers(s), 2);
+	for (size_t i = 0; i < 2; i++) {
+		bool first = modsig_names(s, i, two[0]->cert);
+		X509 *cert = first ? two[0]->cert : two[1]->cert;
+
+		assert_true(modsig_names(s, i, cert));
+		assert_int_equal(modsig_check(s, i, cert, b.data), 0);
+	}
+	modsig_free(s);
+	buf_free(&b);
+}
+
+static void key_identifier(void **state)
+{
+	const struct pair *one[] = { rsa_pair("one") };
+	struct modsig *s;
+	struct buf b;
+
+	(void)state;
+	sign_with(&module, one, 1, CMS_NOATTR | CMS_DETACHED | CMS_USE_KEYID,
+		  "sha256", &b);
+	assert_int_equal(modsig_parse(b.data, b.len, &s), 0);
+	assert_null(modsig_signer(s, 0)->issuer);
+	assert_int_equal(strlen(modsig_signer(s, 0)->key_id), 40);
+	assert_true(modsig_names(s, 0, one[0]->cert));
+	assert_int_equal(modsig_check(s, 0, one[0]->cert, b.data), 0);
+	modsig_free(s);
+	buf_free(&b);
+}
+
+static void signed_attributes(void **state)
+{
+	const struct pair *one[] = { rsa_pair("one") };
+	struct modsig *s;
+	struct buf b;
+
+	(void)state;
+	sign_with(&module, one, 1, CMS_DETACHED, "sha256", &b);
+	assert_int_equal(modsig_parse(b.data, b.len, &s), 0);
+	assert_true(modsig_signer(s, 0)->has_attributes);
+	modsig_free(s);
+	buf_free(&b);
+}
+
+static void content_inside(void **state)
+{
+	const struct pair *one[] = { rsa_pair("one") };
+	struct buf b;
+
+	(void)state;
+	sign_with(&module, one, 1, CMS_NOATTR, "sha256", &b);
+	assert_int_equal(parse_copy(WHOLE(b), AS_IS), -ENOPKG);
+	buf_free(&b);
+}
+
+static void too_many_signers(void **state)
+{
+	const struct pair *many[17];
+	struct buf b;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(many); i++)
+		many[i] = ec_pair("curve");
+	sign_with(&module, many, 17, CMS_NOATTR | CMS_DETACHED, "sha256", &b);
+	assert_int_equal(parse_copy(WHOLE(b), AS_IS), -EBADMSG);
+	buf_free(&b);
+}
+
+static void strip_all(void **state)
+{
+	const struct pair *one[] = { rsa_pair("one") };
+	struct buf twice;
+
+	(void)state;
+	assert_int_equal(modsig_strip(module.data, module.len), module.len);
+	assert_int_equal(modsig_strip(signed_by_one.data, signed_by_one.len),
+			 module.len);
+	sign_with(&signed_by_one, one, 1, CMS_NOATTR | CMS_DETACHED, "sha256",
+		  &twice);
+	assert_int_equal(modsig_strip(twice.data, twice.len), module.len);
+	buf_free(&twice);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(unsigned_file),
+		cmocka_unit_test(good_signature),
+		cmocka_unit_test(made_here_is_as_made_there),
+		cmocka_unit_test(every_trailer_field),
+		cmocka_unit_test(length_at_the_edges),
+		cmocka_unit_test(every_truncation),
+		cmocka_unit_test(message_cut_or_padded),
+		cmocka_unit_test(several_signers),
+		cmocka_unit_test(key_identifier),
+		cmocka_unit_test(signed_attributes),
+		cmocka_unit_test(content_inside),
+		cmocka_unit_test(too_many_signers),
+		cmocka_unit_test(strip_all),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}

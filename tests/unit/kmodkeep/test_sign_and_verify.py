@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""kmodkeep sign and verify, as typed."""
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+
+import pytest
+
+from tests.unit.kmodkeep.host import KERNEL, MACHINE, Pair, unpacked
+
+MAGIC = b"~Module signature appended~\n"
+
+
+def sign(tree, module, pair, *words):
+    return tree.run("sign", "--key", pair.key, "--cert", pair.cert, *words, module)
+
+
+def verify(tree, module, *words):
+    return tree.run("verify", *words, module)
+
+
+def test_signs_once_in_every_compression(tree, module, pair, plain_module):
+    for _ in range(2):
+        result = sign(tree, module, pair)
+        assert result.code == 0, result.text
+        assert "signed by 'one' (sha256)" in result.out
+    content = unpacked(module)
+    assert content.startswith(plain_module.read_bytes())
+    assert content.count(MAGIC) == 1 and content.endswith(MAGIC)
+    result = verify(tree, module, "--cert", pair.cert)
+    assert result.code == 0
+    assert result.out == f"{module}: ok: signed by 'one', the certificate given\n"
+
+
+def test_kmod_reads_the_result(tree, module, pair):
+    sign(tree, module, pair)
+    features = subprocess.run(["kmod", "--version"], capture_output=True, text=True).stdout
+    if module.suffix == ".gz" and "-ZLIB" in features:  # so it is in Debian
+        subprocess.run(["gzip", "-d", module], check=True)
+        module = module.with_suffix("")
+    shown = subprocess.run(
+        ["/sbin/modinfo", module], capture_output=True, text=True, check=True
+    ).stdout
+    assert re.search(r"^signer: +one$", shown, re.M) and re.search(r"^name: +sample$", shown, re.M)
+
+
+def test_xz_is_what_the_kernel_can_read(tree, plain_module, pair, tmp_path):
+    module = tmp_path / "m.ko"
+    shutil.copy(plain_module, module)
+    subprocess.run(["xz", module], check=True)  # with a CRC64, which the kernel cannot
+    module = tmp_path / "m.ko.xz"
+    sign(tree, module, pair)
+    listing = subprocess.run(
+        ["xz", "--robot", "-lvv", module], capture_output=True, text=True, check=True
+    ).stdout
+    assert "CRC32" in listing and "CRC64" not in listing
+
+
+def test_keeps_mode_and_leaves_nothing(tree, module, pair):
+    module.chmod(0o640)
+    sign(tree, module, pair)
+    assert stat.S_IMODE(module.stat().st_mode) == 0o640
+    left = {p.name for p in module.parent.iterdir()} - {"host", "sample.ko", module.name}
+    assert not left
+
+
+def test_replaces_the_file_not_the_link(tree, module, pair):
+    link = module.parent / f"link{module.suffix}"
+    link.symlink_to(module.name)
+    assert sign(tree, link, pair).code == 0
+    assert link.is_symlink()
+    assert verify(tree, module, "--cert", pair.cert).code == 0
+
+
+def test_replaces_another_signature(tree, module, pair, other_pair):
+    sign(tree, module, other_pair)
+    assert verify(tree, module, "--cert", pair.cert).code == 1
+    sign(tree, module, pair)
+    assert unpacked(module).count(MAGIC) == 1
+    assert verify(tree, module, "--cert", pair.cert).code == 0
+
+
+def test_if_needed(tree, module, pair, other_pair):
+    sign(tree, module, other_pair)
+    result = sign(tree, module, pair, "--if-needed")
+    assert result.code == 0 and "signed by 'one'" in result.out
+    before = module.stat().st_ino
+    result = sign(tree, module, pair, "--if-needed")
+    assert result.code == 0 and "already signed by 'one'" in result.out
+    assert module.stat().st_ino == before
+    # No key at all: a build on such a host must go on.
+    result = tree.run("sign", "--if-needed", module)
+    assert result.code == 0 and "kmodkeep key create" in result.out
+    assert tree.run("sign", module).code == 1
+
+
+def test_stacked_signatures_become_one(tree, plain_module, pair, tmp_path):
+    module = tmp_path / "m.ko"
+    shutil.copy(plain_module, module)
+    sign(tree, module, pair)
+    first = module.read_bytes()
+    shutil.copy(plain_module, module)
+    module.write_bytes(first + first[plain_module.stat().st_size :])
+    assert module.read_bytes().count(MAGIC) == 2
+    result = sign(tree, module, pair, "--if-needed")
+    assert "already" not in result.out
+    assert module.read_bytes() == first
+
+
+@pytest.mark.parametrize("where", ["boot/config-{}", "lib/modules/{}/build/.config"])
+def test_hash_of_the_kernel(tree, module, pair, where):
+    tree.put(where.format(KERNEL), 'CONFIG_MODULE_SIG_HASH="sha384"\n')
+    tree.put("boot/config-9.9", 'CONFIG_MODULE_SIG_HASH="sha512"\n')
+    assert "(sha384)" in sign(tree, module, pair).out
+    assert "(sha512)" in sign(tree, module, pair, "--kernel", "9.9").out
+    assert "(sha256)" in sign(tree, module, pair, "--hash", "sha256").out
+
+
+def test_unknown_hash_changes_nothing(tree, module, pair):
+    before = module.read_bytes()
+    result = sign(tree, module, pair, "--hash", "crc7")
+    assert result.code == 1 and "'crc7' is not known" in result.err
+    assert module.read_bytes() == before
+
+
+def test_refuses_what_is_no_module(tree, pair, tmp_path):
+    for content in (b"", b"hello", b"\x7fELF", b"\x1f\x8bjunk", b"\xfd7zXZ\0junk"):
+        path = tmp_path / "x.ko"
+        path.write_bytes(content)
+        result = sign(tree, path, pair)
+        assert result.code == 1 and "nothing changed" in result.err
+        assert path.read_bytes() == content
+    assert sign(tree, tmp_path / "none.ko", pair).code == 1
+    assert sign(tree, tmp_path, pair).code == 1
+
+
+def refused(tree, module, pair, message):
+    before = module.read_bytes()
+    result = sign(tree, module, pair)
+    assert result.code == 1, result.text
+    assert message in result.err and "Next: " in result.err
+    assert module.read_bytes() == before
+
+
+def test_refuses_unfit_keys(tree, module, pair, other_pair, tmp_path):
+    class Copy:
+        key = tmp_path / "copy.key"
+        cert = tmp_path / "copy.der"
+
+    pair.copy_to(Copy.key, Copy.cert)
+    for mode in (0o640, 0o604, 0o620, 0o666):
+        Copy.key.chmod(mode)
+        refused(tree, module, Copy, "can be read or written by group or others")
+    Copy.key.chmod(0o600)
+    shutil.copy(other_pair.cert, Copy.cert)
+    refused(tree, module, Copy, "do not belong together")
+    Copy.cert.write_text("junk")
+    refused(tree, module, Copy, "is not a certificate")
+    Copy.cert.unlink()
+    refused(tree, module, Copy, "half a key pair")
+    shutil.copy(pair.cert, Copy.cert)
+    Copy.key.write_text("junk")
+    refused(tree, module, Copy, "is not a private key in PEM form")
+    Copy.key.unlink()
+    refused(tree, module, Copy, "half a key pair")
+    Copy.key.symlink_to(pair.key)
+    refused(tree, module, Copy, "is a symbolic link")
+    Copy.key.unlink()
+    os.mkfifo(Copy.key, 0o600)
+    refused(tree, module, Copy, "is not a plain file")
+
+
+def test_refuses_a_key_with_a_passphrase(tree, module, tmp_path):
+    locked = Pair(tmp_path, "locked", extra=["-passout", "pass:secret"])
+    refused(tree, module, locked, "is protected by a passphrase")
+
+
+def test_own_key_of_another_machine(tree, module, pair):
+    pair.copy_to(tree.keys / "signing.key", tree.keys / "signing.der")
+    result = tree.run("sign", module)
+    assert result.code == 1 and "no record of the machine" in result.err
+    tree.put("var/lib/kmodkeep/keys/machine-id", "f" * 32 + "\n")
+    result = tree.run("sign", module)
+    assert result.code == 1 and "made on another machine" in result.err
+    tree.put("var/lib/kmodkeep/keys/machine-id", MACHINE + "\n")
+    assert tree.run("sign", module).code == 0
+
+
+def test_order_of_keys(tree, module, pair, other_pair, tmp_path):
+    ubuntu = Pair(tmp_path, "ubuntu")
+    lib = tree.path / "var/lib"
+    other_pair.copy_to(lib / "dkms/mok.key", lib / "dkms/mok.pub")
+    assert "signed by 'other'" in tree.run("sign", module).out
+    ubuntu.copy_to(lib / "shim-signed/mok/MOK.priv", lib / "shim-signed/mok/MOK.der")
+    assert "signed by 'ubuntu'" in tree.run("sign", module).out
+    pair.copy_to(tree.keys / "signing.key", tree.keys / "signing.der")
+    tree.put("var/lib/kmodkeep/keys/machine-id", MACHINE + "\n")
+    assert "signed by 'one'" in tree.run("sign", module).out
+    # Half of the first one is no reason to take the next: it must be looked at.
+    (tree.keys / "signing.key").unlink()
+    assert "half a key pair" in tree.run("sign", module).err
+
+
+def test_verdict_lines_and_codes(tree, plain_module, pair, other_pair, tmp_path):
+    tree.secure_boot()
+    tree.enrol(pair.cert)
+    files = {}
+    for name in ("good", "plain", "foreign", "changed"):
+        files[name] = tmp_path / f"{name}.ko"
+        shutil.copy(plain_module, files[name])
+    sign(tree, files["good"], pair)
+    sign(tree, files["foreign"], other_pair)
+    sign(tree, files["changed"], pair)
+    content = bytearray(files["changed"].read_bytes())
+    content[70] ^= 1
+    files["changed"].write_bytes(content)
+    gone = tmp_path / "gone.ko"
+
+    result = tree.run("verify", *files.values(), gone)
+    assert result.code == 1
+    verdicts = dict(re.findall(r"^\S*/(\w+)\.ko: ([a-z-]+): ", result.out, re.M))
+    assert verdicts == {
+        "good": "ok",
+        "plain": "unsigned",
+        "foreign": "untrusted-key",
+        "changed": "tampered",
+        "gone": "missing",
+    }
+    for line in result.out.splitlines():
+        assert ": ok: " in line or ". Next: " in line
+    assert verify(tree, files["good"]).code == 0
+    assert verify(tree, files["plain"]).code == 1
+    assert verify(tree, files["plain"], "--accept", "unsigned,missing").code == 0
+    assert verify(tree, files["changed"], "--accept", "unsigned").code == 1
+    assert verify(tree, files["plain"], "--accept", "fine").code == 2
+    assert verify(tree, files["good"], "--kernel", "6.1.0-31-amd64").code == 1
+    assert tree.run("verify").code == 2
+    assert tree.run("verify", "--module", "x", files["good"]).code == 2
+    assert tree.run("verify", "--frob", files["good"]).code == 2
+
+
+def test_json(tree, plain_module, pair):
+    tree.secure_boot()
+    result = tree.run("verify", "--json", plain_module)
+    document = json.loads(result.out)
+    assert result.code == 1 and document["schema"] == 1 and document["secure_boot"] == "on"
+    [entry] = document["results"]
+    assert entry["verdict"] == "unsigned" and entry["file"] == str(plain_module)
+    assert entry["module"] == "sample" and entry["version"] == "1.2" and entry["srcversion"] == "ABC"
+    assert entry["kernel"] == KERNEL and entry["next_step"]
+
+
+def test_could_not_tell(tree, plain_module):
+    tree.put("sys/firmware/efi/runtime")  # EFI, but no variables to read
+    result = verify(tree, plain_module)
+    assert result.code == 3 and ": unknown: " in result.out
+
+
+def test_signed_after_compression(tree, plain_module, pair, tmp_path):
+    module = tmp_path / "m.ko"
+    shutil.copy(plain_module, module)
+    sign(tree, module, pair)
+    signature = module.read_bytes()[plain_module.stat().st_size :]
+    shutil.copy(plain_module, module)
+    subprocess.run(["xz", module], check=True)
+    module = tmp_path / "m.ko.xz"
+    module.write_bytes(module.read_bytes() + signature)
+    tree.secure_boot()
+    result = verify(tree, module)
+    assert result.code == 1 and "unsupported-signature: signed after it was compressed" in result.out
+    assert sign(tree, module, pair).code == 0
+    assert verify(tree, module, "--cert", pair.cert).code == 0
+
+
+def test_names_cannot_forge_lines(tree, plain_module, tmp_path):
+    evil = tmp_path / "a.ko: ok: fine\nb.ko"
+    shutil.copy(plain_module, evil)
+    tree.secure_boot()
+    assert len(verify(tree, evil).out.splitlines()) == 1
+
+
+def test_module_by_name(tree, plain_module, pair):
+    modules = tree.path / "lib/modules" / KERNEL
+    result = tree.run("verify", "--kernel", KERNEL, "--module", "sample")
+    assert result.code == 1 and "kernel-incomplete" in result.out
+    (modules / "updates").mkdir(parents=True)
+    shutil.copy(plain_module, modules / "updates/sample.ko")
+    for name in ("modules.order", "modules.builtin"):
+        (modules / name).write_text("")
+    subprocess.run(["/sbin/depmod", "-b", tree.path, KERNEL], check=True, capture_output=True)
+    tree.secure_boot()
+    result = tree.run("verify", "--kernel", KERNEL, "--module", "sample")
+    assert result.code == 1
+    assert result.out.startswith(f"{modules}/updates/sample.ko: unsigned: ")
+    result = tree.run("verify", "--kernel", KERNEL, "--module", "none")
+    assert result.code == 1 and "missing: no such module" in result.out
+    assert "install the headers" in result.out
+
+
+def test_two_of_a_kind_are_told_apart(tree, plain_module, pair, tmp_path):
+    """A re-issued certificate with the same name and serial number, another key."""
+    tree.secure_boot()
+    twins = []
+    for name in ("a", "b"):
+        directory = tmp_path / name
+        directory.mkdir()
+        twins.append(Pair(directory, "twin", extra=["-nodes", "-set_serial", "7"]))
+    module = tmp_path / "m.ko"
+    shutil.copy(plain_module, module)
+    sign(tree, module, twins[0])
+    tree.enrol(twins[0].cert)
+    assert verify(tree, module).code == 0
+    tree.enrol(twins[1].cert)
+    assert ": tampered: " in verify(tree, module).out
