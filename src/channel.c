@@ -3,6 +3,7 @@
  * Channels: rings with stamps, counts and readers to wake.
  */
 #include <linux/cred.h>
+#include <linux/mm.h>
 #include <linux/poll.h>
 #include <linux/sched.h>
 #include <linux/sched/clock.h>
@@ -18,6 +19,7 @@ static const char * const reject_names[FLIGHTREC_REJECTS] = {
 	[FLIGHTREC_REJECT_SIZE] = "size",
 	[FLIGHTREC_REJECT_FAULT] = "fault",
 	[FLIGHTREC_REJECT_NOMEM] = "nomem",
+	[FLIGHTREC_REJECT_BUSY] = "busy",
 };
 
 bool flightrec_name_ok(const char *name)
@@ -31,7 +33,14 @@ bool flightrec_name_ok(const char *name)
 
 u64 flightrec_min_bytes(void)
 {
-	return (num_possible_cpus() + 2ULL) * FLIGHTREC_BLOCK_BYTES;
+	return ALIGN(flightrec_ring_min_bytes(nr_cpu_ids), 1024);
+}
+
+static void free_channel(struct flightrec_channel *channel)
+{
+	vfree(channel->ring_memory);
+	kvfree(channel->ring_cpus);
+	kfree(channel);
 }
 
 static void channel_release(struct device *dev)
@@ -40,8 +49,7 @@ static void channel_release(struct device *dev)
 		container_of(dev, struct flightrec_channel, dev);
 
 	irq_work_sync(&channel->wake);
-	vfree(channel->ring.words);
-	kfree(channel);
+	free_channel(channel);
 }
 
 static void wake_work(struct irq_work *work)
@@ -52,34 +60,33 @@ static void wake_work(struct irq_work *work)
 struct flightrec_channel *flightrec_channel_new(const struct flightrec_config *config)
 {
 	struct flightrec_channel *channel;
-	u64 *words;
-	int err;
+	int err = -ENOMEM;
 
 	channel = kzalloc(sizeof(*channel), GFP_KERNEL);
 	if (!channel)
 		return ERR_PTR(-ENOMEM);
+	channel->ring_cpus = kvcalloc(nr_cpu_ids, sizeof(*channel->ring_cpus), GFP_KERNEL);
 	/* No retry: better no recorder than a machine that starts to swap. */
-	words = __vmalloc(config->bytes, GFP_KERNEL | __GFP_ZERO |
-			  __GFP_NORETRY | __GFP_NOWARN);
-	if (!words) {
-		kfree(channel);
-		return ERR_PTR(-ENOMEM);
-	}
-	err = flightrec_ring_init(&channel->ring, words, config->bytes);
-	if (err) {
-		vfree(words);
-		kfree(channel);
-		return ERR_PTR(err);
-	}
+	channel->ring_memory = __vmalloc(config->bytes, GFP_KERNEL | __GFP_ZERO |
+					 __GFP_NORETRY | __GFP_NOWARN);
+	if (!channel->ring_cpus || !channel->ring_memory)
+		goto err_free;
+	err = flightrec_ring_init(&channel->ring, channel->ring_memory, config->bytes,
+				  channel->ring_cpus, nr_cpu_ids);
+	if (err)
+		goto err_free;
 	channel->config = *config;
 	strscpy(channel->name, config->name, sizeof(channel->name));
 	channel->config.name = channel->name;
-	raw_spin_lock_init(&channel->lock);
 	init_waitqueue_head(&channel->readers_wait);
 	init_irq_work(&channel->wake, wake_work);
 	device_initialize(&channel->dev);
 	channel->dev.release = channel_release;
 	return channel;
+
+err_free:
+	free_channel(channel);
+	return ERR_PTR(err);
 }
 
 void flightrec_stamp_fill(struct flightrec_stamp *stamp, u8 origin, u8 severity,
@@ -102,27 +109,20 @@ void flightrec_stamp_fill(struct flightrec_stamp *stamp, u8 origin, u8 severity,
 	stamp->comm[sizeof(stamp->comm) - 1] = '\0';
 }
 
-/* Under the lock: the clocks must not run against the numbers. */
-static void append_locked(struct flightrec_channel *channel,
-			  struct flightrec_stamp *stamp, const void *payload)
-{
-	lockdep_assert_held(&channel->lock);
-	stamp->boot_ns = ktime_get_boot_fast_ns();
-	stamp->wall_ns = ktime_get_real_fast_ns();
-	stamp->cpu = raw_smp_processor_id();
-	flightrec_ring_append(&channel->ring, stamp, payload);
-	channel->bytes_written += stamp->len;
-}
-
-void flightrec_channel_append(struct flightrec_channel *channel,
-			      struct flightrec_stamp *stamp,
-			      const void *payload)
+int flightrec_channel_append(struct flightrec_channel *channel,
+			     struct flightrec_stamp *stamp,
+			     const void *payload)
 {
 	unsigned long flags;
+	int err;
 
-	raw_spin_lock_irqsave(&channel->lock, flags);
-	append_locked(channel, stamp, payload);
-	raw_spin_unlock_irqrestore(&channel->lock, flags);
+	local_irq_save(flags);
+	stamp->cpu = smp_processor_id();
+	stamp->boot_ns = ktime_get_boot_fast_ns();
+	stamp->wall_ns = ktime_get_real_fast_ns();
+	err = flightrec_ring_append(&channel->ring, stamp->cpu, stamp, payload);
+	local_irq_restore(flags);
+	return err ? flightrec_channel_reject(channel, FLIGHTREC_REJECT_BUSY, err) : 0;
 }
 
 void flightrec_channel_wake(struct flightrec_channel *channel)
@@ -140,11 +140,12 @@ int flightrec_channel_reject(struct flightrec_channel *channel,
 	return err;
 }
 
-void flightrec_channel_write(struct flightrec_channel *channel,
-			     const char *payload, u32 len, bool raw)
+int flightrec_channel_write(struct flightrec_channel *channel,
+			    const char *payload, u32 len, bool raw)
 {
 	struct flightrec_stamp stamp;
 	u8 severity = FLIGHTREC_SEVERITY_DEFAULT;
+	int err;
 
 	if (!raw && len > 3 && payload[0] == '<' && payload[1] >= '0' &&
 	    payload[1] <= '7' && payload[2] == '>') {
@@ -153,34 +154,33 @@ void flightrec_channel_write(struct flightrec_channel *channel,
 		len -= 3;
 	}
 	flightrec_stamp_fill(&stamp, FLIGHTREC_ORIGIN_USER, severity, len);
-	flightrec_channel_append(channel, &stamp, payload);
-	flightrec_channel_wake(channel);
+	err = flightrec_channel_append(channel, &stamp, payload);
+	if (!err)
+		flightrec_channel_wake(channel);
+	return err;
 }
 
 void flightrec_channel_clear(struct flightrec_channel *channel)
 {
 	static const char text[] = "records cleared";
 	struct flightrec_stamp stamp;
-	unsigned long flags;
 
 	flightrec_stamp_fill(&stamp, FLIGHTREC_ORIGIN_KERNEL, 5, strlen(text));
-	raw_spin_lock_irqsave(&channel->lock, flags);
-	channel->cleared += channel->ring.next_seq - channel->ring.tail_seq;
-	flightrec_ring_clear(&channel->ring);
-	append_locked(channel, &stamp, text);
-	raw_spin_unlock_irqrestore(&channel->lock, flags);
+	atomic64_add(flightrec_ring_clear(&channel->ring), &channel->cleared);
+	/* Refused only when writers are stuck; then the loss is seen all the same. */
+	flightrec_channel_append(channel, &stamp, text);
 	flightrec_channel_wake(channel);
 }
 
 /* Milliseconds since the oldest record was written; 0 if there is none. */
 static u64 oldest_age_ms(struct flightrec_channel *channel)
 {
-	struct flightrec_snapshot snap;
+	struct flightrec_cursor oldest =
+		flightrec_cursor_at(flightrec_ring_oldest(&channel->ring, NULL));
 	struct flightrec_stamp stamp;
 	u64 lost, now;
 
-	flightrec_ring_snapshot(&channel->ring, &snap);
-	if (flightrec_ring_read(&channel->ring, &snap.oldest, &stamp, NULL, &lost))
+	if (flightrec_ring_read(&channel->ring, &oldest, &stamp, NULL, &lost))
 		return 0;
 	now = ktime_get_boot_fast_ns();
 	return now > stamp.boot_ns ? div_u64(now - stamp.boot_ns, NSEC_PER_MSEC) : 0;
@@ -189,20 +189,18 @@ static u64 oldest_age_ms(struct flightrec_channel *channel)
 void flightrec_channel_stats(struct flightrec_channel *channel,
 			     struct seq_file *m)
 {
-	u64 written, retained, bytes, cleared;
-	unsigned long flags;
+	u64 cleared = atomic64_read(&channel->cleared);
+	u64 written = flightrec_ring_next(&channel->ring) - 1;
+	u64 retained, gone;
 	int i;
 
-	raw_spin_lock_irqsave(&channel->lock, flags);
-	written = channel->ring.next_seq - 1;
-	retained = channel->ring.next_seq - channel->ring.tail_seq;
-	bytes = channel->bytes_written;
-	cleared = channel->cleared;
-	raw_spin_unlock_irqrestore(&channel->lock, flags);
+	flightrec_ring_oldest(&channel->ring, &retained);
+	/* Writers go on meanwhile: never let the difference run below zero. */
+	gone = written > retained + cleared ? written - retained - cleared : 0;
 
 	seq_printf(m, "channel=%s size_kb=%llu records=%llu bytes=%llu retained=%llu overwritten=%llu cleared=%llu",
-		   channel->name, channel->config.bytes >> 10, written, bytes,
-		   retained, written - retained - cleared, cleared);
+		   channel->name, channel->config.bytes >> 10, written,
+		   flightrec_ring_bytes(&channel->ring), retained, gone, cleared);
 	for (i = 0; i < FLIGHTREC_REJECTS; i++)
 		seq_printf(m, " rejected_%s=%lld", reject_names[i],
 			   (s64)atomic64_read(&channel->rejected[i]));

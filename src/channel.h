@@ -10,7 +10,6 @@
 #include <linux/device.h>
 #include <linux/irq_work.h>
 #include <linux/proc_fs.h>
-#include <linux/spinlock.h>
 #include <linux/wait.h>
 
 #include "ring.h"
@@ -18,14 +17,12 @@
 
 #define FLIGHTREC_CHANNELS_MAX	32	/* with "kernel" and "selftest" */
 
-/* Granularity of a ring's smallest size: a block for each CPU and two more. */
-#define FLIGHTREC_BLOCK_BYTES	8192
-
 /* Why a write was refused. channel.c has the names in stats, in this order. */
 enum flightrec_reject {
 	FLIGHTREC_REJECT_SIZE,		/* EMSGSIZE */
 	FLIGHTREC_REJECT_FAULT,		/* EFAULT */
 	FLIGHTREC_REJECT_NOMEM,		/* ENOMEM */
+	FLIGHTREC_REJECT_BUSY,		/* ENOBUFS */
 	FLIGHTREC_REJECTS
 };
 
@@ -51,10 +48,10 @@ struct flightrec_channel {
 	struct flightrec_config config;
 	char name[FLIGHTREC_NAME_MAX];
 
-	raw_spinlock_t lock;		/* serialises writers of the ring */
 	struct flightrec_ring ring;
-	u64 bytes_written;		/* payload; under lock */
-	u64 cleared;			/* records dropped by clear; under lock */
+	struct flightrec_ring_cpu *ring_cpus;
+	u64 *ring_memory;
+	atomic64_t cleared;		/* records dropped by clear */
 
 	wait_queue_head_t readers_wait;
 	struct irq_work wake;		/* wakes readers from any context */
@@ -68,7 +65,7 @@ struct flightrec_channel {
 /* Is @name fit for a channel? Lower case, digits, '_' and '-'. */
 bool flightrec_name_ok(const char *name);
 
-/* The smallest ring on this machine, in bytes. */
+/* The smallest ring on this machine, in bytes, whole KiB. */
 u64 flightrec_min_bytes(void);
 
 /**
@@ -87,9 +84,11 @@ void flightrec_stamp_fill(struct flightrec_stamp *stamp, u8 origin, u8 severity,
  * flightrec_channel_append - put one record into a channel
  * @stamp: from flightrec_stamp_fill(); gets the clocks and the number here
  *
- * Any context but NMI. Does not wake anybody: flightrec_channel_wake() does.
+ * Any context, NMI too. Does not wake anybody: flightrec_channel_wake() does.
+ *
+ * Return: 0, or -ENOBUFS, counted.
  */
-void flightrec_channel_append(struct flightrec_channel *channel,
+int flightrec_channel_append(struct flightrec_channel *channel,
 			      struct flightrec_stamp *stamp,
 			      const void *payload);
 
@@ -104,8 +103,10 @@ int flightrec_channel_reject(struct flightrec_channel *channel,
  * flightrec_channel_write - record what a task gave
  * @payload: @len bytes, at most FLIGHTREC_PAYLOAD_MAX
  * @raw: keep a leading "<N>" as payload
+ *
+ * Return: 0, or -ENOBUFS, counted.
  */
-void flightrec_channel_write(struct flightrec_channel *channel,
+int flightrec_channel_write(struct flightrec_channel *channel,
 			     const char *payload, u32 len, bool raw);
 
 /* Drop all records and say who did. May not be called from an interrupt. */

@@ -24,7 +24,6 @@ static_assert(offsetof(struct flightrec_stamp, comm) ==
 	      offsetof(struct flightrec_record, seq));
 static_assert(FLIGHTREC_RING_PAYLOAD_MAX == FLIGHTREC_PAYLOAD_MAX);
 static_assert(sizeof(struct flightrec_record) == 88);
-static_assert(FLIGHTREC_BLOCK_BYTES >= sizeof(struct flightrec_stamp) + FLIGHTREC_PAYLOAD_MAX);
 
 /* Payloads up to this size are copied through the stack. */
 #define SMALL_PAYLOAD 256
@@ -49,10 +48,8 @@ struct bounce {
 
 static void seek_oldest(struct handle *handle)
 {
-	struct flightrec_snapshot snap;
-
-	flightrec_ring_snapshot(&handle->channel->ring, &snap);
-	handle->cursor = snap.oldest;
+	handle->cursor = flightrec_cursor_at(
+		flightrec_ring_oldest(&handle->channel->ring, NULL));
 }
 
 static int node_open(struct inode *inode, struct file *file)
@@ -176,42 +173,47 @@ static ssize_t node_read(struct file *file, char __user *buf, size_t count,
 	return ret;
 }
 
-static ssize_t write_large(struct handle *handle, const char __user *buf,
-			   struct iov_iter *from, size_t count)
+/* Copy a payload in and record it; @copy has room for @count bytes. */
+static ssize_t take_payload(struct handle *handle, char *copy,
+			    const char __user *buf, struct iov_iter *from,
+			    size_t count)
 {
 	struct flightrec_channel *channel = handle->channel;
-	char *copy;
 	bool whole;
-
-	copy = kmalloc(count, GFP_NOWAIT | __GFP_NOWARN);
-	if (!copy)
-		return flightrec_channel_reject(channel, FLIGHTREC_REJECT_NOMEM,
-						-ENOMEM);
-	whole = from ? copy_from_iter_full(copy, count, from) :
-		       !copy_from_user(copy, buf, count);
-	if (whole)
-		flightrec_channel_write(channel, copy, count,
-					handle->flags & FLIGHTREC_FL_RAW);
-	kfree(copy);
-	return whole ? count :
-		flightrec_channel_reject(channel, FLIGHTREC_REJECT_FAULT, -EFAULT);
-}
-
-static ssize_t write_small(struct handle *handle, const char __user *buf,
-			   struct iov_iter *from, size_t count)
-{
-	struct flightrec_channel *channel = handle->channel;
-	char copy[SMALL_PAYLOAD];
-	bool whole;
+	int err;
 
 	whole = from ? copy_from_iter_full(copy, count, from) :
 		       !copy_from_user(copy, buf, count);
 	if (!whole)
 		return flightrec_channel_reject(channel, FLIGHTREC_REJECT_FAULT,
 						-EFAULT);
-	flightrec_channel_write(channel, copy, count,
-				handle->flags & FLIGHTREC_FL_RAW);
-	return count;
+	err = flightrec_channel_write(channel, copy, count,
+				      handle->flags & FLIGHTREC_FL_RAW);
+	return err ?: count;
+}
+
+static ssize_t write_large(struct handle *handle, const char __user *buf,
+			   struct iov_iter *from, size_t count)
+{
+	struct flightrec_channel *channel = handle->channel;
+	ssize_t ret;
+	char *copy;
+
+	copy = kmalloc(count, GFP_NOWAIT | __GFP_NOWARN);
+	if (!copy)
+		return flightrec_channel_reject(channel, FLIGHTREC_REJECT_NOMEM,
+						-ENOMEM);
+	ret = take_payload(handle, copy, buf, from, count);
+	kfree(copy);
+	return ret;
+}
+
+static ssize_t write_small(struct handle *handle, const char __user *buf,
+			   struct iov_iter *from, size_t count)
+{
+	char copy[SMALL_PAYLOAD];
+
+	return take_payload(handle, copy, buf, from, count);
 }
 
 /* Exactly one of @buf and @from is given. */
@@ -245,7 +247,6 @@ static ssize_t node_write_iter(struct kiocb *iocb, struct iov_iter *from)
 static loff_t node_llseek(struct file *file, loff_t offset, int whence)
 {
 	struct handle *handle = file->private_data;
-	struct flightrec_snapshot snap;
 
 	if (whence == SEEK_CUR)
 		return -ESPIPE;
@@ -253,8 +254,11 @@ static loff_t node_llseek(struct file *file, loff_t offset, int whence)
 		return -EINVAL;
 	if (mutex_lock_interruptible(&handle->lock))
 		return -ERESTARTSYS;
-	flightrec_ring_snapshot(&handle->channel->ring, &snap);
-	handle->cursor = whence == SEEK_SET ? snap.oldest : snap.end;
+	if (whence == SEEK_SET)
+		seek_oldest(handle);
+	else
+		handle->cursor = flightrec_cursor_at(
+			flightrec_ring_next(&handle->channel->ring));
 	mutex_unlock(&handle->lock);
 	return 0;
 }
@@ -273,11 +277,8 @@ static __poll_t node_poll(struct file *file, poll_table *wait)
 	return mask;
 }
 
-/*
- * Move the cursor over the records before the first that is at or after
- * @seq and @boot_ns, one of which is 0.
- */
-static void seek_forward(struct handle *handle, u64 seq, u64 boot_ns)
+/* Go to the first record at or after @boot_ns. */
+static void seek_time(struct handle *handle, u64 boot_ns)
 {
 	struct flightrec_ring *ring = &handle->channel->ring;
 	struct flightrec_stamp stamp;
@@ -285,11 +286,12 @@ static void seek_forward(struct handle *handle, u64 seq, u64 boot_ns)
 	u64 lost;
 
 	lockdep_assert_held(&handle->lock);
+	seek_oldest(handle);
 	next = handle->cursor;
 	while (!flightrec_ring_read(ring, &next, &stamp, NULL, &lost)) {
 		/* What was overwritten while looking is not this seek's loss. */
-		handle->cursor.seq = stamp.seq;
-		if (stamp.seq >= seq && stamp.boot_ns >= boot_ns)
+		handle->cursor = flightrec_cursor_at(stamp.seq);
+		if (stamp.boot_ns >= boot_ns)
 			return;
 		handle->cursor = next;
 		cond_resched();
@@ -298,16 +300,10 @@ static void seek_forward(struct handle *handle, u64 seq, u64 boot_ns)
 
 static int seek_seq(struct handle *handle, u64 seq)
 {
-	struct flightrec_snapshot snap;
-
-	flightrec_ring_snapshot(&handle->channel->ring, &snap);
-	if (!seq || seq > snap.end.seq)
+	if (!seq || seq > flightrec_ring_next(&handle->channel->ring))
 		return -EINVAL;
-	handle->cursor = snap.oldest;
-	seek_forward(handle, seq, 0);
 	/* Records from @seq on that are gone count as lost. */
-	if (handle->cursor.seq > seq)
-		handle->cursor.seq = seq;
+	handle->cursor = flightrec_cursor_at(seq);
 	return 0;
 }
 
@@ -323,12 +319,10 @@ static int ioctl_seek(struct file *file, unsigned int cmd, const void __user *ar
 		return -EFAULT;
 	if (mutex_lock_interruptible(&handle->lock))
 		return -ERESTARTSYS;
-	if (cmd == FLIGHTREC_IOC_SEEK_SEQ) {
+	if (cmd == FLIGHTREC_IOC_SEEK_SEQ)
 		err = seek_seq(handle, value);
-	} else {
-		seek_oldest(handle);
-		seek_forward(handle, 0, value);
-	}
+	else
+		seek_time(handle, value);
 	mutex_unlock(&handle->lock);
 	return err;
 }
@@ -340,11 +334,9 @@ static int ioctl_info(struct handle *handle, void __user *arg)
 		.flags = READ_ONCE(handle->flags),
 		.size = handle->channel->config.bytes,
 	};
-	struct flightrec_snapshot snap;
 
-	flightrec_ring_snapshot(&handle->channel->ring, &snap);
-	info.oldest_seq = snap.oldest.seq;
-	info.next_seq = snap.end.seq;
+	info.oldest_seq = flightrec_ring_oldest(&handle->channel->ring, NULL);
+	info.next_seq = flightrec_ring_next(&handle->channel->ring);
 	strscpy(info.name, handle->channel->name, sizeof(info.name));
 	return copy_to_user(arg, &info, sizeof(info)) ? -EFAULT : 0;
 }

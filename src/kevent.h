@@ -29,9 +29,10 @@ enum flightrec_source {
  * @severity: 0 (emergency) to 7 (debug)
  * @fmt: printf format; the text is cut at 256 bytes
  *
- * May be called from any context but an NMI; never sleeps.
+ * May be called from any context, an NMI too; never sleeps.
  *
- * Return: 0, or -ENOENT if the administrator did not ask for this source.
+ * Return: 0; -ENOENT if the administrator did not ask for this source;
+ * -ENOBUFS as in flightrec_channel_append().
  */
 __printf(3, 4)
 int flightrec_emit(enum flightrec_source source, u8 severity,

@@ -221,7 +221,7 @@ static int create_channels(void)
 		channel = flightrec_channel_new(&configs[i]);
 		if (IS_ERR(channel)) {
 			err = PTR_ERR(channel);
-			pr_err("no memory for channel \"%s\" (%llu KiB): %pe\n",
+			pr_err("cannot make channel \"%s\" of %llu KiB: %pe\n",
 			       configs[i].name, configs[i].bytes >> 10, channel);
 			break;
 		}

@@ -38,11 +38,10 @@ struct listing {
 
 static void rewind(struct listing *list)
 {
-	struct flightrec_snapshot snap;
+	const struct flightrec_ring *ring = &list->channel->ring;
 
-	flightrec_ring_snapshot(&list->channel->ring, &snap);
-	list->cursor = snap.oldest;
-	list->end_seq = snap.end.seq;
+	list->end_seq = flightrec_ring_next(ring);
+	list->cursor = flightrec_cursor_at(flightrec_ring_oldest(ring, NULL));
 	list->at = -1;
 }
 
@@ -149,6 +148,7 @@ static ssize_t file_write(struct file *file, const char __user *buf,
 	struct flightrec_channel *channel = list->channel;
 	u32 len = count;
 	char *copy;
+	int err;
 
 	if (!count)
 		return 0;
@@ -164,9 +164,9 @@ static ssize_t file_write(struct file *file, const char __user *buf,
 						PTR_ERR(copy));
 	if (len > 1 && copy[len - 1] == '\n')
 		len--;
-	flightrec_channel_write(channel, copy, len, false);
+	err = flightrec_channel_write(channel, copy, len, false);
 	kfree(copy);
-	return count;
+	return err ?: count;
 }
 
 static const struct proc_ops file_ops = {

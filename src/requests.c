@@ -130,7 +130,7 @@ int flightrec_emit(enum flightrec_source source, u8 severity,
 	struct flightrec_stamp stamp;
 	char text[EVENT_MAX];
 	va_list args;
-	int len;
+	int len, err;
 
 	if (!channel || !(READ_ONCE(wanted) & BIT(source)))
 		return -ENOENT;
@@ -138,9 +138,10 @@ int flightrec_emit(enum flightrec_source source, u8 severity,
 	len = vscnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
 	flightrec_stamp_fill(&stamp, FLIGHTREC_ORIGIN_KERNEL, severity, len);
-	flightrec_channel_append(channel, &stamp, text);
-	irq_work_queue(&channel->wake);
-	return 0;
+	err = flightrec_channel_append(channel, &stamp, text);
+	if (!err)
+		irq_work_queue(&channel->wake);
+	return err;
 }
 FLIGHTREC_EXPORT(flightrec_emit);
 

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A ring of variable-sized records: one writer at a time, any number of
- * readers, oldest records overwritten. See ring.c for how it works.
+ * A ring of variable-sized records: any number of writers and readers, none
+ * waits for another, the oldest records are overwritten. See ring.c for how it
+ * works.
  *
  * Who may run beside whom:
  *
- *                 append, clear       read, snapshot
- *   append, clear caller's lock       no lock needed
- *   read          no lock needed      no lock needed (a cursor each)
+ *             append on another CPU  append on this CPU  clear     read, oldest
+ *   append    no lock needed         from an NMI only    no lock   no lock
+ *   clear     no lock needed         no lock needed      no lock   no lock
+ *   read      no lock needed         no lock needed      no lock   a cursor each
  *
- * Nothing here sleeps or allocates. append and clear finish in a number of
- * steps bounded by the records they drop; they may be called in any context
- * in which the caller can take its lock. read and snapshot retry while
- * writers overtake them, so a crash handler must not call them.
+ * append is called with interrupts off, or from an NMI, and finishes in a
+ * bounded number of steps whatever other CPUs do. Nothing here sleeps or
+ * allocates; readers write nothing that others read.
  */
 #ifndef FLIGHTREC_RING_H
 #define FLIGHTREC_RING_H
@@ -22,6 +23,9 @@
 /* Bytes of payload in a record at most. */
 #define FLIGHTREC_RING_PAYLOAD_MAX 4096
 
+/* Memory is claimed in blocks of this size; a record lies within one. */
+#define FLIGHTREC_RING_BLOCK_BYTES 16384
+
 /**
  * struct flightrec_stamp - what is stored before each payload
  *
@@ -29,7 +33,7 @@
  * layout: chardev.c asserts it. Nine 64-bit words, no padding.
  */
 struct flightrec_stamp {
-	u64 seq;
+	u64 seq;	/* 0 until the record is whole */
 	u64 boot_ns;
 	u64 wall_ns;
 	u32 len;
@@ -47,80 +51,89 @@ struct flightrec_stamp {
 
 #define FLIGHTREC_STAMP_WORDS (sizeof(struct flightrec_stamp) / sizeof(u64))
 
-/* Bytes that one record of @len payload bytes takes in a ring. */
-static inline u64 flightrec_ring_record_bytes(u32 len)
-{
-	return sizeof(struct flightrec_stamp) + ((u64)(len + 7) & ~7ULL);
-}
+/* What a CPU writes to; only this CPU does. A cache line of its own. */
+struct flightrec_ring_cpu {
+	u64 open;		/* lap and number of its open block */
+	atomic64_t bytes;	/* payload that it has written */
+} __attribute__((aligned(64)));
 
 /**
  * struct flightrec_ring - a ring over memory that the caller owns
  *
- * Private to ring.c, but for its size. Positions count words from an
- * arbitrary start and only grow.
+ * Private to ring.c, but for its size.
  */
 struct flightrec_ring {
-	u64 *words;		/* the records */
-	u64 nwords;		/* how many words @words has */
-	u64 gen;		/* odd while head, tail and their numbers change */
-	u64 head;		/* position after the newest record */
-	u64 tail;		/* position of the oldest record */
-	u64 next_seq;		/* number of the next record */
-	u64 tail_seq;		/* number of the oldest record */
-	u64 head_off;		/* head modulo nwords; writer only */
-	u64 tail_off;		/* tail modulo nwords; writer only */
+	/* Constant from init on. */
+	u64 *words;			/* the blocks */
+	u64 *index;			/* where the record of each number is */
+	struct flightrec_ring_cpu *cpus;
+	u32 nblocks;
+	u32 ncpus;
+	u64 nindex;			/* entries of @index, a power of two */
+	u32 index_shift;		/* its logarithm */
+
+	/* Written by every append and every claim of a block. */
+	atomic64_t next_seq __attribute__((aligned(64)));
+	atomic64_t next_claim __attribute__((aligned(64)));
+	atomic64_t clear_seq;		/* records before it are dropped */
 };
 
 /**
  * struct flightrec_cursor - where one reader is
- * @pos: position of the next record
- * @off: @pos modulo the ring's words
- * @seq: number that the next record has if none is lost
+ * @seq: number to look at next
+ * @from: number that the next record has if none is lost
  */
 struct flightrec_cursor {
-	u64 pos;
-	u64 off;
 	u64 seq;
+	u64 from;
 };
 
-/**
- * struct flightrec_snapshot - both ends of a ring at one moment
- */
-struct flightrec_snapshot {
-	struct flightrec_cursor oldest;
-	struct flightrec_cursor end;
-};
+/* The smallest ring: a block for each CPU and two more, with their index. */
+u64 flightrec_ring_min_bytes(u32 ncpus);
 
 /**
  * flightrec_ring_init - make an empty ring
- * @words: memory of @bytes, aligned to 8; stays the caller's
- * @bytes: a multiple of 8, large enough for one record of
- *	FLIGHTREC_RING_PAYLOAD_MAX
+ * @memory: @bytes of zeroes, aligned to 8; stays the caller's
+ * @bytes: at least flightrec_ring_min_bytes()
+ * @cpus: an array of @ncpus zeroed elements; stays the caller's
+ * @ncpus: CPUs that may append
  *
- * Return: 0, or -EINVAL if @bytes does not fit the above.
+ * Return: 0, or -EINVAL if @bytes is too small, or too large to be numbered.
  */
-int flightrec_ring_init(struct flightrec_ring *ring, u64 *words, u64 bytes);
+int flightrec_ring_init(struct flightrec_ring *ring, u64 *memory, u64 bytes,
+			struct flightrec_ring_cpu *cpus, u32 ncpus);
 
 /**
  * flightrec_ring_append - add a record, overwriting the oldest as needed
+ * @cpu: the CPU that this runs on; interrupts are off
  * @stamp: filled in but for @seq, which is set here
  * @payload: @stamp->len bytes, at most FLIGHTREC_RING_PAYLOAD_MAX
  *
- * The caller holds the lock that serialises append and clear.
+ * Return: 0, or -ENOBUFS if no block could be had: writers that stopped in
+ * the middle hold too many of them. Then nothing is recorded, no number taken.
  */
-void flightrec_ring_append(struct flightrec_ring *ring,
-			   struct flightrec_stamp *stamp, const void *payload);
+int flightrec_ring_append(struct flightrec_ring *ring, u32 cpu,
+			  struct flightrec_stamp *stamp, const void *payload);
+
+/* flightrec_ring_clear - drop all records; returns how many there were */
+u64 flightrec_ring_clear(struct flightrec_ring *ring);
+
+/* flightrec_ring_next - the number that the next record will get */
+u64 flightrec_ring_next(const struct flightrec_ring *ring);
 
 /**
- * flightrec_ring_clear - drop all records
- *
- * The caller holds the lock that serialises append and clear.
+ * flightrec_ring_oldest - the number of the oldest record, or the next one
+ * @retained: if not NULL, how many records there are
  */
-void flightrec_ring_clear(struct flightrec_ring *ring);
+u64 flightrec_ring_oldest(const struct flightrec_ring *ring, u64 *retained);
 
-/* flightrec_ring_snapshot - where the oldest record is, and the end */
-void flightrec_ring_snapshot(const struct flightrec_ring *ring,
-			     struct flightrec_snapshot *snap);
+/* Payload bytes of all records so far. */
+u64 flightrec_ring_bytes(const struct flightrec_ring *ring);
+
+static inline struct flightrec_cursor flightrec_cursor_at(u64 seq)
+{
+	return (struct flightrec_cursor) { .seq = seq, .from = seq };
+}
 
 /**
  * flightrec_ring_read - copy the next record out
@@ -129,14 +142,14 @@ void flightrec_ring_snapshot(const struct flightrec_ring *ring,
  * @payload: room for FLIGHTREC_RING_PAYLOAD_MAX bytes, or NULL to skip it
  * @lost: records that this reader should have got before this one
  *
- * Return: 0, or -EAGAIN if there is no record.
+ * Return: 0, or -EAGAIN if the next number is not taken or not yet published.
  */
 int flightrec_ring_read(const struct flightrec_ring *ring,
 			struct flightrec_cursor *cursor,
 			struct flightrec_stamp *stamp, void *payload,
 			u64 *lost);
 
-/* flightrec_ring_readable - is there a record for this cursor? */
+/* flightrec_ring_readable - is there something to read at this cursor? */
 bool flightrec_ring_readable(const struct flightrec_ring *ring,
 			     const struct flightrec_cursor *cursor);
 

@@ -9,19 +9,16 @@
 
 #ifdef __KERNEL__
 
+#include <linux/atomic.h>
 #include <linux/errno.h>
+#include <linux/log2.h>
 #include <linux/math64.h>
 #include <linux/string.h>
 #include <linux/types.h>
-#include <asm/barrier.h>
-#include <asm/processor.h>
 
-static inline u64 ring_mod(u64 pos, u64 n)
+static inline u64 ring_div(u64 n, u32 by, u32 *rem)
 {
-	u64 rem;
-
-	div64_u64_rem(pos, n, &rem);
-	return rem;
+	return div_u64_rem(n, by, rem);
 }
 
 #else
@@ -32,9 +29,14 @@ static inline u64 ring_mod(u64 pos, u64 n)
 #include <string.h>
 
 typedef uint64_t u64;
+typedef int64_t s64;
 typedef uint32_t u32;
 typedef uint16_t u16;
 typedef uint8_t u8;
+
+typedef struct {
+	s64 counter;
+} atomic64_t;
 
 #define READ_ONCE(x)		__atomic_load_n(&(x), __ATOMIC_RELAXED)
 #define WRITE_ONCE(x, v)	__atomic_store_n(&(x), (v), __ATOMIC_RELAXED)
@@ -42,11 +44,38 @@ typedef uint8_t u8;
 #define smp_store_release(p, v)	__atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #define smp_rmb()		__atomic_thread_fence(__ATOMIC_ACQUIRE)
 #define smp_wmb()		__atomic_thread_fence(__ATOMIC_RELEASE)
-#define cpu_relax()		do { } while (0)
 
-static inline u64 ring_mod(u64 pos, u64 n)
+#define atomic64_read(a)	READ_ONCE((a)->counter)
+#define atomic64_set(a, v)	WRITE_ONCE((a)->counter, (v))
+#define atomic64_read_acquire(a) smp_load_acquire(&(a)->counter)
+#define atomic64_fetch_add(v, a) \
+	__atomic_fetch_add(&(a)->counter, (v), __ATOMIC_SEQ_CST)
+#define atomic64_add(v, a) \
+	((void)__atomic_fetch_add(&(a)->counter, (v), __ATOMIC_RELAXED))
+#define atomic64_add_return_release(v, a) \
+	__atomic_add_fetch(&(a)->counter, (v), __ATOMIC_RELEASE)
+#define atomic64_try_cmpxchg(a, old, new) \
+	__atomic_compare_exchange_n(&(a)->counter, (old), (new), 0, \
+				    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)
+
+static inline u64 ring_div(u64 n, u32 by, u32 *rem)
 {
-	return pos % n;
+	*rem = n % by;
+	return n / by;
+}
+
+static inline u64 roundup_pow_of_two(u64 n)
+{
+	u64 power = 1;
+
+	while (power < n)
+		power <<= 1;
+	return power;
+}
+
+static inline unsigned int ilog2(u64 n)
+{
+	return 63 - __builtin_clzll(n);
 }
 
 #endif

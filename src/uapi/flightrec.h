@@ -22,6 +22,8 @@
  *     EMSGSIZE  more than FLIGHTREC_PAYLOAD_MAX bytes, the "<N>" counted
  *     EFAULT    the buffer, or a part of it, cannot be read
  *     ENOMEM    no memory for the copy of a large record at this moment
+ *     ENOBUFS   writers that were stopped in the middle hold all memory that
+ *               could be overwritten; seen only where CPUs are being stopped
  *     ESPIPE    pwrite(2) and its kin
  *   A refused record has no sequence number and leaves no gap.
  *

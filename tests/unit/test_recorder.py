@@ -40,7 +40,7 @@ def outputs(tmp_path_factory):
                 + ["-lcmocka", "-lpthread"],
                 check=True,
             )
-            result = subprocess.run([program], capture_output=True, text=True, timeout=600)
+            result = subprocess.run([program], capture_output=True, text=True, timeout=900)
             outputs[name, sanitizer] = result.stdout + result.stderr
     return outputs
 

@@ -7,36 +7,43 @@
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/time.h>
 
 #include "ring.h"
 
 #include <cmocka.h>
 
-/* Not a power of two, so that records wrap at any word. */
-#define RING_BYTES (6 * 1024 + 8 * 37)
+#define CPUS 4
+#define READERS 3
+
+/* The smallest ring: what wraps, wraps soon. */
+static u64 ring_bytes(void)
+{
+	return flightrec_ring_min_bytes(CPUS);
+}
 
 struct fixture {
 	struct flightrec_ring ring;
-	pthread_mutex_t lock;
-	u64 *words;
+	struct flightrec_ring_cpu cpus[CPUS];
+	u64 *memory;
 };
 
 static void fixture_init(struct fixture *f, u64 bytes)
 {
-	f->words = calloc(1, bytes);
-	assert_non_null(f->words);
-	assert_int_equal(flightrec_ring_init(&f->ring, f->words, bytes), 0);
-	pthread_mutex_init(&f->lock, NULL);
+	memset(f, 0, sizeof(*f));
+	f->memory = calloc(1, bytes);
+	assert_non_null(f->memory);
+	assert_int_equal(flightrec_ring_init(&f->ring, f->memory, bytes, f->cpus, CPUS), 0);
 }
 
 static void fixture_free(struct fixture *f)
 {
-	pthread_mutex_destroy(&f->lock);
-	free(f->words);
+	free(f->memory);
 }
 
 static u32 length_of(u64 n)
@@ -53,17 +60,16 @@ static void payload_of(u64 n, u32 writer, u8 *out)
 }
 
 /* What identifies a record is in its stamp: the writer's own count in boot_ns. */
-static void append(struct fixture *f, u64 n, u32 writer)
+static u64 append(struct fixture *f, u64 n, u32 cpu)
 {
 	struct flightrec_stamp stamp = {
-		.len = length_of(n), .boot_ns = n, .pid = writer,
+		.len = length_of(n), .boot_ns = n, .cpu = cpu,
 	};
 	u8 payload[640];
 
-	payload_of(n, writer, payload);
-	pthread_mutex_lock(&f->lock);
-	flightrec_ring_append(&f->ring, &stamp, payload);
-	pthread_mutex_unlock(&f->lock);
+	payload_of(n, cpu, payload);
+	assert_int_equal(flightrec_ring_append(&f->ring, cpu, &stamp, payload), 0);
+	return stamp.seq;
 }
 
 static int intact(const struct flightrec_stamp *stamp, const u8 *payload)
@@ -72,28 +78,28 @@ static int intact(const struct flightrec_stamp *stamp, const u8 *payload)
 
 	if (stamp->len != length_of(stamp->boot_ns))
 		return 0;
-	payload_of(stamp->boot_ns, stamp->pid, want);
+	payload_of(stamp->boot_ns, stamp->cpu, want);
 	return !memcmp(want, payload, stamp->len);
 }
 
 static struct flightrec_cursor at_oldest(struct fixture *f)
 {
-	struct flightrec_snapshot snap;
-
-	flightrec_ring_snapshot(&f->ring, &snap);
-	return snap.oldest;
+	return flightrec_cursor_at(flightrec_ring_oldest(&f->ring, NULL));
 }
 
 static void refuses_bad_sizes(void **state)
 {
-	struct flightrec_ring ring;
-	u64 words[1024];
+	struct fixture f;
+	u64 bytes = ring_bytes();
 
 	(void)state;
-	assert_int_equal(flightrec_ring_init(&ring, words, 0), -EINVAL);
-	assert_int_equal(flightrec_ring_init(&ring, words, 4096), -EINVAL);
-	assert_int_equal(flightrec_ring_init(&ring, words, 8191), -EINVAL);
-	assert_int_equal(flightrec_ring_init(&ring, words, 8192), 0);
+	fixture_init(&f, bytes);
+	assert_int_equal(flightrec_ring_init(&f.ring, f.memory, 0, f.cpus, CPUS), -EINVAL);
+	assert_int_equal(flightrec_ring_init(&f.ring, f.memory, bytes - 8, f.cpus, CPUS),
+			 -EINVAL);
+	assert_int_equal(flightrec_ring_init(&f.ring, f.memory, 1ULL << 40, f.cpus, CPUS),
+			 -EINVAL);
+	fixture_free(&f);
 }
 
 static void empty_ring_has_nothing(void **state)
@@ -105,7 +111,7 @@ static void empty_ring_has_nothing(void **state)
 	u64 lost;
 
 	(void)state;
-	fixture_init(&f, RING_BYTES);
+	fixture_init(&f, ring_bytes());
 	cursor = at_oldest(&f);
 	assert_false(flightrec_ring_readable(&f.ring, &cursor));
 	assert_int_equal(flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost),
@@ -113,7 +119,7 @@ static void empty_ring_has_nothing(void **state)
 	fixture_free(&f);
 }
 
-static void largest_record_in_smallest_ring(void **state)
+static void largest_records_in_smallest_ring(void **state)
 {
 	static u8 big[FLIGHTREC_RING_PAYLOAD_MAX], got[FLIGHTREC_RING_PAYLOAD_MAX];
 	struct flightrec_stamp stamp = { .len = sizeof(big) };
@@ -122,12 +128,12 @@ static void largest_record_in_smallest_ring(void **state)
 	u64 lost, i;
 
 	(void)state;
-	fixture_init(&f, flightrec_ring_record_bytes(sizeof(big)));
-	for (i = 1; i <= 100; i++) {
+	fixture_init(&f, ring_bytes());
+	for (i = 1; i <= 1000; i++) {
 		memset(big, (int)i, sizeof(big));
-		flightrec_ring_append(&f.ring, &stamp, big);
-		cursor = at_oldest(&f);
-		assert_int_equal(cursor.seq, i);
+		assert_int_equal(flightrec_ring_append(&f.ring, i % CPUS, &stamp, big), 0);
+		assert_int_equal(stamp.seq, i);
+		cursor = flightrec_cursor_at(i);
 		assert_int_equal(flightrec_ring_read(&f.ring, &cursor, &stamp, got,
 						     &lost), 0);
 		assert_int_equal(lost, 0);
@@ -136,23 +142,62 @@ static void largest_record_in_smallest_ring(void **state)
 	fixture_free(&f);
 }
 
-/* Whatever a ring gave up was needed: what is left nearly fills it. */
-static void retains_all_that_fits(void **state)
+/*
+ * One busy CPU, the others with an open block each: of the newest data, all
+ * blocks but one for each CPU and one more are there, and in one piece.
+ */
+static void retains_the_newest(void **state)
 {
-	struct flightrec_snapshot snap;
+	struct flightrec_cursor cursor;
+	struct flightrec_stamp stamp;
 	struct fixture f;
-	u64 used, need, n;
+	u64 lost, n, kept, bytes;
+	u8 payload[4096];
+	u32 cpu;
 
 	(void)state;
-	fixture_init(&f, RING_BYTES);
-	for (n = 1; n <= 20000; n++) {
-		append(&f, n, 0);
-		flightrec_ring_snapshot(&f.ring, &snap);
-		used = (snap.end.pos - snap.oldest.pos) * 8;
-		assert_true(used <= RING_BYTES);
-		need = flightrec_ring_record_bytes(600);
-		if (n > 200)
-			assert_true(used + need > RING_BYTES - need);
+	fixture_init(&f, 4 * ring_bytes());
+	for (cpu = 0; cpu < CPUS; cpu++)
+		append(&f, cpu + 1, cpu);
+	for (n = CPUS + 1; n <= 60000; n++) {
+		append(&f, n, 2);
+		if (n < 5000 || n % 999)
+			continue;
+		cursor = flightrec_cursor_at(flightrec_ring_oldest(&f.ring, &kept));
+		/* Nothing after the oldest of this lap is missing. */
+		assert_int_equal(cursor.seq + kept, n + 1);
+		bytes = 0;
+		while (!flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost)) {
+			assert_true(intact(&stamp, payload));
+			bytes += sizeof(stamp) + ((stamp.len + 7) & ~7U);
+		}
+		/* What ends a block unused is less than the largest record. */
+		assert_true(bytes + f.ring.nblocks * 700 >=
+			    (f.ring.nblocks - CPUS - 1) * FLIGHTREC_RING_BLOCK_BYTES);
+	}
+	fixture_free(&f);
+}
+
+/* Every size, so that each way to fill a block's end is met. */
+static void fills_blocks_to_the_end(void **state)
+{
+	static u8 payload[FLIGHTREC_RING_PAYLOAD_MAX], got[FLIGHTREC_RING_PAYLOAD_MAX];
+	struct flightrec_cursor cursor;
+	struct flightrec_stamp stamp;
+	struct fixture f;
+	u64 lost;
+	u32 len;
+
+	(void)state;
+	fixture_init(&f, ring_bytes());
+	for (len = 0; len <= FLIGHTREC_RING_PAYLOAD_MAX; len++) {
+		memset(payload, (int)len, sizeof(payload));
+		stamp = (struct flightrec_stamp) { .len = len };
+		assert_int_equal(flightrec_ring_append(&f.ring, 0, &stamp, payload), 0);
+		cursor = flightrec_cursor_at(stamp.seq);
+		assert_int_equal(flightrec_ring_read(&f.ring, &cursor, &stamp, got, &lost), 0);
+		assert_int_equal(stamp.len, len);
+		assert_memory_equal(payload, got, len);
 	}
 	fixture_free(&f);
 }
@@ -167,11 +212,11 @@ static void loss_is_exact(void **state)
 	u8 payload[4096];
 
 	(void)state;
-	fixture_init(&f, RING_BYTES);
+	fixture_init(&f, ring_bytes());
 	cursor = at_oldest(&f);
 	for (n = 1; n <= 30000; n++) {
 		append(&f, n, 1);
-		if (n % 97 > 20 && n != 30000)
+		if (n % 1997 > 20 && n != 30000)
 			continue;
 		while (!flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost)) {
 			assert_true(intact(&stamp, payload));
@@ -195,11 +240,11 @@ static void clear_counts_as_lost(void **state)
 	u64 lost;
 
 	(void)state;
-	fixture_init(&f, RING_BYTES);
+	fixture_init(&f, ring_bytes());
 	cursor = at_oldest(&f);
 	append(&f, 1, 0);
 	append(&f, 2, 0);
-	flightrec_ring_clear(&f.ring);
+	assert_int_equal(flightrec_ring_clear(&f.ring), 2);
 	assert_false(flightrec_ring_readable(&f.ring, &cursor));
 	assert_int_equal(flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost),
 			 -EAGAIN);
@@ -211,9 +256,6 @@ static void clear_counts_as_lost(void **state)
 	fixture_free(&f);
 }
 
-#define WRITERS 3
-#define READERS 3
-
 struct stress {
 	struct fixture f;
 	u64 each;
@@ -223,17 +265,21 @@ struct stress {
 struct worker {
 	struct stress *stress;
 	u32 id;
-	u64 start, delivered, lost, torn, disordered;
+	u64 delivered, lost, torn, disordered;
 	struct flightrec_cursor cursor;
 };
 
 static void *stress_writer(void *arg)
 {
 	struct worker *w = arg;
-	u64 n;
+	u64 n, last = 0;
 
 	for (n = 1; n <= w->stress->each; n++) {
-		append(&w->stress->f, n, w->id);
+		u64 seq = append(&w->stress->f, n, w->id);
+
+		/* Written later, so a greater number. */
+		w->disordered += seq <= last;
+		last = seq;
 		if (n % 64 == 0)
 			sched_yield();
 	}
@@ -246,9 +292,9 @@ static void account(struct worker *w, u64 *next, u64 *expect,
 {
 	w->torn += !intact(stamp, payload);
 	w->disordered += stamp->seq != *expect + lost;
-	if (stamp->pid < WRITERS) {
-		w->disordered += stamp->boot_ns <= next[stamp->pid];
-		next[stamp->pid] = stamp->boot_ns;
+	if (stamp->cpu < CPUS) {
+		w->disordered += stamp->boot_ns <= next[stamp->cpu];
+		next[stamp->cpu] = stamp->boot_ns;
 	}
 	*expect = stamp->seq + 1;
 	w->lost += lost;
@@ -259,8 +305,7 @@ static void *stress_reader(void *arg)
 {
 	struct worker *w = arg;
 	struct flightrec_stamp stamp;
-	struct flightrec_snapshot snap;
-	u64 next[WRITERS] = { 0 };
+	u64 next[CPUS] = { 0 };
 	u64 expect = w->cursor.seq;
 	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
 	int done;
@@ -271,43 +316,159 @@ static void *stress_reader(void *arg)
 		while (!flightrec_ring_read(&w->stress->f.ring, &w->cursor, &stamp,
 					    payload, &lost))
 			account(w, next, &expect, &stamp, payload, lost);
-		flightrec_ring_snapshot(&w->stress->f.ring, &snap);
-		/* Ends are a pair: so many numbers take at least so many words. */
-		w->disordered += snap.end.seq - snap.oldest.seq >
-			(snap.end.pos - snap.oldest.pos) / FLIGHTREC_STAMP_WORDS;
 		sched_yield();
 	} while (!done);
+	/* What was overwritten at the very end is lost, too. */
+	w->lost += flightrec_ring_next(&w->stress->f.ring) - w->cursor.from;
 	return NULL;
 }
 
 static void writers_beside_readers(void **state)
 {
 	const char *scale = getenv("RING_STRESS_RECORDS");
-	struct stress stress = { .writers_left = WRITERS };
-	struct worker workers[WRITERS + READERS];
-	pthread_t threads[WRITERS + READERS];
+	struct stress stress = { .writers_left = CPUS };
+	struct worker workers[CPUS + READERS];
+	pthread_t threads[CPUS + READERS];
 	u32 i;
 
 	(void)state;
-	stress.each = scale ? strtoull(scale, NULL, 10) : 200000;
-	fixture_init(&stress.f, RING_BYTES);
-	for (i = 0; i < WRITERS + READERS; i++) {
+	stress.each = scale ? strtoull(scale, NULL, 10) : 100000;
+	fixture_init(&stress.f, ring_bytes());
+	for (i = 0; i < CPUS + READERS; i++) {
 		workers[i] = (struct worker) {
 			.stress = &stress, .id = i, .cursor = at_oldest(&stress.f),
 		};
 	}
-	for (i = 0; i < WRITERS + READERS; i++)
+	for (i = 0; i < CPUS + READERS; i++)
 		pthread_create(&threads[i], NULL,
-			       i < WRITERS ? stress_writer : stress_reader, &workers[i]);
-	for (i = 0; i < WRITERS + READERS; i++)
+			       i < CPUS ? stress_writer : stress_reader, &workers[i]);
+	for (i = 0; i < CPUS + READERS; i++)
 		pthread_join(threads[i], NULL);
-	for (i = WRITERS; i < WRITERS + READERS; i++) {
+	assert_int_equal(flightrec_ring_next(&stress.f.ring), CPUS * stress.each + 1);
+	for (i = 0; i < CPUS + READERS; i++) {
 		assert_int_equal(workers[i].torn, 0);
 		assert_int_equal(workers[i].disordered, 0);
-		assert_int_equal(workers[i].delivered + workers[i].lost,
-				 WRITERS * stress.each);
+		if (i >= CPUS)
+			assert_int_equal(workers[i].delivered + workers[i].lost,
+					 CPUS * stress.each);
 	}
 	fixture_free(&stress.f);
+}
+
+/*
+ * A signal stands in for an NMI: it interrupts an append anywhere and appends
+ * itself, on the same CPU.
+ */
+static struct fixture *nmi_fixture;
+static u64 nmi_count;
+
+static void nmi(int sig)
+{
+	(void)sig;
+	append(nmi_fixture, ++nmi_count, 0);
+}
+
+static void append_from_an_nmi(void **state)
+{
+	struct itimerval often = { { 0, 50 }, { 0, 50 } }, never = { { 0, 0 }, { 0, 0 } };
+	struct flightrec_cursor cursor;
+	struct flightrec_stamp stamp;
+	u64 n, lost, seen = 0, lost_sum = 0;
+	u8 payload[4096];
+	struct fixture f;
+
+	(void)state;
+	fixture_init(&f, ring_bytes());
+	nmi_fixture = &f;
+	nmi_count = 0;
+	cursor = at_oldest(&f);
+	signal(SIGALRM, nmi);
+	setitimer(ITIMER_REAL, &often, NULL);
+	for (n = 1; n <= 100000; n++) {
+		append(&f, n, 0);
+		/* Both say that they are CPU 0: one interrupts the other there. */
+		if (n % 50)
+			continue;
+		while (!flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost)) {
+			assert_true(intact(&stamp, payload));
+			lost_sum += lost;
+			seen++;
+		}
+	}
+	setitimer(ITIMER_REAL, &never, NULL);
+	while (!flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost)) {
+		lost_sum += lost;
+		seen++;
+	}
+	assert_true(nmi_count > 0);
+	assert_int_equal(seen + lost_sum, n - 1 + nmi_count);
+	fixture_free(&f);
+}
+
+/*
+ * A CPU that stopped for good between reserving and committing: the others
+ * go on, and nobody writes where it was.
+ */
+static void one_cpu_stopped(void **state)
+{
+	u64 *words, before[2];
+	struct flightrec_cursor cursor;
+	struct flightrec_stamp stamp;
+	u64 n, lost, count = 0;
+	struct fixture f;
+	u8 payload[4096];
+	u32 block;
+
+	(void)state;
+	fixture_init(&f, ring_bytes());
+	append(&f, 1, 0);
+	block = f.cpus[0].open & 0xffffff;
+	words = &f.memory[block * FLIGHTREC_RING_BLOCK_BYTES / 8];
+	/* As after the compare and exchange that reserves 100 words. */
+	words[0] += 100;
+	memcpy(before, words, sizeof(before));
+	for (n = 2; n <= 50000; n++)
+		append(&f, n, 1 + n % (CPUS - 1));
+	/* Closed by those who came by, and otherwise as it was. */
+	assert_int_equal(words[0] & ~(1ULL << 23), before[0]);
+	assert_int_equal(words[1], before[1]);
+	cursor = at_oldest(&f);
+	while (!flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost)) {
+		assert_true(intact(&stamp, payload));
+		count++;
+	}
+	assert_true(count > 50);
+	assert_int_equal(stamp.seq, 50000);
+	fixture_free(&f);
+}
+
+/* A number that is taken and not published holds readers, and nobody else. */
+static void reader_waits_at_a_hole(void **state)
+{
+	struct flightrec_cursor cursor;
+	struct flightrec_stamp stamp;
+	struct fixture f;
+	u8 payload[4096];
+	u64 lost, n, hole;
+
+	(void)state;
+	fixture_init(&f, ring_bytes());
+	append(&f, 1, 0);
+	hole = f.ring.next_seq.counter++;
+	append(&f, 2, 1);
+	cursor = at_oldest(&f);
+	assert_int_equal(flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost), 0);
+	assert_false(flightrec_ring_readable(&f.ring, &cursor));
+	assert_int_equal(flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost),
+			 -EAGAIN);
+	assert_int_equal(cursor.seq, hole);
+	/* A whole index later it is given up. */
+	for (n = 3; n < f.ring.nindex + 10; n++)
+		append(&f, n, 1);
+	assert_true(flightrec_ring_readable(&f.ring, &cursor));
+	assert_int_equal(flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost), 0);
+	assert_int_equal(stamp.seq - lost, hole);
+	fixture_free(&f);
 }
 
 int main(void)
@@ -315,10 +476,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(refuses_bad_sizes),
 		cmocka_unit_test(empty_ring_has_nothing),
-		cmocka_unit_test(largest_record_in_smallest_ring),
-		cmocka_unit_test(retains_all_that_fits),
+		cmocka_unit_test(largest_records_in_smallest_ring),
+		cmocka_unit_test(retains_the_newest),
+		cmocka_unit_test(fills_blocks_to_the_end),
 		cmocka_unit_test(loss_is_exact),
 		cmocka_unit_test(clear_counts_as_lost),
+		cmocka_unit_test(append_from_an_nmi),
+		cmocka_unit_test(one_cpu_stopped),
+		cmocka_unit_test(reader_waits_at_a_hole),
 		cmocka_unit_test(writers_beside_readers),
 	};
 
