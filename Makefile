@@ -40,7 +40,7 @@ $(TIERS:%=test-%): test-%: deps
 	$(PYTHON) tests/run.py $*
 
 shell: deps
-	$(PYTHON) -m tests.qemu.shell $(K)
+	$(PYTHON) -m tests.qemu.interactive $(K)
 
 deb: deps
 	debian/build-packages $(SUITES)
