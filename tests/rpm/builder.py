@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The root in which RPM packages, repositories and systems are made.
+
+A Debian 13 root with rpm, dnf and createrepo-c from Debian's archive, the only
+source of packages there is.  What comes out are RPM mechanics on Debian payload:
+nothing here is a Fedora or a RHEL.
+"""
+
+from tests.lib import apt
+from tests.lib.cache import cache_dir, cached, digest, progress
+from tests.lib.clone import ThrowAwayRoot
+from tests.qemu.esp import run
+
+SUITE = "trixie"
+
+PACKAGES = """
+    apt-utils build-essential bzip2 ca-certificates cpio createrepo-c
+    debian-archive-keyring diffutils dnf dpkg-dev file gnupg kmod libefivar-dev
+    libjson-c-dev libkeyutils-dev libkmod-dev liblzma-dev libssl-dev libsystemd-dev
+    libzstd-dev openssl patch pkg-config python3 rpm rpmlint systemd systemd-dev
+    xz-utils zlib1g-dev zstd
+""".split()
+
+RECIPE = 1  # raise it when the root must be made anew though its packages are the same
+
+
+def sources():
+    """The sources.list of the suite, with its source packages."""
+    text = apt.sources_list(SUITE)
+    return text + text.replace("deb ", "deb-src ")
+
+
+def root():
+    """The builder's root directory, made now if need be.  Never write to it."""
+    return cached("roots", f"rpm-{SUITE}-{digest(RECIPE, PACKAGES)}", _build)
+
+
+class Builder(ThrowAwayRoot):
+    """A throw-away copy of the builder's root."""
+
+    def __init__(self):
+        super().__init__(root(), "rpm-builder")
+
+
+def _build(target):
+    log = cache_dir("logs") / "root-rpm.log"
+    with progress("RPM builder: Debian 13 root with rpm and dnf (2 minutes)"):
+        log.write_bytes(run(
+            "nice", "mmdebstrap", "--mode=root", "--variant=apt", "--dpkgopt=force-unsafe-io",
+            "--skip=cleanup/apt/lists", f"--include={','.join(PACKAGES)}",
+            *[f"--dpkgopt=path-exclude=/usr/share/{d}/*" for d in ("doc", "man", "locale")],
+            *[f"--aptopt={line}" for line in apt.acquire_options()],
+            SUITE, target, "-", stdin=sources()))

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A running RPM system, and what tests want to know of the driver on it."""
+
+import json
+
+from tests.qemu.secureboot import BOOT_TIMEOUT, FIXED, OVERLAY, SecureBootGuest
+from tests.rpm import repo, system
+
+DNF_TIMEOUT = 1800  # seconds; an idle machine needs 100
+
+
+class RpmGuest(SecureBootGuest):
+    """The test system, with the repositories on the disk PACKAGES."""
+
+    def __init__(self, workdir, packages, name="rpm"):
+        workdir.mkdir(parents=True, exist_ok=True)
+        disks = [(system.overlay(workdir), OVERLAY), (packages, FIXED)]
+        super().__init__(disks, workdir, name=name)
+
+    def use(self, *names, **settings):
+        """Make the repositories NAMES dnf's only ones."""
+        self.check(f"mountpoint -q {repo.MOUNT_POINT} || "
+                   f"mount -o ro LABEL=packages {repo.MOUNT_POINT}")
+        text = "\n".join(repo.definition(name, **settings) for name in names)
+        self.check(f"cat >/etc/yum.repos.d/test.repo <<'END'\n{text}END\n")
+
+    def dnf(self, arguments, timeout=DNF_TIMEOUT):
+        """Run dnf, which asks nothing; its Result. What it returns proves nothing."""
+        return self.run(f"dnf -y {arguments}", timeout)
+
+    def restart(self):
+        """Reboot; returns when the guest is up again."""
+        before = self.check("cat /proc/sys/kernel/random/boot_id")
+        self.reboot()
+        self.wait_until(lambda: self.run_again("cat /proc/sys/kernel/random/boot_id") != before,
+                        BOOT_TIMEOUT, "the guest's next boot")
+        return self.wait_booted()
+
+    def run_again(self, command):
+        """The output of COMMAND, from whichever boot answers."""
+        return self._shell.run(command, BOOT_TIMEOUT, again=True).output
+
+    def kernels(self):
+        """The releases of the installed kernels, oldest first."""
+        return self.check("cd /usr/lib/modules && ls -dv */kernel").replace("/kernel", "").split()
+
+    def verdict(self, kernel, module="flightrec"):
+        """kmodkeep's word on MODULE for KERNEL."""
+        result = self.run(f"kmodkeep verify --json --kernel {kernel} --module {module}")
+        return json.loads(result.output)["results"][0]["verdict"]
+
+    def smoke(self):
+        """The result of the smoke test of this boot."""
+        result = json.loads(self.check("cat /var/lib/kmodkeep/smoke/flightrec.json"))
+        boot = self.check("cat /proc/sys/kernel/random/boot_id").strip()
+        return result["result"] if result["boot_id"] == boot else f"of another boot: {result}"
+
+    def module(self, field, kernel=""):
+        """FIELD of the module that KERNEL would load, or an empty text."""
+        option = f"-k {kernel}" if kernel else ""
+        result = self.run(f"modinfo {option} -F {field} flightrec")
+        return result.output.strip() if result.status == 0 else ""
