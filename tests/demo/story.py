@@ -16,10 +16,11 @@ from tests.demo.report import expect, expect_match
 from tests.demo.terminal import Terminal
 from tests.lib import console
 from tests.qemu import aptrepo, image, mokmanager
-from tests.qemu.secureboot import BOOT_TIMEOUT, SecureBootGuest
+from tests.qemu.esp import SUITE
+from tests.qemu.secureboot import BOOT_TIMEOUT, FIXED, OVERLAY, SecureBootGuest
 
 TOP = Path(__file__).resolve().parents[2]
-DEBS = TOP / "build/deb" / image.SUITE
+DEBS = TOP / "build/deb" / SUITE
 
 # Letters and digits that sit alike on QWERTY, AZERTY and QWERTZ keyboards.
 PASSWORD_CHARACTERS = "bcdefghijklnoprstuvx"
@@ -79,7 +80,7 @@ class Story:
     def make_disks(self):
         disk = image.overlay(self.out)
         packages = aptrepo.write_disk(self.out / "packages.img", sorted(DEBS.glob("*.deb")))
-        disks = [(disk, "qcow2"), (packages, "raw")]
+        disks = [(disk, OVERLAY), (packages, FIXED)]
         self.guest = SecureBootGuest(disks, self.out, name="demo")
         self.terminal = Terminal(self.guest)
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from tests.lib import apt
 from tests.lib.cache import cache_dir, cached, digest, progress
 from tests.qemu import image
-from tests.qemu.image import MIB, run
+from tests.qemu.esp import MIB, SUITE, run
 
-BACKPORTS = f"{image.SUITE}-backports"
+BACKPORTS = f"{SUITE}-backports"
 KERNEL_PACKAGES = ("linux-image-amd64", "linux-headers-amd64")
 
 MOUNT_POINT = "/srv/packages"  # where the guest finds the disk
@@ -31,7 +31,7 @@ KEYRING = "archive.gpg"
 # As in the Debian archive: backports are taken only when they are asked for.
 RELEASES = {
     "flightrec": {"Suite": "stable", "Codename": "stable", "Label": "flightrec"},
-    "debian": {"Suite": image.SUITE, "Codename": image.SUITE, "Label": "Debian"},
+    "debian": {"Suite": SUITE, "Codename": SUITE, "Label": "Debian"},
     "backports": {"Suite": BACKPORTS, "Codename": BACKPORTS, "Label": "Debian Backports",
                   "NotAutomatic": "yes", "ButAutomaticUpgrades": "yes"},
 }
@@ -70,7 +70,7 @@ def dependencies(debs):
     wanted = [Path(deb).absolute() for deb in debs]
     needs = [run("dpkg-deb", "--field", deb, "Depends", "Pre-Depends", "Recommends")
              for deb in wanted]
-    name = f"{image.SUITE}-{digest(image.base_image().name, needs)}"
+    name = f"{SUITE}-{digest(image.base_image().name, needs)}"
     return _fetched(name, [*wanted])
 
 
@@ -86,7 +86,7 @@ def newer_kernel():
 def _fetched(name, arguments):
     """The cached packages that `apt-get install ARGUMENTS` would fetch on the image."""
     def fetch(directory):
-        apt.update(image.SUITE)
+        apt.update(SUITE)
         (directory / "partial").mkdir(parents=True)
         with progress(f"download packages: {name}"):
             _apt_get(directory, ["--download-only", "install", *arguments])
@@ -97,7 +97,7 @@ def _fetched(name, arguments):
 
 def _apt_get(archives, arguments):
     """Run apt-get as if on the image, with the package lists of its suite."""
-    state = cache_dir("apt", image.SUITE)
+    state = cache_dir("apt", SUITE)
     settings = {
         "Dir::Etc::sourcelist": state / "sources.list",
         "Dir::Etc::sourceparts": "-",

@@ -12,18 +12,17 @@ file system is filled by mkfs.ext4, the system partition by mtools.
 A run never writes to the cached disk, but to an overlay of its own.
 """
 
-import subprocess
 import textwrap
 import uuid
 from pathlib import Path
 
 from tests.lib import apt
 from tests.lib.cache import cached, digest, progress
-
-SUITE = "bookworm"
+from tests.qemu import esp
+from tests.qemu.esp import MIB, SUITE, run
 
 PACKAGES = (
-    "systemd-sysv", "dbus", "udev", "kmod", "procps", "initramfs-tools", "zstd",
+    "systemd-sysv", "dbus", "apt-utils", "udev", "kmod", "procps", "initramfs-tools", "zstd",
     "linux-image-amd64", "linux-headers-amd64",
     "shim-signed", "grub-efi-amd64", "grub-efi-amd64-signed", "mokutil",
     "build-essential", "dpkg-dev", "fakeroot", "libalgorithm-merge-perl", "patch", "sudo",
@@ -74,19 +73,16 @@ UNWANTED_UNITS = ("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.
                   "e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer",
                   "getty@tty1.service")
 
+ESP = Path(esp.__file__)
 TEST_SHELL = Path(__file__).with_name("test-shell.sh")
 
-MIB = 1024 * 1024
 ESP_MIB = 64
 DISK_MIB = 8 * 1024
-
-SHIM_DIR = "usr/lib/shim"
-GRUB_SIGNED = "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"
 
 
 def base_image():
     """The directory with `disk.img` and `status`, dpkg's list of what is on it."""
-    recipe = digest(Path(__file__).read_bytes(), TEST_SHELL.read_bytes())
+    recipe = digest(*[path.read_bytes() for path in (Path(__file__), ESP, TEST_SHELL)])
     return cached("image", f"debian12-{recipe}", make_image)
 
 
@@ -159,61 +155,13 @@ def settle(root, root_uuid):
 
 def write_disk(disk, root, root_uuid):
     """Write the partition table, the system partition and the file system of ROOT to DISK."""
-    with open(disk, "wb") as image:
-        image.truncate(DISK_MIB * MIB)
-    run("sfdisk", "--quiet", disk, stdin=textwrap.dedent(f"""\
-        label: gpt
-        start=1MiB, size={ESP_MIB}MiB, type=U, name=esp
-        start={1 + ESP_MIB}MiB, size={DISK_MIB - ESP_MIB - 2}MiB, type=L, name=root
-        """))
-    grub_cfg = (f"search.fs_uuid {root_uuid} root\n"
-                "set prefix=($root)'/boot/grub'\n"
-                "configfile $prefix/grub.cfg\n")
-    write_esp(disk, MIB, ESP_MIB, boot_files(root, grub_cfg))
+    start = ESP_MIB + 1
+    size = DISK_MIB - start - 1
+    esp.partition(disk, DISK_MIB, ESP_MIB,
+                  f"start={start}MiB, size={size}MiB, type=L, name=root")
+    esp.write(disk, ESP_MIB, esp.boot_files(
+        f"search.fs_uuid {root_uuid} root\n"
+        "set prefix=($root)'/boot/grub'\n"
+        "configfile $prefix/grub.cfg\n"))
     run("mkfs.ext4", "-q", "-F", "-U", root_uuid, "-L", "root", "-d", root,
-        "-E", f"offset={(1 + ESP_MIB) * MIB}", disk, f"{DISK_MIB - ESP_MIB - 2}M")
-
-
-def boot_files(root, grub_cfg):
-    """What the system partition holds: path to content, from the signed packages in ROOT."""
-    shim = (root / SHIM_DIR / "shimx64.efi.signed").read_bytes()
-    grub = (root / GRUB_SIGNED).read_bytes()
-    mok_manager = (root / SHIM_DIR / "mmx64.efi.signed").read_bytes()
-    config = grub_cfg.encode()
-    return {
-        "EFI/BOOT/BOOTX64.EFI": shim, "EFI/BOOT/grubx64.efi": grub,
-        "EFI/BOOT/mmx64.efi": mok_manager, "EFI/BOOT/grub.cfg": config,
-        "EFI/debian/shimx64.efi": shim, "EFI/debian/grubx64.efi": grub,
-        "EFI/debian/mmx64.efi": mok_manager, "EFI/debian/grub.cfg": config,
-    }
-
-
-def write_esp(disk, offset, size_mib, files):
-    """Put a FAT file system with FILES (path to content) into DISK at OFFSET."""
-    esp = Path(disk).with_suffix(".esp")
-    with open(esp, "wb") as image:
-        image.truncate(size_mib * MIB)
-    # Not mformat: it leaves what GRUB takes for a partition table, and complains of.
-    run("mkfs.fat", "-F", "32", "-n", "ESP", esp)
-    directories = {str(parent) for name in files for parent in Path(name).parents}
-    for directory in sorted(directories - {"."}):
-        run("mmd", "-i", esp, f"::{directory}")
-    for name, content in files.items():
-        run("mcopy", "-i", esp, "-", f"::{name}", stdin=content)
-    with open(disk, "r+b") as image:
-        image.seek(offset)
-        image.write(esp.read_bytes())
-    esp.unlink()
-
-
-def run(*command, stdin=None):
-    """Run COMMAND; when it fails, the error carries what it said."""
-    if isinstance(stdin, str):
-        stdin = stdin.encode()
-    done = subprocess.run([str(word) for word in command], input=stdin, check=False,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          **({} if stdin is not None else {"stdin": subprocess.DEVNULL}))
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(str(w) for w in command)}: exit {done.returncode}\n"
-                           + done.stdout.decode(errors="replace")[-4000:])
-    return done.stdout
+        "-E", f"offset={start * MIB}", disk, f"{size}M")

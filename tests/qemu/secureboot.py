@@ -19,15 +19,21 @@ from tests.qemu import rootshell
 FIRMWARE = Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
 VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd")  # Secure Boot on, Microsoft's keys
 
+OVERLAY = "format=qcow2"
+FIXED = "format=raw,readonly=on"
+CHANGED = "format=raw"
+
 BOOT_TIMEOUT = 600  # seconds; an idle machine needs 60, a noisy one much more
 
 
 class SecureBootGuest(Guest):
-    """A guest that boots the first of DISKS, (path, format) each, under Secure Boot.
+    """A guest that boots the first of DISKS, (path, QEMU's options) each, under Secure Boot.
 
     WORKDIR receives the variable store and the logs.  The screen is there for
     pictures of MokManager.
     """
+
+    reboot_command = "systemctl reboot"
 
     def __init__(self, disks, workdir, *, name="secureboot", memory="2G", cpus=2):
         workdir = Path(workdir)
@@ -40,10 +46,9 @@ class SecureBootGuest(Guest):
         self._shell = None
         args = [*uefi_args(FIRMWARE, variables), *rootshell.qemu_args(self._port),
                 "-device", "virtio-rng-pci"]
-        for path, form in disks:
+        for path, options in disks:
             # A run's disk is thrown away after it, so nobody waits for it to be safe.
-            readonly = ",readonly=on" if form == "raw" else ""
-            args += ["-drive", f"if=virtio,format={form},cache=unsafe,file={path}{readonly}"]
+            args += ["-drive", f"if=virtio,cache=unsafe,{options},file={path}"]
         super().__init__(args, name=name, workdir=workdir, machine="q35,smm=on",
                          memory=memory, cpus=cpus, display=True)
 
@@ -77,7 +82,7 @@ class SecureBootGuest(Guest):
     def reboot(self):
         """Have the guest reboot; returns at once."""
         # Later, so that the answer to this very command still gets out.
-        self.run("(sleep 1; systemctl reboot) >/dev/null 2>&1 &")
+        self.run(f"(sleep 1; {self.reboot_command}) >/dev/null 2>&1 &")
 
     def run(self, command, timeout=60, what=None):
         """Run COMMAND in the guest; returns its Result, whatever its exit status."""

@@ -20,6 +20,6 @@ while read -r number request; do
 	# In a session of its own, with a file for its output: a daemon that it
 	# leaves behind can neither hold up the answer nor write into it.
 	echo "$request" | base64 -d >/run/test-shell.command
-	setsid sh /run/test-shell.command </dev/null >/run/test-shell.output 2>&1 || status=$?
+	setsid /bin/sh /run/test-shell.command </dev/null >/run/test-shell.output 2>&1 || status=$?
 	printf '\n%s %s %s\n' "$number" "$status" "$(base64 </run/test-shell.output | tr -d '\n')"
 done
