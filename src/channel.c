@@ -14,6 +14,7 @@
 #include <linux/vmalloc.h>
 
 #include "channel.h"
+#include "compat/compat.h"
 
 static const char * const reject_names[FLIGHTREC_REJECTS] = {
 	[FLIGHTREC_REJECT_SIZE] = "size",
@@ -36,6 +37,55 @@ u64 flightrec_min_bytes(void)
 	return ALIGN(flightrec_ring_min_bytes(nr_cpu_ids), 1024);
 }
 
+/*
+ * What a wake-up finds: nobody was woken lately; the timer runs and nothing
+ * has come since; the timer runs and shall wake readers when it ends.
+ */
+enum {
+	WAKE_IDLE,
+	WAKE_RECENT,
+	WAKE_OWED,
+};
+
+static void wake_readers(struct flightrec_channel *channel)
+{
+	atomic64_inc(&channel->wakeups);
+	wake_up_interruptible_poll(&channel->readers_wait, EPOLLIN | EPOLLRDNORM);
+}
+
+static enum hrtimer_restart wake_timer_ended(struct hrtimer *timer)
+{
+	struct flightrec_channel *channel =
+		container_of(timer, struct flightrec_channel, wake_timer);
+
+	if (atomic_cmpxchg(&channel->wake_state, WAKE_RECENT, WAKE_IDLE) == WAKE_RECENT)
+		return HRTIMER_NORESTART;
+	atomic_set(&channel->wake_state, WAKE_RECENT);
+	wake_readers(channel);
+	hrtimer_forward_now(timer, ns_to_ktime(NSEC_PER_MSEC));
+	return HRTIMER_RESTART;
+}
+
+void flightrec_channel_wake(struct flightrec_channel *channel)
+{
+	int was;
+
+	/* Its barrier pairs with the one of a sleeper's prepare_to_wait(). */
+	if (!wq_has_sleeper(&channel->readers_wait))
+		return;
+	do {
+		was = atomic_cmpxchg(&channel->wake_state, WAKE_IDLE, WAKE_RECENT);
+		if (was == WAKE_IDLE) {
+			wake_readers(channel);
+			hrtimer_start(&channel->wake_timer, ns_to_ktime(NSEC_PER_MSEC),
+				      HRTIMER_MODE_REL_SOFT);
+			return;
+		}
+		/* The timer may end in between: then nobody owes, so start anew. */
+		was = atomic_cmpxchg(&channel->wake_state, WAKE_RECENT, WAKE_OWED);
+	} while (was == WAKE_IDLE);
+}
+
 static void free_channel(struct flightrec_channel *channel)
 {
 	vfree(channel->ring_memory);
@@ -49,6 +99,7 @@ static void channel_release(struct device *dev)
 		container_of(dev, struct flightrec_channel, dev);
 
 	irq_work_sync(&channel->wake);
+	hrtimer_cancel(&channel->wake_timer);
 	free_channel(channel);
 }
 
@@ -80,6 +131,8 @@ struct flightrec_channel *flightrec_channel_new(const struct flightrec_config *c
 	channel->config.name = channel->name;
 	init_waitqueue_head(&channel->readers_wait);
 	init_irq_work(&channel->wake, wake_work);
+	flightrec_hrtimer_setup(&channel->wake_timer, wake_timer_ended,
+				CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
 	device_initialize(&channel->dev);
 	channel->dev.release = channel_release;
 	return channel;
@@ -123,14 +176,6 @@ int flightrec_channel_append(struct flightrec_channel *channel,
 	err = flightrec_ring_append(&channel->ring, stamp->cpu, stamp, payload);
 	local_irq_restore(flags);
 	return err ? flightrec_channel_reject(channel, FLIGHTREC_REJECT_BUSY, err) : 0;
-}
-
-void flightrec_channel_wake(struct flightrec_channel *channel)
-{
-	/* Its barrier pairs with the one of a sleeper's prepare_to_wait(). */
-	if (wq_has_sleeper(&channel->readers_wait))
-		wake_up_interruptible_poll(&channel->readers_wait,
-					   EPOLLIN | EPOLLRDNORM);
 }
 
 int flightrec_channel_reject(struct flightrec_channel *channel,
@@ -204,6 +249,7 @@ void flightrec_channel_stats(struct flightrec_channel *channel,
 	for (i = 0; i < FLIGHTREC_REJECTS; i++)
 		seq_printf(m, " rejected_%s=%lld", reject_names[i],
 			   (s64)atomic64_read(&channel->rejected[i]));
-	seq_printf(m, " readers=%d oldest_age_ms=%llu\n",
-		   atomic_read(&channel->readers), oldest_age_ms(channel));
+	seq_printf(m, " readers=%d wakeups=%lld oldest_age_ms=%llu\n",
+		   atomic_read(&channel->readers),
+		   (s64)atomic64_read(&channel->wakeups), oldest_age_ms(channel));
 }

@@ -8,6 +8,7 @@
 
 #include <linux/atomic.h>
 #include <linux/device.h>
+#include <linux/hrtimer.h>
 #include <linux/irq_work.h>
 #include <linux/proc_fs.h>
 #include <linux/wait.h>
@@ -55,6 +56,9 @@ struct flightrec_channel {
 
 	wait_queue_head_t readers_wait;
 	struct irq_work wake;		/* wakes readers from any context */
+	atomic_t wake_state;		/* see flightrec_channel_wake() */
+	struct hrtimer wake_timer;	/* a millisecond after each wake-up */
+	atomic64_t wakeups;
 	atomic_t readers;		/* descriptors open for reading */
 	atomic64_t rejected[FLIGHTREC_REJECTS];
 
@@ -92,7 +96,10 @@ int flightrec_channel_append(struct flightrec_channel *channel,
 			      struct flightrec_stamp *stamp,
 			      const void *payload);
 
-/* Wake readers. Only where one may take a sleeping lock on PREEMPT_RT. */
+/*
+ * Wake readers: at once, but if that was done within the last millisecond,
+ * when it is over. Only where one may take a sleeping lock on PREEMPT_RT.
+ */
 void flightrec_channel_wake(struct flightrec_channel *channel);
 
 /* Count a refused write; returns @err for convenience. */

@@ -71,9 +71,10 @@ static int node_open(struct inode *inode, struct file *file)
 		return -ENOMEM;
 	handle->channel = channel;
 	mutex_init(&handle->lock);
-	seek_oldest(handle);
-	if (file->f_mode & FMODE_READ)
+	if (file->f_mode & FMODE_READ) {
+		seek_oldest(handle);
 		atomic_inc(&channel->readers);
+	}
 	file->private_data = handle;
 	/* A cursor per descriptor, no file offsets: pread, pwrite get ESPIPE. */
 	file->f_mode &= ~(FMODE_PREAD | FMODE_PWRITE);

@@ -10,6 +10,7 @@
 
 #include <linux/device.h>
 #include <linux/export.h>
+#include <linux/hrtimer.h>
 #include <linux/module.h>
 #include <linux/proc_fs.h>
 #include <linux/version.h>
@@ -25,6 +26,22 @@
 #define FLIGHTREC_EXPORT(sym)	EXPORT_SYMBOL_NS_GPL(sym, FLIGHTREC)
 #define FLIGHTREC_IMPORT()	MODULE_IMPORT_NS(FLIGHTREC)
 #endif
+
+/*
+ * 6.13: hrtimer_setup() takes the function; hrtimer_init(), which did not, is
+ * gone in 6.15.
+ */
+static inline void flightrec_hrtimer_setup(struct hrtimer *timer,
+					   enum hrtimer_restart (*function)(struct hrtimer *),
+					   clockid_t clock, enum hrtimer_mode mode)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+	hrtimer_setup(timer, function, clock, mode);
+#else
+	hrtimer_init(timer, clock, mode);
+	timer->function = function;
+#endif
+}
 
 /* 5.17: PDE_DATA() became pde_data(). The macro went with the old name. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(5, 17, 0) && !defined(pde_data)

@@ -7,6 +7,7 @@
 #include "harness.h"
 
 #include <sched.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -304,6 +305,80 @@ static void many_writers_and_readers(void)
 	}
 }
 
+#define BURST 20000
+
+static long long now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+/*
+ * An epoll set that nobody waits on is a sleeper that every wake-up costs
+ * something: at most one in a millisecond.
+ */
+static void wake_ups_are_limited(void)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	long long before, wakeups, from, ms;
+	int fd = open_at_end(), set = epoll_create1(0);
+	int i;
+
+	CHECK(set >= 0);
+	CHECK(!epoll_ctl(set, EPOLL_CTL_ADD, fd, &event));
+	before = guest_stat("default", "wakeups");
+	from = now_ms();
+	for (i = 0; i < BURST; i++)
+		plain(fd);
+	guest_sleep_ms(20);
+	ms = now_ms() - from;
+	wakeups = guest_stat("default", "wakeups") - before;
+	printf("# %lld wake-ups in %lld ms\n", wakeups, ms);
+	if (wakeups < 2 || wakeups > ms + 2)
+		FAIL("%lld wake-ups in %lld ms", wakeups, ms);
+	/* Nobody sleeps, nobody is woken. */
+	close(set);
+	guest_sleep_ms(20);
+	before = guest_stat("default", "wakeups");
+	plain(fd);
+	CHECK_EQ(guest_stat("default", "wakeups"), before);
+}
+
+/* However writes and wake-ups fall together, the last record reaches a sleeper. */
+static void no_wake_up_is_forgotten(void)
+{
+	struct pollfd p = { .events = POLLIN };
+	unsigned long long seq = 0, last;
+	struct guest_record record;
+	struct flightrec_info info;
+	int status, fd, i;
+	pid_t pid;
+
+	p.fd = open_at_end();
+	fd = guest_open("default", O_WRONLY);
+	CHECK_EQ(ioctl(p.fd, FLIGHTREC_IOC_GET_INFO, &info), 0);
+	last = info.next_seq + 2000 - 1;
+	pid = fork();
+	if (!pid) {
+		for (i = 0; i < 2000; i++) {
+			plain(fd);
+			if (i % 7 == 0)
+				usleep(i % 900);
+		}
+		_exit(0);
+	}
+	while (seq < last) {
+		if (poll(&p, 1, 30000) != 1)
+			FAIL("record %llu of %llu woke nobody", seq + 1, last);
+		while (guest_next(p.fd, &record))
+			seq = record.head.seq;
+	}
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK_EQ(status, 0);
+}
+
 static const struct guest_case cases[] = {
 	{ "own-stamps", own_stamps },
 	{ "forked-writer", forked_writer },
@@ -312,6 +387,8 @@ static const struct guest_case cases[] = {
 	{ "setuid-writer", setuid_writer },
 	{ "thread-of-a-process", thread_of_a_process },
 	{ "containers-need-leave", containers_need_leave },
+	{ "wake-ups-are-limited", wake_ups_are_limited },
+	{ "no-wake-up-is-forgotten", no_wake_up_is_forgotten },
 	{ "many-writers-and-readers", many_writers_and_readers },
 };
 
