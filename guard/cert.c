@@ -10,19 +10,25 @@
 
 #include "util.h"
 
-#define MODULE_SIGNING_ONLY "1.3.6.1.4.1.2312.16.1.2"
+#define MODULE_SIGNING_OID "1.3.6.1.4.1.2312.16.1.2"
+static const char MODULE_SIGNING_ONLY[] = "module signing only";
 
-char *cert_name(X509 *cert)
+char *name_text(const X509_NAME *name)
 {
+	X509_NAME *n = (X509_NAME *)name;	/* 1.1's prototypes lack const */
 	char text[256];
-	X509_NAME *name = X509_get_subject_name(cert);
 
-	if (X509_NAME_get_text_by_NID(name, NID_commonName, text,
+	if (X509_NAME_get_text_by_NID(n, NID_commonName, text,
 				      sizeof(text)) <= 0 &&
-	    !X509_NAME_oneline(name, text, sizeof(text)))
+	    !X509_NAME_oneline(n, text, sizeof(text)))
 		return NULL;
 	make_printable(text);
 	return strdup(text);
+}
+
+char *cert_name(X509 *cert)
+{
+	return name_text(X509_get_subject_name(cert));
 }
 
 int cert_read(const char *path, X509 **out)
@@ -49,8 +55,8 @@ int cert_read(const char *path, X509 **out)
 static const char *usage_word(const ASN1_OBJECT *usage, char *oid, size_t len)
 {
 	OBJ_obj2txt(oid, len, usage, 1);
-	if (!strcmp(oid, MODULE_SIGNING_ONLY))
-		return "module signing only";
+	if (!strcmp(oid, MODULE_SIGNING_OID))
+		return MODULE_SIGNING_ONLY;
 	return OBJ_obj2nid(usage) == NID_undef ? oid :
 	       OBJ_nid2sn(OBJ_obj2nid(usage));
 }
@@ -62,13 +68,12 @@ char *cert_usage(X509 *cert)
 	size_t len = 0;
 
 	eku = X509_get_ext_d2i(cert, NID_ext_key_usage, NULL, NULL);
-	for (int i = 0; eku && i < sk_ASN1_OBJECT_num(eku); i++) {
+	for (int i = 0; eku && i < sk_ASN1_OBJECT_num(eku); i++)
 		if (len < sizeof(text))
 			len += snprintf(text + len, sizeof(text) - len,
 					"%s%s", len ? ", " : "",
 					usage_word(sk_ASN1_OBJECT_value(eku, i),
 						   oid, sizeof(oid)));
-	}
 	EXTENDED_KEY_USAGE_free(eku);
 	ERR_clear_error();
 	return strdup(*text ? text : "any");
@@ -82,10 +87,9 @@ bool cert_boots_kernels(X509 *cert)
 
 	/* shim refuses to boot what is signed with this one usage. */
 	eku = X509_get_ext_d2i(cert, NID_ext_key_usage, NULL, NULL);
-	for (int i = 0; eku && i < sk_ASN1_OBJECT_num(eku); i++) {
-		OBJ_obj2txt(oid, sizeof(oid), sk_ASN1_OBJECT_value(eku, i), 1);
-		limited |= !strcmp(oid, MODULE_SIGNING_ONLY);
-	}
+	for (int i = 0; eku && i < sk_ASN1_OBJECT_num(eku); i++)
+		limited |= usage_word(sk_ASN1_OBJECT_value(eku, i), oid,
+				      sizeof(oid)) == MODULE_SIGNING_ONLY;
 	EXTENDED_KEY_USAGE_free(eku);
 	ERR_clear_error();
 	return !limited;

@@ -9,7 +9,8 @@
 /* Reads DER or PEM. 0, -EBADMSG or the error of reading. */
 int cert_read(const char *path, X509 **out);
 
-/* Its common name for people; malloc'ed. */
+/* The common name, or all of it, printable; malloc'ed. */
+char *name_text(const X509_NAME *name);
 char *cert_name(X509 *cert);
 
 /* Its extended key usages for people; malloc'ed. */

@@ -2,7 +2,6 @@
 /* key status, and the way to the key verbs written in shell (signing/). */
 #include <errno.h>
 #include <getopt.h>
-#include <json-c/json.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "efivars.h"
+#include "json.h"
 #include "keystate.h"
 #include "util.h"
 #include "verbs.h"
@@ -112,34 +112,27 @@ static void print_shell(const struct host *h, const struct keystate *s)
 	free(machine_id);
 }
 
-static void add(struct json_object *o, const char *key, const char *value)
-{
-	json_object_object_add(o, key, value && *value ?
-			       json_object_new_string(value) : NULL);
-}
-
 static void print_json(const struct keystate *s)
 {
 	struct json_object *o = json_object_new_object();
 
 	json_object_object_add(o, "schema", json_object_new_int(1));
-	add(o, "place", place_word(s->place));
-	add(o, "secure_boot", secure_boot_word(s->secure_boot));
-	add(o, "enrolment", enrolment_word(s->enrolment));
-	add(o, "origin", s->key ? s->key->origin : NULL);
-	add(o, "key", s->key ? s->key->key_path : NULL);
-	add(o, "certificate", s->key ? s->key->cert_path : NULL);
-	add(o, "problem", s->key ? s->key->problem : NULL);
-	add(o, "name", s->name);
-	add(o, "usage", s->usage);
-	add(o, "expires", s->expires);
-	add(o, "fingerprint", s->sha256);
-	add(o, "fingerprint_sha1", s->sha1);
+	json_add(o, "place", place_word(s->place));
+	json_add(o, "secure_boot", secure_boot_word(s->secure_boot));
+	json_add(o, "enrolment", enrolment_word(s->enrolment));
+	json_add(o, "origin", s->key ? s->key->origin : NULL);
+	json_add(o, "key", s->key ? s->key->key_path : NULL);
+	json_add(o, "certificate", s->key ? s->key->cert_path : NULL);
+	json_add(o, "problem", s->key ? s->key->problem : NULL);
+	json_add(o, "name", s->name);
+	json_add(o, "usage", s->usage);
+	json_add(o, "expires", s->expires);
+	json_add(o, "fingerprint", s->sha256);
+	json_add(o, "fingerprint_sha1", s->sha1);
 	json_object_object_add(o, "boots_kernels", s->name ?
 			json_object_new_boolean(s->boots_kernels) : NULL);
-	add(o, "next_step", keystate_next_step(s));
-	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
-					    JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_add(o, "next_step", keystate_next_step(s));
+	puts(json_text(o));
 	json_object_put(o);
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json.h"
 #include "util.h"
 #include "verbs.h"
 #include "verify.h"
@@ -144,9 +145,8 @@ int verb_verify(int argc, char **argv)
 		doc = json_object_new_object();
 		results = json_object_new_array();
 		json_object_object_add(doc, "schema", json_object_new_int(1));
-		json_object_object_add(doc, "secure_boot",
-			json_object_new_string(
-				secure_boot_word(host_secure_boot(h))));
+		json_add(doc, "secure_boot",
+			 secure_boot_word(host_secure_boot(h)));
 		json_object_object_add(doc, "results", results);
 	}
 	if (o.module)
@@ -154,9 +154,7 @@ int verb_verify(int argc, char **argv)
 	for (int i = optind; i < argc; i++)
 		code = worse(code, one(&o, h, t, argv[i], results));
 	if (doc)
-		puts(json_object_to_json_string_ext(doc,
-					JSON_C_TO_STRING_PRETTY |
-					JSON_C_TO_STRING_NOSLASHESCAPE));
+		puts(json_text(doc));
 out:
 	json_object_put(doc);
 	trust_free(t);

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cert.h"
+
 static const char MAGIC[] = "~Module signature appended~\n";
 #define MAGIC_LEN (sizeof(MAGIC) - 1)
 
@@ -78,18 +80,6 @@ size_t modsig_strip(const unsigned char *file, size_t len)
 	}
 }
 
-static char *common_name(X509_NAME *name)
-{
-	char text[256];
-
-	if (X509_NAME_get_text_by_NID(name, NID_commonName, text,
-				      sizeof(text)) <= 0 &&
-	    !X509_NAME_oneline(name, text, sizeof(text)))
-		return NULL;
-	make_printable(text);
-	return strdup(text);
-}
-
 static int describe(struct modsig_signer *s, CMS_SignerInfo *si)
 {
 	ASN1_OCTET_STRING *key_id = NULL;
@@ -112,7 +102,7 @@ static int describe(struct modsig_signer *s, CMS_SignerInfo *si)
 			return -ENOMEM;
 		}
 	} else if (issuer && serial) {
-		s->issuer = common_name(issuer);
+		s->issuer = name_text(issuer);
 		s->name = s->issuer ? strdup(s->issuer) : NULL;
 		if (!s->name)
 			return -ENOMEM;

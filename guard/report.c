@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json.h"
 #include "util.h"
 #include "verify.h"
 
@@ -78,27 +79,21 @@ int report_set(struct report *r, enum verdict v, const char *next,
 	return r->message && (!next || r->next_step) ? 0 : -ENOMEM;
 }
 
-static void add(struct json_object *o, const char *key, const char *value)
-{
-	if (value)
-		json_object_object_add(o, key, json_object_new_string(value));
-}
-
 struct json_object *report_json(const struct report *r, const char *subject)
 {
 	struct json_object *o = json_object_new_object();
 
 	if (!o)
 		return NULL;
-	add(o, "file", subject);
-	add(o, "verdict", verdict_word(r->verdict));
-	add(o, "message", r->message);
-	add(o, "next_step", r->next_step);
-	add(o, "kernel", r->kernel);
-	add(o, "signer", r->signer);
-	add(o, "module", r->info.name);
-	add(o, "version", r->info.version);
-	add(o, "srcversion", r->info.srcversion);
-	add(o, "vermagic", r->info.vermagic);
+	json_add(o, "file", subject);
+	json_add(o, "verdict", verdict_word(r->verdict));
+	json_add(o, "message", r->message);
+	json_add(o, "next_step", r->next_step);
+	json_add(o, "kernel", r->kernel);
+	json_add(o, "signer", r->signer);
+	json_add(o, "module", r->info.name);
+	json_add(o, "version", r->info.version);
+	json_add(o, "srcversion", r->info.srcversion);
+	json_add(o, "vermagic", r->info.vermagic);
 	return o;
 }

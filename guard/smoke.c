@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "json.h"
 #include "run.h"
 #include "util.h"
 
@@ -224,12 +225,6 @@ int smoke_driver(const struct smoke *s, const struct driver *d,
 	return pass(s, d, out);
 }
 
-static void add(struct json_object *o, const char *key, const char *value)
-{
-	json_object_object_add(o, key, value ? json_object_new_string(value) :
-					       NULL);
-}
-
 static int make_directory(const struct host *h)
 {
 	char *dir = host_path(h, DIR_STATE);
@@ -267,20 +262,18 @@ int smoke_record(const struct smoke *s, const struct driver *d,
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ",
 		 gmtime_r(&now, &tm));
 	json_object_object_add(o, "schema", json_object_new_int(1));
-	add(o, "driver", d->name);
-	add(o, "kernel", s->kernel);
-	add(o, "boot_id", boot_id);
-	add(o, "module_version", r->info.version);
-	add(o, "srcversion", r->info.srcversion);
-	add(o, "time", when);
-	add(o, "result", smoke_word(out->result));
-	add(o, "verdict", verdict_word(r->verdict));
-	add(o, "message", r->message);
-	add(o, "next_step", r->next_step);
+	json_add(o, "driver", d->name);
+	json_add(o, "kernel", s->kernel);
+	json_add(o, "boot_id", boot_id);
+	json_add(o, "module_version", r->info.version);
+	json_add(o, "srcversion", r->info.srcversion);
+	json_add(o, "time", when);
+	json_add(o, "result", smoke_word(out->result));
+	json_add(o, "verdict", verdict_word(r->verdict));
+	json_add(o, "message", r->message);
+	json_add(o, "next_step", r->next_step);
 	path = host_path(s->h, rel);
-	if (!path || asprintf(&text, "%s\n", json_object_to_json_string_ext(o,
-			JSON_C_TO_STRING_PRETTY |
-			JSON_C_TO_STRING_NOSLASHESCAPE)) < 0)
+	if (!path || asprintf(&text, "%s\n", json_text(o)) < 0)
 		goto out;
 	err = file_replace(path, text, strlen(text), 0644);
 out:

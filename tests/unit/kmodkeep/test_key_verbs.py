@@ -245,6 +245,19 @@ def test_enroll_asks_once(ready):
     assert not (ready.path / "password").exists()
 
 
+def test_adopted_key_is_enrolled(tree, pair):
+    dkms = tree.path / "var/lib/dkms"
+    pair.copy_to(dkms / "mok.key", dkms / "mok.pub")
+    tree.secure_boot()
+    tree.esp()
+    tree.add_mokutil()
+    result = enroll(tree)
+    assert result.code == 0, result.text
+    assert status(tree)[0]["enrolment"] == "pending"
+    assert (tree.path / "var/lib/kmodkeep/enrol-request").exists()
+    assert mode(tree.path / "var/lib/kmodkeep") == 0o755
+
+
 def test_enrolled_key_is_not_asked_for(ready):
     ready.enrol(ready.keys / "signing.der")
     result = enroll(ready)
