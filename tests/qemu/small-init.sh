@@ -20,9 +20,9 @@ mount_state() {
 
 ln -sf /usr/bin/dash /bin/sh
 mount_filesystems
-for module in $(cat /etc/modules); do
+while read -r module; do
 	modprobe "$module"
-done
+done </etc/modules
 mount -t efivarfs efivarfs /sys/firmware/efi/efivars
 mount_state
 announce_kernel
