@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The driver's life on an RPM system, stage by stage, in one guest.
+
+    python3 -m tests.rpm.story
+
+RPM mechanics on Debian payload.  Stages build on each other.  dnf's return code
+proves nothing: it is 0 though a script failed; so each stage looks at the system.
+"""
+
+import secrets
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.lib import console
+from tests.qemu import mokmanager
+from tests.rpm import trees
+from tests.rpm.guest import RpmGuest
+from tests.rpm.system import LABEL
+
+PASSWORD_CHARACTERS = "bcdefghijklnoprstuvx"
+
+
+class Stages:
+    """Runs the stages of a test and keeps their times."""
+
+    def __init__(self):
+        self.rows = []
+
+    def run(self, name, stage):
+        """Run STAGE, which raises when it fails."""
+        print(f"--- {name}", flush=True)
+        started = time.monotonic()
+        outcome = "FAILED"
+        try:
+            stage()
+            outcome = "ok"
+        finally:
+            self.rows.append((name, outcome, time.monotonic() - started))
+
+    def table(self):
+        """The stages with their times, as text."""
+        lines = [LABEL]
+        lines += [f"{name:<64}{outcome:>7}{seconds:>7.0f} s" for name, outcome, seconds in self.rows]
+        return "\n".join(lines)
+
+
+def expect(seen, wanted, what):
+    """Fail unless what was SEEN is what was WANTED."""
+    assert seen == wanted, f"{what}: {wanted!r} wanted, {seen!r} seen"
+
+
+class Story:
+    """What happens in GUEST, whose repositories are those of trees.repositories()."""
+
+    def __init__(self, guest, out):
+        self.guest = guest
+        self.out = out
+        self.old, self.new = None, None  # kernels
+
+    def stages(self):
+        """All stages in their order: (name, function)."""
+        return [
+            ("boot with Secure Boot on; RPM is the only package database", self.boot),
+            ("dnf install: built, signed, refused until the key is enrolled", self.install),
+            ("enrol the key at MokManager: loaded, smoke test passed", self.enrol),
+            ("an unsigned module and one of another key are refused", self.refusals),
+            ("dnf reinstall, release 1 to 2: new module in place of the old", self.new_release),
+            ("upgrade to a version that does not build: the old one stays", self.broken_version),
+            ("killed while it switches, then resumed", self.killed),
+            ("downgrade", self.downgrade),
+            ("dnf upgrade 'kernel*': built, signed and trusted before the reboot", self.new_kernel),
+            ("reboot into it: loaded, smoke test passed", self.next_boot),
+            ("the old kernel is removed, and its module with it", self.remove_kernel),
+            ("dnf remove: nothing is left but the key", self.remove),
+        ]
+
+    def boot(self):
+        self.guest.wait_booted()
+        expect(self.guest.check("mokutil --sb-state").strip(), "SecureBoot enabled", "Secure Boot")
+        expect(self.guest.run("command -v dpkg apt").output, "", "Debian's package managers")
+        failed = self.guest.check("systemctl --failed --no-legend --plain")
+        expect(failed, "", "failed units")
+        self.old, = self.guest.kernels()
+
+    def install(self):
+        self.guest.use("flightrec", "dkms")
+        self.guest.dnf("install flightrec")
+        self._installed(self.old, "0.1.0-1")
+        expect(self.guest.verdict(self.old), "untrusted-key", "verdict before enrolment")
+        refused = self.guest.run("modprobe flightrec")
+        assert refused.status and "Key was rejected" in refused.output, refused
+        owner = self.guest.check("stat -c %a:%U /var/lib/kmodkeep/keys/signing.key").strip()
+        expect(owner, "600:root", "the key's mode and owner")
+        groups = self.guest.check("getent group flightrec flightrec-write").splitlines()
+        expect(len(groups), 2, "groups")
+
+    def enrol(self):
+        password = "".join(secrets.choice(PASSWORD_CHARACTERS) for _ in range(10))
+        self.guest.check(f"echo {password} | kmodkeep key enroll --password-stdin")
+        self.guest.reboot()
+        mokmanager.enrol(self.guest, password, self.out)
+        self._serves(self.old, "0.1.0-1")
+        access = self.guest.check("stat -c %a:%G /dev/flightrec/default; "
+                                  "getfacl -c /dev/flightrec/default").split()
+        # With an access list the group's bits show the list's mask.
+        assert "660:flightrec" in access and "group:flightrec-write:-w-" in access, access
+
+    def refusals(self):
+        """The kernel itself: no tool of ours is asked."""
+        made = f"/usr/lib/modules/{self.old}/extra/flightrec-events.ko.xz"
+        self.guest.check(
+            "rm -rf /root/t; mkdir /root/t; cd /root/t;"
+            "! grep -q ^flightrec_events /proc/modules || rmmod flightrec_events;"
+            f"xz -dc {made} >ours.ko; objcopy ours.ko unsigned.ko; cp unsigned.ko other.ko;"  # objcopy keeps ELF alone
+
+            "openssl req -new -x509 -newkey rsa:2048 -nodes -subj /CN=other -outform DER"
+            " -keyout other.key -out other.der 2>/dev/null;"
+            "kmodkeep sign --key other.key --cert other.der other.ko")
+        for name, words in (("unsigned", "unsigned module"), ("other", "unavailable key")):
+            self.guest.check("dmesg -C")
+            refused = self.guest.run(f"insmod /root/t/{name}.ko")
+            assert refused.status, f"{name}.ko was loaded"
+            assert words in self.guest.check("dmesg"), f"{name}.ko: {self.guest.check('dmesg')}"
+        self.guest.check("insmod /root/t/ours.ko && rm -r /root/t")
+
+    def new_release(self):
+        self.guest.dnf("reinstall flightrec-dkms")
+        self._installed(self.old, "0.1.0-1")
+        self.guest.use("flightrec", "dkms", "release2")
+        self.guest.dnf("upgrade 'flightrec*' kmodkeep")
+        self._installed(self.old, "0.1.0-2")
+        expect(self.guest.verdict(self.old), "ok", "verdict")
+        loaded = self.guest.check("cat /sys/module/flightrec/version").strip()
+        expect(loaded, "0.1.0-1", "the version that stays loaded until the next boot")
+
+    def broken_version(self):
+        self.guest.use("flightrec", "dkms", "release2", "broken")
+        result = self.guest.dnf("upgrade 'flightrec*' kmodkeep")
+        expect(self._package("flightrec-dkms"), "0.2.0-1", "the package")
+        assert "FAILED" in result.output and "0.1.0-2 stays installed" in result.output, result
+        expect(self.guest.module("version", self.old), "0.1.0-2", "the module")
+        expect(self.guest.verdict(self.old), "ok", "verdict")
+        status = self.guest.check("dkms status flightrec")
+        assert f"flightrec/0.1.0-2, {self.old}, x86_64: installed" in status, status
+
+    def killed(self):
+        """The transaction is killed in %posttrans; what was installed still is."""
+        self.guest.use("flightrec", "dkms", "release2", "broken", "fixed")
+        self.guest.run("(dnf -y upgrade 'flightrec*' kmodkeep >/root/dnf.log 2>&1 &)\n"
+                       "while ! pgrep -f 'dkms-package [c]onfigure' >/dev/null; do sleep .2; done\n"
+                       "sleep 3; killall -9 dnf dkms-package dkms make", 900)
+        expect(self.guest.module("version", self.old), "0.1.0-2", "the module after the kill")
+        expect(self.guest.run("dkms status").status, 0, "dkms")
+        self.guest.dnf("reinstall flightrec-dkms")
+        self._installed(self.old, "0.3.0-1")
+        expect(self._package("flightrec-dkms"), "0.3.0-1", "the only package of that name")
+
+    def downgrade(self):
+        self.guest.dnf("downgrade flightrec-0.1.0-1 flightrec-dkms-0.1.0-1 kmodkeep-0.1.0-1")
+        expect(self._package("flightrec-dkms"), "0.1.0-1", "the package")
+        self._installed(self.old, "0.1.0-1")
+        expect(self.guest.verdict(self.old), "ok", "verdict")
+
+    def new_kernel(self):
+        self.guest.use("flightrec", "dkms", "updates")
+        self.guest.dnf("upgrade 'kernel*'")
+        self.old, self.new = self.guest.kernels()
+        self._installed(self.new, "0.1.0-1")
+        expect(self.guest.verdict(self.new), "ok", "verdict for the next boot")
+        self._no_complaints()
+
+    def next_boot(self):
+        self.guest.restart()
+        self._serves(self.new, "0.1.0-1")
+        self._no_complaints()
+
+    def remove_kernel(self):
+        self.guest.dnf(f"remove $(rpm -qf --qf '%{{NAME}}-%{{VERSION}}-%{{RELEASE}} ' "
+                       f"/usr/lib/modules/{self.old}/vmlinuz)")
+        status = self.guest.check("dkms status flightrec")
+        assert self.old not in status and self.new in status, status
+
+    def remove(self):
+        self.guest.dnf("remove flightrec flightrec-dkms kmodkeep")
+        left = self.guest.check(
+            "ls -d /sys/module/flightrec* /usr/src/flightrec* /var/lib/dkms/flightrec"
+            " /usr/lib/modules/*/extra/flightrec* /etc/kmodkeep /usr/lib/kmodkeep"
+            " /usr/lib/flightrec 2>/dev/null; find /var/lib/kmodkeep; true").split()
+        keys = "/var/lib/kmodkeep/keys"
+        expect([p for p in left if p not in ("/var/lib/kmodkeep", keys)
+                and not p.startswith(f"{keys}/")], [], "what is left beside the key")
+        assert f"{keys}/signing.key" in left, left
+
+    # What several stages need.
+
+    def _package(self, name):
+        return self.guest.check(f"rpm -q --qf '%{{VERSION}}-%{{RELEASE}}\\n' {name}").strip()
+
+    def _installed(self, kernel, version):
+        """dkms has built VERSION for KERNEL, and this host's key has signed it."""
+        status = self.guest.check("dkms status flightrec").strip()
+        assert f"flightrec/{version}, {kernel}, x86_64: installed" in status, status
+        expect(self.guest.module("version", kernel), version, f"the module for {kernel}")
+        assert self.guest.module("signer", kernel).startswith("kmodkeep "), "not signed by kmodkeep"
+        assert "/extra/" in self.guest.module("filename", kernel), "not where dkms puts it on Fedora"
+
+    def _serves(self, kernel, version):
+        """The driver was loaded by this boot, and works."""
+        self.guest.wait_booted()
+        expect(self.guest.check("uname -r").strip(), kernel, "the kernel that runs")
+        expect(self.guest.check("cat /sys/module/flightrec/version").strip(), version, "loaded")
+        expect(self.guest.verdict(kernel), "ok", "verdict")
+        expect(self.guest.smoke(), "passed", "smoke test")
+
+    def _no_complaints(self):
+        complaints = console.scan(self.guest.check("dmesg"))
+        expect(complaints, [], "complaints of the kernel")
+
+
+def main():
+    """All stages in a new guest; 1 if one failed."""
+    stages = Stages()
+    try:
+        with tempfile.TemporaryDirectory(prefix="rpm-") as out:
+            tell(Path(out), stages)
+    finally:
+        print(stages.table(), flush=True)
+    return 0
+
+
+def tell(out, stages):
+    """Run the story's stages by STAGES in a guest with files in the directory OUT."""
+    packages = trees.disk(out)
+    with RpmGuest(out / "guest", packages) as guest:
+        for name, stage in Story(guest, out).stages():
+            stages.run(name, stage)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
