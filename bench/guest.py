@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from tests.lib.accel import accel
+from tests.lib.cache import progress
 from tests.lib.guest import Guest
 from tests.lib.kernels import build_modules, kernel
 from tests.qemu.direct import PATIENCE, build_initramfs, compile_static
@@ -42,9 +43,10 @@ check reading sh -c '/bench reading >/dev/ttyS2'
 check unload rmmod flightrec
 """
 
-# Records of four CPUs need four CPUs: they take turns instruction by
-# instruction on the same clock, and while one reads the others are halted.
+# Records of four CPUs need four CPUs: they take turns on the same clock, and
+# while one reads the others are halted.
 INTERLEAVED_SCRIPT = f"""
+check online /bench online
 check load insmod /modules/flightrec.ko {CHANNEL}
 check interleaved sh -c '/bench reading >/dev/ttyS2'
 check unload rmmod flightrec
@@ -119,15 +121,18 @@ def run(name, script, *, timeout=1200, **options):
     return results, []
 
 
-def measure(name):
+def measure(name, wall=True):
     """All measurements with kernel NAME: {(name, bytes): value}, and lines of what failed."""
-    results, problems = {}, []
-    for script, options in (
+    parts = [
         (COUNT_SCRIPT, {"cpus": 1}),
-        (INTERLEAVED_SCRIPT, {"cpus": 4}),
-        (WALL_SCRIPT, {"cpus": 2, "counting": False}),
-    ):
-        more, failed = run(name, script, **options)
+        (INTERLEAVED_SCRIPT, {"cpus": 4, "append": "maxcpus=1"}),
+    ]
+    if wall:
+        parts.append((WALL_SCRIPT, {"cpus": 2, "counting": False}))
+    results, problems = {}, []
+    for script, options in parts:
+        with progress(f"bench: kernel {name}, guest with CPUs: {options['cpus']}"):
+            more, failed = run(name, script, **options)
         results.update(more)
         problems += failed
     return results, problems

@@ -7,7 +7,8 @@
 Follows a single run of the operation through QEMU's debugger interface, from
 user space through the kernel and back, and adds up its instructions by
 function, in the order in which they are first reached.  --lines splits the
-driver's functions by source line; --listing stores every address with its
+driver's functions by source line. The
+operations are those of programs/ops.c; flightrec_read is 64 records by one call; --listing stores every address with its
 function, in order.
 """
 
@@ -24,6 +25,9 @@ from pathlib import Path
 
 from bench.guest import CHANNEL, TRACEFS, TOP, bench_guest
 from tests.lib.kernels import build_modules
+
+# Operations that are several, as in programs/ops.c: what is printed is for one.
+PER_RUN = {"flightrec_read": 64, "flightrec_uring": 32, "null_uring": 32}
 
 LIMIT = 400000  # instructions; more than that is no single operation
 
@@ -151,11 +155,11 @@ def source_lines(addresses, module, base):
     return lines
 
 
-def report(counts):
-    """Print a table of COUNTS in the order of the first appearance."""
+def report(counts, per):
+    """Print a table of COUNTS, for each of PER records, in the order of the first appearance."""
     for name, count in counts.items():
-        print(f"{count:7d}  {name}")
-    print(f"{sum(counts.values()):7d}  in all")
+        print(f"{count / per:9.1f}  {name}")
+    print(f"{sum(counts.values()) / per:9.1f}  in all")
 
 
 def main():
@@ -170,17 +174,18 @@ def main():
     with tempfile.TemporaryDirectory(prefix="profile-") as workdir:
         addresses, symbols, base = trace(options.kernel, options.op, options.bytes, workdir)
     names = [symbols.name(address) for address in addresses]
+    per = PER_RUN.get(options.op, 1)
     if options.listing:
         listing = (f"{a:#x} {n}\n" for a, n in zip(addresses, names))
         options.listing.write_text("".join(listing), encoding="ascii")
     print(f"{options.op}, {options.bytes} bytes, kernel {options.kernel}, by function:")
-    report(Counter(names))
+    report(Counter(names), per)
     if options.lines:
         module = build_modules(options.kernel, TOP / "src") / "flightrec.ko"
         ours = [a for a, n in zip(addresses, names) if n.endswith("[flightrec]")]
         lines = source_lines(ours, module, base)
         print("\nthe driver by source line, innermost first:")
-        report(Counter(lines.get(address, hex(address)) for address in ours))
+        report(Counter(lines.get(address, hex(address)) for address in ours), per)
 
 
 if __name__ == "__main__":

@@ -130,6 +130,7 @@ int readers_main(int argc, char **argv);
 int reading_main(int argc, char **argv);
 int memory_main(int argc, char **argv);
 int wall_main(int argc, char **argv);
+int online_main(int argc, char **argv);
 int once_main(int argc, char **argv);
 
 #endif

@@ -21,6 +21,7 @@ static const struct {
 	{ "reading", reading_main, "instructions per record read" },
 	{ "memory", memory_main, "bytes per channel, descriptor and module" },
 	{ "wall", wall_main, "nanoseconds of each operation, 1 and 2 writers" },
+	{ "online", online_main, "bring the other CPUs up" },
 	{ "once", once_main, "OP BYTES: one operation again and again, to be traced" },
 };
 

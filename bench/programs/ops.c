@@ -306,6 +306,38 @@ const struct op bench_ops[] = {
 	FLIGHTREC_OP("flightrec_uring", 32, open_flightrec_uring, uring_many),
 };
 
+/* For the profile: what one call reads, PROFILED_RECORDS at a time. */
+#define PROFILED_RECORDS 64
+
+static void open_reading(struct state *state)
+{
+	open_flightrec(state);
+	state->fd2 = must_open("/dev/flightrec/default", O_RDONLY | O_NONBLOCK);
+	state->more = malloc(65536);
+	NEED(state->more);
+	NEED(lseek(state->fd2, 0, SEEK_END) == 0);
+}
+
+static void reset_reading(struct state *state)
+{
+	int i;
+
+	for (i = 0; i < PROFILED_RECORDS; i++)
+		write_it(state);
+}
+
+static void run_reading(struct state *state)
+{
+	long n = sys3(SYS_read, state->fd2, (long)state->more, 65536);
+
+	NEED(n >= (long)(PROFILED_RECORDS * state->bytes));
+}
+
+static const struct op reading = {
+	.name = "flightrec_read", .per_run = PROFILED_RECORDS, .open = open_reading,
+	.reset = reset_reading, .run = run_reading,
+};
+
 const size_t bench_ops_count = sizeof(bench_ops) / sizeof(*bench_ops);
 
 const struct op *bench_op(const char *name)
@@ -315,6 +347,8 @@ const struct op *bench_op(const char *name)
 	for (i = 0; i < bench_ops_count; i++)
 		if (!strcmp(bench_ops[i].name, name))
 			return &bench_ops[i];
+	if (!strcmp(reading.name, name))
+		return &reading;
 	DIE("no operation \"%s\"", name);
 }
 

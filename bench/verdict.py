@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the figures must reach, and whether they do.
+
+A limit without a figure, of the driver or of what it is compared with, is a
+failure like one that is exceeded.
+"""
+
+from dataclasses import dataclass
+
+SIZES = [16, 64, 256, 1024]
+GATED = [64, 256]
+
+# In each row of the results, at each size.
+REQUIRED = [
+    "null", "trace_marker", "kmsg", "pipe", "dgram", "mqueue", "tmpfs",
+    "flightrec_write", "flightrec_writev", "flightrec_read_batched",
+]  # fmt: skip
+
+# figure, what it is compared with, how many times as much it may be. A call is
+# compared with the same call: writev(2) and io_uring have a price of their
+# own, which /dev/null pays as well.
+RATIOS = [
+    ("flightrec_write", "null", 1.7),
+    ("flightrec_write", "trace_marker", 0.75),
+    ("flightrec_write", "kmsg", 0.2),
+    ("flightrec_write", "dgram", 0.25),
+    ("flightrec_writev", "null_writev", 1.9),
+    ("flightrec_uring1", "null_uring1", 1.9),
+    ("flightrec_uring", "null_uring", 1.9),
+    ("idle_readers_100", "idle_readers_0", 1.01),
+]
+
+READ_LIMIT = 250  # instructions per record of 64 bytes
+READ_FIGURES = ["flightrec_read_batched", "flightrec_read_batched_interleaved"]
+
+MODULE_BYTES = 64 << 10
+CPU_BYTES = 4 << 10  # per channel and possible CPU
+DESCRIPTOR_BYTES = 512
+
+
+@dataclass(frozen=True)
+class Check:
+    """One limit: VALUE is None if it could not be measured."""
+
+    kernel: str
+    what: str
+    value: float
+    limit: float
+    unit: str = ""
+
+    @property
+    def ok(self):
+        """Measured, and within the limit."""
+        return self.value is not None and self.value <= self.limit
+
+
+def checks(kernel, results):
+    """All checks of what was measured with KERNEL: {(name, bytes): value}."""
+    found = [_ratio(kernel, results, *ratio, size) for size in GATED for ratio in RATIOS]
+    for name in READ_FIGURES:
+        found.append(
+            Check(kernel, f"{name}, 64 bytes", results.get((name, 64)), READ_LIMIT, "instructions")
+        )
+    return found + _memory(kernel, {n: v for (n, size), v in results.items() if not size})
+
+
+def _ratio(kernel, results, name, reference, limit, size):
+    value, base = results.get((name, size)), results.get((reference, size))
+    ratio = value / base if value is not None and base else None
+    return Check(kernel, f"{name} / {reference}, {size} bytes", ratio, limit)
+
+
+def _memory(kernel, figures):
+    """The checks of memory; FIGURES: {name: value}."""
+
+    def total(*names):
+        values = [figures.get(name) for name in names]
+        return None if None in values else sum(values)
+
+    def minus(value, name):
+        return None if value is None or name not in figures else value - figures[name]
+
+    parts = ("slab", "vmalloc", "percpu")
+    channel = minus(total(*(f"memory_channel_{p}" for p in parts)), "memory_channel_size")
+    whole = minus(total(*(f"memory_whole_{p}" for p in parts)), "memory_whole_configured")
+    modules = ["memory_module_flightrec", "memory_module_flightrec_events"]
+    if whole is not None:
+        whole = None if total(*modules) is None else whole + total(*modules)
+    if "possible_cpus" not in figures:
+        channel = whole = None
+    if "memory_channels" not in figures:
+        whole = None
+    per_channel = CPU_BYTES * figures.get("possible_cpus", 0)
+    budget = per_channel * figures.get("memory_channels", 0) + len(modules) * MODULE_BYTES
+    return [
+        Check(kernel, "memory of a channel beyond size_kb", channel, per_channel, "bytes"),
+        *(Check(kernel, name.replace("_", " ", 2), figures.get(name), MODULE_BYTES, "bytes")
+          for name in modules),
+        Check(kernel, "memory in all beyond size_kb", whole, budget, "bytes"),
+        Check(kernel, "memory of an open descriptor", figures.get("memory_descriptor"),
+              DESCRIPTOR_BYTES, "bytes"),
+    ]  # fmt: skip
+
+
+def missing(kernel, results):
+    """Lines that say which figures of the rows are not there."""
+    return [
+        f"kernel {kernel}: no figure for {name} at {size} bytes"
+        for size in SIZES
+        for name in REQUIRED
+        if (name, size) not in results
+    ]
