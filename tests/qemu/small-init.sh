@@ -20,9 +20,7 @@ mount_state() {
 
 ln -sf /usr/bin/dash /bin/sh
 mount_filesystems
-while read -r module; do
-	modprobe "$module"
-done </etc/modules
+xargs -n 1 modprobe </etc/modules
 mount -t efivarfs efivarfs /sys/firmware/efi/efivars
 mount_state
 announce_kernel
