@@ -64,7 +64,8 @@ def print_kernel(name, results):
         **{f"{n} open, idle": v for n, v in named(results, "idle_readers_", 64).items()},
         **{f"{n} waiting, their own work included": v
            for n, v in named(results, "waiting_readers_", 64).items()},
-        **{f"epoll set {n}, nobody waits": v for n, v in named(results, "epoll_set_", 64).items()},
+        **{f"epoll set of {n}, nobody waits": v
+           for n, v in named(results, "epoll_set_of_", 64).items()},
     })  # fmt: skip
     _print_group("memory, bytes", named(results, "memory_"))
     _print_wall(named(results, "wall_"))

@@ -17,11 +17,9 @@ COSTS = {
     "flightrec_read_batched": 200, "flightrec_read_batched_interleaved": 210,
 }  # fmt: skip
 MEMORY = {
-    "memory_channel_size": 262144, "memory_channel_slab": 2000, "memory_channel_vmalloc": 262144,
-    "memory_channel_percpu": 0, "memory_whole_configured": 2 << 20, "memory_whole_slab": 20000,
+    "memory_whole_configured": 2 << 20, "memory_whole_slab": 20000,
     "memory_whole_vmalloc": 2 << 20, "memory_whole_percpu": 0, "memory_module_flightrec": 40960,
-    "memory_module_flightrec_events": 16384, "memory_descriptor": 330, "memory_channels": 3,
-    "possible_cpus": 1,
+    "memory_module_flightrec_events": 16384, "memory_descriptor": 330, "possible_cpus": 1,
 }  # fmt: skip
 
 

@@ -34,7 +34,7 @@ READ_LIMIT = 250  # instructions per record of 64 bytes
 READ_FIGURES = ["flightrec_read_batched", "flightrec_read_batched_interleaved"]
 
 MODULE_BYTES = 64 << 10
-CPU_BYTES = 4 << 10  # per channel and possible CPU
+CPU_BYTES = 4 << 10  # per possible CPU
 DESCRIPTOR_BYTES = 512
 
 
@@ -72,31 +72,17 @@ def _ratio(kernel, results, name, reference, limit, size):
 
 def _memory(kernel, figures):
     """The checks of memory; FIGURES: {name: value}."""
-
-    def total(*names):
-        values = [figures.get(name) for name in names]
-        return None if None in values else sum(values)
-
-    def minus(value, name):
-        return None if value is None or name not in figures else value - figures[name]
-
-    parts = ("slab", "vmalloc", "percpu")
-    channel = minus(total(*(f"memory_channel_{p}" for p in parts)), "memory_channel_size")
-    whole = minus(total(*(f"memory_whole_{p}" for p in parts)), "memory_whole_configured")
     modules = ["memory_module_flightrec", "memory_module_flightrec_events"]
-    if whole is not None:
-        whole = None if total(*modules) is None else whole + total(*modules)
-    if "possible_cpus" not in figures:
-        channel = whole = None
-    if "memory_channels" not in figures:
-        whole = None
-    per_channel = CPU_BYTES * figures.get("possible_cpus", 0)
-    budget = per_channel * figures.get("memory_channels", 0) + len(modules) * MODULE_BYTES
+    parts = [f"memory_whole_{part}" for part in ("slab", "vmalloc", "percpu")] + modules
+    needed = [*parts, "memory_whole_configured", "possible_cpus"]
+    whole = None
+    if all(name in figures for name in needed):
+        whole = sum(figures[name] for name in parts) - figures["memory_whole_configured"]
+    budget = CPU_BYTES * figures.get("possible_cpus", 0) + MODULE_BYTES * len(modules)
     return [
-        Check(kernel, "memory of a channel beyond size_kb", channel, per_channel, "bytes"),
         *(Check(kernel, name.replace("_", " ", 2), figures.get(name), MODULE_BYTES, "bytes")
           for name in modules),
-        Check(kernel, "memory in all beyond size_kb", whole, budget, "bytes"),
+        Check(kernel, "memory in all, beyond size_kb", whole, budget, "bytes"),
         Check(kernel, "memory of an open descriptor", figures.get("memory_descriptor"),
               DESCRIPTOR_BYTES, "bytes"),
     ]  # fmt: skip

@@ -19,10 +19,10 @@
 #include <unistd.h>
 
 #define CHANNEL "/dev/flightrec/default"
-#define RECORDS_MAX 1600
+#define RECORDS_MAX 800
 #define FILL (640 << 10)		/* bytes at most: the channel must hold all */
 #define BATCH 65536
-#define LAPS 5
+#define LAPS 3
 #define CPUS_MAX 64
 
 static char bulk[FILL + BATCH];
