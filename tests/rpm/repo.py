@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tests.qemu.esp import MIB, run
 
+MAKE_REPOSITORY = Path(__file__).resolve().parents[2] / "rpm/make-repository"
+
 KEY = "RPM-GPG-KEY-test"
 MOUNT_POINT = "/srv/packages"  # where the guest finds the disk
 SIGNER = "Test repository <repository@test.example>"
@@ -24,8 +26,9 @@ def write(clone, repositories):
         for rpm in files:
             shutil.copy(rpm, tree / name)
     make_key(clone)
+    shutil.copy(MAKE_REPOSITORY, clone.path / "srv")
     for name in repositories:
-        sign(clone, f"/srv/packages/{name}")
+        clone.run(["/srv/make-repository", SIGNER, f"/srv/packages/{name}"])
     clone.run(f"gpg --batch --armor --export >/srv/packages/{KEY}")
     return tree
 
@@ -34,17 +37,9 @@ def make_key(clone):
     """Give root in CLONE a key to sign packages and repositories with."""
     clone.run(["gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key",
                SIGNER, "rsa2048", "sign", "1d"])
+    # For those who sign a spoilt repository by hand.
     (clone.path / "root/.rpmmacros").write_text(
         f"%_gpg_name {SIGNER}\n%_openpgp_sign gpg\n", encoding="ascii")
-
-
-def sign(clone, repository, packages=True):
-    """Sign what is in the directory REPOSITORY of CLONE, and write its signed index."""
-    if packages:
-        clone.run(f"find {repository} -name '*.rpm' -exec rpmsign --addsign {{}} + >/dev/null")
-    clone.run(["createrepo_c", "--quiet", "--general-compress-type=gz", repository])
-    clone.run(["gpg", "--batch", "--yes", "--armor", "--detach-sign",
-               f"{repository}/repodata/repomd.xml"])
 
 
 def write_disk(disk, tree):

@@ -126,7 +126,9 @@ class Story:
         self.guest.check("insmod /root/t/ours.ko && rm -r /root/t")
 
     def new_release(self):
-        self.guest.dnf("reinstall flightrec-dkms")
+        self.guest.use("flightrec", "dkms")
+        result = self.guest.dnf("reinstall flightrec-dkms")
+        assert "Reinstalled:" in result.output, result
         self._installed(self.old, "0.1.0-1")
         self.guest.use("flightrec", "dkms", "release2")
         self.guest.dnf("upgrade 'flightrec*' kmodkeep")
