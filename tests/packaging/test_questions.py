@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the packages ask, and where the answers go."""
+
+import pexpect
+import pytest
+
+from tests.packaging.target import Target
+from tests.packaging.variants import packages
+
+PASSWORD = "sdfghjkl"  # letters that nothing else in the root has in this order
+
+# kmodkeep on a host with Secure Boot on, whose key is not enrolled yet.
+NOT_ENROLLED = """
+case "$*" in
+    "key status --shell")
+        printf 'place=host\\nsecure_boot=on\\nenrolment=not-enrolled\\nkey=/key\\nproblem=\\n' ;;
+    "key enroll --password-stdin") cat >/got ;;
+esac
+"""
+
+
+@pytest.fixture(scope="module")
+def keeper():
+    """A system with kmodkeep, where /got is what it was told to enrol with."""
+    with Target("bookworm") as target:
+        target.install([packages(target.suite)["kmodkeep"]])
+        target.in_front_of("kmodkeep", NOT_ENROLLED)
+        yield target
+
+
+def answer(target, password):
+    """Configure kmodkeep on a terminal, answering its question; what was to be seen."""
+    command = target.command(["env", "DEBIAN_FRONTEND=readline", "dpkg-reconfigure", "kmodkeep"])
+    terminal = pexpect.spawn(command[0], command[1:], encoding="utf-8", timeout=120)
+    terminal.expect("One-time password for enrolling")
+    seen = terminal.before + terminal.after
+    terminal.expect(": $")
+    seen += terminal.before
+    terminal.sendline(password)
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 0
+    return seen + terminal.before
+
+
+def test_the_password_goes_to_kmodkeep_and_nowhere_else(keeper):
+    seen = answer(keeper, PASSWORD)
+    assert (keeper.path / "got").read_text() == f"{PASSWORD}\n"
+    assert PASSWORD not in seen
+    assert keeper.run(["grep", "-rlF", PASSWORD, "/var", "/etc", "/run"], check=False).stdout == ""
+    (keeper.path / "got").unlink()
+
+
+def test_no_password_means_later(keeper):
+    seen = answer(keeper, "")
+    assert "Next: kmodkeep key enroll" in seen
+    assert not (keeper.path / "got").exists()
+
+
+def test_nobody_to_ask_means_later(keeper):
+    seen = keeper.run(["dpkg-reconfigure", "kmodkeep"]).stdout
+    assert "Next: kmodkeep key enroll" in seen
+    assert not (keeper.path / "got").exists()
+
+
+def test_purge_deletes_the_key_when_told_to():
+    with Target("bookworm") as target:
+        target.become_a_machine()
+        target.install([packages(target.suite)["kmodkeep"]])
+        assert (target.path / "var/lib/kmodkeep/keys/signing.key").exists()
+        target.run("echo kmodkeep kmodkeep/purge-key boolean true | debconf-set-selections")
+        target.apt("purge", "kmodkeep")
+        assert not (target.path / "var/lib/kmodkeep").exists()
