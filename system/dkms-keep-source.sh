@@ -28,8 +28,8 @@ is_packaged() {
         owner=$(dpkg-query -S "$1" 2>/dev/null) || return 1
         [ "${owner%%:*}" = "$DPKG_MAINTSCRIPT_PACKAGE" ]
     else
-        owner=$(rpm -qf --qf '%{NAME}\n' "$1" 2>/dev/null) || return 1
-        [ "$owner" = "$RPM_SCRIPT_PACKAGE" ] # set by the scripts in the spec file
+        # Not asked of rpm: inside a transaction its database does not answer.
+        [ "$(cat "${1%/*}/package" 2>/dev/null)" = "$RPM_SCRIPT_PACKAGE" ] # see the spec file
     fi
 }
 
