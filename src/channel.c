@@ -66,6 +66,23 @@ static enum hrtimer_restart wake_timer_ended(struct hrtimer *timer)
 	return HRTIMER_RESTART;
 }
 
+/*
+ * True if nobody was woken lately. Not to be preempted in between: others
+ * rely on the timer as soon as the state says that it runs.
+ */
+static bool start_wake_timer(struct flightrec_channel *channel)
+{
+	bool idle;
+
+	preempt_disable();
+	idle = atomic_cmpxchg(&channel->wake_state, WAKE_IDLE, WAKE_RECENT) == WAKE_IDLE;
+	if (idle)
+		hrtimer_start(&channel->wake_timer, ns_to_ktime(NSEC_PER_MSEC),
+			      HRTIMER_MODE_REL_SOFT);
+	preempt_enable();
+	return idle;
+}
+
 void flightrec_channel_wake(struct flightrec_channel *channel)
 {
 	int was;
@@ -74,11 +91,8 @@ void flightrec_channel_wake(struct flightrec_channel *channel)
 	if (!wq_has_sleeper(&channel->readers_wait))
 		return;
 	do {
-		was = atomic_cmpxchg(&channel->wake_state, WAKE_IDLE, WAKE_RECENT);
-		if (was == WAKE_IDLE) {
+		if (start_wake_timer(channel)) {
 			wake_readers(channel);
-			hrtimer_start(&channel->wake_timer, ns_to_ktime(NSEC_PER_MSEC),
-				      HRTIMER_MODE_REL_SOFT);
 			return;
 		}
 		/* The timer may end in between: then nobody owes, so start anew. */
@@ -98,9 +112,13 @@ static void channel_release(struct device *dev)
 	struct flightrec_channel *channel =
 		container_of(dev, struct flightrec_channel, dev);
 
+	free_channel(channel);
+}
+
+void flightrec_channel_stop(struct flightrec_channel *channel)
+{
 	irq_work_sync(&channel->wake);
 	hrtimer_cancel(&channel->wake_timer);
-	free_channel(channel);
 }
 
 static void wake_work(struct irq_work *work)
@@ -145,6 +163,8 @@ err_free:
 void flightrec_stamp_fill(struct flightrec_stamp *stamp, u8 origin, u8 severity,
 			  u32 len)
 {
+	size_t comm_len;
+
 	memset(stamp, 0, sizeof(*stamp));
 	stamp->len = len;
 	stamp->severity = severity;
@@ -157,9 +177,13 @@ void flightrec_stamp_fill(struct flightrec_stamp *stamp, u8 origin, u8 severity,
 	stamp->tgid = task_tgid_nr(current);
 	stamp->uid = from_kuid(&init_user_ns, current_uid());
 	stamp->euid = from_kuid(&init_user_ns, current_euid());
-	/* Not get_task_comm(): it takes a lock. A torn name is still a name. */
-	memcpy(stamp->comm, current->comm, sizeof(stamp->comm));
-	stamp->comm[sizeof(stamp->comm) - 1] = '\0';
+	/*
+	 * Not get_task_comm(): it takes a lock. A torn name is still a name.
+	 * Not a plain copy: until 5.17 the end of an older name may follow.
+	 */
+	memcpy(stamp->comm, current->comm, sizeof(stamp->comm) - 1);
+	comm_len = strnlen(stamp->comm, sizeof(stamp->comm) - 1);
+	memset(stamp->comm + comm_len, 0, sizeof(stamp->comm) - comm_len);
 }
 
 int flightrec_channel_append(struct flightrec_channel *channel,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A channel: a ring, its lock, its sleepers, its counts. chardev.c and
+ * A channel: a ring, its sleepers, its counts. chardev.c and
  * procfs.c are two faces of the same channels; main.c makes them.
  */
 #ifndef FLIGHTREC_CHANNEL_H
@@ -29,7 +29,7 @@ enum flightrec_reject {
 
 /**
  * struct flightrec_config - how a channel is wanted
- * @name: its name, checked by flightrec_name_check()
+ * @name: its name, checked by flightrec_name_ok()
  * @bytes: size of its ring
  * @mode: permissions of its two nodes
  * @gid: group of its two nodes
@@ -80,6 +80,9 @@ u64 flightrec_min_bytes(void);
  */
 struct flightrec_channel *flightrec_channel_new(const struct flightrec_config *config);
 
+/* Nobody is woken any more; before the last put_device(). May sleep. */
+void flightrec_channel_stop(struct flightrec_channel *channel);
+
 /* Stamp of the calling task, or of no task when in an interrupt. */
 void flightrec_stamp_fill(struct flightrec_stamp *stamp, u8 origin, u8 severity,
 			  u32 len);
@@ -126,10 +129,14 @@ void flightrec_channel_stats(struct flightrec_channel *channel,
 /* 0, or -EPERM if the calling task may not open any channel. */
 int flightrec_may_open(void);
 
-/* chardev.c: the region and class, then one node per channel. */
+/*
+ * chardev.c: the region and class, then one node per channel, of which udev
+ * hears by announce.
+ */
 int flightrec_chardev_init(void);
 void flightrec_chardev_exit(void);
 int flightrec_chardev_add(struct flightrec_channel *channel, unsigned int id);
+void flightrec_chardev_announce(struct flightrec_channel *channel);
 void flightrec_chardev_del(struct flightrec_channel *channel);
 
 /* procfs.c: /proc/flightrec and stats, then one file per channel. */
@@ -138,7 +145,7 @@ void flightrec_procfs_exit(void);
 int flightrec_procfs_add(struct flightrec_channel *channel);
 void flightrec_procfs_del(struct flightrec_channel *channel);
 
-/* main.c: the table. NULL past the last channel. */
+/* main.c: the table. NULL past the last channel, and for all during init. */
 struct flightrec_channel *flightrec_channel_at(unsigned int id);
 
 #endif

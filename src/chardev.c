@@ -8,6 +8,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/poll.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/uio.h>
@@ -99,6 +100,8 @@ static ssize_t deliver(struct handle *handle, struct bounce *bounce,
 		       char __user *buf, size_t count)
 {
 	struct flightrec_record *record = &bounce->record;
+	/* Whoever writes faster than we deliver must not keep us for ever. */
+	u64 end = flightrec_ring_next(&handle->channel->ring);
 	struct flightrec_cursor next;
 	size_t done = 0;
 	size_t unpadded;
@@ -107,6 +110,9 @@ static ssize_t deliver(struct handle *handle, struct bounce *bounce,
 
 	lockdep_assert_held(&handle->lock);
 	for (;;) {
+		if (done && (handle->cursor.seq >= end || fatal_signal_pending(current)))
+			return done;
+		cond_resched();
 		next = handle->cursor;
 		err = flightrec_ring_read(&handle->channel->ring, &next,
 					  (struct flightrec_stamp *)&record->seq,
@@ -270,9 +276,12 @@ static __poll_t node_poll(struct file *file, poll_table *wait)
 	struct flightrec_channel *channel = handle->channel;
 	__poll_t mask = 0;
 
-	poll_wait(file, &channel->readers_wait, wait);
 	if (channel->config.user_writes)
 		mask |= EPOLLOUT | EPOLLWRNORM;
+	/* Who may not read is not woken, either: each wake-up costs writers. */
+	if (!(file->f_mode & FMODE_READ))
+		return mask;
+	poll_wait(file, &channel->readers_wait, wait);
 	if (flightrec_ring_readable(&channel->ring, &handle->cursor))
 		mask |= EPOLLIN | EPOLLRDNORM;
 	return mask;
@@ -282,6 +291,7 @@ static __poll_t node_poll(struct file *file, poll_table *wait)
 static void seek_time(struct handle *handle, u64 boot_ns)
 {
 	struct flightrec_ring *ring = &handle->channel->ring;
+	u64 end = flightrec_ring_next(ring);
 	struct flightrec_stamp stamp;
 	struct flightrec_cursor next;
 	u64 lost;
@@ -292,7 +302,7 @@ static void seek_time(struct handle *handle, u64 boot_ns)
 	while (!flightrec_ring_read(ring, &next, &stamp, NULL, &lost)) {
 		/* What was overwritten while looking is not this seek's loss. */
 		handle->cursor = flightrec_cursor_at(stamp.seq);
-		if (stamp.boot_ns >= boot_ns)
+		if (stamp.boot_ns >= boot_ns || stamp.seq >= end)
 			return;
 		handle->cursor = next;
 		cond_resched();
@@ -436,7 +446,14 @@ int flightrec_chardev_add(struct flightrec_channel *channel, unsigned int id)
 	err = dev_set_name(dev, "%s", channel->name);
 	if (err)
 		return err;
+	dev_set_uevent_suppress(dev, true);
 	return device_add(dev);
+}
+
+void flightrec_chardev_announce(struct flightrec_channel *channel)
+{
+	dev_set_uevent_suppress(&channel->dev, false);
+	kobject_uevent(&channel->dev.kobj, KOBJ_ADD);
 }
 
 void flightrec_chardev_del(struct flightrec_channel *channel)

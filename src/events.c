@@ -31,6 +31,12 @@ static void heartbeat(struct timer_list *timer);
 static DEFINE_TIMER(heartbeat_timer, heartbeat);
 static bool running;	/* under the parameter lock */
 
+/*
+ * Registering for interfaces, and the reverse, replays an up or a down of each
+ * that is up: those are no events.
+ */
+static bool replaying;
+
 static void heartbeat(struct timer_list *timer)
 {
 	unsigned int period = READ_ONCE(heartbeat_s);
@@ -85,7 +91,7 @@ static int on_netdev(struct notifier_block *nb, unsigned long action, void *data
 {
 	const struct net_device *dev = netdev_notifier_info_to_dev(data);
 
-	if (!net_eq(dev_net(dev), &init_net))
+	if (READ_ONCE(replaying) || !net_eq(dev_net(dev), &init_net))
 		return NOTIFY_DONE;
 	if (action == NETDEV_UP)
 		flightrec_emit(FLIGHTREC_SOURCE_NET, SEV_INFO,
@@ -109,6 +115,22 @@ static struct notifier_block module_nb = { .notifier_call = on_module };
 static struct notifier_block netdev_nb = { .notifier_call = on_netdev };
 static struct notifier_block reboot_nb = { .notifier_call = on_reboot };
 
+static int watch_interfaces(void)
+{
+	int err;
+
+	WRITE_ONCE(replaying, true);
+	err = register_netdevice_notifier(&netdev_nb);
+	WRITE_ONCE(replaying, false);
+	return err;
+}
+
+static void unwatch_interfaces(void)
+{
+	WRITE_ONCE(replaying, true);
+	unregister_netdevice_notifier(&netdev_nb);
+}
+
 static int __init events_init(void)
 {
 	int err;
@@ -116,7 +138,7 @@ static int __init events_init(void)
 	err = register_module_notifier(&module_nb);
 	if (err)
 		return err;
-	err = register_netdevice_notifier(&netdev_nb);
+	err = watch_interfaces();
 	if (err)
 		goto err_module;
 	err = register_reboot_notifier(&reboot_nb);
@@ -129,7 +151,7 @@ static int __init events_init(void)
 	return 0;
 
 err_netdev:
-	unregister_netdevice_notifier(&netdev_nb);
+	unwatch_interfaces();
 err_module:
 	unregister_module_notifier(&module_nb);
 	return err;
@@ -142,7 +164,7 @@ static void __exit events_exit(void)
 	kernel_param_unlock(THIS_MODULE);
 	timer_delete_sync(&heartbeat_timer);
 	unregister_reboot_notifier(&reboot_nb);
-	unregister_netdevice_notifier(&netdev_nb);
+	unwatch_interfaces();
 	unregister_module_notifier(&module_nb);
 }
 

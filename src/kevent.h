@@ -9,7 +9,7 @@
 #include <linux/types.h>
 
 /*
- * The event sources, each a name in the core's parameter "events". main.c
+ * The event sources, each a name in the core's parameter "events". requests.c
  * has the names, in this order.
  */
 enum flightrec_source {
@@ -27,7 +27,7 @@ enum flightrec_source {
  * flightrec_emit - record an event in the channel "kernel"
  * @source: where it comes from; must be one of the enum
  * @severity: 0 (emergency) to 7 (debug)
- * @fmt: printf format; the text is cut at 256 bytes
+ * @fmt: printf format; the text is cut at 255 bytes
  *
  * May be called from any context, an NMI too; never sleeps.
  *

@@ -50,9 +50,15 @@ MODULE_PARM_DESC(events, "kernel events to record: module, net, reboot, heartbea
 static struct flightrec_channel *channels[FLIGHTREC_CHANNELS_MAX];
 static unsigned int channel_count;
 
+/* Nobody gets at a channel before init can no longer fail. */
+static bool ready;
+
 struct flightrec_channel *flightrec_channel_at(unsigned int id)
 {
-	return id < FLIGHTREC_CHANNELS_MAX ? READ_ONCE(channels[id]) : NULL;
+	/* Pairs with the release in flightrec_init(). */
+	if (!smp_load_acquire(&ready) || id >= channel_count)
+		return NULL;
+	return channels[id];
 }
 
 int flightrec_may_open(void)
@@ -118,6 +124,11 @@ static int configure_size(struct flightrec_config *config, unsigned int i)
 	if (i >= sizes_count)
 		return 0;
 	config->bytes = sizes_kb[i] * 1024ULL;
+	if (config->bytes > flightrec_ring_max_bytes()) {
+		pr_err("parameter size_kb: %u for channel \"%s\" is too large; the most is %llu\n",
+		       sizes_kb[i], config->name, flightrec_ring_max_bytes() >> 10);
+		return -EINVAL;
+	}
 	if (config->bytes >= flightrec_min_bytes())
 		return 0;
 	pr_err("parameter size_kb: %u for channel \"%s\" is too small; with %u possible CPUs the least is %llu\n",
@@ -133,8 +144,9 @@ static int configure_access(struct flightrec_config *config, unsigned int i)
 	config->access_given = i < modes_count || i < gids_count;
 	if (i < modes_count) {
 		config->mode = modes[i];
-		if (modes[i] & ~0666) {
-			pr_err("parameter mode: 0%o for channel \"%s\" is not within 0666\n",
+		/* procfs takes 0 for "readable by all". */
+		if (!modes[i] || modes[i] & ~0666) {
+			pr_err("parameter mode: 0%o for channel \"%s\" is not within 0002 to 0666\n",
 			       modes[i], config->name);
 			return -EINVAL;
 		}
@@ -201,7 +213,7 @@ static void destroy_channels(void)
 	while (channel_count) {
 		struct flightrec_channel *channel = channels[--channel_count];
 
-		WRITE_ONCE(channels[channel_count], NULL);
+		flightrec_channel_stop(channel);
 		put_device(&channel->dev);
 	}
 }
@@ -225,7 +237,7 @@ static int create_channels(void)
 			       configs[i].name, configs[i].bytes >> 10, channel);
 			break;
 		}
-		WRITE_ONCE(channels[channel_count++], channel);
+		channels[channel_count++] = channel;
 	}
 	kfree(configs);
 	if (err)
@@ -267,6 +279,7 @@ err_hide:
 
 static int __init flightrec_init(void)
 {
+	unsigned int i;
 	int err;
 
 	/* What the administrator can get wrong comes before what others see. */
@@ -274,14 +287,22 @@ static int __init flightrec_init(void)
 	if (err)
 		return err;
 	err = flightrec_chardev_init();
-	if (err)
+	if (err) {
+		pr_err("no device numbers: %pe\n", ERR_PTR(err));
 		goto err_channels;
+	}
 	err = flightrec_procfs_init();
-	if (err)
+	if (err) {
+		pr_err("no /proc/flightrec: %pe\n", ERR_PTR(err));
 		goto err_chardev;
+	}
 	err = show_channels();
 	if (err)
 		goto err_procfs;
+	/* From here on nothing fails. */
+	smp_store_release(&ready, true);
+	for (i = 0; i < channel_count; i++)
+		flightrec_chardev_announce(channels[i]);
 	flightrec_requests_start(channels[0]);
 	return 0;
 
@@ -291,7 +312,6 @@ err_chardev:
 	flightrec_chardev_exit();
 err_channels:
 	destroy_channels();
-	pr_err("not loaded: %pe\n", ERR_PTR(err));
 	return err;
 }
 

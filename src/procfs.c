@@ -13,6 +13,8 @@
  * newline that echo adds.
  */
 #include <linux/fs.h>
+#include <linux/minmax.h>
+#include <linux/module.h>
 #include <linux/proc_fs.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -29,7 +31,7 @@ static struct proc_dir_entry *dir;
 struct listing {
 	struct flightrec_channel *channel;
 	struct flightrec_cursor cursor;
-	u64 end_seq;		/* stop before this record; 0 before the first read */
+	u64 end_seq;		/* stop before this record */
 	loff_t at;		/* which line the record below is; -1: none yet */
 	u64 lost;
 	struct flightrec_stamp stamp;
@@ -45,13 +47,26 @@ static void rewind(struct listing *list)
 	list->at = -1;
 }
 
-/* Fetch the next record; NULL at the end. */
+/*
+ * Fetch the next record, or, where those up to the end are gone, just their
+ * loss (with number 0); NULL at the end.
+ */
 static struct listing *fetch(struct listing *list)
 {
+	u64 from = list->cursor.from;
+
+	if (from >= list->end_seq)
+		return NULL;
 	if (flightrec_ring_read(&list->channel->ring, &list->cursor, &list->stamp,
 				list->payload, &list->lost) ||
-	    list->stamp.seq >= list->end_seq)
-		return NULL;
+	    list->stamp.seq >= list->end_seq) {
+		/* What is not yet published is not lost: the listing ends there. */
+		list->lost = min(list->cursor.seq, list->end_seq) - from;
+		list->stamp.seq = 0;
+		list->cursor.from = list->end_seq;
+		if (!list->lost)
+			return NULL;
+	}
 	list->at++;
 	return list;
 }
@@ -61,7 +76,7 @@ static void *list_start(struct seq_file *m, loff_t *pos)
 {
 	struct listing *list = m->private;
 
-	if (!list->end_seq || (!*pos && list->at > 0))
+	if (!*pos)
 		rewind(list);
 	while (list->at < *pos)
 		if (!fetch(list))
@@ -102,6 +117,8 @@ static int list_show(struct seq_file *m, void *v)
 
 	if (list->lost)
 		seq_printf(m, "# lost %llu records\n", list->lost);
+	if (!stamp->seq)
+		return 0;
 	seq_printf(m, "%llu %llu.", stamp->seq,
 		   div_u64_rem(stamp->boot_ns, NSEC_PER_SEC, &rem));
 	seq_printf(m, "%06u %u %s %u %u ", rem / 1000, stamp->severity,
@@ -123,22 +140,45 @@ static const struct seq_operations list_ops = {
 	.show = list_show,
 };
 
+/*
+ * procfs does not hold the module of an open file: without this, a caller
+ * whose buffer is slow to fault in would keep an unload waiting.
+ */
+static int hold_module(void)
+{
+	int err = flightrec_may_open();
+
+	if (err)
+		return err;
+	return try_module_get(THIS_MODULE) ? 0 : -ENODEV;
+}
+
 static int file_open(struct inode *inode, struct file *file)
 {
 	struct flightrec_channel *channel = pde_data(inode);
 	struct listing *list;
 	int err;
 
-	err = flightrec_may_open();
-	if (err)
-		return err;
 	if ((file->f_mode & FMODE_WRITE) && !channel->config.user_writes)
 		return -EACCES;
+	err = hold_module();
+	if (err)
+		return err;
 	list = __seq_open_private(file, &list_ops, sizeof(*list));
-	if (!list)
+	if (!list) {
+		module_put(THIS_MODULE);
 		return -ENOMEM;
+	}
 	list->channel = channel;
 	return 0;
+}
+
+static int file_release(struct inode *inode, struct file *file)
+{
+	int err = seq_release_private(inode, file);
+
+	module_put(THIS_MODULE);
+	return err;
 }
 
 static ssize_t file_write(struct file *file, const char __user *buf,
@@ -173,7 +213,7 @@ static const struct proc_ops file_ops = {
 	.proc_open = file_open,
 	.proc_read = seq_read,
 	.proc_lseek = seq_lseek,
-	.proc_release = seq_release_private,
+	.proc_release = file_release,
 	.proc_write = file_write,
 };
 
@@ -187,6 +227,33 @@ static int stats_show(struct seq_file *m, void *v)
 	flightrec_requests_stats(m);
 	return 0;
 }
+
+static int stats_open(struct inode *inode, struct file *file)
+{
+	int err = hold_module();
+
+	if (err)
+		return err;
+	err = single_open(file, stats_show, NULL);
+	if (err)
+		module_put(THIS_MODULE);
+	return err;
+}
+
+static int stats_release(struct inode *inode, struct file *file)
+{
+	int err = single_release(inode, file);
+
+	module_put(THIS_MODULE);
+	return err;
+}
+
+static const struct proc_ops stats_ops = {
+	.proc_open = stats_open,
+	.proc_read = seq_read,
+	.proc_lseek = seq_lseek,
+	.proc_release = stats_release,
+};
 
 int flightrec_procfs_add(struct flightrec_channel *channel)
 {
@@ -210,7 +277,7 @@ int flightrec_procfs_init(void)
 	dir = proc_mkdir("flightrec", NULL);
 	if (!dir)
 		return -ENOMEM;
-	if (!proc_create_single("stats", 0444, dir, stats_show)) {
+	if (!proc_create("stats", 0444, dir, &stats_ops)) {
 		proc_remove(dir);
 		return -ENOMEM;
 	}

@@ -3,6 +3,7 @@
 
 #include <linux/kernel.h>
 #include <linux/kmod.h>
+#include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -59,7 +60,10 @@ void flightrec_requests_start(struct flightrec_channel *channel)
 
 void flightrec_requests_stop(void)
 {
+	/* A set_events() under way schedules the work before this, or never. */
+	kernel_param_lock(THIS_MODULE);
 	smp_store_release(&event_channel, NULL);
+	kernel_param_unlock(THIS_MODULE);
 	cancel_work_sync(&request_work);
 }
 

@@ -116,6 +116,11 @@ u64 flightrec_ring_min_bytes(u32 ncpus)
 	return layout_bytes(ncpus + 2ULL);
 }
 
+u64 flightrec_ring_max_bytes(void)
+{
+	return layout_bytes(BLOCKS_MAX);
+}
+
 /* The most blocks that fit into @bytes together with their index. */
 static u64 fitting_blocks(u64 bytes)
 {
@@ -443,10 +448,11 @@ static bool copy_out(const struct flightrec_ring *ring, const struct place *plac
 
 	get_words(stamp, record, FLIGHTREC_STAMP_WORDS);
 	/* A torn stamp may hold any length: bound it before use. */
-	if (stamp->seq != seq ||
-	    place->off + record_words(stamp->len) > BLOCK_WORDS ||
-	    stamp->len > FLIGHTREC_RING_PAYLOAD_MAX)
+	if (stamp->seq != seq || stamp->len > FLIGHTREC_RING_PAYLOAD_MAX ||
+	    place->off + record_words(stamp->len) > BLOCK_WORDS) {
+		stamp->len = 0;
 		return false;
+	}
 	if (payload)
 		get_payload(payload, record + FLIGHTREC_STAMP_WORDS, stamp->len);
 	smp_rmb();	/* B, pairs with A */
@@ -462,6 +468,7 @@ int flightrec_ring_read(const struct flightrec_ring *ring,
 	u64 next, first;
 
 	for (;; cursor->seq++) {
+		ring_relax(cursor->seq);
 		next = flightrec_ring_next(ring);
 		first = horizon(ring, next);
 		if (cursor->seq < first)
@@ -507,6 +514,7 @@ u64 flightrec_ring_oldest(const struct flightrec_ring *ring, u64 *retained)
 	u64 seq;
 
 	for (seq = horizon(ring, next); seq < next; seq++) {
+		ring_relax(seq);
 		if (look_up(ring, seq, &place) != LOOKUP_HERE ||
 		    !still_there(ring, &place))
 			continue;

@@ -12,8 +12,8 @@
  *   read      no lock needed         no lock needed      no lock   a cursor each
  *
  * append is called with interrupts off, or from an NMI, and finishes in a
- * bounded number of steps whatever other CPUs do. Nothing here sleeps or
- * allocates; readers write nothing that others read.
+ * bounded number of steps whatever other CPUs do. Readers run in tasks and may
+ * be preempted; they write nothing that others read. Nothing here allocates.
  */
 #ifndef FLIGHTREC_RING_H
 #define FLIGHTREC_RING_H
@@ -90,6 +90,9 @@ struct flightrec_cursor {
 
 /* The smallest ring: a block for each CPU and two more, with their index. */
 u64 flightrec_ring_min_bytes(u32 ncpus);
+
+/* The largest ring that can be numbered, 20 GiB. */
+u64 flightrec_ring_max_bytes(void);
 
 /**
  * flightrec_ring_init - make an empty ring

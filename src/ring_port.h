@@ -13,12 +13,20 @@
 #include <linux/errno.h>
 #include <linux/log2.h>
 #include <linux/math64.h>
+#include <linux/sched.h>
 #include <linux/string.h>
 #include <linux/types.h>
 
 static inline u64 ring_div(u64 n, u32 by, u32 *rem)
 {
 	return div_u64_rem(n, by, rem);
+}
+
+/* In a reader's loops: let others run now and then. */
+static inline void ring_relax(u64 round)
+{
+	if (!(round & 1023))
+		cond_resched();
 }
 
 #else
@@ -54,14 +62,21 @@ typedef struct {
 	((void)__atomic_fetch_add(&(a)->counter, (v), __ATOMIC_RELAXED))
 #define atomic64_add_return_release(v, a) \
 	__atomic_add_fetch(&(a)->counter, (v), __ATOMIC_RELEASE)
+/* As in the kernel, a full barrier where it succeeds. */
 #define atomic64_try_cmpxchg(a, old, new) \
-	__atomic_compare_exchange_n(&(a)->counter, (old), (new), 0, \
-				    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)
+	(__atomic_compare_exchange_n(&(a)->counter, (old), (new), 0, \
+				     __ATOMIC_SEQ_CST, __ATOMIC_RELAXED) && \
+	 (__atomic_thread_fence(__ATOMIC_SEQ_CST), true))
 
 static inline u64 ring_div(u64 n, u32 by, u32 *rem)
 {
 	*rem = n % by;
 	return n / by;
+}
+
+static inline void ring_relax(u64 round)
+{
+	(void)round;
 }
 
 static inline u64 roundup_pow_of_two(u64 n)

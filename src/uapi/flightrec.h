@@ -34,6 +34,7 @@
  *     EAGAIN    nothing to read, and O_NONBLOCK is set
  *     EINVAL    the next record does not fit; nothing was consumed. Never
  *               with a buffer of FLIGHTREC_READ_MIN bytes or more.
+ *     ENOMEM    no memory for the copy of a record
  *     EFAULT    nothing could be delivered. If some records could, their
  *               size is returned and the next read goes on after them.
  *     ESPIPE    pread(2) and its kin

@@ -502,8 +502,95 @@ static void signal_interrupts_read(void)
 	CHECK(!sigaction(SIGALRM, &action, NULL));
 	alarm(1);
 	CHECK_ERRNO(read(fd, &record, sizeof(record)), EINTR);
-	/* And it can be killed. */
 	alarm(60);
+}
+
+static void sleeping_reader_can_be_killed(void)
+{
+	struct guest_record record;
+	int status, fd;
+	pid_t pid;
+
+	pid = fork();
+	if (!pid) {
+		fd = guest_open("small", O_RDONLY);
+		lseek(fd, 0, SEEK_END);
+		_exit(read(fd, &record, sizeof(record)) < 0);
+	}
+	while (guest_stat("small", "readers") != 1)
+		guest_sleep_ms(10);
+	guest_sleep_ms(200);
+	CHECK(!kill(pid, SIGKILL));
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK(WIFSIGNALED(status));
+	CHECK_EQ(guest_stat("small", "readers"), 0);
+}
+
+/* Only who may read hears of what there is to read. */
+static void poll_of_a_writer(void)
+{
+	struct pollfd p = { .events = POLLIN | POLLOUT };
+
+	p.fd = guest_open("default", O_WRONLY);
+	write_text(p.fd, "for others");
+	CHECK_EQ(poll(&p, 1, 0), 1);
+	CHECK_EQ(p.revents, POLLOUT);
+}
+
+static int count_lines(int fd)
+{
+	char buf[512];
+	ssize_t n, i;
+	int lines = 0;
+
+	CHECK_EQ(lseek(fd, 0, SEEK_SET), 0);
+	while ((n = read(fd, buf, sizeof(buf))) > 0)
+		for (i = 0; i < n; i++)
+			lines += buf[i] == '\n';
+	CHECK_EQ(n, 0);
+	return lines;
+}
+
+/* An open listing, read again from its start, has what is there then. */
+static void proc_listing_read_again(void)
+{
+	int list = open("/proc/flightrec/default", O_RDONLY);
+	int fd = guest_open("default", O_RDWR);
+	int i;
+
+	CHECK(list >= 0);
+	CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_CLEAR), 0);
+	CHECK_EQ(count_lines(list), 1);
+	for (i = 0; i < 5; i++) {
+		write_text(fd, "again");
+		CHECK_EQ(count_lines(list), 2 + i);
+		CHECK_EQ(count_lines(list), 2 + i);
+	}
+}
+
+/* What is overwritten before it is read is said, at the end of the listing too. */
+static void proc_listing_says_what_it_lost(void)
+{
+	int list = open("/proc/flightrec/small", O_RDONLY);
+	int fd = guest_open("small", O_WRONLY);
+	char out[1000] = "", first[64], *text;
+	unsigned long long lost;
+	int i;
+
+	CHECK(list >= 0);
+	for (i = 0; i < 20; i++)
+		CHECK_EQ(write(fd, out, sizeof(out)), sizeof(out));
+	CHECK(read(list, first, sizeof(first)) > 0);
+	for (i = 0; i < 1000; i++)
+		CHECK_EQ(write(fd, out, sizeof(out)), sizeof(out));
+	text = calloc(1, 1 << 20);
+	for (i = 0; read(list, text + i, 4096) > 0; i = strlen(text))
+		;
+	text = strstr(text, "# lost ");
+	CHECK(text);
+	lost = strtoull(text + strlen("# lost "), NULL, 10);
+	CHECK(lost > 0);
+	CHECK(!strcmp(strchr(text, '\n'), "\n"));
 }
 
 static void proc_lists_and_appends(void)
@@ -580,6 +667,10 @@ static const struct guest_case cases[] = {
 	{ "resume-after-loss", resume_after_loss },
 	{ "poll-and-wake", poll_and_wake },
 	{ "signal-interrupts-read", signal_interrupts_read },
+	{ "sleeping-reader-can-be-killed", sleeping_reader_can_be_killed },
+	{ "poll-of-a-writer", poll_of_a_writer },
+	{ "proc-listing-read-again", proc_listing_read_again },
+	{ "proc-listing-says-what-it-lost", proc_listing_says_what_it_lost },
 	{ "proc-lists-and-appends", proc_lists_and_appends },
 	{ "proc-lists-all", proc_lists_all },
 };

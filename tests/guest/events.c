@@ -46,6 +46,19 @@ static void wait_for_module(void)
 	}
 }
 
+static void set_up(const char *dev, bool up)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	struct ifreq req = { 0 };
+
+	CHECK(fd >= 0);
+	strcpy(req.ifr_name, dev);
+	CHECK(!ioctl(fd, SIOCGIFFLAGS, &req));
+	req.ifr_flags = up ? req.ifr_flags | IFF_UP : req.ifr_flags & ~IFF_UP;
+	CHECK(!ioctl(fd, SIOCSIFFLAGS, &req));
+	close(fd);
+}
+
 static void module_load_and_unload(void)
 {
 	struct guest_record record;
@@ -60,19 +73,29 @@ static void module_load_and_unload(void)
 	wait_for(fd, "module load name=flightrec_events", &record);
 	CHECK_EQ(record.head.tgid, getpid());
 	CHECK_EQ(record.head.uid, 0);
+	CHECK(!system("modprobe dummy"));
+	wait_for(fd, "module load name=dummy", &record);
+	CHECK(!system("rmmod dummy"));
+	wait_for(fd, "module unload name=dummy", &record);
 }
 
-static void set_up(const char *dev, bool up)
+/* The event module's own coming and going moves no interface. */
+static void reload_is_no_event(void)
 {
-	int fd = socket(AF_INET, SOCK_DGRAM, 0);
-	struct ifreq req = { 0 };
+	struct guest_record record;
+	int fd;
 
-	CHECK(fd >= 0);
-	strcpy(req.ifr_name, dev);
-	CHECK(!ioctl(fd, SIOCGIFFLAGS, &req));
-	req.ifr_flags = up ? req.ifr_flags | IFF_UP : req.ifr_flags & ~IFF_UP;
-	CHECK(!ioctl(fd, SIOCSIFFLAGS, &req));
-	close(fd);
+	wait_for_module();
+	set_up("lo", true);
+	fd = open_at_end();
+	while (guest_unload("flightrec_events"))
+		guest_sleep_ms(50);
+	CHECK_EQ(guest_load(EVENTS, ""), 0);
+	while (guest_next(fd, &record)) {
+		record.payload[record.head.len] = '\0';
+		CHECK(strncmp(record.payload, "net ", 4));
+	}
+	set_up("lo", false);
 }
 
 static void interface_up_and_down(void)
@@ -201,6 +224,7 @@ static void switched_off(void)
 static const struct guest_case cases[] = {
 	{ "event-module-load-and-unload", module_load_and_unload },
 	{ "event-interface-up-and-down", interface_up_and_down },
+	{ "event-reload-is-none", reload_is_no_event },
 	{ "event-other-namespaces-are-silent", other_namespaces_are_silent },
 	{ "event-heartbeat-from-a-timer", heartbeat_from_a_timer },
 	{ "event-bad-heartbeat-period", bad_heartbeat_period },

@@ -95,20 +95,20 @@ static void duplicate_name(void)
 
 static void size_zero(void)
 {
-	refused("size_kb=0", EINVAL, "size_kb", "0");
+	refused("size_kb=0", EINVAL, "size_kb: 0 for", "too small");
 }
 
 static void size_too_small(void)
 {
-	refused("size_kb=8", EINVAL, "size_kb", "8");
+	refused("size_kb=8", EINVAL, "size_kb: 8 for", "too small");
 }
 
 static void size_beyond_memory(void)
 {
-	refused("size_kb=1073741824", ENOMEM, "size_kb", "quarter");
-	refused("size_kb=4294967295", ENOMEM, "size_kb", "quarter");
-	refused("channels=a,b,c size_kb=4294967295,4294967295,4294967295",
+	refused("size_kb=8388608", ENOMEM, "size_kb", "quarter");
+	refused("channels=a,b,c size_kb=16777216,16777216,16777216",
 		ENOMEM, "size_kb", "quarter");
+	refused("size_kb=4294967295", EINVAL, "size_kb: 4294967295 for", "too large");
 }
 
 static void size_overflow(void)
@@ -141,6 +141,7 @@ static void too_many_values(void)
 static void bad_access(void)
 {
 	refused("mode=0777", EINVAL, "mode", "0777");
+	refused("mode=0", EINVAL, "mode: 00 for", "within");
 	refused("gid=4294967295", EINVAL, "gid", "4294967295");
 }
 
@@ -188,6 +189,7 @@ static void says_who_chose_the_access(void)
 
 static void parameters_at_run_time(void)
 {
+	struct stat st;
 	char *text;
 	int fd;
 
@@ -203,8 +205,9 @@ static void parameters_at_run_time(void)
 	CHECK_ERRNO(write(fd, "maybe\n", 6), EINVAL);
 	text = guest_slurp("/sys/module/flightrec/parameters/containers");
 	CHECK(!strcmp(text, "N\n"));
-	CHECK(open("/sys/module/flightrec/parameters/size_kb", O_WRONLY) >= 0 ||
-	      errno == EACCES);
+	CHECK_EQ(access("/sys/module/flightrec/parameters/size_kb", R_OK), 0);
+	CHECK(!stat("/sys/module/flightrec/parameters/size_kb", &st));
+	CHECK_EQ(st.st_mode & 0222, 0);
 	CHECK_EQ(guest_unload("flightrec"), 0);
 }
 
@@ -217,6 +220,20 @@ static void unload_with_open_descriptor(void)
 	CHECK_EQ(guest_unload("flightrec"), -EAGAIN);
 	/* Refused means unharmed. */
 	CHECK_EQ(guest_stat("default", "readers"), 1);
+	close(fd);
+	CHECK_EQ(guest_unload("flightrec"), 0);
+	check_nothing_left();
+}
+
+static void unload_with_open_proc_file(void)
+{
+	int fd;
+
+	CHECK_EQ(guest_load(CORE, "events=none"), 0);
+	fd = open("/proc/flightrec/default", O_RDWR);
+	CHECK(fd >= 0);
+	CHECK_EQ(guest_unload("flightrec"), -EAGAIN);
+	CHECK_EQ(write(fd, "x", 1), 1);
 	close(fd);
 	CHECK_EQ(guest_unload("flightrec"), 0);
 	check_nothing_left();
@@ -330,6 +347,7 @@ static const struct guest_case cases[] = {
 	{ "load-says-who-chose-the-access", says_who_chose_the_access },
 	{ "parameters-at-run-time", parameters_at_run_time },
 	{ "unload-with-open-descriptor", unload_with_open_descriptor },
+	{ "unload-with-open-proc-file", unload_with_open_proc_file },
 	{ "unload-with-sleeping-reader", unload_with_sleeping_reader },
 	{ "load-and-unload-many-times", load_and_unload_many_times },
 	{ "events-on-demand", events_on_demand },

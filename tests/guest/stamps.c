@@ -84,10 +84,13 @@ static void renamed(int fd)
 
 static void renamed_writer(void)
 {
+	static const char want[16] = "renamed";
 	struct guest_record record;
 
+	/* Nothing of the longer name before may follow the shorter one. */
+	prctl(PR_SET_NAME, "a name of fifteen");
 	written_by_child(open_at_end(), renamed, &record);
-	CHECK(!strcmp(record.head.comm, "renamed"));
+	CHECK(!memcmp(record.head.comm, want, sizeof(want)));
 }
 
 static void dropped(int fd)
@@ -171,8 +174,13 @@ static void thread_of_a_process(void)
 
 static int open_in_pidns(void *arg)
 {
+	int err = open("/dev/flightrec/default", O_WRONLY) < 0 ? errno : 0;
+
 	(void)arg;
-	return open("/dev/flightrec/default", O_WRONLY) < 0 ? errno : 0;
+	if ((open("/proc/flightrec/default", O_WRONLY) < 0 ? errno : 0) != err ||
+	    (open("/proc/flightrec/stats", O_RDONLY) < 0 ? errno : 0) != err)
+		return 255;
+	return err;
 }
 
 static int pidns_result(void)
