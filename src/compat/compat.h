@@ -43,8 +43,11 @@ static inline void flightrec_hrtimer_setup(struct hrtimer *timer,
 #endif
 }
 
-/* 5.17: PDE_DATA() became pde_data(). The macro went with the old name. */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 17, 0) && !defined(pde_data)
+/*
+ * 5.17: PDE_DATA() became pde_data(). Kbuild looks for it: EL 9 has ported it
+ * back to 5.14.
+ */
+#ifndef FLIGHTREC_HAVE_PDE_DATA
 #define pde_data(inode)	PDE_DATA(inode)
 #endif
 
