@@ -31,6 +31,7 @@ class Report:
 
     def __init__(self, transcript):
         self.steps = []  # (name, seconds)
+        self.watch = str  # says in a line what goes on, while a step lasts
         self._transcript = transcript
         self._last_word = time.monotonic()
 
@@ -80,7 +81,7 @@ class Report:
     def _pulse(self, done, start):
         while not done.wait(1):
             if time.monotonic() - self._last_word >= HEARTBEAT:
-                self._print(f"      ... {time.monotonic() - start:.0f} s")
+                self._print(f"      ... {time.monotonic() - start:.0f} s  {self.watch()}")
 
     def _print(self, text):
         print(text, flush=True)

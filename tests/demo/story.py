@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 
 from tests.demo.report import expect, expect_match
-from tests.demo.terminal import Terminal
+from tests.demo.terminal import Terminal, readable
 from tests.lib import console
 from tests.qemu import aptrepo, image, mokmanager
 from tests.qemu.esp import SUITE
@@ -82,6 +82,7 @@ class Story:
         packages = aptrepo.write_disk(self.out / "packages.img", sorted(DEBS.glob("*.deb")))
         disks = [(disk, OVERLAY), (packages, FIXED)]
         self.guest = SecureBootGuest(disks, self.out, name="demo")
+        self.report.watch = self._last_line
         self.terminal = Terminal(self.guest)
 
     def start_guest(self):
@@ -99,11 +100,11 @@ class Story:
         output = self._type(
             "DEBIAN_FRONTEND=readline apt install flightrec", INSTALL_TIMEOUT,
             {r"Do you want to continue\? \[Y/n\] ": "y",
-             r"^One-time password[^\n]*: ": self.password},
+             r"One-time password for[^\n]*: ": self.password},
         )
-        expect_match("One-time password", output, "the question for the enrolment password")
+        expect_match("One-time password for", output, "the question for the enrolment password")
         expect(self.password not in output, "the password not on the screen", output)
-        self.report.say(_lines(output, r"kmodkeep|flightrec.*: |dkms|module"))
+        self.report.say(_lines(output, r"^(kmodkeep|flightrec|dkms)[^\n]*: "))
         status = self._show("dkms status flightrec")
         expect_match("installed", status, "the module built and installed by dkms")
 
@@ -113,7 +114,8 @@ class Story:
         expect(result.status != 0, "modprobe refused", result.output)
         expect_match(KEY_REJECTED, result.output, "the error EKEYREJECTED")
         self._verdict(UNTRUSTED, "a module that waits for its key")
-        expect_match("waits|pending", self._show("kmodkeep key status"), "a pending request")
+        status = self._show("kmodkeep key status", accepted=(1,))
+        expect_match("^Enrolment: *pending$", status, "a pending request")
 
     def enrol(self):
         self._no_complaints()
@@ -136,7 +138,7 @@ class Story:
         self.guest.check(aptrepo.guest_sources("flightrec", "debian", "backports"))
         self._type("apt update", INSTALL_TIMEOUT)
         output = self._type(f"apt full-upgrade -y -t {aptrepo.BACKPORTS}", UPGRADE_TIMEOUT)
-        self.report.say(_lines(output, r"kmodkeep|dkms|^Setting up linux-image|flightrec"))
+        self.report.say(_lines(output, r"^(kmodkeep|flightrec|dkms)[^\n]*: |^Setting up linux-"))
         kernel = self._show("ls -v /lib/modules | tail -n 1").strip()
         expect_match(r"^6\.12\.", kernel, "a newer kernel, 6.12")
         signer = self._show(f"modinfo -k {kernel} -F signer flightrec")
@@ -154,16 +156,27 @@ class Story:
 
     # What several steps need.
 
+    def _last_line(self):
+        """What the guest's console shows last, for those who wait."""
+        log = self.out / "console.log"
+        if not log.exists():
+            return ""
+        log = console.Console(log)  # not the guest's: this runs in a thread of its own
+        log.update()
+        lines = readable(log.text[-4000:]).split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")[:100]
+
     def _booted(self):
         state = self.guest.wait_booted()
         self.terminal.wait_login(BOOT_TIMEOUT)
         self.report.say(f"the guest is up: {state}")
 
-    def _show(self, command, timeout=120):
-        """Run COMMAND, which must succeed, and show it with its output."""
+    def _show(self, command, timeout=120, accepted=(0,)):
+        """Run COMMAND, which must end with one of the ACCEPTED, and show it with its output."""
         result = self.guest.run(command, timeout)
         self.report.command(command, result.output)
-        expect(result.status == 0, f"`{command}` to end with 0", f"{result.status}: {result.output}")
+        expect(result.status in accepted, f"`{command}` to end with {accepted}",
+               f"{result.status}: {result.output}")
         return result.output
 
     def _type(self, command, timeout, answers=None):

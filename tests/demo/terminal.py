@@ -1,7 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A person at the guest's console: types a command, answers what it asks."""
 
+import re
+
 PROMPT = r"root@guest:~# "
+
+# What apt and dpkg paint over and over on one line of a terminal.
+PROGRESS = re.compile(
+    r"""
+      Progress:\ \[\ *\d+%\]\ \[[#.]*\]\ ?
+    | \(Reading\ database\ \.\.\.\ (\d+%)?(?=\()
+    | ^[^\n]*\d+%(\ \[Working\]\ *)?(?=\w)
+    | ^[^\n]*\[Working\]\ *
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+
+
+def readable(text):
+    """TEXT of a terminal without the steps of progress bars."""
+    return PROGRESS.sub("", text)
 
 
 class Terminal:
@@ -34,6 +52,6 @@ class Terminal:
                 what += f" or one of {[question for question, _ in waiting.values()]}"
             match = self._guest.wait_for("|".join(patterns), timeout, what)
             if match["end"]:
-                return int(match["status"]), console.text[begin : match.start()]
+                return int(match["status"]), readable(console.text[begin : match.start()])
             name = next(name for name in waiting if match[name])
             self._guest.send(waiting.pop(name)[1] + "\n")
