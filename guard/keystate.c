@@ -107,10 +107,11 @@ static void read_enrolment(const struct host *h, struct keystate *s,
 					ENROLMENT_NOT_ENROLLED;
 		return;
 	}
-	switch (trust_standing(t, c, &rules, true, &why)) {
-	case STANDING_TRUSTED:
+	if (trust_enrolled(t, c, &rules)) {
 		s->enrolment = ENROLMENT_ENROLLED;
-		break;
+		return;
+	}
+	switch (trust_standing(t, c, &rules, true, &why)) {
 	case STANDING_PENDING:
 		s->enrolment = ENROLMENT_PENDING;
 		break;

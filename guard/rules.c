@@ -4,7 +4,10 @@
 #include <fnmatch.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "host.h"
 #include "util.h"
 
 #define V(major, minor) ((major) * 1000 + (minor))
@@ -58,7 +61,30 @@ struct kernel_rules rules_for(const char *release)
 		break;
 	}
 	/* Version 0.0 is one that could not be read: assume a recent kernel. */
-	r.ecdsa = !version || version >= V(5, 13);
+	r.ecdsa = !version || version >= V(5, 13) ? ANSWER_UNVERIFIED :
+						    ANSWER_NO;
 	r.sha3 = !version || version >= V(6, 7);
+	return r;
+}
+
+/*
+ * As a module (=m) ECDSA may or may not be there when it is needed. Every
+ * configuration has CONFIG_MODULES: without that line there is none to read.
+ */
+struct kernel_rules rules_on(const struct host *h, const char *release)
+{
+	struct kernel_rules r = rules_for(release);
+	char *ecdsa, *readable;
+
+	if (r.ecdsa == ANSWER_NO)
+		return r;
+	ecdsa = host_kernel_config(h, release, "CONFIG_CRYPTO_ECDSA");
+	readable = host_kernel_config(h, release, "CONFIG_MODULES");
+	if (ecdsa && !strcmp(ecdsa, "y"))
+		r.ecdsa = ANSWER_YES;
+	else if (!ecdsa && readable)
+		r.ecdsa = ANSWER_NO;
+	free(ecdsa);
+	free(readable);
 	return r;
 }

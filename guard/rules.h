@@ -10,11 +10,15 @@ struct kernel_rules {
 	enum answer db;		/* modules signed by a key of the firmware's db */
 	enum answer mokx_cert;	/* a certificate in MokListX revokes modules */
 	enum answer mokx_hash;	/* the hash of a module in MokListX revokes it */
-	int ecdsa;		/* ECDSA signatures are understood */
+	enum answer ecdsa;	/* ECDSA signatures are understood */
 	int sha3;
 };
 
+struct host;
+
 /* For a kernel release, like "6.1.0-30-amd64". */
 struct kernel_rules rules_for(const char *release);
+/* The same with what the configuration of that kernel on the host says. */
+struct kernel_rules rules_on(const struct host *h, const char *release);
 
 #endif

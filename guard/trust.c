@@ -20,6 +20,7 @@ struct trust {
 	size_t hash_count;
 	struct ring ring;
 	bool pinned;
+	enum secure_boot secure_boot;
 	char *gap;
 };
 
@@ -138,10 +139,11 @@ int trust_new(const struct host *h, struct trust **out)
 
 	if (!t)
 		return -ENOMEM;
-	if (host_secure_boot(h) == SB_UNKNOWN)
+	t->secure_boot = host_secure_boot(h);
+	if (t->secure_boot == SB_UNKNOWN)
 		note_gap(t, "EFI variables", -ENODATA);
 	err = add_mirrored(t, h, "MokListRT", CERT_MOK);
-	if (!err)
+	if (!err && t->secure_boot == SB_ON)
 		err = add_mirrored(t, h, "MokListXRT", CERT_MOKX);
 	if (!err)
 		err = add_variable(t, h, "db", EFI_SECURITY_GUID, CERT_DB);
@@ -233,6 +235,8 @@ enum standing trust_standing(const struct trust *t,
 			     const struct kernel_rules *rules, bool running,
 			     const char **why)
 {
+	/* With Secure Boot off no kernel reads these lists. */
+	bool lists = t->secure_boot == SB_ON;
 	const struct ring_key *key;
 
 	if (t->pinned) {
@@ -248,9 +252,9 @@ enum standing trust_standing(const struct trust *t,
 			return STANDING_UNSURE;
 	}
 	*why = "enrolled on this host";
-	if (cert->from & CERT_MOK)
+	if (cert->from & CERT_MOK && lists)
 		return STANDING_TRUSTED;
-	if (cert->from & CERT_DB && rules->db == ANSWER_YES) {
+	if (cert->from & CERT_DB && lists && rules->db == ANSWER_YES) {
 		*why = "in the firmware's list";
 		return STANDING_TRUSTED;
 	}
@@ -263,9 +267,21 @@ enum standing trust_standing(const struct trust *t,
 		*why = "its enrolment waits for a reboot";
 		return STANDING_PENDING;
 	}
-	*why = "not enrolled on this host";
+	*why = cert->from & CERT_MOK ?
+	       "enrolled, but with Secure Boot off no kernel looks there" :
+	       "not enrolled on this host";
 	return t->gap || cert->from & CERT_DB ? STANDING_UNSURE :
 						STANDING_UNTRUSTED;
+}
+
+bool trust_enrolled(const struct trust *t, const struct trust_cert *cert,
+		    const struct kernel_rules *rules)
+{
+	const char *why;
+
+	if (cert->from & CERT_MOK && t->secure_boot != SB_ON)
+		return true;
+	return trust_standing(t, cert, rules, true, &why) == STANDING_TRUSTED;
 }
 
 bool trust_hash_listed(const struct trust *t, const unsigned char hash[32])

@@ -51,6 +51,13 @@ enum standing trust_standing(const struct trust *t,
 			     const struct kernel_rules *rules, bool running,
 			     const char **why);
 
+/*
+ * Is it enrolled? The running kernel trusts it, or would with Secure Boot on,
+ * without which it does not look at the list of machine owner keys.
+ */
+bool trust_enrolled(const struct trust *t, const struct trust_cert *cert,
+		    const struct kernel_rules *rules);
+
 /* Is this SHA-256 of a module file in MokListX or dbx? */
 bool trust_hash_listed(const struct trust *t, const unsigned char hash[32]);
 

@@ -23,6 +23,7 @@ struct judging {
 	enum demand demand;
 	bool running;
 	bool intact;	/* the content was checked against its signature */
+	bool unknown_crypto;	/* unsupported, but no kernel minds the form */
 	struct report *r;
 };
 
@@ -30,7 +31,7 @@ struct judging {
 struct opinion {
 	enum verdict verdict;
 	const struct trust_cert *cert;
-	const char *why;
+	const char *why, *next;	/* next: NULL for what the verdict asks for */
 	bool fatal;	/* whatever the other signers are */
 };
 
@@ -38,8 +39,8 @@ struct opinion {
 		"reinstall its package"
 
 /* Names a kernel can check; else it says ENOPKG, "unsupported crypto". */
-static bool kernel_knows(const struct kernel_rules *rules,
-			 const struct modsig_signer *s)
+static enum answer kernel_knows(const struct kernel_rules *rules,
+				const struct modsig_signer *s)
 {
 	switch (s->hash_nid) {
 	case NID_sha1:
@@ -52,14 +53,14 @@ static bool kernel_knows(const struct kernel_rules *rules,
 	case NID_sha3_384:
 	case NID_sha3_512:
 		if (!rules->sha3)
-			return false;
+			return ANSWER_NO;
 		break;
 	default:
-		return false;
+		return ANSWER_NO;
 	}
 	switch (s->key_nid) {
 	case NID_rsaEncryption:
-		return true;
+		return ANSWER_YES;
 	case NID_ecdsa_with_SHA1:
 	case NID_ecdsa_with_SHA224:
 	case NID_ecdsa_with_SHA256:
@@ -67,7 +68,7 @@ static bool kernel_knows(const struct kernel_rules *rules,
 	case NID_ecdsa_with_SHA512:
 		return rules->ecdsa;
 	default:
-		return false;
+		return ANSWER_NO;
 	}
 }
 
@@ -136,6 +137,7 @@ static struct opinion judge_signer(const struct judging *j, size_t i)
 {
 	const struct modsig_signer *s = modsig_signer(j->sig, i);
 	struct opinion o = { .verdict = VERDICT_UNSUPPORTED_SIGNATURE };
+	enum answer known = kernel_knows(&j->rules, s);
 	int err;
 
 	if (s->has_attributes) {
@@ -144,7 +146,7 @@ static struct opinion judge_signer(const struct judging *j, size_t i)
 		return o;
 	}
 	o.cert = find_cert(j, i);
-	if (!o.cert && kernel_knows(&j->rules, s))
+	if (!o.cert && known != ANSWER_NO)
 		return judge_unseen(j, s);
 	if (o.cert) {
 		err = modsig_check(j->sig, i, o.cert->x509, j->bytes->data);
@@ -152,10 +154,17 @@ static struct opinion judge_signer(const struct judging *j, size_t i)
 			o.verdict = VERDICT_TAMPERED;
 			return o;
 		}
-		if (err == 0 && kernel_knows(&j->rules, s)) {
+		if (err == 0 && known != ANSWER_NO) {
 			o.verdict = verdict_of_standing(
 				trust_standing(j->t, o.cert, &j->rules,
 					       j->running, &o.why));
+			if (o.verdict == VERDICT_OK && known != ANSWER_YES) {
+				o.verdict = VERDICT_UNKNOWN;
+				o.why = "with ECDSA, which is a module of that "
+					"kernel or not in a configuration that "
+					"can be read";
+				o.next = "sign it with an RSA key";
+			}
 			return o;
 		}
 	}
@@ -208,6 +217,9 @@ static int say_signer(struct judging *j, const struct opinion *o)
 				  "signed by '%s', %s", by, o->why);
 	case VERDICT_UNTRUSTED_KEY:
 		return report_set(j->r, o->verdict,
+				  o->cert && o->cert->from & CERT_MOK ?
+				  "turn Secure Boot on, or what demands "
+				  "signatures off (module.sig_enforce, lockdown)" :
 				  host_key ? "enrol this host's key: "
 				  "kmodkeep key enroll" :
 				  "sign it with this host's key: kmodkeep sign",
@@ -217,7 +229,7 @@ static int say_signer(struct judging *j, const struct opinion *o)
 				  "sign it again: kmodkeep sign",
 				  "signed by '%s' %s", by, o->why);
 	default:
-		return report_set(j->r, VERDICT_UNKNOWN,
+		return report_set(j->r, VERDICT_UNKNOWN, o->next ? o->next :
 				  "ask again as root on the running host, or "
 				  "name the certificate with --cert",
 				  "signed by '%s', %s%s%s", by, o->why,
@@ -234,6 +246,9 @@ static bool is_waived(const struct judging *j)
 	case VERDICT_UNTRUSTED_KEY:
 	case VERDICT_PENDING_ENROLMENT:
 		return j->demand == DEMAND_NO;
+	case VERDICT_UNSUPPORTED_SIGNATURE:
+		/* To the kernel as good as no signature at all. */
+		return j->demand == DEMAND_NO && j->unknown_crypto;
 	case VERDICT_UNKNOWN:
 		return j->demand == DEMAND_NO && j->intact;
 	default:
@@ -249,6 +264,7 @@ static int apply_demand(struct judging *j)
 
 	if (is_waived(j)) {
 		j->r->message = NULL;
+		j->r->waived = true;
 		err = report_set(j->r, VERDICT_OK, NULL,
 				 "%s; this host demands no signature (%s)",
 				 was, host_secure_boot(j->h) == SB_NO_EFI ?
@@ -289,7 +305,9 @@ static int judge_signature(struct judging *j)
 		if (!j->r->signer)
 			return -ENOMEM;
 	}
+	j->r->cert = best.cert;
 	j->intact = best.cert != NULL;
+	j->unknown_crypto = !best.fatal;
 	return say_signer(j, &best);
 }
 
@@ -377,7 +395,7 @@ int verify_bytes(const struct host *h, const struct trust *t,
 		free(built_for);
 		return -ENOMEM;
 	}
-	j.rules = rules_for(kernel);
+	j.rules = rules_on(h, kernel);
 	j.running = !strcmp(kernel, host_running_kernel(h));
 	j.demand = trust_pinned(t) ? DEMAND_YES : host_demands_signature(h);
 	err = judge_trust(&j);

@@ -44,6 +44,8 @@ struct report {
 	char *next_step;	/* what to do, one line; NULL if nothing */
 	char *kernel;		/* the release asked about; NULL if none */
 	char *signer;		/* the signer that decided; NULL if none */
+	const struct trust_cert *cert;	/* its own, where known; of the trust */
+	bool waived;		/* ok only because no signature is demanded */
 	struct modinfo info;
 };
 

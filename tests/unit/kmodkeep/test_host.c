@@ -155,28 +155,30 @@ static void ring_descriptions(void **state)
 	ring_free(&r);
 }
 
+#define MAYBE ANSWER_UNVERIFIED
+
 static void rules_by_release(void **state)
 {
 	static const struct {
 		const char *release, *family;
 		enum answer cert, hash;
-		int ecdsa;
+		enum answer ecdsa;
 	} cases[] = {
-		{ "5.10.0-46-amd64", "Debian", ANSWER_NO, ANSWER_YES, 0 },
-		{ "6.1.0-56-amd64", "Debian", ANSWER_NO, ANSWER_YES, 1 },
-		{ "6.1.0-56-cloud-arm64", "Debian", ANSWER_NO, ANSWER_YES, 1 },
-		{ "6.12.117+deb13-amd64", "Debian", ANSWER_NO, ANSWER_YES, 1 },
-		{ "7.2.13+deb14-amd64", "Debian", ANSWER_NO, ANSWER_NO, 1 },
-		{ "6.8.0-41-generic", "Ubuntu", ANSWER_YES, ANSWER_NO, 1 },
-		{ "7.2.5-300.fc44.x86_64", "Fedora", ANSWER_NO, ANSWER_NO, 1 },
-		{ "6.12.0-55.el10.x86_64", "RHEL", ANSWER_NO, ANSWER_NO, 1 },
+		{ "5.10.0-46-amd64", "Debian", ANSWER_NO, ANSWER_YES, ANSWER_NO },
+		{ "6.1.0-56-amd64", "Debian", ANSWER_NO, ANSWER_YES, MAYBE },
+		{ "6.1.0-56-cloud-arm64", "Debian", ANSWER_NO, ANSWER_YES, MAYBE },
+		{ "6.12.117+deb13-amd64", "Debian", ANSWER_NO, ANSWER_YES, MAYBE },
+		{ "7.2.13+deb14-amd64", "Debian", ANSWER_NO, ANSWER_NO, MAYBE },
+		{ "6.8.0-41-generic", "Ubuntu", ANSWER_YES, ANSWER_NO, MAYBE },
+		{ "7.2.5-300.fc44.x86_64", "Fedora", ANSWER_NO, ANSWER_NO, MAYBE },
+		{ "6.12.0-55.el10.x86_64", "RHEL", ANSWER_NO, ANSWER_NO, MAYBE },
 		{ "4.18.0-553.el8.x86_64", "RHEL", ANSWER_NO,
-		  ANSWER_UNVERIFIED, 0 },
+		  ANSWER_UNVERIFIED, ANSWER_NO },
 		{ "6.4.0-150600.23-default", "SUSE", ANSWER_UNVERIFIED,
-		  ANSWER_YES, 1 },
+		  ANSWER_YES, MAYBE },
 		{ "7.2.0-rc1+", "unknown", ANSWER_UNVERIFIED,
-		  ANSWER_UNVERIFIED, 1 },
-		{ "", "unknown", ANSWER_UNVERIFIED, ANSWER_UNVERIFIED, 1 },
+		  ANSWER_UNVERIFIED, MAYBE },
+		{ "", "unknown", ANSWER_UNVERIFIED, ANSWER_UNVERIFIED, MAYBE },
 	};
 
 	(void)state;
@@ -189,6 +191,34 @@ static void rules_by_release(void **state)
 		assert_int_equal(r.mokx_hash, cases[i].hash);
 		assert_int_equal(r.ecdsa, cases[i].ecdsa);
 	}
+}
+
+static enum answer ecdsa_with(const char *config)
+{
+	char *tree = make_tree();
+	struct kernel_rules r;
+	struct host *h;
+
+	if (config)
+		put_text(tree, "/boot/config-" KERNEL, config);
+	assert_int_equal(host_new(tree, &h), 0);
+	r = rules_on(h, KERNEL);
+	host_free(h);
+	remove_tree(tree);
+	return r.ecdsa;
+}
+
+static void rules_by_configuration(void **state)
+{
+	(void)state;
+	assert_int_equal(ecdsa_with("CONFIG_MODULES=y\nCONFIG_CRYPTO_ECDSA=y\n"),
+			 ANSWER_YES);
+	assert_int_equal(ecdsa_with("CONFIG_MODULES=y\nCONFIG_CRYPTO_ECDSA=m\n"),
+			 ANSWER_UNVERIFIED);
+	assert_int_equal(ecdsa_with("CONFIG_MODULES=y\n"
+				    "# CONFIG_CRYPTO_ECDSA is not set\n"),
+			 ANSWER_NO);
+	assert_int_equal(ecdsa_with(NULL), ANSWER_UNVERIFIED);
 }
 
 static char *config(const char *tree, const char *name)
@@ -275,6 +305,7 @@ int main(void)
 		cmocka_unit_test(boot_entries),
 		cmocka_unit_test(ring_descriptions),
 		cmocka_unit_test(rules_by_release),
+		cmocka_unit_test(rules_by_configuration),
 		cmocka_unit_test(kernel_configuration),
 		cmocka_unit_test(places),
 		cmocka_unit_test(machine_ids),

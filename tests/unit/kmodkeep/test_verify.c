@@ -173,7 +173,7 @@ static void weak_hash(void **state)
 	remove_tree(tree);
 }
 
-static void curve_needs_a_newer_kernel(void **state)
+static void curve_needs_a_kernel_with_it(void **state)
 {
 	static const char old[] = "name=x\0vermagic=5.10.0-30-amd64 SMP ";
 	const struct pair *ec = ec_pair("curve");
@@ -182,7 +182,17 @@ static void curve_needs_a_newer_kernel(void **state)
 
 	(void)state;
 	sign_one(ec, &b);
+	expect(tree, &b, VERDICT_UNKNOWN);
+	put_text(tree, "/boot/config-" KERNEL,
+		 "CONFIG_MODULES=y\nCONFIG_CRYPTO_ECDSA=m\n");
+	expect(tree, &b, VERDICT_UNKNOWN);
+	put_text(tree, "/boot/config-" KERNEL,
+		 "CONFIG_MODULES=y\nCONFIG_CRYPTO_ECDSA=y\n");
 	expect(tree, &b, VERDICT_OK);
+	/* Debian's 6.1. */
+	put_text(tree, "/boot/config-" KERNEL,
+		 "CONFIG_MODULES=y\n# CONFIG_CRYPTO_ECDSA is not set\n");
+	expect(tree, &b, VERDICT_UNSUPPORTED_SIGNATURE);
 	buf_free(&b);
 	make_elf(&elf, true, false, old, sizeof(old));
 	sign_with(&elf, &ec, 1, FLAGS, "sha256", &b);
@@ -321,6 +331,52 @@ static void lockdown_without_secure_boot(void **state)
 	expect(tree, &module, VERDICT_OK);
 	put_text(tree, "/sys/module/module/parameters/sig_enforce", "Y\n");
 	expect(tree, &module, VERDICT_UNSIGNED);
+	remove_tree(tree);
+}
+
+/* Where the lists of shim are not read, they neither help nor harm. */
+static void lists_without_secure_boot(void **state)
+{
+	const struct pair *one = rsa_pair("one");
+	char *tree = make_tree(), *why;
+	unsigned char hash[32];
+	struct buf b;
+
+	(void)state;
+	put_secure_boot(tree, false);
+	put_certs(tree, MOK_LIST, &one, 1);
+	sign_one(one, &b);
+	EVP_Digest(b.data, b.len, hash, NULL, EVP_sha256(), NULL);
+	put_hash(tree, MOK_LIST_X, hash);
+	assert_int_equal(judge(tree, &b, NULL, &why), VERDICT_OK);
+	assert_non_null(strstr(why, "demands no signature"));
+	free(why);
+	put_text(tree, "/sys/module/module/parameters/sig_enforce", "Y\n");
+	expect(tree, &b, VERDICT_UNTRUSTED_KEY);
+	put_secure_boot(tree, true);
+	expect(tree, &b, VERDICT_REVOKED);
+	buf_free(&b);
+	remove_tree(tree);
+}
+
+static void unsupported_without_secure_boot(void **state)
+{
+	const struct pair *one = rsa_pair("one");
+	char *tree = make_tree();
+	struct buf b;
+
+	(void)state;
+	put_secure_boot(tree, false);
+	sign_with(&module, &one, 1, FLAGS, "md5", &b);
+	expect(tree, &b, VERDICT_OK);
+	put_text(tree, "/sys/module/module/parameters/sig_enforce", "Y\n");
+	expect(tree, &b, VERDICT_UNSUPPORTED_SIGNATURE);
+	put_text(tree, "/sys/module/module/parameters/sig_enforce", "N\n");
+	buf_free(&b);
+	/* Signed attributes are refused by every kernel, enforcing or not. */
+	sign_with(&module, &one, 1, CMS_DETACHED, "sha256", &b);
+	expect(tree, &b, VERDICT_UNSUPPORTED_SIGNATURE);
+	buf_free(&b);
 	remove_tree(tree);
 }
 
@@ -513,13 +569,15 @@ int main(void)
 		cmocka_unit_test(damaged_signature),
 		cmocka_unit_test(attributes),
 		cmocka_unit_test(weak_hash),
-		cmocka_unit_test(curve_needs_a_newer_kernel),
+		cmocka_unit_test(curve_needs_a_kernel_with_it),
 		cmocka_unit_test(one_of_two_signers),
 		cmocka_unit_test(revoked_certificate_by_distribution),
 		cmocka_unit_test(revoked_hash_by_version),
 		cmocka_unit_test(other_kernel),
 		cmocka_unit_test(no_demand),
 		cmocka_unit_test(lockdown_without_secure_boot),
+		cmocka_unit_test(lists_without_secure_boot),
+		cmocka_unit_test(unsupported_without_secure_boot),
 		cmocka_unit_test(validation_disabled_in_shim),
 		cmocka_unit_test(variables_not_mounted),
 		cmocka_unit_test(module_of_the_kernel),
