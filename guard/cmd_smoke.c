@@ -30,12 +30,9 @@ static int one(const struct smoke *s, const struct driver *d)
 	struct smoke_outcome out;
 	int err, code;
 
-	if (d->broken) {
-		printf("%s: failed: its drop-in file has errors, see above\n",
-		       d->name);
-		return EXIT_NO;
-	}
-	err = smoke_driver(s, d, &out);
+	/* That it cannot be written is said once, with the result. */
+	smoke_record_start(s, d);
+	err = d->broken ? smoke_broken(&out) : smoke_driver(s, d, &out);
 	if (err)
 		return complain_errno(err, d->name);
 	printf("%s: %s: %s", d->name, smoke_word(out.result),

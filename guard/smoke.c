@@ -51,24 +51,6 @@ static bool is_loaded(const struct smoke *s, const char *module)
 	return live;
 }
 
-/* An older build that is still loaded hides what was installed. */
-static int check_loaded(const struct smoke *s, const char *module,
-			struct report *r)
-{
-	char *loaded = sysfs_line(s, module, "srcversion");
-	int err = 0;
-
-	if (loaded && r->info.srcversion && strcmp(loaded, r->info.srcversion))
-		err = report_set(r, VERDICT_STALE_LOADED,
-				 "reboot, or unload it (modprobe -r) and run: "
-				 "kmodkeep smoke",
-				 "module %s is loaded in another build "
-				 "(srcversion %s) than is installed (%s)",
-				 module, loaded, r->info.srcversion);
-	free(loaded);
-	return err;
-}
-
 /* Puts the module's name before a message about it. */
 static int name_module(struct report *r, const char *module)
 {
@@ -80,6 +62,40 @@ static int name_module(struct report *r, const char *module)
 	free(r->message);
 	r->message = longer;
 	return 0;
+}
+
+/*
+ * After an upgrade the old build stays loaded until the next boot: the usual
+ * case, and no failure, unless the new one would not load then. From here on
+ * the report is about the build that is loaded. 0, 1 (r says why), -ENOMEM.
+ */
+static int check_loaded(const struct smoke *s, const char *module,
+			struct report *r)
+{
+	char *loaded = sysfs_line(s, module, "srcversion");
+	struct modinfo *info = &r->info;
+	int err;
+
+	if (!loaded || !info->srcversion || !strcmp(loaded, info->srcversion)) {
+		free(loaded);
+		return 0;
+	}
+	if (verdict_exit(r->verdict) == EXIT_NO) {
+		free(loaded);
+		err = name_module(r, module);
+		return err ? err : 1;
+	}
+	err = report_set(r, VERDICT_STALE_LOADED, NULL,
+			 "the installed build of %s (%s) is used from the next "
+			 "boot, or after: modprobe -r %s && modprobe %s",
+			 module, info->version ? info->version :
+						 info->srcversion,
+			 module, module);
+	free(info->srcversion);
+	free(info->version);
+	info->srcversion = loaded;
+	info->version = sysfs_line(s, module, "version");
+	return err;
 }
 
 static int fail_load(struct report *r, const char *module,
@@ -126,8 +142,7 @@ static int load(const struct smoke *s, const char *module, struct report *r)
 		err = fail_load(r, module, &run);
 		return err ? err : 1;
 	}
-	err = check_loaded(s, module, r);
-	return err ? err : r->verdict == VERDICT_STALE_LOADED;
+	return check_loaded(s, module, r);
 }
 
 static int fail_test(struct report *r, const char *next, const char *what)
@@ -178,23 +193,52 @@ static int test(const struct driver *d, struct report *r)
 	return err ? err : 1;
 }
 
+/* stale: what to say of a build that is loaded but not the installed one. */
 static int pass(const struct smoke *s, const struct driver *d,
-		struct smoke_outcome *out)
+		const char *stale, struct smoke_outcome *out)
 {
 	struct report *r = &out->report;
 
 	out->result = SMOKE_PASSED;
-	return report_set(r, VERDICT_OK, NULL, "%s%s%s loaded on kernel %s%s",
+	return report_set(r, stale ? VERDICT_STALE_LOADED : VERDICT_OK, NULL,
+			  "%s%s%s loaded on kernel %s%s%s%s",
 			  d->modules[0], r->info.version ? " " : "",
 			  r->info.version ? r->info.version : "", s->kernel,
-			  d->smoke_test ? ", smoke test passed" : "");
+			  d->smoke_test ? ", smoke test passed" : "",
+			  stale ? "; " : "", stale ? stale : "");
+}
+
+/* Loads all modules; *stale gets what to say of one that is not the installed. */
+static int load_all(const struct smoke *s, const struct driver *d,
+		    struct report *out, char **stale)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < d->module_count && !ret; i++) {
+		struct report r = { 0 };
+
+		ret = load(s, d->modules[i], &r);
+		if (!ret && r.verdict == VERDICT_STALE_LOADED && !*stale) {
+			*stale = strdup(r.message);
+			ret = *stale ? 0 : -ENOMEM;
+		}
+		/* Of the module that failed, else of the first. */
+		if (!i || ret) {
+			report_free(out);
+			*out = r;
+		} else {
+			report_free(&r);
+		}
+	}
+	return ret;
 }
 
 int smoke_driver(const struct smoke *s, const struct driver *d,
 		 struct smoke_outcome *out)
 {
 	enum place place = host_place(s->h);
-	int ret = 0;
+	char *stale = NULL;
+	int ret;
 
 	memset(out, 0, sizeof(*out));
 	if (place != PLACE_HOST || !s->modprobe) {
@@ -206,23 +250,35 @@ int smoke_driver(const struct smoke *s, const struct driver *d,
 							place_word(place));
 	}
 	out->result = SMOKE_FAILED;
-	ret = load(s, d->modules[0], &out->report);
-	for (size_t i = 1; i < d->module_count && !ret; i++) {
-		struct report r = { 0 };
-
-		ret = load(s, d->modules[i], &r);
-		if (ret) {
-			report_free(&out->report);
-			out->report = r;
-		} else {
-			report_free(&r);
-		}
-	}
+	ret = load_all(s, d, &out->report, &stale);
 	if (!ret && d->smoke_test)
 		ret = test(d, &out->report);
-	if (ret)
-		return ret < 0 ? ret : 0;
-	return pass(s, d, out);
+	if (!ret)
+		ret = pass(s, d, stale, out);
+	free(stale);
+	return ret < 0 ? ret : 0;
+}
+
+int smoke_broken(struct smoke_outcome *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->result = SMOKE_FAILED;
+	return report_set(&out->report, VERDICT_UNKNOWN,
+			  "kmodkeep smoke names the lines to correct",
+			  "its drop-in file has errors");
+}
+
+int smoke_record_start(const struct smoke *s, const struct driver *d)
+{
+	struct smoke_outcome out = { .result = SMOKE_FAILED };
+	int err;
+
+	err = report_set(&out.report, VERDICT_UNKNOWN, "look at: dmesg",
+			 "did not finish");
+	if (!err)
+		err = smoke_record(s, d, &out);
+	report_free(&out.report);
+	return err;
 }
 
 static int make_directory(const struct host *h)

@@ -25,6 +25,10 @@ const char *smoke_word(enum smoke_result r);
 /* 0 or -ENOMEM; all else is an outcome. */
 int smoke_driver(const struct smoke *s, const struct driver *d,
 		 struct smoke_outcome *out);
+/* The outcome for a driver whose drop-in file cannot be used. */
+int smoke_broken(struct smoke_outcome *out);
+/* A run that is killed, or takes the machine down, leaves this: it failed. */
+int smoke_record_start(const struct smoke *s, const struct driver *d);
 /* Writes /var/lib/kmodkeep/smoke/<driver>.json in one step. */
 int smoke_record(const struct smoke *s, const struct driver *d,
 		 const struct smoke_outcome *out);

@@ -386,19 +386,85 @@ static void smoke_unexplained_refusal(void **state)
 	buf_free(&b);
 }
 
+static void stale_world(struct world *w, const struct buf *module,
+			const char *test)
+{
+	make_world(w, module);
+	enrol(w);
+	put_text(w->tree, "/sys/module/sample/srcversion", "OLDOLDOLD\n");
+	put_text(w->tree, "/sys/module/sample/version", "1.1\n");
+	add_script(w, w->test, "test", test);
+	w->d.smoke_test = strdup(w->test);
+	smoke(w);
+}
+
+/* The old build is tried out, and the new one has its turn at the next boot. */
 static void smoke_stale_module(void **state)
+{
+	struct buf b, plain;
+	struct world w;
+
+	(void)state;
+	signed_module(&b);
+	stale_world(&w, &b, "exit 0");
+	assert_int_equal(w.out.result, SMOKE_PASSED);
+	assert_int_equal(w.out.report.verdict, VERDICT_STALE_LOADED);
+	assert_string_equal(w.out.report.info.version, "1.1");
+	assert_non_null(strstr(w.out.report.message, "smoke test passed"));
+	assert_non_null(strstr(w.out.report.message, "(1.2) is used from the "
+			       "next boot"));
+	end_world(&w);
+	stale_world(&w, &b, "exit 1");
+	assert_int_equal(w.out.result, SMOKE_FAILED);
+	end_world(&w);
+	buf_free(&b);
+	/* One that will be refused at the next boot is no success. */
+	make_module(&plain);
+	stale_world(&w, &plain, "exit 0");
+	assert_int_equal(w.out.result, SMOKE_FAILED);
+	assert_int_equal(w.out.report.verdict, VERDICT_UNSIGNED);
+	end_world(&w);
+	buf_free(&plain);
+}
+
+static char *recorded(const struct world *w, const char *key)
+{
+	struct json_object *o, *field;
+	char path[128], *value;
+
+	snprintf(path, sizeof(path), "%s/var/lib/kmodkeep/smoke/sample.json",
+		 w->tree);
+	o = json_object_from_file(path);
+	assert_non_null(o);
+	assert_true(json_object_object_get_ex(o, key, &field));
+	value = strdup(json_object_get_string(field));
+	json_object_put(o);
+	return value;
+}
+
+static void smoke_killed_is_no_success(void **state)
 {
 	struct world w;
 	struct buf b;
+	char *value;
 
 	(void)state;
 	signed_module(&b);
 	make_world(&w, &b);
 	enrol(&w);
-	put_text(w.tree, "/sys/module/sample/srcversion", "OLDOLDOLD\n");
+	put_text(w.tree, "/var/lib/dpkg/status", "");
 	smoke(&w);
-	assert_int_equal(w.out.result, SMOKE_FAILED);
-	assert_int_equal(w.out.report.verdict, VERDICT_STALE_LOADED);
+	assert_int_equal(smoke_record(&w.s, &w.d, &w.out), 0);
+	value = recorded(&w, "result");
+	assert_string_equal(value, "passed");
+	free(value);
+	assert_int_equal(smoke_record_start(&w.s, &w.d), 0);
+	value = recorded(&w, "result");
+	assert_string_equal(value, "failed");
+	free(value);
+	value = recorded(&w, "message");
+	assert_string_equal(value, "did not finish");
+	free(value);
 	end_world(&w);
 	buf_free(&b);
 }
@@ -491,6 +557,7 @@ int main(void)
 		cmocka_unit_test(smoke_names_the_cause),
 		cmocka_unit_test(smoke_unexplained_refusal),
 		cmocka_unit_test(smoke_stale_module),
+		cmocka_unit_test(smoke_killed_is_no_success),
 		cmocka_unit_test(smoke_test_fails),
 		cmocka_unit_test(smoke_test_others_could_change),
 		cmocka_unit_test(smoke_in_a_container),
