@@ -155,11 +155,25 @@ static bool in_chroot(void)
 	return chroot;
 }
 
+/*
+ * Container engines leave no mark that all agree on, but each gives a process
+ * name space of its own; the first one has this number since Linux 3.8.
+ */
+static bool in_inner_pid_namespace(void)
+{
+	static const char first[] = "pid:[4026531836]";
+	char name[64];
+	ssize_t n = readlink("/proc/self/ns/pid", name, sizeof(name));
+
+	return n > 0 && ((size_t)n != strlen(first) || memcmp(name, first, n));
+}
+
 enum place host_place(const struct host *h)
 {
 	if (host_has(h, "/run/systemd/container") ||
 	    host_has(h, "/run/.containerenv") || host_has(h, "/.dockerenv") ||
-	    started_as_container(h))
+	    started_as_container(h) ||
+	    (host_is_live(h) && in_inner_pid_namespace()))
 		return PLACE_CONTAINER;
 	if (host_is_live(h) && in_chroot())
 		return PLACE_CHROOT;
