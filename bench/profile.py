@@ -110,9 +110,9 @@ def trace(kernel, operation, size, workdir):
     )  # fmt: skip
     with guest:
         guest.wait_for("once: ready", 300)
-        here = _address(Path(workdir, "bench"), "once_here")
+        here, done = (_address(Path(workdir, "bench"), f"once_{at}") for at in ("here", "done"))
         text = Path(workdir, "results.log").read_text(encoding="ascii")
-        addresses = _follow(Debugger(path), here)
+        addresses = _follow(Debugger(path), here, done)
     base, kallsyms = text.split("\n", 1)
     return addresses, Symbols(kallsyms, Path(workdir, "bench")), int(base, 16)
 
@@ -122,8 +122,8 @@ def _address(program, name):
     return int(re.search(rf"^([0-9a-f]+) \w {name}$", listing.stdout, re.M)[1], 16)
 
 
-def _follow(debugger, here):
-    """Step from HERE to HERE, with interrupts held back, noting each address."""
+def _follow(debugger, here, done):
+    """Step from HERE to DONE, with interrupts held back, noting each address."""
     debugger.ask("Qqemu.sstep=7")  # no interrupts, no timers
     debugger.ask(f"Z1,{here:x},1")
     debugger.ask("c")
@@ -134,7 +134,7 @@ def _follow(debugger, here):
     while len(addresses) < LIMIT:
         debugger.ask("s")
         addresses.append(debugger.pc())
-        if addresses[-1] == here:
+        if addresses[-1] == done:
             return addresses[:-1]
     raise RuntimeError(f"no end after {LIMIT} instructions")
 

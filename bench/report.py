@@ -3,7 +3,9 @@
 
 import datetime
 
+from bench.guest import TOP
 from bench.verdict import SIZES
+from tests.lib.cache import digest_tree
 from tests.lib.kernels import kernel
 
 KMSG_NOTE = "1024 bytes go to /dev/kmsg as two records: it takes no longer ones"
@@ -32,6 +34,7 @@ def rows(name, results):
             "kernel": name,
             "release": kernel(name).release,
             "date": now.strftime("%Y-%m-%d"),
+            "driver_source": digest_tree(TOP / "src"),
             "bytes": size,
             "instructions": {
                 op: results[op, size] for op in operations(results) if (op, size) in results

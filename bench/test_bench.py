@@ -17,7 +17,8 @@ COSTS = {
     "flightrec_read_batched": 200, "flightrec_read_batched_interleaved": 210,
 }  # fmt: skip
 MEMORY = {
-    "memory_whole_configured": 2 << 20, "memory_whole_slab": 20000,
+    "memory_whole_configured": 2 << 20, "memory_whole_channels": 3,
+    "memory_channel_slab": 5000,
     "memory_whole_vmalloc": 2 << 20, "memory_whole_percpu": 0, "memory_module_flightrec": 40960,
     "memory_module_flightrec_events": 16384, "memory_descriptor": 330, "possible_cpus": 1,
 }  # fmt: skip

@@ -73,11 +73,12 @@ def _ratio(kernel, results, name, reference, limit, size):
 def _memory(kernel, figures):
     """The checks of memory; FIGURES: {name: value}."""
     modules = ["memory_module_flightrec", "memory_module_flightrec_events"]
-    parts = [f"memory_whole_{part}" for part in ("slab", "vmalloc", "percpu")] + modules
-    needed = [*parts, "memory_whole_configured", "possible_cpus"]
+    parts = ["memory_whole_vmalloc", "memory_whole_percpu", *modules]
+    counted = ["memory_whole_configured", "memory_whole_channels", "memory_channel_slab"]
     whole = None
-    if all(name in figures for name in needed):
-        whole = sum(figures[name] for name in parts) - figures["memory_whole_configured"]
+    if all(name in figures for name in [*parts, *counted, "possible_cpus"]):
+        configured, channels, slab = (figures[name] for name in counted)
+        whole = sum(figures[name] for name in parts) - configured + channels * slab
     budget = CPU_BYTES * figures.get("possible_cpus", 0) + MODULE_BYTES * len(modules)
     return [
         *(Check(kernel, name.replace("_", " ", 2), figures.get(name), MODULE_BYTES, "bytes")

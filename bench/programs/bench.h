@@ -116,6 +116,9 @@ uint64_t bench_batch(const struct op *op, struct state *state, unsigned int runs
 /* Instructions of one operation, those of the loop taken off. */
 double bench_count(const struct op *op, struct state *state, unsigned int runs);
 
+/* Waits until nothing else runs on this machine. */
+void bench_settle(void);
+
 double bench_median(double *values, size_t n);
 uint64_t bench_number_in(const char *path, const char *key);
 void bench_put(const char *path, const char *text);

@@ -129,6 +129,7 @@ int readers_main(int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
+	bench_settle();
 	for (size = 1; size < 3; size++)	/* 64 and 256 bytes */
 		for (i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
 			count_idle(op, bench_sizes[size], numbers[i]);

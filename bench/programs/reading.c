@@ -156,6 +156,7 @@ int reading_main(int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
+	bench_settle();
 	memset(bulk, 1, sizeof(bulk));	/* no page faults while counting */
 	cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	NEED(cpus >= 1 && cpus <= CPUS_MAX);
