@@ -5,11 +5,6 @@
  */
 #include "harness.h"
 
-static void write_text(int fd, const char *text)
-{
-	CHECK_EQ(write(fd, text, strlen(text)), strlen(text));
-}
-
 static void expect(int fd, const char *text)
 {
 	struct guest_record record;
@@ -34,8 +29,8 @@ static void write_then_read(void)
 {
 	int fd = open_at_end("default");
 
-	write_text(fd, "hello");
-	write_text(fd, "world\n");
+	guest_write(fd, "hello");
+	guest_write(fd, "world\n");
 	expect(fd, "hello");
 	expect(fd, "world\n");
 	CHECK_ERRNO(read(fd, (char[8192]){0}, 8192), EAGAIN);
@@ -145,9 +140,9 @@ static void refused_write_leaves_no_gap(void)
 	struct guest_record one, two;
 	int fd = open_at_end("default");
 
-	write_text(fd, "one");
+	guest_write(fd, "one");
 	CHECK_ERRNO(write(fd, (void *)8, 5), EFAULT);
-	write_text(fd, "two");
+	guest_write(fd, "two");
 	guest_read(fd, &one);
 	guest_read(fd, &two);
 	CHECK_EQ(two.head.seq, one.head.seq + 1);
@@ -196,8 +191,8 @@ static void seek_ends(void)
 	int fd = guest_open("default", O_RDWR | O_NONBLOCK);
 
 	CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_CLEAR), 0);
-	write_text(fd, "a");
-	write_text(fd, "b");
+	guest_write(fd, "a");
+	guest_write(fd, "b");
 	CHECK_EQ(lseek(fd, 0, SEEK_END), 0);
 	CHECK_ERRNO(read(fd, &record, sizeof(record)), EAGAIN);
 	CHECK_EQ(lseek(fd, 0, SEEK_SET), 0);
@@ -205,7 +200,7 @@ static void seek_ends(void)
 	expect(fd, "a");
 	expect(fd, "b");
 	CHECK_EQ(lseek(fd, 0, SEEK_END), 0);
-	write_text(fd, "c");
+	guest_write(fd, "c");
 	guest_read(fd, &record);
 	CHECK_EQ(record.head.lost, 0);
 	CHECK_EQ(record.payload[0], 'c');
@@ -221,7 +216,7 @@ static void seek_by_number(void)
 
 	for (i = 0; i < 10; i++) {
 		sprintf(text, "n%d", i);
-		write_text(fd, text);
+		guest_write(fd, text);
 	}
 	guest_read(fd, &record);
 	first = record.head.seq;
@@ -247,9 +242,9 @@ static void seek_by_time(void)
 	int fd = open_at_end("default");
 	__u64 when;
 
-	write_text(fd, "early");
+	guest_write(fd, "early");
 	guest_sleep_ms(20);
-	write_text(fd, "late");
+	guest_write(fd, "late");
 	guest_read(fd, &a);
 	guest_read(fd, &b);
 	CHECK(b.head.boot_ns > a.head.boot_ns + 15000000);
@@ -272,13 +267,13 @@ static void read_small_buffer(void)
 	char buf[sizeof(struct flightrec_record) + 8];
 	int fd = open_at_end("default");
 
-	write_text(fd, "nine byte");
+	guest_write(fd, "nine byte");
 	CHECK_ERRNO(read(fd, buf, sizeof(buf)), EINVAL);
 	CHECK_ERRNO(read(fd, buf, 1), EINVAL);
 	CHECK_EQ(read(fd, buf, 0), 0);
 	/* Nothing was consumed. */
 	expect(fd, "nine byte");
-	write_text(fd, "8 bytes.");
+	guest_write(fd, "8 bytes.");
 	CHECK_EQ(read(fd, buf, sizeof(buf)), sizeof(buf));
 }
 
@@ -315,8 +310,8 @@ static void read_bad_pointer(void)
 	struct flightrec_record *record;
 	ssize_t n;
 
-	write_text(fd, "first");
-	write_text(fd, "second");
+	guest_write(fd, "first");
+	guest_write(fd, "second");
 	CHECK_ERRNO(read(fd, (void *)8, 8192), EFAULT);
 	/* Room for the first and a half: the first counts, the second stays. */
 	n = read(fd, edge - 150, 8192);
@@ -350,20 +345,20 @@ static void severity_prefix(void)
 	struct guest_record record;
 	int fd = open_at_end("default");
 
-	write_text(fd, "<3>disk on fire");
+	guest_write(fd, "<3>disk on fire");
 	guest_read(fd, &record);
 	CHECK_EQ(record.head.severity, 3);
 	CHECK_EQ(record.head.len, strlen("disk on fire"));
-	write_text(fd, "plain");
+	guest_write(fd, "plain");
 	guest_read(fd, &record);
 	CHECK_EQ(record.head.severity, FLIGHTREC_SEVERITY_DEFAULT);
-	write_text(fd, "<8>no");
+	guest_write(fd, "<8>no");
 	expect(fd, "<8>no");
-	write_text(fd, "<3>");
+	guest_write(fd, "<3>");
 	expect(fd, "<3>");
 	CHECK_ERRNO(ioctl(fd, FLIGHTREC_IOC_SET_FLAGS, &bad), EINVAL);
 	CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_SET_FLAGS, &raw), 0);
-	write_text(fd, "<3>binary");
+	guest_write(fd, "<3>binary");
 	expect(fd, "<3>binary");
 }
 
@@ -392,10 +387,10 @@ static void clear_counts_as_lost(void)
 	struct guest_record record;
 	int fd = open_at_end("default");
 
-	write_text(fd, "one");
-	write_text(fd, "two");
+	guest_write(fd, "one");
+	guest_write(fd, "two");
 	expect(fd, "one");
-	write_text(fd, "three");
+	guest_write(fd, "three");
 	CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_CLEAR), 0);
 	guest_read(fd, &record);
 	CHECK_EQ(record.head.lost, 2);
@@ -436,7 +431,7 @@ static void two_readers_see_the_same(void)
 {
 	int a = open_at_end("default"), b = open_at_end("default");
 
-	write_text(a, "shared");
+	guest_write(a, "shared");
 	expect(a, "shared");
 	expect(b, "shared");
 }
@@ -474,7 +469,7 @@ static void poll_and_wake(void)
 	pid = fork();
 	if (!pid) {
 		guest_sleep_ms(300);
-		write_text(p.fd, "wake");
+		guest_write(p.fd, "wake");
 		_exit(0);
 	}
 	CHECK_EQ(poll(&p, 1, 30000), 1);
@@ -532,112 +527,9 @@ static void poll_of_a_writer(void)
 	struct pollfd p = { .events = POLLIN | POLLOUT };
 
 	p.fd = guest_open("default", O_WRONLY);
-	write_text(p.fd, "for others");
+	guest_write(p.fd, "for others");
 	CHECK_EQ(poll(&p, 1, 0), 1);
 	CHECK_EQ(p.revents, POLLOUT);
-}
-
-static int count_lines(int fd)
-{
-	char buf[512];
-	ssize_t n, i;
-	int lines = 0;
-
-	CHECK_EQ(lseek(fd, 0, SEEK_SET), 0);
-	while ((n = read(fd, buf, sizeof(buf))) > 0)
-		for (i = 0; i < n; i++)
-			lines += buf[i] == '\n';
-	CHECK_EQ(n, 0);
-	return lines;
-}
-
-/* An open listing, read again from its start, has what is there then. */
-static void proc_listing_read_again(void)
-{
-	int list = open("/proc/flightrec/default", O_RDONLY);
-	int fd = guest_open("default", O_RDWR);
-	int i;
-
-	CHECK(list >= 0);
-	CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_CLEAR), 0);
-	CHECK_EQ(count_lines(list), 1);
-	for (i = 0; i < 5; i++) {
-		write_text(fd, "again");
-		CHECK_EQ(count_lines(list), 2 + i);
-		CHECK_EQ(count_lines(list), 2 + i);
-	}
-}
-
-/* What is overwritten before it is read is said, at the end of the listing too. */
-static void proc_listing_says_what_it_lost(void)
-{
-	int list = open("/proc/flightrec/small", O_RDONLY);
-	int fd = guest_open("small", O_WRONLY);
-	char out[1000] = "", first[64], *text;
-	unsigned long long lost;
-	int i;
-
-	CHECK(list >= 0);
-	for (i = 0; i < 20; i++)
-		CHECK_EQ(write(fd, out, sizeof(out)), sizeof(out));
-	CHECK(read(list, first, sizeof(first)) > 0);
-	for (i = 0; i < 1000; i++)
-		CHECK_EQ(write(fd, out, sizeof(out)), sizeof(out));
-	text = calloc(1, 1 << 20);
-	for (i = 0; read(list, text + i, 4096) > 0; i = strlen(text))
-		;
-	text = strstr(text, "# lost ");
-	CHECK(text);
-	lost = strtoull(text + strlen("# lost "), NULL, 10);
-	CHECK(lost > 0);
-	CHECK(!strcmp(strchr(text, '\n'), "\n"));
-}
-
-static void proc_lists_and_appends(void)
-{
-	char *text, *line;
-	int fd;
-
-	fd = guest_open("default", O_RDWR);
-	CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_CLEAR), 0);
-	write_text(fd, "<4>tab\there esc\x1b[31m c1 \xc2\x9b utf8 \xc3\xa9 bad \xff back\\ nl\nend");
-	fd = open("/proc/flightrec/default", O_WRONLY);
-	CHECK(fd >= 0);
-	write_text(fd, "from proc\n");
-	CHECK_ERRNO(write(fd, (void *)8, 9), EFAULT);
-	CHECK_ERRNO(write(fd, text = calloc(1, 5000), 5000), EMSGSIZE);
-	CHECK_EQ(write(fd, "", 0), 0);
-	text = guest_slurp("/proc/flightrec/default");
-	line = strchr(text, '\n') + 1;
-	if (!strstr(line, " 4 user 0 ") ||
-	    !strstr(line, ": tab\\x09here esc\\x1b[31m c1 \\xc2\\x9b utf8 \xc3\xa9 bad \\xff back\\x5c nl\\x0aend\n"))
-		FAIL("line is: %s", line);
-	line = strchr(line, '\n') + 1;
-	if (strcmp(strstr(line, ": ") ?: "", ": from proc\n"))
-		FAIL("line is: %s", line);
-}
-
-/* More than one page, so that the listing is read in several pieces. */
-static void proc_lists_all(void)
-{
-	static char out[FLIGHTREC_PAYLOAD_MAX];
-	unsigned long long seq = 0, last = 0;
-	int fd = guest_open("default", O_RDWR), lines = 0, i;
-	char *text, *at;
-
-	memset(out, 1, sizeof(out));
-	CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_CLEAR), 0);
-	for (i = 0; i < 150; i++)
-		CHECK_EQ(write(fd, out, 1 + i * 27), 1 + i * 27);
-	text = guest_slurp("/proc/flightrec/default");
-	for (at = text; *at; at = strchr(at, '\n') + 1) {
-		CHECK(*at != '#');
-		seq = strtoull(at, NULL, 10);
-		CHECK(!last || seq == last + 1);
-		last = seq;
-		lines++;
-	}
-	CHECK_EQ(lines, 151);
 }
 
 static const struct guest_case cases[] = {
@@ -669,10 +561,6 @@ static const struct guest_case cases[] = {
 	{ "signal-interrupts-read", signal_interrupts_read },
 	{ "sleeping-reader-can-be-killed", sleeping_reader_can_be_killed },
 	{ "poll-of-a-writer", poll_of_a_writer },
-	{ "proc-listing-read-again", proc_listing_read_again },
-	{ "proc-listing-says-what-it-lost", proc_listing_says_what_it_lost },
-	{ "proc-lists-and-appends", proc_lists_and_appends },
-	{ "proc-lists-all", proc_lists_all },
 };
 
 int main(int argc, char **argv)

@@ -100,6 +100,11 @@ int guest_open(const char *channel, int flags)
 	return fd;
 }
 
+void guest_write(int fd, const char *text)
+{
+	CHECK_EQ(write(fd, text, strlen(text)), strlen(text));
+}
+
 bool guest_next(int fd, struct guest_record *record)
 {
 	size_t room = sizeof(record->head) + 8;

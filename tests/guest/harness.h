@@ -79,6 +79,9 @@ struct guest_record {
 /* Opens a channel's node or ends the case. */
 int guest_open(const char *channel, int flags);
 
+/* Writes a text, which must be taken whole. */
+void guest_write(int fd, const char *text);
+
 /* Reads exactly one record and checks its layout; false if there is none. */
 bool guest_next(int fd, struct guest_record *record);
 
