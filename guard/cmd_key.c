@@ -23,11 +23,14 @@ static const char usage[] =
 "       kmodkeep key VERB --help         says more\n";
 
 static const char status_usage[] =
-"Usage: kmodkeep key status [--json | --shell | --how-to-remove] [--root DIR]\n"
+"Usage: kmodkeep key status [--json | --shell | --how-to-remove] [--first]\n"
+"                           [--root DIR]\n"
 "\n"
 "  --json           machine-readable output\n"
 "  --shell          lines of name=value, for scripts (do not eval them)\n"
 "  --how-to-remove  print how to take the key out of this host's trust\n"
+"  --first          about the key that create and enroll are about, even where\n"
+"                   another one is enrolled and signs\n"
 "  --root DIR       the system installed under DIR\n"
 "\n"
 "Exit code: 0 nothing is left to do, 1 something is, 2 wrong usage,\n"
@@ -158,6 +161,7 @@ static int status(int argc, char **argv)
 		{ "json", no_argument, NULL, 'j' },
 		{ "shell", no_argument, NULL, 's' },
 		{ "how-to-remove", no_argument, NULL, 'd' },
+		{ "first", no_argument, NULL, 'f' },
 		{ "root", required_argument, NULL, 'r' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
@@ -166,9 +170,11 @@ static int status(int argc, char **argv)
 	struct keystate *s = NULL;
 	struct host *h = NULL;
 	int c, err, form = 0, code;
+	bool first = false;
 
 	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
 		switch (c) {
+		case 'f': first = true; break;
 		case 'r': root = optarg; break;
 		case 'h': fputs(status_usage, stdout); return EXIT_YES;
 		case '?': return EXIT_USAGE;
@@ -180,7 +186,7 @@ static int status(int argc, char **argv)
 				"many", argv[optind]);
 	err = host_new(root, &h);
 	if (!err)
-		err = keystate_read(h, &s);
+		err = keystate_read(h, first, &s);
 	if (err) {
 		host_free(h);
 		return complain_errno(err, "key status");

@@ -20,8 +20,10 @@ static const char usage[] =
 "  --hash H       sha256, sha384, sha512 (default: what the kernel was\n"
 "                 built with, else sha256)\n"
 "  --kernel V     the kernel it is for (default: the one it was built for)\n"
-"  --if-needed    leave a file that bears the right signature, and succeed\n"
-"                 with a note where the host has no key (for build hooks)\n"
+"  --if-needed    leave a file that bears the right signature or, without\n"
+"                 --key, that of a key that the kernel trusts; succeed with a\n"
+"                 note where the host has no key, or an unfit one but needs no\n"
+"                 signatures (for build hooks)\n"
 "  --root DIR     the system installed under DIR: its key, its kernels\n"
 "\n"
 "Exit code: 0 signed, 1 not, 2 wrong usage, 3 could not tell.\n";
@@ -75,7 +77,7 @@ static int get_key(const struct options *o, const struct host *h,
 	if (o->key)
 		err = signkey_given(o->key, o->cert, key);
 	else
-		err = signkey_find(h, key);
+		err = signkey_find(h, o->s.trust, key);
 	if (err == -ENOENT && o->s.if_needed) {
 		puts("kmodkeep: this host has no signing key; the modules "
 		     "stay as they are. Next: kmodkeep key create");
@@ -86,6 +88,13 @@ static int get_key(const struct options *o, const struct host *h,
 				"Next: kmodkeep key create");
 	if (!err)
 		err = signkey_load(h, *key);
+	/* An unsigned module loads there, so its build must not fail. */
+	if (err == -EKEYREJECTED && o->s.if_needed && !o->key &&
+	    host_demands_signature(h) == DEMAND_NO)
+		return complain(-1, "warning: the modules stay as they are, for "
+				"which this host demands no signature: %s. "
+				"Next: %s", (*key)->problem,
+				(*key)->next_step);
 	if (err == -EKEYREJECTED)
 		return complain(EXIT_NO, "sign: %s. Next: %s",
 				(*key)->problem, (*key)->next_step);
@@ -105,6 +114,9 @@ static int one(const struct signing *s, const char *path, const char *by)
 	case 0:
 		if (result == SIGN_DONE)
 			printf("%s: signed by '%s' (%s)\n", path, by, hash);
+		else if (result == SIGN_TRUSTED)
+			printf("%s: already signed by another key that this "
+			       "host trusts\n", path);
 		else
 			printf("%s: already signed by '%s'\n", path, by);
 		return EXIT_YES;
@@ -126,6 +138,7 @@ int verb_sign(int argc, char **argv)
 {
 	struct options o = { 0 };
 	struct signkey *key = NULL;
+	struct trust *t = NULL;
 	struct host *h = NULL;
 	char *by = NULL;
 	int err, code = parse(argc, argv, &o);
@@ -133,8 +146,13 @@ int verb_sign(int argc, char **argv)
 	if (code)
 		return code < 0 ? EXIT_YES : code;
 	err = host_new(o.root, &h);
-	if (err)
-		return complain_errno(err, "sign");
+	if (!err && !o.key)
+		err = trust_new(h, &t);
+	if (err) {
+		code = complain_errno(err, "sign");
+		goto out;
+	}
+	o.s.trust = t;
 	code = get_key(&o, h, &key);
 	if (code) {
 		code = code < 0 ? EXIT_YES : code;
@@ -149,6 +167,7 @@ int verb_sign(int argc, char **argv)
 out:
 	free(by);
 	signkey_free(key);
+	trust_free(t);
 	host_free(h);
 	return code;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cert.h"
 #include "json.h"
 #include "util.h"
 #include "verbs.h"
@@ -17,6 +18,8 @@ static const char usage[] =
 "  --kernel V     ask about kernel release V (default: the running one)\n"
 "  --cert FILE    trust exactly this certificate, whatever the host trusts\n"
 "  --accept WORD[,WORD...]  verdicts that count as success, besides ok\n"
+"  --accept-signer FILE  untrusted-key and pending-enrolment count as success\n"
+"                 where this certificate signed\n"
 "  --module NAME  the module of this name, where modprobe would find it\n"
 "  --json         machine-readable output\n"
 "  --root DIR     ask about the system installed under DIR\n"
@@ -24,7 +27,8 @@ static const char usage[] =
 "Exit code: 0 all ok, 1 some not, 2 wrong usage, 3 could not tell.\n";
 
 struct options {
-	const char *root, *kernel, *cert, *module;
+	const char *root, *kernel, *cert, *module, *signer_file;
+	X509 *signer;
 	bool accept[VERDICT_COUNT];
 	bool json;
 };
@@ -52,6 +56,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "kernel", required_argument, NULL, 'k' },
 		{ "cert", required_argument, NULL, 'c' },
 		{ "accept", required_argument, NULL, 'a' },
+		{ "accept-signer", required_argument, NULL, 's' },
 		{ "module", required_argument, NULL, 'm' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "root", required_argument, NULL, 'r' },
@@ -64,6 +69,7 @@ static int parse(int argc, char **argv, struct options *o)
 		switch (c) {
 		case 'k': o->kernel = optarg; break;
 		case 'c': o->cert = optarg; break;
+		case 's': o->signer_file = optarg; break;
 		case 'm': o->module = optarg; break;
 		case 'j': o->json = true; break;
 		case 'r': o->root = optarg; break;
@@ -93,6 +99,15 @@ static int worse(int a, int b)
 	return a ? a : b;
 }
 
+static bool is_accepted(const struct options *o, const struct report *r)
+{
+	if (o->accept[r->verdict])
+		return true;
+	return (r->verdict == VERDICT_UNTRUSTED_KEY ||
+		r->verdict == VERDICT_PENDING_ENROLMENT) &&
+	       o->signer && r->cert && !X509_cmp(r->cert->x509, o->signer);
+}
+
 /* Judges one file or module and prints or collects what came out. */
 static int one(const struct options *o, const struct host *h,
 	       const struct trust *t, const char *name,
@@ -112,7 +127,7 @@ static int one(const struct options *o, const struct host *h,
 		goto out;
 	}
 	make_printable(subject);
-	code = o->accept[r.verdict] ? EXIT_YES : verdict_exit(r.verdict);
+	code = is_accepted(o, &r) ? EXIT_YES : verdict_exit(r.verdict);
 	if (results)
 		json_object_array_add(results, report_json(&r, subject));
 	else
@@ -141,6 +156,11 @@ int verb_verify(int argc, char **argv)
 		code = complain_errno(err, o.cert ? o.cert : "verify");
 		goto out;
 	}
+	err = o.signer_file ? cert_read(o.signer_file, &o.signer) : 0;
+	if (err) {
+		code = complain_errno(err, o.signer_file);
+		goto out;
+	}
 	if (o.json) {
 		doc = json_object_new_object();
 		results = json_object_new_array();
@@ -157,6 +177,7 @@ int verb_verify(int argc, char **argv)
 		puts(json_text(doc));
 out:
 	json_object_put(doc);
+	X509_free(o.signer);
 	trust_free(t);
 	host_free(h);
 	return code;

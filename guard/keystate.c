@@ -124,7 +124,7 @@ static void read_enrolment(const struct host *h, struct keystate *s,
 	}
 }
 
-int keystate_read(const struct host *h, struct keystate **out)
+int keystate_read(const struct host *h, bool first, struct keystate **out)
 {
 	struct keystate *s = calloc(1, sizeof(*s));
 	struct trust *t = NULL;
@@ -135,14 +135,15 @@ int keystate_read(const struct host *h, struct keystate **out)
 	s->place = host_place(h);
 	s->secure_boot = host_secure_boot(h);
 	s->demand = host_demands_signature(h);
-	s->key_error = signkey_find(h, &s->key);
-	if (!s->key_error)
+	err = trust_new(h, &t);
+	if (!err)
+		s->key_error = signkey_find(h, first ? NULL : t, &s->key);
+	if (!err && !s->key_error)
 		s->key_error = signkey_load(h, s->key);
-	err = s->key_error == -ENOMEM ? -ENOMEM : 0;
+	if (!err && s->key_error == -ENOMEM)
+		err = -ENOMEM;
 	if (!err && s->key && s->key->cert)
 		err = describe(s);
-	if (!err)
-		err = trust_new(h, &t);
 	if (!err)
 		read_enrolment(h, s, t);
 	trust_free(t);

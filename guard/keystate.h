@@ -34,8 +34,12 @@ struct keystate {
 
 const char *enrolment_word(enum enrolment e);
 
-/* 0 or -ENOMEM; all else is in the state. */
-int keystate_read(const struct host *h, struct keystate **out);
+/*
+ * first: about the first key in the order of places, which is the one to
+ * enrol, even while another one is enrolled and signs. 0 or -ENOMEM; all else
+ * is in the state.
+ */
+int keystate_read(const struct host *h, bool first, struct keystate **out);
 void keystate_free(struct keystate *s);
 
 /* One line on what to do now; NULL: nothing. */

@@ -9,6 +9,7 @@
 #include "modfile.h"
 #include "modsig.h"
 #include "util.h"
+#include "verify.h"
 
 /*
  * What the kernel was built with is what it can surely check early: others
@@ -71,6 +72,20 @@ static int check_packed(const struct buf *packed, enum compression type,
 	return err;
 }
 
+/* 1: signed by a key that is really trusted here, not just let through. */
+static int is_trusted(const struct signing *s, const struct buf *bytes)
+{
+	struct report r = { 0 };
+	int ret = 0;
+
+	if (s->trust)
+		ret = verify_bytes(s->h, s->trust, bytes, s->kernel, &r);
+	if (!ret && s->trust)
+		ret = r.verdict == VERDICT_OK && !r.waived;
+	report_free(&r);
+	return ret;
+}
+
 static int write_signed(const char *path, const struct modfile *m,
 			const struct signkey *key, const char *hash)
 {
@@ -118,10 +133,16 @@ int sign_file(const struct signing *s, const char *path,
 	*result = SIGN_NOT_NEEDED;
 	if (s->if_needed && !m.signed_outside && bears(&m.bytes, s->key->cert))
 		goto out;
+	if (s->if_needed && !m.signed_outside) {
+		*result = SIGN_TRUSTED;
+		err = is_trusted(s, &m.bytes);
+		if (err)
+			goto out;
+	}
 	*result = SIGN_DONE;
 	err = write_signed(real, &m, s->key, hash_used);
 out:
 	modfile_free(&m);
 	free(real);
-	return err;
+	return err > 0 ? 0 : err;
 }

@@ -5,6 +5,7 @@
 
 #include "host.h"
 #include "signkey.h"
+#include "trust.h"
 
 struct signing {
 	const struct host *h;
@@ -12,9 +13,11 @@ struct signing {
 	const char *kernel;	/* release; NULL: the one it was built for */
 	const char *hash;	/* NULL: the one that kernel was built with */
 	bool if_needed;		/* leave files that bear the right signature */
+	/* With if_needed, leave also what this kernel trusts; NULL: do not. */
+	const struct trust *trust;
 };
 
-enum sign_result { SIGN_DONE, SIGN_NOT_NEEDED };
+enum sign_result { SIGN_DONE, SIGN_NOT_NEEDED, SIGN_TRUSTED };
 
 /*
  * Replaces every signature of the file by exactly one, keeping its

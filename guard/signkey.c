@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cert.h"
+#include "trust.h"
 #include "util.h"
 
 const struct signkey_place signkey_places[] = {
@@ -51,26 +52,62 @@ static int present(const char *path)
 	return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
 }
 
-int signkey_find(const struct host *h, struct signkey **out)
+/* The pair in one place. -ENOENT: nothing lies there. */
+static int look(const struct host *h, const struct signkey_place *p,
+		struct signkey **out)
 {
-	for (const struct signkey_place *p = signkey_places; p->cert; p++) {
-		char *key = host_path(h, p->key);
-		char *cert = host_path(h, p->cert);
-		int k, c;
+	char *key = host_path(h, p->key);
+	char *cert = host_path(h, p->cert);
+	int k, c;
 
-		if (!key || !cert) {
-			free(key);
-			free(cert);
-			return -ENOMEM;
-		}
-		k = present(key);
-		c = present(cert);
-		if (k > 0 || c > 0)
-			return make(p->origin, key, cert, out);
+	if (!key || !cert) {
 		free(key);
 		free(cert);
-		if (k < 0 || c < 0)
-			return k < 0 ? k : c;
+		return -ENOMEM;
+	}
+	k = present(key);
+	c = present(cert);
+	if (k > 0 || c > 0)
+		return make(p->origin, key, cert, out);
+	free(key);
+	free(cert);
+	return k < 0 ? k : c < 0 ? c : -ENOENT;
+}
+
+/* 1: what lies there can sign and is enrolled; 0: not; or -ENOMEM. */
+static int is_enrolled(const struct host *h, const struct trust *t,
+		       const struct signkey_place *p)
+{
+	struct kernel_rules rules = rules_for(host_running_kernel(h));
+	const struct trust_cert *cert;
+	struct signkey *k = NULL;
+	int err = look(h, p, &k);
+
+	if (!err)
+		err = signkey_load(h, k);
+	if (!err) {
+		cert = trust_find(t, k->cert);
+		err = cert && trust_enrolled(t, cert, &rules);
+	}
+	signkey_free(k);
+	return err < 0 && err != -ENOMEM ? 0 : err;
+}
+
+int signkey_find(const struct host *h, const struct trust *t,
+		 struct signkey **out)
+{
+	const struct signkey_place *p;
+	int ret;
+
+	for (p = signkey_places; t && p->cert; p++) {
+		ret = is_enrolled(h, t, p);
+		if (ret)
+			return ret < 0 ? ret : look(h, p, out);
+	}
+	for (p = signkey_places; p->cert; p++) {
+		ret = look(h, p, out);
+		if (ret != -ENOENT)
+			return ret;
 	}
 	return -ENOENT;
 }

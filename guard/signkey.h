@@ -10,10 +10,9 @@
 
 #define KEY_DIR "/var/lib/kmodkeep/keys"
 
-/*
- * Where keys lie, in the order of preference; the first place with a key or a
- * certificate in it is the host's signing key. Ends with cert == NULL.
- */
+struct trust;
+
+/* Where keys lie, in the order of preference. Ends with cert == NULL. */
 struct signkey_place {
 	const char *origin;	/* "own", "ubuntu", "dkms" */
 	const char *key, *cert;
@@ -29,8 +28,13 @@ struct signkey {
 	char *problem, *next_step;
 };
 
-/* -ENOENT: the host has no key. Reads nothing yet. */
-int signkey_find(const struct host *h, struct signkey **out);
+/*
+ * The first pair that can sign and is enrolled, else what lies in the first
+ * place with a key or a certificate in it, fit or not. t NULL: the latter,
+ * enrolled or not. -ENOENT: the host has no key. The pair is not read yet.
+ */
+int signkey_find(const struct host *h, const struct trust *t,
+		 struct signkey **out);
 /* A key named by the user; the certificate belongs to it. */
 int signkey_given(const char *key, const char *cert, struct signkey **out);
 void signkey_free(struct signkey *k);

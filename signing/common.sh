@@ -18,8 +18,9 @@ stop() {
 	exit "$code"
 }
 
+# --first: while an adopted key is enrolled, an own one can be made and enrolled.
 read_state() {
-	state=$("$front" key status --shell --root "$root") ||
+	state=$("$front" key status --shell --first --root "$root") ||
 		stop 3 "the state of this host could not be read"
 }
 

@@ -84,6 +84,10 @@ class Tree:
     def enrol(self, certificate):
         self.variable("MokListRT", siglist(certificate.read_bytes()))
 
+    def own_key(self, pair, machine=MACHINE):
+        pair.copy_to(self.keys / "signing.key", self.keys / "signing.der")
+        self.put("var/lib/kmodkeep/keys/machine-id", machine + "\n")
+
     def forget_request(self):
         """What MokManager does to a request that nobody confirms."""
         (self.path / f"sys/firmware/efi/efivars/MokNew-{SHIM}").unlink()

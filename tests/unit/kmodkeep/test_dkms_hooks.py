@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from tests.unit.kmodkeep.host import KERNEL, PROGRAM, TOP
+from tests.unit.kmodkeep.host import KERNEL, PROGRAM, TOP, siglist
 
 HOOKS = PROGRAM.parents[1] / "lib/kmodkeep"
 
@@ -47,6 +47,55 @@ def test_pre_install_refuses_damage(dkms):
     module.write_bytes(module.read_bytes()[:200])
     code, text = run(HOOKS / "dkms-pre-install", dkms, KERNEL, "x86_64")
     assert code == 1 and ": tampered: " in text
+
+
+@pytest.fixture
+def hooks(tree, tmp_path):
+    """The hooks, asking about the host in the folder."""
+    front = tmp_path / "prefix/sbin/kmodkeep"
+    front.parent.mkdir(parents=True)
+    front.write_text(f'#!/bin/sh\nexec {PROGRAM} "$@" --root {tree.path}\n')
+    front.chmod(0o755)
+    return shutil.copytree(HOOKS, tmp_path / "prefix/lib/kmodkeep")
+
+
+def pre_install(hooks, dkms):
+    return run(hooks / "dkms-pre-install", dkms, KERNEL, "x86_64")
+
+
+def test_pre_install_wants_the_hosts_signature(hooks, tree, dkms, pair, other_pair):
+    module = dkms / KERNEL / "x86_64/module/sample.ko"
+    tree.secure_boot()
+    # Without a key of the host there is nothing to sign with.
+    assert pre_install(hooks, dkms)[0] == 0
+    tree.run("sign", "--key", other_pair.key, "--cert", other_pair.cert, module)
+    assert pre_install(hooks, dkms)[0] == 0
+    tree.own_key(pair)
+    code, text = pre_install(hooks, dkms)
+    assert code == 1 and ": untrusted-key: " in text
+    # Its own, which is not enrolled yet, is as good as it gets.
+    assert tree.run("sign", module).code == 0
+    assert pre_install(hooks, dkms)[0] == 0
+    tree.variable("MokNew", siglist(pair.cert.read_bytes()))
+    code, text = pre_install(hooks, dkms)
+    assert code == 0 and ": pending-enrolment: " in text
+
+
+def test_pre_install_names_what_is_wrong_with_the_key(hooks, tree, dkms, pair):
+    tree.secure_boot()
+    tree.own_key(pair, machine="f" * 32)
+    code, text = pre_install(hooks, dkms)
+    assert code == 1 and "made on another machine" in text and "Next: move" in text
+
+
+def test_post_build_goes_on_where_nothing_is_demanded(hooks, tree, dkms, pair):
+    tree.own_key(pair, machine="f" * 32)
+    code, text = run(hooks / "dkms-post-build", dkms, KERNEL, "x86_64")
+    assert code == 0 and len(text.splitlines()) == 1
+    assert "warning: " in text and "made on another machine" in text
+    assert pre_install(hooks, dkms)[0] == 0
+    tree.secure_boot()
+    assert run(hooks / "dkms-post-build", dkms, KERNEL, "x86_64")[0] == 1
 
 
 @pytest.mark.parametrize("hook", ["dkms-pre-install", "dkms-post-build"])

@@ -194,6 +194,24 @@ def test_adopts_what_dkms_made(tree, other_pair):
     assert status(tree)[0]["origin"] == "own"
 
 
+def test_own_key_beside_an_enrolled_one(tree, other_pair):
+    """It is made and enrolled while the enrolled one goes on signing."""
+    dkms = tree.path / "var/lib/dkms"
+    other_pair.copy_to(dkms / "mok.key", dkms / "mok.pub")
+    tree.secure_boot()
+    tree.enrol(other_pair.cert)
+    tree.esp()
+    tree.add_mokutil()
+    result = create(tree, "--own")
+    assert result.code == 0 and f"made the signing key {tree.keys}/signing.key" in result.out
+    report, code = status(tree)
+    assert report["origin"] == "dkms" and code == 0
+    assert enroll(tree).code == 0
+    assert status(tree)[0]["enrolment"] == "enrolled"
+    first = tree.run("key", "status", "--json", "--first")
+    assert json.loads(first.out)["enrolment"] == "pending" and first.code == 1
+
+
 def test_adopts_ubuntus_key_without_a_warning(tree, pair):
     mok = tree.path / "var/lib/shim-signed/mok"
     pair.copy_to(mok / "MOK.priv", mok / "MOK.der")

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from tests.unit.kmodkeep.host import KERNEL, MACHINE, Pair, unpacked
+from tests.unit.kmodkeep.host import KERNEL, MACHINE, Pair, siglist, unpacked
 
 MAGIC = b"~Module signature appended~\n"
 
@@ -96,6 +96,47 @@ def test_if_needed(tree, module, pair, other_pair):
     result = tree.run("sign", "--if-needed", module)
     assert result.code == 0 and "kmodkeep key create" in result.out
     assert tree.run("sign", module).code == 1
+
+
+def test_if_needed_leaves_what_the_kernel_trusts(tree, module, pair, other_pair):
+    tree.own_key(pair)
+    sign(tree, module, other_pair)
+    before = module.read_bytes()
+    tree.secure_boot()
+    tree.enrol(other_pair.cert)
+    result = tree.run("sign", "--if-needed", module)
+    assert result.code == 0 and "already signed by another key" in result.out
+    assert module.read_bytes() == before
+    # What is let through because nothing is demanded is not trusted.
+    tree.secure_boot(False)
+    result = tree.run("sign", "--if-needed", module)
+    assert result.code == 0 and "signed by 'one'" in result.out
+
+
+def test_enrolled_key_goes_first(tree, module, pair, other_pair):
+    lib = tree.path / "var/lib"
+    tree.own_key(pair)
+    other_pair.copy_to(lib / "dkms/mok.key", lib / "dkms/mok.pub")
+    for on in (False, True):
+        tree.secure_boot(on)
+        tree.enrol(other_pair.cert)
+        assert "signed by 'other'" in tree.run("sign", module).out
+        tree.variable("MokListRT", siglist(other_pair.cert.read_bytes(), pair.cert.read_bytes()))
+        assert "signed by 'one'" in tree.run("sign", module).out
+    tree.enrol(other_pair.cert)
+    (lib / "dkms/mok.key").chmod(0o644)  # not fit to sign with
+    assert "signed by 'one'" in tree.run("sign", module).out
+
+
+def test_if_needed_with_an_unfit_key(tree, module, pair):
+    tree.own_key(pair, machine="f" * 32)
+    before = module.read_bytes()
+    result = tree.run("sign", "--if-needed", module)
+    assert result.code == 0 and "warning: " in result.err and "another machine" in result.err
+    assert module.read_bytes() == before
+    assert tree.run("sign", module).code == 1
+    tree.secure_boot()
+    assert tree.run("sign", "--if-needed", module).code == 1
 
 
 def test_stacked_signatures_become_one(tree, plain_module, pair, tmp_path):
