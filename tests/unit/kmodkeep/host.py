@@ -60,6 +60,7 @@ class Tree:
         self.put("etc/machine-id", MACHINE + "\n")
         self.put("etc/hostname", "host.example\n")
         self.put("var/lib/dpkg/status", "")
+        self.put("etc/kmodkeep-test-root")  # for key enroll, see there
         self.boot(1)
 
     def put(self, name, content=""):

@@ -110,6 +110,22 @@ def test_half_a_pair_is_never_overwritten(tree, missing):
     assert {p.name: p.read_bytes() for p in tree.keys.iterdir()} == left
 
 
+def test_power_cut_leaves_no_half_pair(tree):
+    """What an earlier run left, at any point of it, is no obstacle."""
+    tree.put("var/lib/kmodkeep/.keys.abc123/signing.key", "half")
+    tree.keys.mkdir(parents=True)
+    assert create(tree).code == 0
+    assert [p.name for p in tree.keys.parent.iterdir()] == ["keys"]
+    # Half a pair was moved away, as it was told to be.
+    (tree.keys / "signing.key").unlink()
+    (tree.keys / "signing.der").rename(tree.keys / "old.der")
+    result = create(tree)
+    assert result.code == 0 and "moved the old directory of keys to " in result.out
+    assert status(tree)[0]["problem"] is None
+    [aside] = tree.keys.parent.glob("keys.before-*")
+    assert (aside / "old.der").exists()
+
+
 def test_refuses_a_link_and_an_open_key(tree):
     create(tree)
     key = tree.keys / "signing.key"
@@ -260,6 +276,13 @@ def test_enroll_asks_once(ready):
     (ready.path / "password").unlink()
     result = enroll(ready)
     assert result.code == 0 and "waits for its enrolment" in result.out
+    assert not (ready.path / "password").exists()
+
+
+def test_enroll_is_for_the_running_system(ready):
+    (ready.path / "etc/kmodkeep-test-root").unlink()
+    result = enroll(ready)
+    assert result.code == 1 and "on the system that runs" in result.err
     assert not (ready.path / "password").exists()
 
 
