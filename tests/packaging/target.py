@@ -7,7 +7,11 @@ import shutil
 from tests.lib.roots import Clone
 from tests.packaging.variants import VERSION
 
-APT = ["apt-get", "-q", "-y", "-o", "Dpkg::Use-Pty=0", "--allow-downgrades", "--no-install-recommends"]
+APT = [
+    "apt-get", "-q", "-y", "-o", "Dpkg::Use-Pty=0", "--allow-downgrades", "--no-install-recommends",
+    # for in_front_of(): maintainer scripts find what is in /usr/local, as without apt
+    "-o", "DPkg::Path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+]  # fmt: skip
 
 DRIVER = "flightrec-dkms"
 OURS = ["flightrec", DRIVER, "kmodkeep"]
