@@ -16,6 +16,8 @@ help:
 	@echo 'make test-TIER   one of: $(TIERS); K=6.12 narrows to a kernel'
 	@echo 'make shell       a guest with the driver loaded; K=6.12 chooses its kernel'
 	@echo 'make deb         the Debian packages, into build/deb/; SUITES="bookworm sid"'
+	@echo 'make bench       instructions of the recorder beside its peers; K=6.1 narrows'
+	@echo 'make rpm         the RPM packages, into build/rpm/'
 	@echo 'make install     the tools, under DESTDIR and PREFIX; the driver comes with dkms'
 	@echo 'make clean       remove build/'
 	@echo
@@ -45,6 +47,12 @@ shell: deps
 deb: deps
 	debian/build-packages $(SUITES)
 
+rpm: deps
+	rpm/build-packages
+
+bench: deps
+	$(PYTHON) -m bench $(if $(K),--kernels $(K))
+
 install:
 	$(MAKE) -C tools install
 	$(MAKE) -C guard install
@@ -52,5 +60,5 @@ install:
 clean:
 	rm -rf build
 
-.PHONY: help deps demo test test-all check $(TIERS:%=test-%) shell deb install clean
+.PHONY: help deps demo test test-all check $(TIERS:%=test-%) shell deb rpm bench install clean
 .DEFAULT_GOAL := help

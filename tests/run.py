@@ -20,7 +20,7 @@ RESULTS = TOP / "build" / "results"
 
 # tier -> (what pytest runs, minutes that a fresh machine may take)
 TIERS = {
-    "check": (["tests/unit", "tests/style"], 3),
+    "check": (["tests/unit", "tests/style", "bench"], 3),
     "kernels": (["tests/roots", "tests/kernels", "tests/qemu"], 12),
     "secureboot": (["tests/secureboot"], 12),
     "packaging": (["tests/packaging"], 18),
