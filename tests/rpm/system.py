@@ -7,12 +7,14 @@ through shim and GRUB with Secure Boot on. Made once and cached; a run writes to
 overlay of its own.
 """
 
+import os
 import shutil
+import stat
 import textwrap
-import uuid
 from pathlib import Path
 
 from tests.lib.cache import cached, digest, progress
+from tests.lib.clone import ThrowAwayRoot
 from tests.qemu import esp
 from tests.qemu.esp import MIB, run
 from tests.rpm import builder, payload
@@ -46,17 +48,45 @@ DNF = ["nice", "dnf", "-q", "-y", "--installroot=/target", "--releasever=1",
        "--setopt=reposdir=/nowhere", "--setopt=install_weak_deps=False", "--nogpgcheck",
        "--repofrompath=base,file:///repo"]
 
+ROOT_UUID = "7f1ec0de-0000-4000-8000-000000000001"
+
 ESP_MIB = 64
 DISK_MIB = 5 * 1024
 
 
 def base_image():
     """The directory with `disk.img`, made now if need be."""
+    return cached("image", f"rpm-{_recipe()}", _make_image)
+
+
+def root():
+    """The same system as a root directory, for what needs no guest.  Never write to it."""
+    return cached("roots", f"rpm-system-{_recipe()}", _make_root)
+
+
+class System(ThrowAwayRoot):
+    """A throw-away copy of the system, as a chroot."""
+
+    def __init__(self):
+        super().__init__(root(), "rpm-system")
+
+    def __enter__(self):
+        super().__enter__()
+        for name, major, minor in (("null", 1, 3), ("zero", 1, 5), ("urandom", 1, 9)):
+            os.mknod(self.path / "dev" / name, 0o666 | stat.S_IFCHR, os.makedev(major, minor))
+            (self.path / "dev" / name).chmod(0o666)
+        (self.path / "dev/fd").symlink_to("/proc/self/fd")
+        return self
+
+
+def _parts():
     packages = payload.packages()
-    parts = [packages[name] for name in ("os", "release", f"kernel-{payload.KERNELS[0]}")]
-    recipe = digest(*[p.name for p in parts],
-                    *[Path(f).read_bytes() for f in (__file__, esp.__file__, TEST_SHELL)])
-    return cached("image", f"rpm-{recipe}", lambda path: _make(parts, path))
+    return [packages[name] for name in ("os", "release", f"kernel-{payload.KERNELS[0]}")]
+
+
+def _recipe():
+    return digest(*[p.name for p in _parts()],
+                  *[Path(f).read_bytes() for f in (__file__, esp.__file__, TEST_SHELL)])
 
 
 def overlay(directory):
@@ -67,9 +97,8 @@ def overlay(directory):
     return path
 
 
-def _make(parts, directory):
-    directory.mkdir(parents=True)
-    root_uuid = str(uuid.uuid4())
+def _make_root(directory):
+    parts = _parts()
     with builder.Builder() as clone:
         (clone.path / "repo").mkdir()
         for rpm in [rpm for part in parts for rpm in part.glob("*.rpm")]:
@@ -78,15 +107,21 @@ def _make(parts, directory):
         _prepare(clone)
         with progress(f"{LABEL}: install the system"):
             clone.run([*DNF, "install", *payload.names(parts[0]), "test-release"])
-        root = clone.path / "target"
-        (root / "etc/kernel/cmdline").write_text(
-            f"root=UUID={root_uuid} ro console=ttyS0,115200\n", encoding="ascii")
+        tree = clone.path / "target"
+        (tree / "etc/kernel/cmdline").write_text(
+            f"root=UUID={ROOT_UUID} ro console=ttyS0,115200\n", encoding="ascii")
         with progress(f"{LABEL}: install the kernel"):
             clone.run([*DNF, "install", "kernel", "kernel-devel"])
-        _settle(root, root_uuid)
+        _settle(tree)
         clone.run("umount /target/proc /target/dev")
-        with progress(f"{LABEL}: write the disk"):
-            _write_disk(directory / "disk.img", root, root_uuid)
+        run("cp", "-a", tree, directory)
+
+
+def _make_image(directory):
+    tree = root()
+    directory.mkdir(parents=True)
+    with progress(f"{LABEL}: write the disk"):
+        _write_disk(directory / "disk.img", tree)
 
 
 def _prepare(clone):
@@ -95,32 +130,32 @@ def _prepare(clone):
               " && mount --bind /proc /target/proc && mount --bind /dev /target/dev")
 
 
-def _settle(root, root_uuid):
+def _settle(tree):
     """Do what an installer does once the packages are there."""
-    shell = root / "usr/local/sbin/test-shell"
+    shell = tree / "usr/local/sbin/test-shell"
     shell.parent.mkdir(parents=True, exist_ok=True)
     shell.write_bytes(TEST_SHELL.read_bytes())
     shell.chmod(0o755)
-    (root / "etc/systemd/system/test-shell.service").write_text(TEST_SHELL_UNIT, encoding="ascii")
-    run("systemctl", f"--root={root}", "--quiet", "enable", "test-shell.service")
-    run("systemctl", f"--root={root}", "--quiet", "mask", *UNWANTED_UNITS)
-    run("systemd-sysusers", f"--root={root}")
-    (root / "etc/fstab").write_text(f"UUID={root_uuid} / ext4 errors=remount-ro 0 1\n",
+    (tree / "etc/systemd/system/test-shell.service").write_text(TEST_SHELL_UNIT, encoding="ascii")
+    run("systemctl", f"--root={tree}", "--quiet", "enable", "test-shell.service")
+    run("systemctl", f"--root={tree}", "--quiet", "mask", *UNWANTED_UNITS)
+    run("systemd-sysusers", f"--root={tree}")
+    (tree / "etc/fstab").write_text(f"UUID={ROOT_UUID} / ext4 errors=remount-ro 0 1\n",
                                     encoding="ascii")
-    (root / "etc/hostname").write_text("guest\n", encoding="ascii")
+    (tree / "etc/hostname").write_text("guest\n", encoding="ascii")
     # Each guest is a host of its own: systemd makes its identity at first boot.
-    (root / "etc/machine-id").write_text("", encoding="ascii")
+    (tree / "etc/machine-id").write_text("", encoding="ascii")
     for name in ("proc", "sys", "dev", "run", "tmp", "srv/packages"):
-        (root / name).mkdir(parents=True, exist_ok=True)
+        (tree / name).mkdir(parents=True, exist_ok=True)
 
 
-def _write_disk(disk, root, root_uuid):
+def _write_disk(disk, tree):
     start = ESP_MIB + 1
     size = DISK_MIB - start - 1
     esp.partition(disk, DISK_MIB, ESP_MIB,
                   f"start={start}MiB, size={size}MiB, type=L, name=root")
     esp.write(disk, ESP_MIB, esp.boot_files(
-        f"search.fs_uuid {root_uuid} root\nset prefix=($root)'/boot/grub'\n"
+        f"search.fs_uuid {ROOT_UUID} root\nset prefix=($root)'/boot/grub'\n"
         "configfile $prefix/grub.cfg\n"))
-    run("mkfs.ext4", "-q", "-F", "-U", root_uuid, "-L", "root", "-d", root,
+    run("mkfs.ext4", "-q", "-F", "-U", ROOT_UUID, "-L", "root", "-d", tree,
         "-E", f"offset={start * MIB}", disk, f"{size}M")

@@ -15,8 +15,12 @@ def test_upgrade_keeps_the_source_that_dkms_links_to(tmp_path):
             (clone.path / name).write_bytes(files[name].read_bytes())
         clone.run("rpm -i --nodeps --noscripts /flightrec-dkms-0.1.0-1.noarch.rpm")
         clone.run(f"mkdir -p {entry} && ln -s /usr/src/flightrec-0.1.0-1 {entry}/source")
+        options = "--nodeps --nopost --noposttrans"
         # No dkms and no kmodkeep here: only what comes before them counts.
-        said = clone.run("rpm -U --nodeps --nopost --noposttrans /flightrec-dkms-0.1.0-2.noarch.rpm",
+        said = clone.run(f"rpm -U {options} /flightrec-dkms-0.1.0-2.noarch.rpm",
                          check=False).stdout
         assert not (clone.path / "usr/src/flightrec-0.1.0-1").exists(), said
         clone.run(f"grep -q 0.1.0-1 {entry}/source/dkms.conf && test -f {entry}/source/main.c")
+        # Once more, as after a transaction that was killed before it switched.
+        clone.run(f"rpm -U --replacepkgs {options} /flightrec-dkms-0.1.0-2.noarch.rpm")
+        clone.run(f"test -f {entry}/source/main.c")
