@@ -41,8 +41,12 @@ is_packaged() {
 keep_source() {
     for link in "$(dkms_tree)/$1"/*/source; do
         [ -L "$link" ] || continue
-        source=$(readlink -f "$link") || continue
-        is_packaged "$source/dkms.conf" || continue
+        # As the package manager names it, which may be by way of a link.
+        source=$(readlink "$link")
+        if ! is_packaged "$source/dkms.conf"; then
+            source=$(readlink -f "$link") || continue
+            is_packaged "$source/dkms.conf" || continue
+        fi
         kept=${link%/*}/kept-source
         rm -rf "$kept" "$kept.new"
         cp -a "$source" "$kept.new"
