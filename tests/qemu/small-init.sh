@@ -20,7 +20,9 @@ mount_state() {
 
 ln -sf /usr/bin/dash /bin/sh
 mount_filesystems
-xargs -n 1 modprobe </etc/modules
+while read -r module; do
+	modprobe "$module"
+done </etc/modules
 mount -t efivarfs efivarfs /sys/firmware/efi/efivars
 mount_state
 announce_kernel

@@ -61,7 +61,7 @@ def small_guest(name, workdir, debs, *, modules=(), files=None):
         "init": HERE / "small-init.sh",
         "lib/guest.sh": HERE / "guest-lib.sh",
         "sbin/test-shell": HERE / "test-shell.sh",
-        "etc/modules": "\n".join(stock),
+        "etc/modules": "".join(f"{module}\n" for module in stock),
         "etc/hostname": "guest\n",
         **(files or {}),
     }
