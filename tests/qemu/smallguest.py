@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 # machine.  The shell and the coreutils are here because busybox's can do less, and
 # because its shell prefers its own programs to those in PATH.
 PROGRAMS = ("/bin/kmod", "/usr/bin/dash", "/usr/bin/mokutil", "/usr/bin/openssl",
-            *[f"/usr/bin/{name}" for name in ("awk", "dd", "grep", "od", "stat")])
+            *[f"/usr/bin/{name}" for name in ("awk", "dd", "flock", "grep", "od", "stat")])
 COLLECT = """
     mkdir /collected
     ldd {programs} /usr/sbin/kmodkeep | grep -o '/[^ :]*' | sort -u |
