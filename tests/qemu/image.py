@@ -19,6 +19,7 @@ from pathlib import Path
 from tests.lib import apt
 from tests.lib.cache import cached, digest, progress
 from tests.qemu import esp
+from tests.qemu.direct import PATIENCE
 from tests.qemu.esp import MIB, SUITE, run
 
 PACKAGES = (
@@ -29,6 +30,8 @@ PACKAGES = (
     "acl", "adduser", "openssl",
 )
 
+COMMAND_LINE = f"console=ttyS0,115200 {PATIENCE}"
+
 # What an installer would have written, and what makes a guest under emulation
 # quick: a small initramfs, no timer that competes for the package lock.
 FILES = {
@@ -36,13 +39,13 @@ FILES = {
     "etc/hosts": "127.0.0.1 localhost guest\n",
     "etc/initramfs-tools/conf.d/small": "MODULES=list\nCOMPRESS=zstd\nCOMPRESSLEVEL=1\n",
     "etc/initramfs-tools/modules": "virtio_pci\nvirtio_blk\next4\n",
-    "etc/default/grub": textwrap.dedent("""\
+    "etc/default/grub": textwrap.dedent(f"""\
         GRUB_DEFAULT=0
         GRUB_TIMEOUT=1
         GRUB_DISTRIBUTOR=Debian
         GRUB_TERMINAL=console
         GRUB_CMDLINE_LINUX_DEFAULT=
-        GRUB_CMDLINE_LINUX="console=ttyS0,115200"
+        GRUB_CMDLINE_LINUX="{COMMAND_LINE}"
         GRUB_DISABLE_OS_PROBER=true
         """),
     # The console logs root in by itself: there is no password, and no network
@@ -63,6 +66,7 @@ FILES = {
         ExecStart=/usr/local/sbin/test-shell /dev/virtio-ports/test-shell
         Restart=always
         KillMode=process
+        IgnoreSIGPIPE=no
 
         [Install]
         WantedBy=multi-user.target
@@ -82,7 +86,7 @@ DISK_MIB = 8 * 1024
 
 def base_image():
     """The directory with `disk.img` and `status`, dpkg's list of what is on it."""
-    recipe = digest(*[path.read_bytes() for path in (Path(__file__), ESP, TEST_SHELL)])
+    recipe = digest(COMMAND_LINE, *[path.read_bytes() for path in (Path(__file__), ESP, TEST_SHELL)])
     return cached("image", f"debian12-{recipe}", make_image)
 
 
@@ -147,7 +151,7 @@ def settle(root, root_uuid):
     (root / "boot/grub/grub.cfg").write_text(textwrap.dedent(f"""\
         set timeout=1
         menuentry "Debian GNU/Linux, with Linux {kernel}" {{
-            linux /boot/vmlinuz-{kernel} root=UUID={root_uuid} ro console=ttyS0,115200
+            linux /boot/vmlinuz-{kernel} root=UUID={root_uuid} ro {COMMAND_LINE}
             initrd /boot/initrd.img-{kernel}
         }}
         """), encoding="ascii")

@@ -15,6 +15,7 @@ from tests.lib.cache import cached, digest
 from tests.lib.kernels import kernel
 from tests.lib.roots import Clone
 from tests.qemu import esp
+from tests.qemu.direct import PATIENCE
 from tests.qemu.secureboot import CHANGED, FIXED, SecureBootGuest
 
 HERE = Path(__file__).parent
@@ -34,8 +35,8 @@ COLLECT = """
 STOCK = ("virtio_pci", "virtio_blk", "virtio_console", "efivarfs", "crc32c_generic", "ext4")
 
 STATE_MIB = 32
-GRUB_CFG = """\
-linux /vmlinuz console=ttyS0,115200 rdinit=/init panic=-1 rcupdate.rcu_cpu_stall_timeout=120
+GRUB_CFG = f"""\
+linux /vmlinuz console=ttyS0,115200 rdinit=/init panic=-1 {PATIENCE}
 initrd /initrd
 boot
 """
