@@ -2,11 +2,12 @@
 # The verbs of the project. This file only dispatches: see the places named.
 
 PYTHON := /usr/bin/python3
-TIERS := kernels secureboot packaging
+TIERS := kernels secureboot packaging suites
 
-# What CI runs, and all there is.
+# What CI runs, and all there is: of the packages CI only builds them and has each
+# dkms re-sign; "suites" is their whole life in four suites.
 TEST := check kernels secureboot packaging
-TEST_ALL := $(TEST) demo
+TEST_ALL := check kernels secureboot suites demo
 
 help:
 	@echo 'make demo        the main job in a throw-away guest with Secure Boot, start to end'

@@ -65,9 +65,21 @@ def test_nobody_to_ask_means_later(keeper):
 
 def test_purge_deletes_the_key_when_told_to():
     with Target("bookworm") as target:
-        target.become_a_machine()
         target.install([packages(target.suite)["kmodkeep"]])
+        target.make_key()
         assert (target.path / "var/lib/kmodkeep/keys/signing.key").exists()
         target.run("echo kmodkeep kmodkeep/purge-key boolean true | debconf-set-selections")
         target.apt("purge", "kmodkeep")
         assert not (target.path / "var/lib/kmodkeep").exists()
+
+
+def test_purge_says_how_to_end_the_trust_in_the_key():
+    with Target("bookworm") as target:
+        target.install([packages(target.suite)["kmodkeep"]])
+        target.make_key()
+        target.in_front_of("kmodkeep", "echo the way to remove the key")
+        output = target.apt("purge", "kmodkeep")
+        assert "the way to remove the key" in output
+        assert "the signing key stays in /var/lib/kmodkeep/keys" in output
+        left = {p.name for p in (target.path / "var/lib/kmodkeep").rglob("*")}
+        assert left == {"keys", "signing.key", "signing.der", "machine-id"}
