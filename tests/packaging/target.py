@@ -135,7 +135,7 @@ class Target(Clone):
         others = re.compile(
             r"etc/(.*-|\.pwd\.lock|ld\.so\.cache)$"
             r"|(usr/)?lib/modules/[^/]+/modules\..*"  # depmod's
-            r"|usr/share/(man|doc|mime)/.*"
+            r"|usr/share/(man|doc|mime)/.*|.*/__pycache__(/.*)?"
             r"|var/lib/(apt|dpkg|ucf|systemd|pam)/.*"
             r"|var/lib/dkms/mok\.(key|pub)$"  # the administrator's by now
         )
