@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/*
+ * flightrec: what is left of a channel after a crash, in two forms.
+ *
+ * 1. Text, printed into the kernel's log on an oops and on a panic
+ * -----------------------------------------------------------------
+ * Each line can be understood alone, in any order, among other messages:
+ *
+ *   flightrec: B <version> <boot-id> <set> <reason> <check>
+ *   flightrec: R <boot-id8> <channel> <seq> <boot-ns> <wall-ns> <severity>
+ *              <origin> <pid> <tgid> <uid> <euid> <cpu> <len> <mark>
+ *              <comm> "<payload>" <check>
+ *   flightrec: E <boot-id8> <set> <printed> <unpublished> <check>
+ *
+ * (R is one line.) B begins a set, E ends it; a boot may have several: an oops
+ * prints one, a panic after it another with only what is newer.
+ *
+ *   version      FLIGHTREC_CRASH_VERSION
+ *   boot-id      32 hexadecimal digits; boot-id8 the first eight of them
+ *   set          counts the sets of this boot, from 1
+ *   reason       "oops" or "panic"
+ *   severity     0 to 7
+ *   origin       u (user), k (kernel) or i (kernel, from an interrupt)
+ *   len          bytes of the whole payload, decimal like all numbers
+ *   mark         "=" if the whole payload follows, "+" if its end was cut
+ *   comm         escaped; "-" if empty
+ *   printed      R lines of this set
+ *   unpublished  records whose writers had not finished, and so were skipped
+ *   check        8 hexadecimal digits: CRC-32 (IEEE 802.3, as zlib's crc32())
+ *                of all bytes from the line's letter to the one before the
+ *                space that precedes the check
+ *
+ * Escaped: bytes 0x21 to 0x7e stand for themselves, and so does the space in a
+ * payload; a backslash is "\\", a double quote "\"", every other byte "\xNN".
+ * No line is longer than FLIGHTREC_CRASH_LINE_MAX bytes, no set longer than
+ * FLIGHTREC_CRASH_TEXT_MAX. A check tells damage, not forgery: whoever may
+ * write to the kernel's log can write such lines.
+ *
+ * 2. Blocks, in an image of the machine's memory
+ * ----------------------------------------------
+ * A channel's records lie in blocks of FLIGHTREC_BLOCK_BYTES, each physically
+ * contiguous and aligned to its own size, in any order. A block begins with a
+ * struct flightrec_block; records follow it without gaps, up to the offset in
+ * @state. Each is a struct flightrec_record from @seq on, with FLIGHTREC_CHECK
+ * in place of @reserved, then its payload, zero-padded to a multiple of 8.
+ *
+ * A record is whole if its @seq is not 0 and its check is right. @seq is 0
+ * while a record is being written. The check binds the stamp to its place and
+ * to the block's lap, so neither a half-written stamp nor what an earlier lap
+ * left behind passes for a record. It does not cover the payload: that is
+ * complete before @seq is written, and a sum over it would cost each write more
+ * than all other stamps together. Where a stamp's check is wrong, nobody knows
+ * how long its record is: go on at each following multiple of 8 bytes until one
+ * is right.
+ *
+ * Several blocks may hold numbers of one channel in any order: sort by @seq.
+ * Numbers below the largest @clear_seq of a channel were cleared.
+ *
+ * All integers are in the byte order of the machine that crashed.
+ */
+#ifndef _UAPI_FLIGHTREC_CRASH_H
+#define _UAPI_FLIGHTREC_CRASH_H
+
+#include <linux/types.h>
+
+#define FLIGHTREC_CRASH_VERSION		1
+#define FLIGHTREC_CRASH_LINE_MAX	900	/* bytes, without the newline */
+#define FLIGHTREC_CRASH_TEXT_MAX	4096	/* bytes of a set, newlines counted */
+
+#define FLIGHTREC_BLOCK_BYTES		16384
+#define FLIGHTREC_BLOCK_MAGIC		0x31636572746c4662ULL	/* "bFltrec1" in little endian */
+#define FLIGHTREC_BLOCK_VERSION		1
+
+/**
+ * struct flightrec_block - what each block begins with, 128 bytes
+ * @state: lap (40 bits), closed (1 bit), and in the low 23 bits how many
+ *	64-bit words of the block are in use, this header counted
+ * @committed: the same for what writers have finished; less than @state's if
+ *	one was stopped in the middle
+ * @clear_seq: numbers below it were cleared; kept in the first block only,
+ *	0 in the others
+ * @magic: FLIGHTREC_BLOCK_MAGIC
+ * @version: FLIGHTREC_BLOCK_VERSION
+ * @header_size: bytes from here to the first record
+ * @block_bytes: FLIGHTREC_BLOCK_BYTES
+ * @block: which of the channel's blocks this is, from 0
+ * @nblocks: how many it has
+ * @boot_id: of the boot that wrote it, as /proc/sys/kernel/random/boot_id has
+ *	it, in the order in which it is printed
+ * @name: the channel's name, zero-padded
+ * @instance: random, the same in all blocks of a channel; tells it from one of
+ *	the same name before the driver was loaded again
+ * @reserved: 0
+ * @check: CRC-32, as above, of the bytes from @magic to before this field
+ */
+struct flightrec_block {
+	__u64 state;
+	__u64 committed;
+	__u64 clear_seq;
+	__u64 magic;
+	__u16 version;
+	__u16 header_size;
+	__u32 block_bytes;
+	__u32 block;
+	__u32 nblocks;
+	__u8 boot_id[16];
+	char name[32];
+	__u64 instance;
+	__u64 reserved[2];
+	__u32 reserved2;
+	__u32 check;
+};
+
+/*
+ * The check of a record's stamp: @boot_ns and @len are its own, @off is the
+ * record's distance from the start of its block in 64-bit words, @lap is the
+ * block's.
+ */
+#define FLIGHTREC_CHECK(boot_ns, len, off, lap) \
+	((__u32)(boot_ns) ^ (__u32)(len) << 19 ^ (__u32)(off) << 8 ^ \
+	 (__u32)(lap) * 0x9e3779b1U ^ 0x5a5a5a5aU)
+
+#endif /* _UAPI_FLIGHTREC_CRASH_H */
