@@ -23,7 +23,13 @@ def cases_of(name):
     return re.findall(r"cmocka_unit_test\((\w+)\)", text)
 
 
-CASES = [(name, case) for name in ("ring", "escape") for case in cases_of(name)]
+# test program -> the files of src/ that it compiles with
+PROGRAMS = {
+    "crc": [],
+    "escape": ["escape.c"],
+    "ring": ["ring.c"],
+}
+CASES = [(name, case) for name in PROGRAMS for case in cases_of(name)]
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +38,12 @@ def outputs(tmp_path_factory):
     directory = tmp_path_factory.mktemp("recorder")
     outputs = {}
     for sanitizer, flags in SANITIZERS.items():
-        for name in ("ring", "escape"):
+        for name, sources in PROGRAMS.items():
             program = directory / f"{name}-{sanitizer}"
             subprocess.run(
                 ["gcc", "-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", *flags]
-                + ["-I", SRC, HERE / f"test_{name}.c", SRC / f"{name}.c", "-o", program]
-                + ["-lcmocka", "-lpthread"],
+                + ["-I", SRC, HERE / f"test_{name}.c", *(SRC / source for source in sources)]
+                + ["-o", program, "-lcmocka", "-lpthread", "-lz"],
                 check=True,
             )
             result = subprocess.run([program], capture_output=True, text=True, timeout=900)
