@@ -13,6 +13,7 @@
 #include <linux/slab.h>
 #include <linux/uidgid.h>
 
+#include "bootid.h"
 #include "channel.h"
 #include "requests.h"
 
@@ -282,6 +283,7 @@ static int __init flightrec_init(void)
 	unsigned int i;
 	int err;
 
+	flightrec_boot_id_init();
 	/* What the administrator can get wrong comes before what others see. */
 	err = create_channels();
 	if (err)

@@ -492,6 +492,27 @@ int flightrec_ring_read(const struct flightrec_ring *ring,
 	return 0;
 }
 
+int flightrec_ring_fetch(const struct flightrec_ring *ring, u64 seq,
+			 struct flightrec_stamp *stamp, void *payload)
+{
+	u64 next = flightrec_ring_next(ring);
+	struct place place;
+
+	if (seq >= next)
+		return -EAGAIN;
+	if (seq < horizon(ring, next))
+		return -ENOENT;
+	switch (look_up(ring, seq, &place)) {
+	case LOOKUP_NOT_YET:
+		return -EAGAIN;
+	case LOOKUP_GONE:
+		return -ENOENT;
+	case LOOKUP_HERE:
+		break;
+	}
+	return copy_out(ring, &place, seq, stamp, payload) ? 0 : -ENOENT;
+}
+
 bool flightrec_ring_readable(const struct flightrec_ring *ring,
 			     const struct flightrec_cursor *cursor)
 {

@@ -152,6 +152,21 @@ int flightrec_ring_read(const struct flightrec_ring *ring,
 			struct flightrec_stamp *stamp, void *payload,
 			u64 *lost);
 
+/**
+ * flightrec_ring_fetch - copy the record of a given number out
+ * @seq: its number
+ * @stamp: the record's stamp
+ * @payload: room for FLIGHTREC_RING_PAYLOAD_MAX bytes
+ *
+ * For what is printed after a crash: any context, with any CPU stopped
+ * anywhere; takes a bounded number of steps.
+ *
+ * Return: 0, -ENOENT if the record is gone, or -EAGAIN if its number is not
+ * taken or not yet published.
+ */
+int flightrec_ring_fetch(const struct flightrec_ring *ring, u64 seq,
+			 struct flightrec_stamp *stamp, void *payload);
+
 /* flightrec_ring_readable - is there something to read at this cursor? */
 bool flightrec_ring_readable(const struct flightrec_ring *ring,
 			     const struct flightrec_cursor *cursor);

@@ -471,6 +471,36 @@ static void reader_waits_at_a_hole(void **state)
 	fixture_free(&f);
 }
 
+/* Each number by itself: there, gone, cleared, a hole, or not yet taken. */
+static void fetches_by_number(void **state)
+{
+	struct flightrec_stamp stamp;
+	struct fixture f;
+	u8 payload[4096];
+	u64 n, hole;
+
+	(void)state;
+	fixture_init(&f, ring_bytes());
+	assert_int_equal(flightrec_ring_fetch(&f.ring, 0, &stamp, payload), -ENOENT);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, 1, &stamp, payload), -EAGAIN);
+	for (n = 1; n <= 5000; n++)
+		append(&f, n, n % CPUS);
+	for (n = 5000; !flightrec_ring_fetch(&f.ring, n, &stamp, payload); n--) {
+		assert_int_equal(stamp.seq, n);
+		assert_true(intact(&stamp, payload));
+	}
+	assert_true(n > 1 && n < 5000);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, n, &stamp, payload), -ENOENT);
+	hole = f.ring.next_seq.counter++;
+	append(&f, 1, 0);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, hole, &stamp, payload), -EAGAIN);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, hole + 1, &stamp, payload), 0);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, hole + 2, &stamp, payload), -EAGAIN);
+	flightrec_ring_clear(&f.ring);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, hole + 1, &stamp, payload), -ENOENT);
+	fixture_free(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -484,6 +514,7 @@ int main(void)
 		cmocka_unit_test(append_from_an_nmi),
 		cmocka_unit_test(one_cpu_stopped),
 		cmocka_unit_test(reader_waits_at_a_hole),
+		cmocka_unit_test(fetches_by_number),
 		cmocka_unit_test(writers_beside_readers),
 	};
 

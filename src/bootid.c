@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#define pr_fmt(fmt) "flightrec: " fmt
+
+#include <linux/err.h>
+#include <linux/fs.h>
+#include <linux/printk.h>
+#include <linux/uuid.h>
+
+#include "bootid.h"
+
+#define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
+
+static uuid_t boot_id;
+static_assert(sizeof(boot_id) == FLIGHTREC_BOOT_ID_BYTES);
+
+/* The kernel exports it by this file only. */
+static int read_boot_id(uuid_t *id)
+{
+	char text[UUID_STRING_LEN + 1] = "";
+	struct file *file;
+	loff_t pos = 0;
+	ssize_t n;
+
+	file = filp_open(BOOT_ID_FILE, O_RDONLY, 0);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	n = kernel_read(file, text, UUID_STRING_LEN, &pos);
+	filp_close(file, NULL);
+	return n < 0 ? n : uuid_parse(text, id);
+}
+
+void flightrec_boot_id_init(void)
+{
+	int err = read_boot_id(&boot_id);
+
+	if (err)
+		pr_warn("cannot read " BOOT_ID_FILE ": %pe; recovered records will not say which boot they are of\n",
+			ERR_PTR(err));
+}
+
+const u8 *flightrec_boot_id(void)
+{
+	return boot_id.b;
+}
