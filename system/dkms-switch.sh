@@ -15,14 +15,17 @@ switch() {
     link=$entry/kernel-$kernel-$arch
     new=$entry/$version/$kernel/$arch
     old=
-    # --force: else dkms compares version strings to guess which module is better
-    if register && hold && move_in &&
-        dkms install --force -m "$name" -v "$version" -k "$kernel" -a "$arch" >>"$log" 2>&1 &&
-        is_installed; then
-        drop_stale
-        return 0
+    old_files=
+    if register && hold; then
+        # --force: else dkms compares version strings to guess which module is better
+        if move_in &&
+            dkms install --force -m "$name" -v "$version" -k "$kernel" -a "$arch" >>"$log" 2>&1 &&
+            is_installed; then
+            drop_stale
+            return 0
+        fi
+        put_back
     fi
-    put_back
     why="dkms could not install it"
     return 1
 }
@@ -32,6 +35,9 @@ switch() {
 hold() {
     [ -d "$link/module" ] || return 0
     old=$(readlink -f "$link")
+    for file in "$old"/module/*.ko*; do
+        old_files="$old_files $(module_file "$kernel" "${file##*/}")"
+    done
     [ "$old" = "$(readlink -f "$new")" ] || return 0
     old=$entry/$version/$kernel/.kept-$arch
     rm -rf "$old" && cp -al "$new" "$old" && point "$link" "$version/$kernel/.kept-$arch"
@@ -72,13 +78,19 @@ drop_stale() {
     [ -z "$dropped" ] || run_depmod
 }
 
-# The switch failed half-way: the old module goes back to where it was.
+# The switch failed half-way: the old module goes back to where it was, and only
+# then the new one's traces go.
 put_back() {
-    if [ "$(readlink -f "$link")" = "$(readlink -f "$new")" ]; then
-        dkms uninstall -m "$name" -v "$version" -k "$kernel" -a "$arch" >>"$log" 2>&1 ||
-            echo "dkms uninstall failed too" >>"$log"
+    if [ -z "$old" ]; then
+        undo_first_installation
+        return 0
     fi
-    [ -n "$old" ] || return 0
+    for there in $old_files; do
+        put_file "$old/module/${there##*/}" "$there" || {
+            say "kernel $kernel: cannot put $there back; a copy is in $old/module. Next: make room on its file system, then $(how_to_retry)"
+            return 0
+        }
+    done
     rm -rf "$new"
     case $old in
         */.kept-*)
@@ -87,11 +99,21 @@ put_back() {
             ;;
     esac
     target=${old#"$(readlink -f "$entry")"/}
-    for file in "$old"/module/*.ko*; do
-        install -D -m 644 "$file" "$modules/$kernel/updates/dkms/${file##*/}"
-    done
     point "$link" "${target#"$entry"/}"
     run_depmod
+}
+
+undo_first_installation() {
+    [ "$(readlink -f "$link")" = "$(readlink -f "$new")" ] || return 0
+    dkms uninstall -m "$name" -v "$version" -k "$kernel" -a "$arch" >>"$log" 2>&1 ||
+        echo "dkms uninstall failed too" >>"$log"
+}
+
+# put_file FILE PLACE: at no moment is there less than a whole file.
+put_file() {
+    mkdir -p "${2%/*}" && cp -f "$1" "$2.new" && chmod 644 "$2.new" && mv -f "$2.new" "$2" && return 0
+    rm -f "$2.new"
+    return 1
 }
 
 # As dkms does: headers without their kernel have no list of modules to renew.

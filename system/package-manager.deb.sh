@@ -4,10 +4,6 @@
 # dpkg and apt. There is one such file for each package manager.
 # shellcheck disable=SC2154 # set by dkms-package
 
-in_chroot() {
-    ischroot
-}
-
 # version_at_least A B: is version A as new as B?
 version_at_least() {
     dpkg --compare-versions "$1" ge "$2"

@@ -4,12 +4,6 @@
 # RPM and dnf. There is one such file for each package manager.
 # shellcheck disable=SC2154 # set by dkms-package
 
-# A chroot, as an image builder uses: the root of process 1 is another one.
-in_chroot() {
-    [ -e /proc/1/root ] || return 0
-    [ "$(stat -Lc %d:%i /)" != "$(stat -Lc %d:%i /proc/1/root/)" ]
-}
-
 # version_at_least A B: is version A as new as B?
 version_at_least() {
     [ "$(printf '%s\n' "$1" "$2" | sort -V | tail -n 1)" = "$1" ]

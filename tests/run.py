@@ -23,8 +23,7 @@ TIERS = {
     "check": (["tests/unit", "tests/style", "bench"], 3),
     "kernels": (["tests/roots", "tests/kernels", "tests/qemu"], 12),
     "secureboot": (["tests/secureboot"], 12),
-    "packaging": (["tests/packaging/test_build.py", "tests/packaging/test_resigning.py"], 12),
-    "suites": (["tests/packaging"], 40),
+    "packaging": (["tests/packaging"], 25),
     "demo": (["tests/demo"], 25),
 }
 

@@ -100,7 +100,8 @@ class Story:
         output = self._type(
             "DEBIAN_FRONTEND=readline apt install flightrec", INSTALL_TIMEOUT,
             {r"Do you want to continue\? \[Y/n\] ": "y",
-             r"One-time password for[^\n]*: ": self.password},
+             r"One-time password for[^\n]*: ": self.password,
+             r"The same password again: ": self.password},
         )
         expect_match("One-time password for", output, "the question for the enrolment password")
         expect(self.password not in output, "the password not on the screen", output)

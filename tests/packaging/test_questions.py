@@ -28,31 +28,56 @@ def keeper():
         yield target
 
 
-def answer(target, password):
-    """Configure kmodkeep on a terminal, answering its question; what was to be seen."""
+QUESTIONS = ["One-time password for enrolling", "The same password again", "The two passwords differ"]
+
+
+def answer(target, *answers):
+    """Configure kmodkeep on a terminal, with ANSWERS to its questions in turn; what was to be seen."""
     command = target.command(["env", "DEBIAN_FRONTEND=readline", "dpkg-reconfigure", "kmodkeep"])
     terminal = pexpect.spawn(command[0], command[1:], encoding="utf-8", timeout=120)
-    terminal.expect("One-time password for enrolling")
-    seen = terminal.before + terminal.after
-    terminal.expect(": $")
-    seen += terminal.before
-    terminal.sendline(password)
+    seen = ""
+    for question, text in answers:
+        terminal.expect(QUESTIONS[question])
+        seen += terminal.before + terminal.after
+        if text is not None:
+            terminal.expect(": $")
+            seen += terminal.before
+            terminal.sendline(text)
     terminal.expect(pexpect.EOF)
     terminal.close()
     assert terminal.exitstatus == 0
     return seen + terminal.before
 
 
+def check_nowhere(target, password, seen):
+    """PASSWORD was not shown and lies nowhere."""
+    assert password not in seen
+    assert target.run(["grep", "-rlF", password, "/var", "/etc", "/run"], check=False).stdout == ""
+
+
 def test_the_password_goes_to_kmodkeep_and_nowhere_else(keeper):
-    seen = answer(keeper, PASSWORD)
+    seen = answer(keeper, (0, PASSWORD), (1, PASSWORD))
     assert (keeper.path / "got").read_text() == f"{PASSWORD}\n"
-    assert PASSWORD not in seen
-    assert keeper.run(["grep", "-rlF", PASSWORD, "/var", "/etc", "/run"], check=False).stdout == ""
+    check_nowhere(keeper, PASSWORD, seen)
     (keeper.path / "got").unlink()
 
 
+def test_a_password_that_was_mistyped_is_asked_for_again(keeper):
+    seen = answer(keeper, (0, PASSWORD + "x"), (1, PASSWORD), (2, None), (0, PASSWORD), (1, PASSWORD))
+    assert (keeper.path / "got").read_text() == f"{PASSWORD}\n"
+    check_nowhere(keeper, PASSWORD, seen)
+    (keeper.path / "got").unlink()
+
+
+def test_passwords_that_differ_and_then_none(keeper):
+    seen = answer(keeper, (0, PASSWORD), (1, PASSWORD + "x"), (2, None), (0, ""))
+    assert "Next: kmodkeep key enroll" in seen
+    assert not (keeper.path / "got").exists()
+    check_nowhere(keeper, PASSWORD, seen)
+
+
 def test_no_password_means_later(keeper):
-    seen = answer(keeper, "")
+    seen = answer(keeper, (0, ""))
     assert "Next: kmodkeep key enroll" in seen
     assert not (keeper.path / "got").exists()
 

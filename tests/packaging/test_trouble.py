@@ -132,6 +132,22 @@ def test_upgrade_that_builds_for_one_kernel_of_two():
         target.check_nothing_left_over(NEXT)
 
 
+def test_downgrade_is_not_undone():
+    """A kernel that the older version does not build for keeps the newer one; no other gets it."""
+    with Target("bookworm") as target:
+        old, new = target.kernels
+        target.install(later(target.suite).values())
+        output = target.install(later(target.suite, NOT_ON_6_12, VERSION).values())
+        assert f"kernel {new}: FAILED, the build failed" in output
+        kept = {(VERSION, old, "installed"), (NEXT, new, "installed")}
+        assert target.dkms() == kept
+        # As if the kernel had just been installed.
+        target.run(["dkms", "uninstall", "-m", "flightrec", "-v", VERSION, "-k", old])
+        target.run(["dkms", "autoinstall", "-k", old])
+        assert target.dkms() == kept
+        assert target.modinfo(old, "flightrec", "version") == VERSION
+
+
 def test_first_installation_that_does_not_build(target):
     output = target.install(later(target.suite, EVERYWHERE).values())
     assert f"kernel {target.kernel}: FAILED, the build failed (dkms exit code 10). Log: " in output
