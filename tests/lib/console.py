@@ -28,6 +28,7 @@ TROUBLE = re.compile(
     | \bself-detected\ stall
     | \b(KASAN|KCSAN|KFENCE|UBSAN):
     | \brefcount_t:
+    | \bI/O\ error,\ dev\ vd           # this machine's disk is full
     | ^kmemleak:.*\bnew\ suspected
     | \bDEBUG_LOCKS_WARN_ON
     """,

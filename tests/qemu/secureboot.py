@@ -48,7 +48,10 @@ class SecureBootGuest(Guest):
                 "-device", "virtio-rng-pci"]
         for path, options in disks:
             # A run's disk is thrown away after it, so nobody waits for it to be safe.
-            args += ["-drive", f"if=virtio,cache=unsafe,{options},file={path}"]
+            # Where this machine's disk is full the guest gets an error: by default QEMU
+            # would stop it, and nobody could tell that from a slow one.
+            drive = f"if=virtio,cache=unsafe,werror=report,rerror=report,{options},file={path}"
+            args += ["-drive", drive]
         super().__init__(args, name=name, workdir=workdir, machine="q35,smm=on",
                          memory=memory, cpus=cpus, display=True)
 

@@ -21,6 +21,7 @@ TROUBLE = [
     "KASAN: null-ptr-deref in range [0x0-0x7]",
     "UBSAN: array-index-out-of-bounds in a.c:1:2",
     "refcount_t: underflow; use-after-free.",
+    "I/O error, dev vda, sector 2048 op 0x1:(WRITE) flags 0x800 phys_seg 1 prio class 2",
 ]
 
 HARMLESS = [
