@@ -35,6 +35,7 @@ enum flightrec_reject {
  * @gid: group of its two nodes
  * @access_given: @mode or @gid was set by the administrator
  * @user_writes: user space may write
+ * @crash_text: its newest records are printed on an oops and on a panic
  */
 struct flightrec_config {
 	const char *name;
@@ -43,6 +44,7 @@ struct flightrec_config {
 	kgid_t gid;
 	bool access_given;
 	bool user_writes;
+	bool crash_text;
 };
 
 struct flightrec_channel {

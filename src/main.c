@@ -15,6 +15,7 @@
 
 #include "bootid.h"
 #include "channel.h"
+#include "crash.h"
 #include "requests.h"
 
 #define USER_CHANNELS_MAX (FLIGHTREC_CHANNELS_MAX - 2)
@@ -39,6 +40,11 @@ static unsigned int gids[USER_CHANNELS_MAX];
 static unsigned int gids_count;
 module_param_array_named(gid, gids, uint, &gids_count, 0444);
 MODULE_PARM_DESC(gid, "numeric group of each channel's nodes (default: 0)");
+
+static bool in_crash_text[USER_CHANNELS_MAX];
+static unsigned int in_crash_text_count;
+module_param_array_named(crash, in_crash_text, bool, &in_crash_text_count, 0444);
+MODULE_PARM_DESC(crash, "print each channel's newest records on an oops and on a panic (default: Y)");
 
 static bool containers;
 module_param(containers, bool, 0644);
@@ -78,6 +84,7 @@ static int check_counts(void)
 		{ "size_kb", sizes_count },
 		{ "mode", modes_count },
 		{ "gid", gids_count },
+		{ "crash", in_crash_text_count },
 	};
 	int i;
 
@@ -169,6 +176,7 @@ static int configure(struct flightrec_config *config, unsigned int i)
 
 	config->name = names[i];
 	config->user_writes = true;
+	config->crash_text = i >= in_crash_text_count || in_crash_text[i];
 	err = check_name(i);
 	if (!err)
 		err = configure_size(config, i);
@@ -190,6 +198,7 @@ static int configure_all(struct flightrec_config *configs)
 		return err;
 	configs[0] = (struct flightrec_config) {
 		.name = "kernel", .bytes = default_bytes(), .mode = 0400,
+		.crash_text = true,
 	};
 	configs[1] = (struct flightrec_config) {
 		.name = "selftest", .bytes = flightrec_min_bytes(), .mode = 0600,
@@ -305,6 +314,10 @@ static int __init flightrec_init(void)
 	smp_store_release(&ready, true);
 	for (i = 0; i < channel_count; i++)
 		flightrec_chardev_announce(channels[i]);
+	for (i = 0; i < channel_count; i++)
+		if (channels[i]->config.crash_text)
+			flightrec_crash_add(channels[i]);
+	flightrec_crash_start();
 	flightrec_requests_start(channels[0]);
 	return 0;
 
@@ -320,6 +333,7 @@ err_channels:
 static void __exit flightrec_exit(void)
 {
 	flightrec_requests_stop();
+	flightrec_crash_stop();
 	hide_channels(channel_count);
 	flightrec_procfs_exit();
 	flightrec_chardev_exit();

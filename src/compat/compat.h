@@ -11,6 +11,7 @@
 #include <linux/device.h>
 #include <linux/export.h>
 #include <linux/hrtimer.h>
+#include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/proc_fs.h>
 #include <linux/version.h>
@@ -42,6 +43,11 @@ static inline void flightrec_hrtimer_setup(struct hrtimer *timer,
 	timer->function = function;
 #endif
 }
+
+/* 5.14: panic_notifier_list moved here from kernel.h. Kbuild looks for it. */
+#ifdef FLIGHTREC_HAVE_PANIC_NOTIFIER_H
+#include <linux/panic_notifier.h>
+#endif
 
 /*
  * 5.17: PDE_DATA() became pde_data(). Kbuild looks for it: EL 9 has ported it

@@ -13,17 +13,18 @@
  *   flightrec: E <boot-id8> <set> <printed> <unpublished> <check>
  *
  * (R is one line.) B begins a set, E ends it; a boot may have several: an oops
- * prints one, a panic after it another with only what is newer.
+ * prints one, a panic after it another with only what is newer. A panic may cut
+ * an oops' set short: then that has no E.
  *
  *   version      FLIGHTREC_CRASH_VERSION
  *   boot-id      32 hexadecimal digits; boot-id8 the first eight of them
- *   set          counts the sets of this boot, from 1
+ *   set          counts the sets since the driver was loaded, from 1
  *   reason       "oops" or "panic"
  *   severity     0 to 7
  *   origin       u (user), k (kernel) or i (kernel, from an interrupt)
  *   len          bytes of the whole payload, decimal like all numbers
  *   mark         "=" if the whole payload follows, "+" if its end was cut
- *   comm         escaped; "-" if empty
+ *   comm         escaped; "-" if empty, and "\x2d" if it is that
  *   printed      R lines of this set
  *   unpublished  records whose writers had not finished, and so were skipped
  *   check        8 hexadecimal digits: CRC-32 (IEEE 802.3, as zlib's crc32())
@@ -33,8 +34,9 @@
  * Escaped: bytes 0x21 to 0x7e stand for themselves, and so does the space in a
  * payload; a backslash is "\\", a double quote "\"", every other byte "\xNN".
  * No line is longer than FLIGHTREC_CRASH_LINE_MAX bytes, no set longer than
- * FLIGHTREC_CRASH_TEXT_MAX. A check tells damage, not forgery: whoever may
- * write to the kernel's log can write such lines.
+ * FLIGHTREC_CRASH_TEXT_MAX; both count "flightrec: ", and not what the log adds.
+ * A check tells damage, not forgery: whoever may write to the kernel's log can
+ * write such lines.
  *
  * 2. Blocks, in an image of the machine's memory
  * ----------------------------------------------

@@ -136,6 +136,7 @@ static void too_many_values(void)
 	refused("channels=a size_kb=1024,1024", EINVAL, "size_kb", "2");
 	refused("channels=a mode=0600,0600", EINVAL, "mode", "2");
 	refused("gid=1,2", EINVAL, "gid", "2");
+	refused("channels=a crash=0,0", EINVAL, "crash", "2");
 }
 
 static void bad_access(void)

@@ -20,11 +20,12 @@ SANITIZERS = {
 
 def cases_of(name):
     text = (HERE / f"test_{name}.c").read_text()
-    return re.findall(r"cmocka_unit_test\((\w+)\)", text)
+    return re.findall(r"^\t\t(?:cmocka_unit_test|CASE)\((\w+)\),$", text, re.M)
 
 
 # test program -> the files of src/ that it compiles with
 PROGRAMS = {
+    "crash_text": ["crash_text.c", "ring.c"],
     "crc": [],
     "escape": ["escape.c"],
     "ring": ["ring.c"],

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * When to print, and that only one does. An oops and a panic have a set of
+ * buffers each: the panic may have stopped the CPU that was printing an oops.
+ * It then goes on where that one was.
+ *
+ * Not a kmsg dumper: those run in the order in which they were registered, so
+ * pstore may have stored the log before ours would add to it.
+ */
+#include <linux/atomic.h>
+#include <linux/kdebug.h>
+#include <linux/notifier.h>
+#include <linux/printk.h>
+#include <linux/ptrace.h>
+
+#include "bootid.h"
+#include "channel.h"
+#include "compat/compat.h"
+#include "crash.h"
+#include "crash_text.h"
+
+/* After those that record the oops, or find that it was none. */
+#define DIE_PRIORITY	INT_MIN
+
+/* Before those that may reset the machine, which have less by habit. */
+#define PANIC_PRIORITY	(INT_MAX - 8)
+
+struct printer {
+	const char *reason;
+	atomic_t busy;
+	struct flightrec_crash_set set;
+	struct flightrec_crash_channel channels[FLIGHTREC_CHANNELS_MAX];
+};
+
+static struct printer oops = { .reason = "oops" };
+static struct printer panicked = { .reason = "panic" };
+
+/* Of each channel the first number that was not printed yet. */
+static u64 printed_to[FLIGHTREC_CHANNELS_MAX];
+static unsigned int channel_count;
+static atomic_t sets = ATOMIC_INIT(0);
+
+static void print_line(const char *line, size_t len)
+{
+	pr_alert("%s\n", line);
+}
+
+static void print_set(struct printer *printer)
+{
+	/* Left busy by a CPU that was stopped, or entered from itself. */
+	if (atomic_cmpxchg_acquire(&printer->busy, 0, 1))
+		return;
+	printer->set.boot_id = flightrec_boot_id();
+	printer->set.number = atomic_inc_return(&sets);
+	printer->set.reason = printer->reason;
+	printer->set.print = print_line;
+	flightrec_crash_print(&printer->set, printer->channels, channel_count);
+	atomic_set_release(&printer->busy, 0);
+}
+
+/*
+ * Traps of user space come here, too: int3 and ud2 as other values, on some
+ * architectures more as this one.
+ */
+static int on_die(struct notifier_block *nb, unsigned long value, void *data)
+{
+	const struct die_args *args = data;
+
+	if (value == DIE_OOPS && args->regs && !user_mode(args->regs))
+		print_set(&oops);
+	return NOTIFY_DONE;
+}
+
+static int on_panic(struct notifier_block *nb, unsigned long value, void *data)
+{
+	print_set(&panicked);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block die_nb = {
+	.notifier_call = on_die,
+	.priority = DIE_PRIORITY,
+};
+
+static struct notifier_block panic_nb = {
+	.notifier_call = on_panic,
+	.priority = PANIC_PRIORITY,
+};
+
+static void add_to(struct printer *printer, struct flightrec_channel *channel)
+{
+	printer->channels[channel_count] = (struct flightrec_crash_channel) {
+		.name = channel->name,
+		.ring = &channel->ring,
+		.from = &printed_to[channel_count],
+	};
+}
+
+void flightrec_crash_add(struct flightrec_channel *channel)
+{
+	add_to(&oops, channel);
+	add_to(&panicked, channel);
+	channel_count++;
+}
+
+void flightrec_crash_start(void)
+{
+	/* They fail only for a block that is registered already. */
+	register_die_notifier(&die_nb);
+	atomic_notifier_chain_register(&panic_notifier_list, &panic_nb);
+}
+
+void flightrec_crash_stop(void)
+{
+	atomic_notifier_chain_unregister(&panic_notifier_list, &panic_nb);
+	unregister_die_notifier(&die_nb);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A set of lines with the newest records of some channels: the text of
+ * uapi/flightrec_crash.h. Also compiled in user space, so it knows neither
+ * notifiers nor printk; crash.c does.
+ *
+ * Needs no lock and no memory but the struct, and ends with any CPU stopped
+ * anywhere.
+ */
+#ifndef FLIGHTREC_CRASH_TEXT_H
+#define FLIGHTREC_CRASH_TEXT_H
+
+#include "ring.h"
+#include "uapi/flightrec_crash.h"
+
+/**
+ * struct flightrec_crash_channel - a channel as crash text sees it
+ * @name: its name
+ * @ring: its ring
+ * @from: the first number that no earlier set has printed; shared by sets
+ * @to: private: the next number when the set began
+ * @wanted: private: bytes that all its lines would take
+ * @share: private: bytes that they may take
+ */
+struct flightrec_crash_channel {
+	const char *name;
+	const struct flightrec_ring *ring;
+	u64 *from;
+	u64 to;
+	u32 wanted;
+	u32 share;
+};
+
+/**
+ * struct flightrec_crash_set - what a set is made of, and room to make it
+ * @boot_id: 16 bytes
+ * @number: of the set, from 1
+ * @reason: "oops" or "panic"
+ * @print: takes a line, terminated, without a newline
+ * @printed: private: lines of records so far
+ * @unpublished: private: records skipped because their writers had not finished
+ * @stamp, @payload: private: the record at hand
+ * @line, @used: private: the line in the making
+ */
+struct flightrec_crash_set {
+	const u8 *boot_id;
+	u32 number;
+	const char *reason;
+	void (*print)(const char *line, size_t len);
+
+	u32 printed;
+	u32 unpublished;
+	struct flightrec_stamp stamp;
+	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
+	char line[FLIGHTREC_CRASH_LINE_MAX + 1];
+	u32 used;
+};
+
+/**
+ * flightrec_crash_print - print a set
+ * @channels: @n of them, each gets an equal share of the set's bytes, and more
+ *	where others need less; *@from moves behind each line printed
+ */
+void flightrec_crash_print(struct flightrec_crash_set *set,
+			   struct flightrec_crash_channel *channels, u32 n);
+
+#endif

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What each stock kernel's console holds of the channels after it crashed for real.
+
+Two crashes for each kernel.  In the first, an oops kills a task and the kernel
+goes on; then a CPU is stopped in the middle of a write, and another one panics.
+In the second an oops is itself the panic.
+"""
+
+import functools
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.lib.crashtext import crash_sets
+from tests.lib.guestmodules import build_guest_modules
+from tests.lib.kernels import KERNELS
+from tests.qemu.direct import compile_static, direct_guest
+
+GUEST = Path(__file__).parents[1] / "guest"
+
+SELECTED = os.environ["K"].split(",") if os.environ.get("K") else list(KERNELS)
+
+# What these consoles may contain, and no others.
+OOPS = [r"BUG: kernel NULL pointer dereference", r"Oops: "]
+PANIC = [r"Kernel panic - not syncing: (sysrq triggered crash|Fatal exception)$"]
+
+LOAD = """
+insmod /modules/flightrec.ko channels=default,quiet crash=1,0 events=none
+insmod /modules/guest-trouble.ko
+cat /proc/sys/kernel/random/boot_id
+for i in $(seq 60); do echo "record $i" >/proc/flightrec/default; done
+"""
+
+OOPS_THEN_PANIC = (
+    LOAD
+    + r"""
+echo "not to be told" >/proc/flightrec/quiet
+echo "not to be told" >/proc/flightrec/selftest
+printf 'control \033[2J "quoted" back\\slash \377' >/proc/flightrec/default
+head -c 3000 /dev/zero | tr '\0' x >/proc/flightrec/default
+echo "newest" >/proc/flightrec/default
+run_program /tests/crash
+echo "== no set before this line"
+sh -c 'echo oops >/proc/guest-trouble'
+echo "== one set before this line"
+echo "after the oops" >/proc/flightrec/default
+/tests/crash /run/parked park
+"""
+)
+
+OOPS_IS_PANIC = LOAD + "echo oops >/proc/guest-trouble\n"
+
+
+@functools.lru_cache(maxsize=None)
+def program():
+    directory = Path(tempfile.mkdtemp(prefix="guest-crash-"))
+    return compile_static([GUEST / "crash.c", GUEST / "harness.c"], directory / "crash")
+
+
+def crash(kernel, script, allow, **options):
+    """The console of a guest that runs SCRIPT until it panics."""
+    modules = build_guest_modules(kernel)
+    with tempfile.TemporaryDirectory(prefix="crash-") as workdir:
+        with direct_guest(
+            kernel, {"tests/crash": program()}, script, workdir,
+            modules=[modules["flightrec"], modules["guest-trouble"]], cpus=2, **options,
+        ) as guest:  # fmt: skip
+            guest.wait_exit(150, "the panic")
+            problems = guest.scan_console(allow)
+            return guest.console.text, problems
+
+
+@functools.lru_cache(maxsize=None)
+def oops_then_panic(kernel):
+    return crash(kernel, OOPS_THEN_PANIC, OOPS + PANIC, oops_panics=False)
+
+
+@functools.lru_cache(maxsize=None)
+def oops_is_panic(kernel):
+    return crash(kernel, OOPS_IS_PANIC, OOPS + PANIC)
+
+
+def boot_id(console):
+    text = re.search(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", console, re.M)[0]
+    return text.replace("-", "")
+
+
+@pytest.mark.parametrize("kernel", SELECTED)
+def test_a_set_for_the_oops_and_one_for_the_panic(kernel):
+    console, problems = oops_then_panic(kernel)
+    assert not problems, console[-6000:]
+    sets = crash_sets(console)
+    assert [(s.number, s.reason, s.boot) for s in sets] == [
+        (1, "oops", boot_id(console)), (2, "panic", boot_id(console))
+    ], console[-6000:]  # fmt: skip
+
+
+@pytest.mark.parametrize("kernel", SELECTED)
+def test_traps_of_user_space_print_nothing(kernel):
+    console, _ = oops_then_panic(kernel)
+    assert "[result] ok traps" in console
+    before, _, after = console.partition("== no set before this line")
+    assert "flightrec: B" not in before
+    assert len(crash_sets(after.partition("== one set before this line")[0])) == 1
+
+
+@pytest.mark.parametrize("kernel", SELECTED)
+def test_newest_records_are_printed(kernel):
+    first = crash_sets(oops_then_panic(kernel)[0])[0]
+    *records, escaped, long, newest = first.payloads("default")
+    assert newest == "newest"
+    assert (first.records[-2]["mark"], first.records[-2]["len"]) == ("+", "3000")
+    assert len(long) > 700 and set(long) == {"x"}
+    assert escaped == r"control \x1b[2J \"quoted\" back\\slash \xff"
+    assert 5 < len(records) < 60
+    assert records == [f"record {i}" for i in range(61 - len(records), 61)]
+    assert not first.payloads("quiet") and not first.payloads("selftest")
+    assert first.bytes > 3800  # the share of those that have nothing to say
+
+
+@pytest.mark.parametrize("kernel", SELECTED)
+def test_panic_after_an_oops_prints_only_what_is_newer(kernel):
+    second = crash_sets(oops_then_panic(kernel)[0])[1]
+    assert second.payloads("default") == ["after the oops", "after the parked one"]
+
+
+@pytest.mark.parametrize("kernel", SELECTED)
+def test_parked_cpu_is_passed_over(kernel):
+    console, _ = oops_then_panic(kernel)
+    assert "guest-trouble: CPU 1 is parked" in console
+    assert "never-published" not in console
+    assert [s.unpublished for s in crash_sets(console)] == [0, 1]
+
+
+@pytest.mark.parametrize("kernel", SELECTED)
+def test_backtraces_stay(kernel):
+    for console in (oops_then_panic(kernel)[0], oops_is_panic(kernel)[0]):
+        before, _, _ = console.partition("flightrec: B ")
+        assert "Call Trace:" in before
+        assert re.search(r"RIP: 0010:.*\[guest_trouble\]", before)
+
+
+@pytest.mark.parametrize("kernel", SELECTED)
+def test_an_oops_that_is_the_panic(kernel):
+    console, problems = oops_is_panic(kernel)
+    assert not problems, console[-6000:]
+    first, second = crash_sets(console)
+    assert (first.reason, second.reason) == ("oops", "panic")
+    assert first.payloads("default")[-1] == "record 60"
+    assert second.records == []
+    assert "Kernel panic - not syncing: Fatal exception" in console
