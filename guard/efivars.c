@@ -67,6 +67,29 @@ int efivar_flag(const struct host *h, const char *name, const char *guid)
 	return value;
 }
 
+char *efivar_text(const struct host *h, const char *name, const char *guid)
+{
+	struct buf b;
+	char *text;
+
+	if (efivar_read(h, name, guid, &b))
+		return NULL;
+	text = calloc(1, b.len / 2 + 1);
+	for (size_t i = 0; text && 2 * i + 1 < b.len; i++) {
+		unsigned int c = b.data[2 * i] | b.data[2 * i + 1] << 8;
+
+		if (!c)
+			break;
+		text[i] = c >= ' ' && c < 0x7f ? c : '?';
+	}
+	buf_free(&b);
+	if (text && !*text) {
+		free(text);
+		text = NULL;
+	}
+	return text;
+}
+
 long long efivars_free(const struct host *h)
 {
 	char *path = host_path(h, DIR_EFIVARS);

@@ -25,6 +25,9 @@ int efivar_read(const struct host *h, const char *name, const char *guid,
 /* First byte of a variable, or -errno. */
 int efivar_flag(const struct host *h, const char *name, const char *guid);
 
+/* A variable of UTF-16 text, as printable ASCII; malloc'ed, NULL if none. */
+char *efivar_text(const struct host *h, const char *name, const char *guid);
+
 /* Bytes left for new variables, or -1 where the kernel does not tell. */
 long long efivars_free(const struct host *h);
 

@@ -16,6 +16,30 @@ struct host {
 	struct utsname uts;
 };
 
+static bool host_has(const struct host *h, const char *path)
+{
+	char *p = host_path(h, path);
+	bool there = p && path_exists(p);
+
+	free(p);
+	return there;
+}
+
+/* A tree with its own /proc runs one of its kernels, if it has that one. */
+static void name_kernel_of_image(struct host *h)
+{
+	char *release = host_line(h, "/proc/sys/kernel/osrelease"), *rel;
+
+	h->uts.release[0] = '\0';
+	rel = release && *release && !strchr(release, '/') ?
+	      text_of("/lib/modules/%s", release) : NULL;
+	if (rel && host_has(h, rel))
+		snprintf(h->uts.release, sizeof(h->uts.release), "%s",
+			 release);
+	free(rel);
+	free(release);
+}
+
 int host_new(const char *root, struct host **out)
 {
 	struct host *h = calloc(1, sizeof(*h));
@@ -31,7 +55,7 @@ int host_new(const char *root, struct host **out)
 	for (len = strlen(h->root); len && h->root[len - 1] == '/'; len--)
 		h->root[len - 1] = '\0';
 	if (uname(&h->uts) < 0 || !host_is_live(h))
-		h->uts.release[0] = '\0';
+		name_kernel_of_image(h);
 	*out = h;
 	return 0;
 }
@@ -90,15 +114,6 @@ char *host_machine_id(const struct host *h)
 		return NULL;
 	}
 	return id;
-}
-
-static bool host_has(const struct host *h, const char *path)
-{
-	char *p = host_path(h, path);
-	bool there = p && path_exists(p);
-
-	free(p);
-	return there;
 }
 
 static bool started_as_container(const struct host *h)
@@ -185,6 +200,11 @@ const char *place_word(enum place p)
 	static const char *const words[] = { "host", "container", "chroot" };
 
 	return words[p];
+}
+
+bool host_is_immutable(const struct host *h)
+{
+	return host_has(h, "/run/ostree-booted");
 }
 
 enum secure_boot host_secure_boot(const struct host *h)

@@ -25,6 +25,9 @@ enum place { PLACE_HOST, PLACE_CONTAINER, PLACE_CHROOT };
 enum place host_place(const struct host *h);
 const char *place_word(enum place p);
 
+/* Does it boot whole file systems, and not kernels out of packages? */
+bool host_is_immutable(const struct host *h);
+
 enum secure_boot { SB_NO_EFI, SB_OFF, SB_ON, SB_UNKNOWN };
 enum secure_boot host_secure_boot(const struct host *h);
 const char *secure_boot_word(enum secure_boot s);
@@ -33,7 +36,7 @@ const char *secure_boot_word(enum secure_boot s);
 enum demand { DEMAND_NO, DEMAND_YES, DEMAND_UNKNOWN };
 enum demand host_demands_signature(const struct host *h);
 
-/* Release of the running kernel; "" for an image. */
+/* Release of the running kernel; "" for an image that runs none of its own. */
 const char *host_running_kernel(const struct host *h);
 
 /* First line of a file under root, NULL if it cannot be read; malloc'ed. */

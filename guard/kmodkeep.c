@@ -13,6 +13,8 @@ static const struct {
 	int (*run)(int argc, char **argv);
 	const char *help;
 } verbs[] = {
+	{ "doctor", verb_doctor, "will each driver load on each kernel?" },
+	{ "status", verb_status, "one page: is the next boot safe?" },
 	{ "verify", verb_verify, "will the kernel load these modules?" },
 	{ "sign", verb_sign, "sign modules with this host's key" },
 	{ "key", verb_key, "create, enroll, status: the host's signing key" },

@@ -13,6 +13,25 @@
 /* Debug symbols make modules large; nothing real comes near this. */
 #define MODULE_MAX (512u << 20)
 
+int modfile_take(struct buf *raw, struct modfile *out)
+{
+	int err;
+
+	memset(out, 0, sizeof(*out));
+	out->type = compression_of(raw->data, raw->len);
+	if (out->type == COMPRESS_NONE) {
+		out->bytes = *raw;
+		memset(raw, 0, sizeof(*raw));
+		return 0;
+	}
+	out->signed_outside = modsig_strip(raw->data, raw->len) != raw->len;
+	err = decompress(out->type, raw->data,
+			 modsig_strip(raw->data, raw->len), MODULE_MAX,
+			 &out->bytes);
+	buf_free(raw);
+	return err;
+}
+
 int modfile_read(const char *path, struct modfile *out)
 {
 	struct buf raw;
@@ -20,18 +39,7 @@ int modfile_read(const char *path, struct modfile *out)
 
 	memset(out, 0, sizeof(*out));
 	err = file_read(path, MODULE_MAX, &raw);
-	if (err)
-		return err;
-	out->type = compression_of(raw.data, raw.len);
-	if (out->type == COMPRESS_NONE) {
-		out->bytes = raw;
-		return 0;
-	}
-	out->signed_outside = modsig_strip(raw.data, raw.len) != raw.len;
-	err = decompress(out->type, raw.data, modsig_strip(raw.data, raw.len),
-			 MODULE_MAX, &out->bytes);
-	buf_free(&raw);
-	return err;
+	return err ? err : modfile_take(&raw, out);
 }
 
 void modfile_free(struct modfile *m)

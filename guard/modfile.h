@@ -14,6 +14,8 @@ struct modfile {
 
 /* -EBADMSG: damaged compression; -EFBIG: no module is that large. */
 int modfile_read(const char *path, struct modfile *out);
+/* The same from the bytes of a file, which it takes over. */
+int modfile_take(struct buf *raw, struct modfile *out);
 void modfile_free(struct modfile *m);
 
 struct modinfo {

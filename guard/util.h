@@ -31,6 +31,8 @@ int file_read_line(const char *path, char **line);
 int file_replace(const char *path, const void *data, size_t len, mode_t mode);
 
 bool path_exists(const char *path);
+/* Formatted text, malloc'ed; NULL without memory. */
+char *text_of(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 bool str_ends_with(const char *s, const char *suffix);
 
 /* Hexadecimal, lower case; out holds 2 * len + 1. */

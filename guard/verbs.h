@@ -10,6 +10,8 @@ int verb_verify(int argc, char **argv);
 int verb_sign(int argc, char **argv);
 int verb_smoke(int argc, char **argv);
 int verb_key(int argc, char **argv);
+int verb_doctor(int argc, char **argv);
+int verb_status(int argc, char **argv);
 
 /* "kmodkeep: " and a message on stderr; returns code. */
 int complain(int code, const char *fmt, ...)

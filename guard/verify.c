@@ -21,6 +21,7 @@ struct judging {
 	const struct modsig *sig;
 	struct kernel_rules rules;
 	enum demand demand;
+	unsigned char hash[32];	/* of the whole file */
 	bool running;
 	bool intact;	/* the content was checked against its signature */
 	bool unknown_crypto;	/* unsupported, but no kernel minds the form */
@@ -314,12 +315,7 @@ static int judge_signature(struct judging *j)
 /* Revocation of one file, by the hash of all of it with its signature. */
 static int judge_hash(struct judging *j)
 {
-	unsigned char hash[32];
-
-	if (EVP_Digest(j->bytes->data, j->bytes->len, hash, NULL,
-		       EVP_sha256(), NULL) != 1)
-		return -ENOMEM;
-	if (!trust_hash_listed(j->t, hash) ||
+	if (!trust_hash_listed(j->t, j->hash) ||
 	    j->rules.mokx_hash == ANSWER_NO)
 		return 0;
 	return report_set(j->r, j->rules.mokx_hash == ANSWER_YES ?
@@ -371,6 +367,15 @@ static int judge_kernel(struct judging *j, const char *built_for)
 			  "built for %s, not for %s", built_for, j->r->kernel);
 }
 
+static bool kernel_forces_signatures(const struct host *h, const char *kernel)
+{
+	char *value = host_kernel_config(h, kernel, "CONFIG_MODULE_SIG_FORCE");
+	bool forces = value && !strcmp(value, "y");
+
+	free(value);
+	return forces;
+}
+
 int verify_bytes(const struct host *h, const struct trust *t,
 		 const struct buf *bytes, const char *kernel,
 		 struct report *r)
@@ -379,6 +384,10 @@ int verify_bytes(const struct host *h, const struct trust *t,
 	char *built_for = NULL;
 	int err;
 
+	if (EVP_Digest(bytes->data, bytes->len, j.hash, NULL, EVP_sha256(),
+		       NULL) != 1)
+		return -ENOMEM;
+	hex_encode(j.hash, sizeof(j.hash), r->sha256);
 	err = modinfo_read(bytes->data, bytes->len, &r->info);
 	if (err == -ENOEXEC)
 		return report_set(r, VERDICT_TAMPERED, REBUILD,
@@ -397,13 +406,26 @@ int verify_bytes(const struct host *h, const struct trust *t,
 	}
 	j.rules = rules_on(h, kernel);
 	j.running = !strcmp(kernel, host_running_kernel(h));
-	j.demand = trust_pinned(t) ? DEMAND_YES : host_demands_signature(h);
+	j.demand = trust_pinned(t) || kernel_forces_signatures(h, kernel) ?
+		   DEMAND_YES : host_demands_signature(h);
 	err = judge_trust(&j);
 	if (!err && !is_final(r->verdict) &&
 	    (!built_for || strcmp(built_for, kernel)))
 		err = judge_kernel(&j, built_for);
 	free(built_for);
 	return err;
+}
+
+int verify_modfile(const struct host *h, const struct trust *t,
+		   const struct modfile *m, const char *kernel,
+		   struct report *r)
+{
+	if (m->signed_outside)
+		return report_set(r, VERDICT_UNSUPPORTED_SIGNATURE,
+				  "sign it again: kmodkeep sign",
+				  "signed after it was compressed, so the "
+				  "kernel sees no signature");
+	return verify_bytes(h, t, &m->bytes, kernel, r);
 }
 
 int verify_file(const struct host *h, const struct trust *t, const char *path,
@@ -424,13 +446,7 @@ int verify_file(const struct host *h, const struct trust *t, const char *path,
 	if (err)
 		return report_set(r, VERDICT_UNKNOWN, "ask again as root",
 				  "cannot be read: %s", strerror(-err));
-	if (m.signed_outside)
-		err = report_set(r, VERDICT_UNSUPPORTED_SIGNATURE,
-				 "sign it again: kmodkeep sign",
-				 "signed after it was compressed, so the "
-				 "kernel sees no signature");
-	else
-		err = verify_bytes(h, t, &m.bytes, kernel, r);
+	err = verify_modfile(h, t, &m, kernel, r);
 	modfile_free(&m);
 	return err;
 }

@@ -45,6 +45,7 @@ struct report {
 	char *kernel;		/* the release asked about; NULL if none */
 	char *signer;		/* the signer that decided; NULL if none */
 	const struct trust_cert *cert;	/* its own, where known; of the trust */
+	char sha256[65];	/* of the whole file, decompressed; "" unread */
 	bool waived;		/* ok only because no signature is demanded */
 	struct modinfo info;
 };
@@ -61,6 +62,11 @@ struct json_object *report_json(const struct report *r, const char *subject);
  */
 int verify_file(const struct host *h, const struct trust *t, const char *path,
 		const char *kernel, struct report *r);
+
+/* The same for a file that was read. */
+int verify_modfile(const struct host *h, const struct trust *t,
+		   const struct modfile *m, const char *kernel,
+		   struct report *r);
 
 /* The same for the bytes of an uncompressed file. */
 int verify_bytes(const struct host *h, const struct trust *t,

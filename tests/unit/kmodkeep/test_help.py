@@ -8,7 +8,7 @@ import pytest
 from tests.unit.kmodkeep.host import TOP
 
 MANUAL = (TOP / "man/kmodkeep.8").read_text().replace("\\-", "-")
-VERBS = [["verify"], ["sign"], ["smoke"], ["key", "create"], ["key", "enroll"], ["key", "status"]]
+VERBS = [["doctor"], ["status"], ["verify"], ["sign"], ["smoke"], ["key", "create"], ["key", "enroll"], ["key", "status"]]
 
 
 @pytest.mark.parametrize("words", VERBS, ids=" ".join)

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from tests.unit.kmodkeep.host import HERE, OUT, siglist
+from tests.unit.kmodkeep.system import cpio, grub_cfg, grubenv, packed
 
 CASES = [
     (source.stem, case)
@@ -48,17 +49,37 @@ def seeds(tmp_path, plain_module, tree, pair):
     return directory
 
 
-def test_fuzzed_parsers(tmp_path, seeds):
-    """Also `make fuzz`, for as long as one likes."""
+def fuzz(name, runs, seeds, tmp_path):
+    """Feed one fuzzer; also `make fuzz`, for as long as one likes."""
     if not shutil.which("clang"):
         pytest.skip("no clang: the fuzzer needs its libFuzzer")
-    subprocess.run(
-        ["make", "-C", HERE, OUT / "fuzz_modsig"], check=True, capture_output=True, timeout=300
-    )
+    subprocess.run(["make", "-C", HERE, OUT / name], check=True, capture_output=True, timeout=300)
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     done = subprocess.run(
-        [OUT / "fuzz_modsig", "-runs=30000", "-seed=1", "-max_len=8192", corpus, seeds],
+        [OUT / name, f"-runs={runs}", "-seed=1", "-max_len=8192", "-max_total_time=60",
+         corpus, seeds],
         capture_output=True, text=True, timeout=300, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0 and "DONE" in done.stderr, done.stderr[-4000:]
+
+
+def test_fuzzed_parsers_of_modules(tmp_path, seeds):
+    fuzz("fuzz_modsig", 30000, seeds, tmp_path)
+
+
+def test_fuzzed_parsers_of_what_boots(tmp_path):
+    directory = tmp_path / "seeds"
+    directory.mkdir()
+    archive = cpio({"a/b.ko": b"x" * 300})
+    entry = b"title t\nversion 1\nlinux /vmlinuz-1\ndefault two*\n"
+    status = b"Package: linux-image-1\nStatus: install ok half-configured\n\n" * 2
+    texts = [
+        b"\0" + grub_cfg(["1", "2"]).encode(), b"\1" + grubenv(saved_entry="1").encode(),
+        b"\2" + entry, b"\3" + archive, b"\3" + packed(archive, ["gzip", "-n"]),
+        b"\3" + archive + packed(archive, ["zstd", "-q"]), b"\3" + packed(archive, ["xz"]),
+        b"\4" + status,
+    ]  # fmt: skip
+    for number, text in enumerate(texts):
+        (directory / str(number)).write_bytes(text)
+    fuzz("fuzz_boot", 60000, directory, tmp_path)

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Boot Loader Specification entries, as systemd-boot and Fedora's GRUB read
+ * them: files of "key value" lines in loader/entries.
+ */
+#ifndef KMODKEEP_BLS_H
+#define KMODKEEP_BLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct bls_entry {
+	char *id;		/* file name with ".conf" or ".efi" */
+	char *title, *version, *sort_key, *machine_id, *image;
+	bool unified;		/* a unified kernel image */
+	bool bad;		/* its boot attempts are used up */
+};
+
+struct bls {
+	struct bls_entry *list;
+	size_t count;
+};
+
+/* Adds the files of a directory; one that does not exist has none. */
+int bls_read(struct bls *b, const char *dir);
+/* Adds one entry from its text. 0 or -ENOMEM. */
+int bls_add(struct bls *b, const char *id, const char *text, size_t len);
+void bls_free(struct bls *b);
+
+/* systemd-boot's order of its menu. */
+void bls_sort(struct bls *b);
+/* Fedora's GRUB: by the name of the file, the newest first. */
+void bls_sort_grub(struct bls *b);
+
+/* The first whose file name matches a pattern of loader.conf; -1: none. */
+int bls_match(const struct bls *b, const char *pattern);
+
+/* The value of a key of loader.conf; malloc'ed, NULL if it is not there. */
+char *bls_setting(const char *text, size_t len, const char *key);
+
+#endif

@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "doctor.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util.h"
+
+int doctor_new(const char *root, dropin_error_fn *report, void *arg,
+	       struct doctor **out)
+{
+	struct doctor *d = calloc(1, sizeof(*d));
+	int err;
+
+	if (!d)
+		return -ENOMEM;
+	err = host_new(root, &d->h);
+	if (!err)
+		err = trust_new(d->h, &d->t);
+	if (!err)
+		err = drivers_read(d->h, &d->drivers, report, arg);
+	if (!err)
+		err = kernels_read(d->h, &d->kernels);
+	if (!err)
+		err = next_boot_read(d->h, &d->kernels, NULL, &d->next);
+	if (!err)
+		err = dpkg_unfinished(d->h, &d->unfinished);
+	if (err) {
+		doctor_free(d);
+		return err;
+	}
+	d->place = host_place(d->h);
+	d->cache = copies_cache_open(d->h);
+	*out = d;
+	return 0;
+}
+
+static void finding_free(struct finding *f)
+{
+	free(f->file);
+	free(f->loaded);
+	report_free(&f->report);
+	dkms_free(&f->dkms);
+}
+
+void doctor_free(struct doctor *d)
+{
+	if (!d)
+		return;
+	for (size_t i = 0; i < d->count; i++)
+		finding_free(&d->findings[i]);
+	free(d->findings);
+	copies_cache_close(d->cache);
+	packages_free(&d->unfinished);
+	next_boot_free(&d->next);
+	kernels_free(&d->kernels);
+	drivers_free(&d->drivers);
+	trust_free(d->t);
+	host_free(d->h);
+	free(d);
+}
+
+const struct kernel *doctor_kernel(struct doctor *d, const char *release)
+{
+	const struct kernel *k = kernels_find(&d->kernels, release);
+
+	/* Pointers into the list are held by findings: only before these. */
+	if (!k && !d->count && !kernels_add(d->h, &d->kernels, release))
+		k = kernels_find(&d->kernels, release);
+	return k;
+}
+
+/* What dkms knows makes the next step of a missing module precise. */
+static int explain_missing(struct finding *f)
+{
+	const char *driver = f->driver && f->driver->dkms ? f->driver->dkms :
+							    f->module;
+	const char *kernel = f->kernel->release;
+	char *next = NULL;
+
+	if (f->report.verdict != VERDICT_MISSING)
+		return 0;
+	if (f->dkms.log)
+		next = text_of("dkms tried and failed: read %s, then: "
+			       "dkms autoinstall -k %s", f->dkms.log, kernel);
+	else if (f->dkms.state == DKMS_NO_SOURCE)
+		next = text_of("dkms has lost the source of %s: reinstall its "
+			       "package", driver);
+	else if (f->dkms.state == DKMS_BUILT)
+		next = text_of("it is built: dkms install %s/%s -k %s", driver,
+			       f->dkms.version, kernel);
+	else
+		return 0;
+	if (!next)
+		return -ENOMEM;
+	free(f->report.next_step);
+	f->report.next_step = next;
+	return 0;
+}
+
+static char *sysfs_line(const struct host *h, const char *module,
+			const char *file)
+{
+	char *path = text_of("/sys/module/%s/%s", module, file);
+	char *line;
+
+	for (char *p = path ? path + 12 : NULL; p && *p && *p != '/'; p++)
+		if (*p == '-')
+			*p = '_';
+	line = path ? host_line(h, path) : NULL;
+	free(path);
+	return line;
+}
+
+/* Is the build that runs now the one that is installed? */
+static int judge_loaded(const struct doctor *d, struct finding *f)
+{
+	struct modinfo *info = &f->report.info;
+
+	if (!f->kernel->running)
+		return 0;
+	f->loaded = sysfs_line(d->h, f->module, "srcversion");
+	if (f->report.verdict != VERDICT_OK || !f->loaded ||
+	    !info->srcversion || !strcmp(f->loaded, info->srcversion))
+		return 0;
+	return report_set(&f->report, VERDICT_STALE_LOADED,
+			  "reboot, or unload the module and load it again",
+			  "another build of it is loaded than is installed");
+}
+
+/* The copy in the initramfs is the one that early boot loads. */
+static int judge_bytes(const struct doctor *d, struct finding *f,
+		       const struct copy *copy)
+{
+	struct report r = { 0 };
+	struct modfile m;
+	struct buf raw = { malloc(copy->bytes.len + 1), copy->bytes.len };
+	const char *was = f->report.info.srcversion;
+	char *next;
+	int err;
+
+	if (!raw.data)
+		return -ENOMEM;
+	memcpy(raw.data, copy->bytes.data, copy->bytes.len);
+	next = text_of("update-initramfs -u -k %s, or: dracut -f --kver %s",
+		       f->kernel->release, f->kernel->release);
+	err = modfile_take(&raw, &m);
+	if (err == -EBADMSG || err == -EFBIG)
+		err = report_set(&r, VERDICT_TAMPERED, NULL, "damaged");
+	else if (!err)
+		err = verify_modfile(d->h, d->t, &m, f->kernel->release, &r);
+	if (!err && r.verdict != VERDICT_OK)
+		err = report_set(&f->report, VERDICT_STALE_INITRAMFS, next,
+				 "its copy in the initramfs would be refused: "
+				 "%s: %s", verdict_word(r.verdict), r.message);
+	else if (!err && (!was || !r.info.srcversion ||
+			  strcmp(was, r.info.srcversion)))
+		err = report_set(&f->report, VERDICT_STALE_INITRAMFS, next,
+				 "its copy in the initramfs is another build%s%s",
+				 r.info.version ? ", of version " : "",
+				 r.info.version ? r.info.version : "");
+	modfile_free(&m);
+	report_free(&r);
+	free(next);
+	return err;
+}
+
+static int judge_copy(const struct doctor *d, struct finding *f,
+		      const struct copies *copies)
+{
+	const struct copy *copy = copies_find(copies, f->module);
+	char *modules[] = { (char *)f->module };
+	struct copies fresh = { 0 };
+	int err = 0;
+
+	f->initramfs = !f->kernel->initramfs ? NULL : copies->err ? "unread" :
+		       !copy ? "none" : "other";
+	if (f->report.verdict != VERDICT_OK)
+		return 0;
+	if (copies->err)
+		return report_set(&f->report, VERDICT_UNKNOWN,
+				  copies->err == -EACCES ? "ask again as root" :
+				  "make it again: update-initramfs -u, or "
+				  "dracut -f",
+				  "the module is good, but %s, which may hold "
+				  "another copy of it, cannot be read: %s",
+				  f->kernel->initramfs,
+				  copies->err == -ENOPKG ? "compressed in a "
+				  "way not known here" :
+				  strerror(-copies->err));
+	if (!copy || !strcmp(copy->sha256, f->report.sha256)) {
+		f->initramfs = copy ? "same" : f->initramfs;
+		return 0;
+	}
+	if (!copy->bytes.len) {
+		/* Only its hash was remembered. */
+		err = copies_read(NULL, f->kernel, modules, 1, true, &fresh);
+		copy = err ? NULL : copies_find(&fresh, f->module);
+	}
+	if (copy)
+		err = judge_bytes(d, f, copy);
+	copies_free(&fresh);
+	return err;
+}
+
+/* A kernel that cannot boot as it is serves no driver. */
+static int judge_kernel(const struct doctor *d, struct finding *f)
+{
+	const struct kernel *k = f->kernel;
+
+	if (f->report.verdict != VERDICT_OK || k->running)
+		return 0;
+	if (!k->image && d->kernels.boot_readable)
+		return report_set(&f->report, VERDICT_KERNEL_INCOMPLETE,
+				  "install that kernel, or ask about another",
+				  "kernel %s has no boot image", k->release);
+	if (!k->initramfs && d->kernels.uses_initramfs && !d->next.unified)
+		return report_set(&f->report, VERDICT_KERNEL_INCOMPLETE,
+				  "finish its installation: dpkg --configure -a, "
+				  "or: update-initramfs -c -k all",
+				  "kernel %s has no initramfs, unlike the others",
+				  k->release);
+	return 0;
+}
+
+static int examine(struct doctor *d, struct finding *f,
+		   const struct copies *copies)
+{
+	const char *name = f->driver && f->driver->dkms ? f->driver->dkms :
+							  f->module;
+	int err;
+
+	if (d->place == PLACE_CONTAINER)
+		return report_set(&f->report, VERDICT_NOT_APPLICABLE, NULL,
+				  "this is a container: its modules are the "
+				  "host's affair");
+	if (host_is_immutable(d->h))
+		return report_set(&f->report, VERDICT_NOT_APPLICABLE, NULL,
+				  "this host boots whole images: what is in the "
+				  "next one is not to be seen in this one");
+	err = dkms_read(d->h, name, f->kernel->release, &f->dkms);
+	if (!err)
+		err = verify_module(d->h, d->t, f->module, f->kernel->release,
+				    &f->file, &f->report);
+	if (!err)
+		err = explain_missing(f);
+	if (!err)
+		err = judge_kernel(d, f);
+	if (!err)
+		err = judge_copy(d, f, copies);
+	if (!err)
+		err = judge_loaded(d, f);
+	return err;
+}
+
+static int add_finding(struct doctor *d, const struct driver *driver,
+		       const char *module, const struct kernel *k,
+		       const struct copies *copies)
+{
+	struct finding *list = realloc(d->findings,
+				       (d->count + 1) * sizeof(*list));
+	struct finding *f;
+	int err;
+
+	if (!list)
+		return -ENOMEM;
+	d->findings = list;
+	f = &list[d->count];
+	memset(f, 0, sizeof(*f));
+	f->driver = driver;
+	f->module = module;
+	f->kernel = k;
+	d->count++;
+	err = examine(d, f, copies);
+	if (!err && !f->report.message)
+		err = -ENOMEM;
+	return err;
+}
+
+static int ask_driver(struct doctor *d, const struct kernel *k,
+		      const struct driver *driver, const struct copies *copies,
+		      const char *only)
+{
+	bool named = !only || !strcmp(driver->name, only);
+	int err = 0;
+
+	for (size_t i = 0; i < driver->module_count && !err; i++)
+		if (named || !strcmp(driver->modules[i], only))
+			err = add_finding(d, driver, driver->modules[i], k,
+					  copies);
+	return err;
+}
+
+/* The modules of all drivers, and the one asked about; ends with NULL. */
+static char **all_modules(const struct doctor *d, const char *only,
+			  size_t *count)
+{
+	size_t n = 1;
+	char **all;
+
+	for (size_t i = 0; i < d->drivers.count; i++)
+		n += d->drivers.list[i].module_count;
+	all = calloc(n, sizeof(*all));
+	*count = 0;
+	for (size_t i = 0; all && i < d->drivers.count; i++)
+		for (size_t m = 0; m < d->drivers.list[i].module_count; m++)
+			all[(*count)++] = d->drivers.list[i].modules[m];
+	if (all && only)
+		all[(*count)++] = (char *)only;
+	return all;
+}
+
+int doctor_ask(struct doctor *d, const struct kernel *k, const char *only)
+{
+	struct copies copies = { 0 };
+	size_t count, before = d->count;
+	char **modules = all_modules(d, only, &count);
+	int err = modules ? 0 : -ENOMEM;
+
+	if (!err && d->place != PLACE_CONTAINER)
+		err = copies_read(d->cache, k, modules, count, false, &copies);
+	for (size_t i = 0; i < d->drivers.count && !err; i++)
+		if (!d->drivers.list[i].broken)
+			err = ask_driver(d, k, &d->drivers.list[i], &copies,
+					 only);
+	if (!err && only && d->count == before)
+		err = add_finding(d, NULL, only, k, &copies);
+	copies_free(&copies);
+	free(modules);
+	return err;
+}
+
+enum answer finding_serves(const struct finding *f)
+{
+	switch (f->report.verdict) {
+	case VERDICT_OK:
+	case VERDICT_STALE_LOADED:	/* not after a boot */
+	case VERDICT_NOT_APPLICABLE:
+		return ANSWER_YES;
+	case VERDICT_UNKNOWN:
+		return ANSWER_UNVERIFIED;
+	default:
+		return ANSWER_NO;
+	}
+}
+
+const struct finding *doctor_worst(const struct doctor *d,
+				   const struct driver *driver,
+				   const struct kernel *k)
+{
+	const struct finding *worst = NULL;
+
+	for (size_t i = 0; i < d->count; i++) {
+		const struct finding *f = &d->findings[i];
+
+		if (f->driver != driver || f->kernel != k)
+			continue;
+		if (!worst || finding_serves(f) == ANSWER_NO ||
+		    finding_serves(worst) == ANSWER_YES)
+			worst = worst && finding_serves(worst) == ANSWER_NO ?
+				worst : f;
+	}
+	return worst;
+}
+
+enum answer doctor_serves(const struct doctor *d, const struct kernel *k,
+			  bool pinned_only)
+{
+	enum answer all = ANSWER_YES;
+
+	for (size_t i = 0; i < d->drivers.count; i++) {
+		const struct driver *driver = &d->drivers.list[i];
+		const struct finding *f = doctor_worst(d, driver, k);
+		enum answer one = f ? finding_serves(f) : ANSWER_UNVERIFIED;
+
+		if (driver->broken ||
+		    (pinned_only && driver->policy != POLICY_PIN_LAST_GOOD))
+			continue;
+		if (one == ANSWER_NO)
+			return ANSWER_NO;
+		if (one == ANSWER_UNVERIFIED)
+			all = one;
+	}
+	return all;
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Feeds the parsers of what boots: the menu of GRUB and its saved variables,
+ * boot loader entries, initramfs archives, and dpkg's status. The first byte
+ * says which one is meant.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bls.h"
+#include "dpkg.h"
+#include "grub.h"
+#include "initramfs.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void menu(const char *text, size_t len)
+{
+	static const char *const defaults[] = {
+		"", "0", "1>2", "a", "a>b", ">", "1>1>1>1", "999999999999",
+	};
+	struct grub_menu m = { 0 };
+
+	if (grub_menu_add(&m, text, len))
+		abort();
+	for (size_t i = 0; i < ARRAY_SIZE(defaults); i++) {
+		int at = grub_resolve(&m, defaults[i]);
+
+		if (at >= (int)m.count || (at >= 0 && m.list[at].submenu))
+			abort();
+	}
+	for (size_t i = 0; i < m.count; i++) {
+		char *path = grub_path(&m, i);
+
+		if (m.list[i].parent >= (int)i)
+			abort();
+		/* What names an entry leads to one. */
+		if (path && grub_resolve(&m, path) >= (int)m.count)
+			abort();
+		free(path);
+	}
+	grub_menu_free(&m);
+}
+
+static void entries(const char *text, size_t len)
+{
+	struct bls b = { 0 };
+
+	if (bls_add(&b, "one+1-2.conf", text, len) ||
+	    bls_add(&b, "two.conf", text, len / 2) ||
+	    bls_add(&b, "three.efi", text, 0))
+		abort();
+	bls_sort(&b);
+	bls_match(&b, b.list[0].title ? b.list[0].title : "*");
+	bls_sort_grub(&b);
+	free(bls_setting(text, len, "default"));
+	bls_free(&b);
+}
+
+static bool want(void *arg, const char *path)
+{
+	(void)arg;
+	return strlen(path) % 2;
+}
+
+static int found(void *arg, const char *path, struct buf *content)
+{
+	size_t *total = arg;
+
+	if (!content->data || !*path)
+		abort();
+	*total += content->data[content->len - 1];
+	return 0;
+}
+
+static void archive(const uint8_t *data, size_t size)
+{
+	size_t total = 0;
+	struct cpio_reader reader = { want, found, &total };
+	int fd = memfd_create("initramfs", 0);
+
+	if (fd < 0 || write(fd, data, size) != (ssize_t)size ||
+	    lseek(fd, 0, SEEK_SET))
+		abort();
+	initramfs_read_fd(fd, &reader);
+	close(fd);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const char *text = (const char *)data + 1;
+	struct buf b;
+	struct packages p;
+
+	if (!size)
+		return 0;
+	b.data = (unsigned char *)data + 1;
+	b.len = size - 1;
+	switch (data[0] % 5) {
+	case 0:
+		menu(text, size - 1);
+		break;
+	case 1:
+		free(grub_env_get(&b, "saved_entry"));
+		break;
+	case 2:
+		entries(text, size - 1);
+		break;
+	case 3:
+		archive(data + 1, size - 1);
+		break;
+	case 4:
+		if (!dpkg_parse(&b, &p))
+			packages_free(&p);
+		break;
+	}
+	return 0;
+}

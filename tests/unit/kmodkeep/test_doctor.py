@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""kmodkeep doctor: each verdict and rule, on a host in a folder."""
+
+import json
+import re
+import time
+
+import pytest
+
+from tests.unit.kmodkeep.host import siglist
+from tests.unit.kmodkeep.system import (
+    NEW,
+    OLD,
+    System,
+    cpio,
+    grub_cfg,
+    module_bytes,
+    packed,
+)
+
+
+@pytest.fixture
+def system(tree):
+    return System(tree)
+
+
+def ask(system, *words):
+    result = system.tree.run("doctor", "--json", *words)
+    document = json.loads(result.out)
+    assert document["schema"] == 1
+    return result.code, document
+
+
+def verdicts(system, *words):
+    """{(kernel, module): verdict} and the exit code."""
+    code, document = ask(system, *words)
+    found = {(f["kernel"], f["module"]): f["verdict"] for f in document["findings"]}
+    return code, found
+
+
+def new_verdict(system):
+    code, document = ask(system, "--next-boot")
+    (finding,) = document["findings"]
+    assert code == {"ok": 0, "not-applicable": 0, "unknown": 3}.get(finding["verdict"], 1)
+    return finding
+
+
+def test_all_is_well(system):
+    assert verdicts(system) == (0, {(NEW, "sample"): "ok", (OLD, "sample"): "ok"})
+    text = system.tree.run("doctor").out
+    assert f"{NEW}: sample: ok: " in text
+    assert f"next boot: {NEW} (GRUB, its default: gnulinux-simple-42)" in text
+
+
+def test_which_kernels_are_asked_about(system):
+    third = "5.10.0-46-amd64"
+    system.kernel(third)
+    assert set(verdicts(system)[1]) == {(NEW, "sample"), (OLD, "sample")}
+    assert verdicts(system, "--kernel", third) == (1, {(third, "sample"): "missing"})
+    assert len(verdicts(system, "--all")[1]) == 3
+    assert set(verdicts(system, "--next-boot")[1]) == {(NEW, "sample")}
+    assert verdicts(system, "--kernel", "9.9-amd64")[1] == {("9.9-amd64", "sample"): "kernel-incomplete"}
+    assert system.tree.run("doctor", "--all", "--next-boot").code == 2
+    assert system.tree.run("doctor", "--kernel", "../..").code == 2
+
+
+def test_left_over_modules_are_no_kernel(system):
+    system.tree.put("lib/modules/6.9.0-1-amd64/updates/dkms/sample.ko")
+    assert len(verdicts(system, "--all")[1]) == 2
+
+
+def test_one_module_or_driver(system):
+    system.driver("two", "modules = sample second\n")
+    code, found = verdicts(system, "--next-boot", "--module", "second")
+    assert (code, found) == (1, {(NEW, "second"): "missing"})
+    # A module that no driver names can be asked about as well.
+    assert verdicts(system, "--next-boot", "--module", "third")[1] == {(NEW, "third"): "missing"}
+
+
+def test_missing(system):
+    system.remove(NEW)
+    finding = new_verdict(system)
+    assert finding["verdict"] == "missing"
+    assert "headers" in finding["next_step"]
+    system.tree.put(f"lib/modules/{NEW}/build/Makefile")
+    assert new_verdict(system)["next_step"] == "build it: dkms autoinstall"
+
+
+def test_missing_because_the_build_failed(system):
+    system.remove(NEW)
+    system.tree.put("var/lib/dkms/sample/1.2/source/dkms.conf")
+    log = system.tree.put("var/lib/dkms/sample/1.2/build/make.log",
+                          f"DKMS make.log for sample-1.2 for kernel {NEW} (x86_64)\nerror\n")
+    finding = new_verdict(system)
+    assert (finding["verdict"], finding["dkms"]) == ("missing", "added")
+    assert f"read {log}, then: dkms autoinstall -k {NEW}" in finding["next_step"]
+    # A log of another kernel's build says nothing about this one.
+    log.write_text(f"DKMS make.log for sample-1.2 for kernel {OLD} (x86_64)\nerror\n")
+    assert "make.log" not in new_verdict(system)["next_step"]
+
+
+def test_dkms_state(system):
+    tree = system.tree
+    assert new_verdict(system)["dkms"] is None
+    tree.put("var/lib/dkms/sample/1.2/source/dkms.conf")
+    tree.put(f"var/lib/dkms/sample/1.2/{NEW}/x86_64/module/sample.ko")
+    assert new_verdict(system)["dkms"] == "built"
+    link = system.path / f"var/lib/dkms/sample/kernel-{NEW}-x86_64"
+    link.symlink_to(f"1.2/{NEW}/x86_64")
+    finding = new_verdict(system)
+    assert (finding["dkms"], finding["dkms_version"]) == ("installed", "1.2")
+    link.unlink()
+    system.remove(NEW)
+    assert new_verdict(system)["next_step"] == f"it is built: dkms install sample/1.2 -k {NEW}"
+    (system.path / "var/lib/dkms/sample/1.2/source/dkms.conf").unlink()
+    assert "lost the source of sample" in new_verdict(system)["next_step"]
+
+
+def test_kernel_without_index(system):
+    (system.path / f"lib/modules/{NEW}/modules.dep.bin").unlink()
+    assert new_verdict(system)["verdict"] == "kernel-incomplete"
+
+
+def test_kernel_without_initramfs(system):
+    # Where no kernel has one, none is needed.
+    assert new_verdict(system)["verdict"] == "ok"
+    system.initramfs(OLD, {})
+    finding = new_verdict(system)
+    assert finding["verdict"] == "kernel-incomplete" and "no initramfs" in finding["message"]
+    system.initramfs(NEW, {})
+    assert new_verdict(system)["verdict"] == "ok"
+
+
+def test_wrong_kernel(system):
+    system.install(NEW, data=module_bytes(OLD))
+    assert new_verdict(system)["verdict"] == "wrong-kernel"
+
+
+def test_signatures(system, pair, other_pair):
+    tree = system.tree
+    tree.secure_boot()
+    assert new_verdict(system)["verdict"] == "unsigned"
+    path = system.install(NEW, sign=pair)
+    assert new_verdict(system)["verdict"] == "untrusted-key"
+    tree.variable("MokNew", siglist(pair.cert.read_bytes()))
+    assert new_verdict(system)["verdict"] == "pending-enrolment"
+    tree.enrol(pair.cert)
+    finding = new_verdict(system)
+    assert (finding["verdict"], finding["signer"]) == ("ok", "one")
+    data = bytearray(path.read_bytes())
+    data[48] ^= 1
+    path.write_bytes(data)
+    assert new_verdict(system)["verdict"] == "tampered"
+
+
+def test_kernel_that_always_demands_signatures(system):
+    assert new_verdict(system)["verdict"] == "ok"
+    system.kernel(NEW, "CONFIG_MODULES=y\nCONFIG_MODULE_SIG_FORCE=y\n")
+    assert new_verdict(system)["verdict"] == "unsigned"
+
+
+def test_stale_loaded(system):
+    system.loaded("sample", "ABC")
+    assert verdicts(system)[1][OLD, "sample"] == "ok"
+    system.loaded("sample", "DEF")
+    code, found = verdicts(system)
+    assert (code, found) == (1, {(NEW, "sample"): "ok", (OLD, "sample"): "stale-loaded"})
+
+
+MICROCODE = cpio({"kernel/x86/microcode/GenuineIntel.bin": b"m" * 5000})
+TOOLS = {
+    "plain": (), "gzip": ("gzip", "-n"), "xz": ("xz", "--check=crc32"), "zstd": ("zstd", "-q"),
+    "lzma": ("lzma",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("before", [b"", MICROCODE, MICROCODE + b"\0" * 512], ids=["", "early", "gap"])
+@pytest.mark.parametrize("tool", TOOLS)
+def test_initramfs_copy(system, tool, before):
+    same = module_bytes(NEW)
+    other = module_bytes(NEW, version="1.1", srcversion="OLD")
+
+    def verdict(files):
+        system.initramfs(NEW, files, TOOLS[tool], before)
+        finding = new_verdict(system)
+        return finding["verdict"], finding["initramfs_copy"]
+
+    assert verdict({"kernel/fs/ext4.ko": other}) == ("ok", "none")
+    assert verdict({"updates/dkms/sample.ko": same}) == ("ok", "same")
+    # Compressed in the archive: the same module.
+    assert verdict({"updates/dkms/sample.ko.xz": packed(same, TOOLS["xz"])}) == ("ok", "same")
+    assert verdict({"updates/dkms/sample.ko": other}) == ("stale-initramfs", "other")
+    assert verdict({"updates/dkms/sample.ko": same[:300]}) == ("stale-initramfs", "other")
+    # The second time from memory.
+    assert new_verdict(system)["verdict"] == "stale-initramfs"
+
+
+def test_initramfs_copy_signed_by_an_old_key(system, pair, other_pair):
+    system.tree.secure_boot()
+    system.tree.enrol(pair.cert)
+    old = system.install(NEW, sign=other_pair).read_bytes()
+    system.install(NEW, sign=pair)
+    system.initramfs(NEW, {"updates/dkms/sample.ko": old})
+    finding = new_verdict(system)
+    assert finding["verdict"] == "stale-initramfs"
+    assert "untrusted-key" in finding["message"]
+    assert NEW in finding["next_step"]
+
+
+def test_initramfs_copy_signed_again_is_as_good(system, pair, other_pair):
+    system.tree.secure_boot()
+    system.tree.variable("MokListRT", siglist(pair.cert.read_bytes(), other_pair.cert.read_bytes()))
+    old = system.install(NEW, sign=other_pair).read_bytes()
+    system.install(NEW, sign=pair)
+    system.initramfs(NEW, {"updates/dkms/sample.ko": old})
+    finding = new_verdict(system)
+    assert (finding["verdict"], finding["initramfs_copy"]) == ("ok", "other")
+
+
+@pytest.mark.parametrize("data,said", [
+    (b"\x02\x21\x4c\x18 legacy lz4", "compressed in a way not known here"),
+    (packed(cpio({"a": b"x" * 10000}), TOOLS["gzip"])[:-30], "Bad message"),
+    (cpio({"a": b"x" * 1000})[:600], "Bad message"),
+    (b"070701zzzz" + b"x" * 200, "Bad message"),
+    (b"junk of some kind", "not known here"),
+], ids=["lz4", "gzip cut short", "archive cut short", "number", "junk"])  # fmt: skip
+def test_initramfs_that_cannot_be_read(system, data, said):
+    system.tree.put(f"boot/initrd.img-{NEW}", data)
+    finding = new_verdict(system)
+    assert finding["verdict"] == "unknown" and said in finding["message"]
+
+
+def test_memory_of_initramfs_follows_the_file(system):
+    system.initramfs(NEW, {"updates/dkms/sample.ko": module_bytes(NEW)})
+    assert new_verdict(system)["initramfs_copy"] == "same"
+    cache = system.path / "var/cache/kmodkeep/initramfs.json"
+    assert not cache.exists()  # its directory is the package's
+    (system.path / "var/cache/kmodkeep").mkdir(parents=True)
+    assert new_verdict(system)["initramfs_copy"] == "same"
+    assert "sample" in cache.read_text()
+    cache.write_text(re.sub(r'"sample":"\w+"', '"sample":null', cache.read_text().replace(" ", "")))
+    assert new_verdict(system)["initramfs_copy"] == "none"  # it is believed
+    system.initramfs(NEW, {"updates/dkms/sample.ko": module_bytes(NEW), "x": b"1"})
+    assert new_verdict(system)["initramfs_copy"] == "same"
+    cache.write_text("{ junk")
+    assert new_verdict(system)["initramfs_copy"] == "same"
+
+
+def test_container(system):
+    system.tree.put("run/systemd/container", "lxc\n")
+    assert set(verdicts(system)[1].values()) == {"not-applicable"}
+
+
+def test_host_of_whole_images(system):
+    system.tree.put("run/ostree-booted")
+    assert set(verdicts(system)[1].values()) == {"not-applicable"}
+
+
+def test_half_configured_packages_are_named(system):
+    system.tree.put("var/lib/dpkg/status", f"""\
+Package: linux-image-{NEW}
+Status: install ok half-configured
+Description: x
+ Package: not a field
+
+Package: bash
+Status: install ok half-configured
+
+Package: v4l2loopback-dkms
+Status: install ok unpacked
+
+Package: linux-image-{OLD}
+Status: install ok installed
+""")
+    _, document = ask(system)
+    assert [(p["package"], p["state"]) for p in document["unfinished_packages"]] == [
+        (f"linux-image-{NEW}", "half-configured"), ("v4l2loopback-dkms", "unpacked"),
+    ]  # fmt: skip
+    assert "dpkg --configure -a" in system.tree.run("doctor").out
+
+
+def test_broken_drop_in_spares_the_others(system):
+    system.driver("broken", "modules\n")
+    result = system.tree.run("doctor")
+    assert result.code == 3 and "broken.conf:1: " in result.err
+    assert f"{NEW}: sample: ok" in result.out
+
+
+def test_two_drivers(system):
+    system.driver("second")
+    system.install(OLD, name="second")
+    code, found = verdicts(system, "--all")
+    assert code == 1
+    assert found == {(NEW, "sample"): "ok", (OLD, "sample"): "ok",
+                     (NEW, "second"): "missing", (OLD, "second"): "ok"}  # fmt: skip
+
+
+def test_five_kernels_are_quick(system):
+    """The budget is 150 ms; under sanitizers and beside other work, many times that."""
+    kernels = [f"6.{n}.0-amd64" for n in range(2, 7)]
+    for kernel in kernels:
+        system.kernel(kernel)
+        system.install(kernel)
+        system.initramfs(kernel, {"updates/dkms/sample.ko": module_bytes(kernel)})
+    system.tree.put("boot/grub/grub.cfg", grub_cfg(kernels))
+    started = time.monotonic()
+    assert len(verdicts(system, "--all")[1]) == 7
+    assert time.monotonic() - started < 10
+
+
+def test_nothing_is_written(system):
+    before = system.digest()
+    system.tree.run("doctor", "--all")
+    system.tree.run("status")
+    assert system.digest() == before
+
+
+def status(system):
+    result = system.tree.run("status")
+    assert all(len(line) <= 80 for line in result.out.splitlines()), result.out
+    assert "\033" not in result.out and "\t" not in result.out
+    assert not re.search(r" $", result.out, re.M)
+    return result.code, result.out
+
+
+def test_status_of_a_good_host(system):
+    code, page = status(system)
+    assert code == 0
+    assert page.startswith(f"SAFE           next boot safe (kernel {NEW})\n")
+    assert "What to do" not in page
+
+
+def test_status_of_a_bad_host(system):
+    system.remove(NEW)
+    code, page = status(system)
+    assert code == 1
+    text = " ".join(page.split())
+    assert text.startswith(f"NOT SAFE next boot would lose sample (kernel {NEW}, sample: missing: ")
+    assert f"What to do sample on {NEW}: install the headers" in text
+
+
+def test_status_where_it_cannot_be_told(system):
+    (system.path / "boot/grub/grub.cfg").unlink()
+    code, page = status(system)
+    assert code == 3 and page.startswith("CANNOT TELL ")
+
+
+def test_status_without_drivers(system):
+    (system.path / "usr/lib/kmodkeep/drivers.d/sample.conf").unlink()
+    code, page = status(system)
+    assert code == 0 and "none is registered" in page

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which kernel boots next, by GRUB and systemd-boot, or that nobody can tell."""
+
+import json
+
+import pytest
+
+from tests.unit.kmodkeep.host import GLOBAL
+from tests.unit.kmodkeep.system import (
+    LOADER,
+    NEW,
+    OLD,
+    System,
+    advanced,
+    grub_cfg,
+    grubenv,
+    utf16,
+)
+
+
+@pytest.fixture
+def system(tree):
+    return System(tree)
+
+
+def next_boot(system):
+    return json.loads(system.tree.run("doctor", "--json").out)["next_boot"]
+
+
+def boots(system):
+    return next_boot(system)["kernel"]
+
+
+@pytest.mark.parametrize("default,kernel", [
+    ("0", NEW),
+    ("1", NEW),  # the submenu, and its first entry
+    ("1>0", NEW),
+    ("1>2", OLD),
+    ("1>3", OLD),
+    ("1>9", NEW),  # what does not exist is the first entry
+    ("nothing", NEW),
+    ("gnulinux-advanced-42>2", OLD),
+    (advanced(OLD), OLD),
+    ("Debian GNU/Linux", NEW),
+    (f"Advanced options for Debian GNU/Linux>Debian GNU/Linux, with Linux {OLD}", OLD),
+    ("2", None),  # the firmware's settings, if the condition is true
+    ("uefi-firmware", None),
+    ("", NEW),
+])  # fmt: skip
+def test_defaults(system, default, kernel):
+    system.tree.put("boot/grub/grub.cfg", grub_cfg([NEW, OLD], default))
+    assert boots(system) == kernel
+    # The same as the saved default.
+    system.tree.put("boot/grub/grub.cfg", grub_cfg([NEW, OLD]))
+    system.tree.put("boot/grub/grubenv", grubenv(saved_entry=default))
+    assert boots(system) == kernel
+
+
+def test_saved_default_counts_only_where_the_menu_reads_it(system):
+    system.tree.put("boot/grub/grubenv", grubenv(saved_entry=advanced(OLD)))
+    assert boots(system) == OLD and next_boot(system)["default_can_be_set"]
+    system.tree.put("boot/grub/grub.cfg", grub_cfg([NEW, OLD], "0"))
+    assert boots(system) == NEW and not next_boot(system)["default_can_be_set"]
+
+
+def test_next_entry_goes_first_once(system):
+    system.tree.put("boot/grub/grubenv", grubenv(saved_entry="0", next_entry=advanced(OLD)))
+    found = next_boot(system)
+    assert found["kernel"] == OLD and found["once"]
+
+
+def test_default_that_depends_on_variables_is_unknown(system):
+    system.tree.put("boot/grub/grub.cfg", grub_cfg([NEW, OLD], "${my_own}"))
+    assert boots(system) is None
+    assert system.tree.run("doctor").code == 3
+
+
+def test_what_the_administrator_adds_counts(system):
+    system.tree.put("boot/grub/custom.cfg", "set default=1>2\n")
+    assert boots(system) is None  # two defaults
+    system.tree.put("boot/grub/grub.cfg", grub_cfg([NEW, OLD], "1>2"))
+    assert boots(system) == OLD
+
+
+def test_entry_inside_a_condition(system):
+    text = grub_cfg([NEW, OLD]).replace("menuentry 'Debian", "if true; then\nmenuentry 'Debian", 1)
+    system.tree.put("boot/grub/grub.cfg", text)
+    assert boots(system) is None
+
+
+def test_kernel_that_is_not_installed(system):
+    (system.path / f"boot/vmlinuz-{NEW}").unlink()
+    found = next_boot(system)
+    assert found["kernel"] is None and f"/boot/vmlinuz-{NEW}" in found["why"]
+
+
+def test_grubenv_that_is_junk(system):
+    system.tree.put("boot/grub/grubenv", "saved_entry=1>2\n")
+    assert boots(system) == NEW
+    system.tree.put("boot/grub/grubenv", b"\xff" * 1024)
+    assert boots(system) == NEW
+
+
+def test_firmware_that_was_asked_for_something_else(system):
+    system.tree.variable("BootNext", b"\x07\0\0\0\x02\0", GLOBAL)
+    system.tree.variable("BootCurrent", b"\x07\0\0\0\x01\0", GLOBAL)
+    found = next_boot(system)
+    assert found["kernel"] is None and "BootNext" in found["why"]
+    system.tree.variable("BootCurrent", b"\x07\0\0\0\x02\0", GLOBAL)
+    assert boots(system) == NEW
+
+
+def test_no_loader(system):
+    (system.path / "boot/grub/grub.cfg").unlink()
+    found = next_boot(system)
+    assert (found["loader"], found["kernel"]) == ("unknown", None)
+
+
+BLS = """\
+title Debian
+version {0}
+sort-key debian
+machine-id 0123
+linux /0123/{0}/linux
+initrd /0123/{0}/initrd
+"""
+
+
+@pytest.fixture
+def fedora(system):
+    """GRUB with its entries in loader/entries."""
+    system.tree.put("boot/grub2/grub.cfg", 'load_env\nset default="${saved_entry}"\nblscfg\n')
+    (system.path / "boot/grub/grub.cfg").unlink()
+    for kernel in (OLD, NEW):
+        entry = f"title Fedora\nversion {kernel}\nlinux /vmlinuz-{kernel}\n"
+        system.tree.put(f"boot/loader/entries/0123-{kernel}.conf", entry)
+    return system
+
+
+@pytest.mark.parametrize("saved,kernel", [
+    ("", NEW), (f"0123-{OLD}", OLD), ("1", OLD), ("7", NEW), ("0123-gone", NEW),
+])  # fmt: skip
+def test_entries_of_fedoras_grub(fedora, saved, kernel):
+    fedora.tree.put("boot/grub2/grubenv", grubenv(saved_entry=saved))
+    assert boots(fedora) == kernel
+    assert next_boot(fedora)["loader"] == "grub"
+
+
+@pytest.fixture
+def sdboot(system):
+    (system.path / "boot/grub/grub.cfg").unlink()
+    for kernel in (OLD, NEW):
+        system.tree.put(f"boot/efi/loader/entries/0123-{kernel}.conf", BLS.format(kernel))
+    system.tree.put("boot/efi/loader/loader.conf", "#timeout 3\n")
+    return system
+
+
+@pytest.mark.parametrize("pattern,kernel", [
+    ("", NEW), (f"0123-{OLD}.conf", OLD), (f"0123-{OLD}", OLD), ("0123-6.1.*", OLD), ("gone*", NEW),
+])  # fmt: skip
+def test_default_of_systemd_boot(sdboot, pattern, kernel):
+    sdboot.tree.put("boot/efi/loader/loader.conf", f"timeout 3\ndefault {pattern}\n")
+    assert boots(sdboot) == kernel
+    assert next_boot(sdboot)["loader"] == "systemd-boot"
+
+
+def test_variables_of_systemd_boot(sdboot):
+    sdboot.tree.put("boot/efi/loader/loader.conf", "default @saved\n")
+    assert boots(sdboot) == NEW
+    sdboot.tree.variable("LoaderEntryLastBooted", utf16(f"0123-{OLD}.conf"), LOADER)
+    assert boots(sdboot) == OLD
+    sdboot.tree.variable("LoaderEntryDefault", utf16(f"0123-{NEW}.conf"), LOADER)
+    assert boots(sdboot) == NEW
+    sdboot.tree.variable("LoaderEntryOneShot", utf16(f"0123-{OLD}.conf"), LOADER)
+    found = next_boot(sdboot)
+    assert found["kernel"] == OLD and found["once"]
+
+
+def test_entry_whose_attempts_are_used_up(sdboot):
+    entries = sdboot.path / "boot/efi/loader/entries"
+    (entries / f"0123-{NEW}.conf").rename(entries / f"0123-{NEW}+2-1.conf")
+    assert boots(sdboot) == NEW
+    (entries / f"0123-{NEW}+2-1.conf").rename(entries / f"0123-{NEW}+0-3.conf")
+    assert boots(sdboot) == OLD
+
+
+def test_unified_image(sdboot):
+    sdboot.tree.put(f"boot/efi/EFI/Linux/debian-{NEW}.efi", "MZ")
+    sdboot.tree.put("boot/efi/loader/loader.conf", "default debian-*\n")
+    assert boots(sdboot) == NEW
+
+
+def test_the_loader_that_started_this_boot_counts(sdboot):
+    sdboot.tree.put("boot/grub/grub.cfg", grub_cfg([OLD, NEW]))
+    assert boots(sdboot) == OLD
+    sdboot.tree.variable("LoaderInfo", utf16("systemd-boot 252.39"), LOADER)
+    assert boots(sdboot) == NEW
+    sdboot.tree.variable("LoaderInfo", utf16("GRUB 2.12"), LOADER)
+    assert boots(sdboot) == OLD
