@@ -15,6 +15,8 @@ static const struct {
 } verbs[] = {
 	{ "doctor", verb_doctor, "will each driver load on each kernel?" },
 	{ "status", verb_status, "one page: is the next boot safe?" },
+	{ "guard", verb_guard, "after each change: is the next boot safe?" },
+	{ "pin", verb_pin, "the kernel that pin-last-good holds on to" },
 	{ "verify", verb_verify, "will the kernel load these modules?" },
 	{ "sign", verb_sign, "sign modules with this host's key" },
 	{ "key", verb_key, "create, enroll, status: the host's signing key" },

@@ -12,6 +12,8 @@ int verb_smoke(int argc, char **argv);
 int verb_key(int argc, char **argv);
 int verb_doctor(int argc, char **argv);
 int verb_status(int argc, char **argv);
+int verb_guard(int argc, char **argv);
+int verb_pin(int argc, char **argv);
 
 /* "kmodkeep: " and a message on stderr; returns code. */
 int complain(int code, const char *fmt, ...)

@@ -8,7 +8,8 @@ import pytest
 from tests.unit.kmodkeep.host import TOP
 
 MANUAL = (TOP / "man/kmodkeep.8").read_text().replace("\\-", "-")
-VERBS = [["doctor"], ["status"], ["verify"], ["sign"], ["smoke"], ["key", "create"], ["key", "enroll"], ["key", "status"]]
+VERBS = [["doctor"], ["status"], ["guard"], ["pin"], ["verify"], ["sign"], ["smoke"],
+         ["key", "create"], ["key", "enroll"], ["key", "status"]]  # fmt: skip
 
 
 @pytest.mark.parametrize("words", VERBS, ids=" ".join)
@@ -42,3 +43,9 @@ def test_front(tree):
         assert f"\n  {verb} " in result.out
     assert tree.run("--version", root=False).out.startswith("kmodkeep 0.")
     assert tree.run(root=False).code == 2
+
+
+def test_every_setting_of_the_guard_is_in_the_manual():
+    source = (TOP / "guard/guard_conf.c").read_text()
+    for key in re.findall(r'strcmp\(key, "(\w+)"\)', source):
+        assert f"{key} = " in MANUAL, key
