@@ -2,11 +2,9 @@
 /* key status, and the way to the key verbs written in shell (signing/). */
 #include <errno.h>
 #include <getopt.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "efivars.h"
 #include "json.h"
@@ -207,33 +205,6 @@ static int status(int argc, char **argv)
 	return code;
 }
 
-/* The script is told where this program is, to ask it for the state. */
-static int run_script(const char *name, int argc, char **argv)
-{
-	char script[PATH_MAX], self[PATH_MAX];
-	char **args = calloc(argc + 3, sizeof(*args));
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-	if (!args)
-		return complain_errno(-ENOMEM, name);
-	if (n < 0)
-		return complain_errno(-errno, "/proc/self/exe");
-	self[n] = '\0';
-	snprintf(script, sizeof(script), "%s/key-%s", LIBDIR, name);
-	args[0] = script;
-	args[1] = self;
-	memcpy(args + 2, argv + 1, (argc - 1) * sizeof(*args));
-	/* Run as root: only tools of the system, and messages as expected. */
-	if (setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1) ||
-	    setenv("LC_ALL", "C", 1))
-		return complain_errno(-errno, name);
-	fflush(stdout);
-	execv(script, args);
-	n = -errno;
-	free(args);
-	return complain_errno(n, script);
-}
-
 int verb_key(int argc, char **argv)
 {
 	if (argc < 2) {
@@ -247,7 +218,8 @@ int verb_key(int argc, char **argv)
 	if (!strcmp(argv[1], "status"))
 		return status(argc - 1, argv + 1);
 	if (!strcmp(argv[1], "create") || !strcmp(argv[1], "enroll"))
-		return run_script(argv[1], argc - 1, argv + 1);
+		return run_script(argv[1][0] == 'c' ? "key-create" :
+				  "key-enroll", argc - 1, argv + 1);
 	return complain(EXIT_USAGE, "no verb 'key %s'; see kmodkeep key "
 			"--help", argv[1]);
 }

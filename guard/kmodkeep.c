@@ -16,6 +16,7 @@ static const struct {
 	{ "doctor", verb_doctor, "will each driver load on each kernel?" },
 	{ "status", verb_status, "one page: is the next boot safe?" },
 	{ "guard", verb_guard, "after each change: is the next boot safe?" },
+	{ "preflight", verb_preflight, "may this kernel update be installed?" },
 	{ "pin", verb_pin, "the kernel that pin-last-good holds on to" },
 	{ "verify", verb_verify, "will the kernel load these modules?" },
 	{ "sign", verb_sign, "sign modules with this host's key" },
@@ -46,7 +47,7 @@ static void print_usage(FILE *to)
 	fputs("Usage: kmodkeep VERB [OPTION...]\n"
 	      "Keeps out-of-tree drivers signed, trusted and loadable.\n\n", to);
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
-		fprintf(to, "  %-8s %s\n", verbs[i].name, verbs[i].help);
+		fprintf(to, "  %-9s %s\n", verbs[i].name, verbs[i].help);
 	fputs("\nkmodkeep VERB --help says more, kmodkeep(8) all.\n"
 	      "Exit codes: 0 yes or done, 1 no or failed, 2 wrong usage, "
 	      "3 could not tell.\n", to);
