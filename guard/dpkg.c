@@ -5,12 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STATUS_MAX (256u << 20)
+#include "run.h"
+
+#define LISTING_MAX (64u << 20)
 #define PACKAGES_MAX 100
 
 static const char *const unfinished[] = {
-	"half-configured", "half-installed", "unpacked", "triggers-awaited",
-	"triggers-pending",
+	"half-configured", "half-installed", "unpacked",
 };
 
 void packages_free(struct packages *p)
@@ -41,46 +42,31 @@ static const char *kind_of(const char *name, size_t len)
 	return NULL;
 }
 
-/* One paragraph: its Package and Status lines. */
-struct paragraph {
-	const char *name, *status;
-	size_t name_len, status_len;
-};
-
-static const char *state_of(const struct paragraph *p)
+static const char *state_of(const char *text, size_t len)
 {
-	/* "want flag state" */
-	const char *state = p->status, *end = p->status + p->status_len;
-
-	for (int i = 0; i < 2 && state; i++) {
-		state = memchr(state, ' ', end - state);
-		state = state ? state + 1 : NULL;
-	}
-	if (!state)
-		return NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(unfinished); i++)
-		if ((size_t)(end - state) == strlen(unfinished[i]) &&
-		    !memcmp(state, unfinished[i], end - state))
+		if (len == strlen(unfinished[i]) &&
+		    !memcmp(text, unfinished[i], len))
 			return unfinished[i];
 	return NULL;
 }
 
-static int take(struct packages *out, const struct paragraph *p)
+static int take(struct packages *out, const char *line, size_t len)
 {
-	const char *state = p->name && p->status ? state_of(p) : NULL;
-	const char *kind = state ? kind_of(p->name, p->name_len) : NULL;
+	const char *tab = memchr(line, '\t', len);
+	size_t name_len = tab ? (size_t)(tab - line) : 0;
+	const char *state = tab ? state_of(tab + 1, len - name_len - 1) : NULL;
+	const char *kind = state ? kind_of(line, name_len) : NULL;
 	struct package *list, *one;
 
-	/* Triggers that wait are no trouble of a kernel. */
-	if (!kind || !strncmp(state, "triggers-", 9) ||
-	    out->count == PACKAGES_MAX)
+	if (!kind || out->count == PACKAGES_MAX)
 		return 0;
 	list = realloc(out->list, (out->count + 1) * sizeof(*list));
 	if (!list)
 		return -ENOMEM;
 	out->list = list;
 	one = &list[out->count++];
-	one->name = strndup(p->name, p->name_len);
+	one->name = strndup(line, name_len);
 	one->state = strdup(state);
 	one->why = strdup(kind);
 	if (!one->name || !one->state || !one->why)
@@ -89,21 +75,9 @@ static int take(struct packages *out, const struct paragraph *p)
 	return 0;
 }
 
-static void take_line(struct paragraph *p, const char *line, size_t len)
+int dpkg_parse(const struct buf *listing, struct packages *out)
 {
-	if (len > 9 && !memcmp(line, "Package: ", 9)) {
-		p->name = line + 9;
-		p->name_len = len - 9;
-	} else if (len > 8 && !memcmp(line, "Status: ", 8)) {
-		p->status = line + 8;
-		p->status_len = len - 8;
-	}
-}
-
-int dpkg_parse(const struct buf *status, struct packages *out)
-{
-	const char *p = (const char *)status->data, *end = p + status->len;
-	struct paragraph now = { 0 };
+	const char *p = (const char *)listing->data, *end = p + listing->len;
 	int err = 0;
 
 	memset(out, 0, sizeof(*out));
@@ -111,16 +85,9 @@ int dpkg_parse(const struct buf *status, struct packages *out)
 		const char *newline = memchr(p, '\n', end - p);
 		size_t len = (newline ? newline : end) - p;
 
-		if (!len) {
-			err = take(out, &now);
-			memset(&now, 0, sizeof(now));
-		} else {
-			take_line(&now, p, len);
-		}
+		err = take(out, p, len);
 		p += len + 1;
 	}
-	if (!err)
-		err = take(out, &now);
 	if (err)
 		packages_free(out);
 	return err;
@@ -128,19 +95,26 @@ int dpkg_parse(const struct buf *status, struct packages *out)
 
 int dpkg_unfinished(const struct host *h, struct packages *out)
 {
-	char *path = host_path(h, "/var/lib/dpkg/status");
-	struct buf status = { 0 };
+	char *root = text_of("--root=%s", host_root(h));
+	/* An option only where it is needed: dpkg of Debian 11 lacks it. */
+	char *argv[] = {
+		(char *)"dpkg-query", (char *)"-W",
+		(char *)"--showformat=${Package}\\t${db:Status-Status}\\n",
+		host_is_live(h) ? NULL : root, NULL,
+	};
+	struct buf listing = { 0 };
 	int err;
 
 	memset(out, 0, sizeof(*out));
-	if (!path)
+	if (!root)
 		return -ENOMEM;
-	err = file_read(path, STATUS_MAX, &status);
-	free(path);
+	err = run_output(argv, LISTING_MAX, &listing);
+	free(root);
+	/* Without dpkg, or packages, there is nothing unfinished. */
 	if (!err)
-		err = dpkg_parse(&status, out);
+		err = dpkg_parse(&listing, out);
 	else if (err != -ENOMEM)
 		err = 0;
-	buf_free(&status);
+	buf_free(&listing);
 	return err;
 }

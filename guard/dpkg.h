@@ -22,8 +22,8 @@ struct packages {
  * there is no dpkg. 0 or -ENOMEM.
  */
 int dpkg_unfinished(const struct host *h, struct packages *out);
-/* From the text of the status file. */
-int dpkg_parse(const struct buf *status, struct packages *out);
+/* From lines of "name<tab>state". */
+int dpkg_parse(const struct buf *listing, struct packages *out);
 void packages_free(struct packages *p);
 
 #endif

@@ -177,6 +177,27 @@ int modinfo_read(const unsigned char *elf, size_t len, struct modinfo *out)
 	return err;
 }
 
+/* struct modversion_info: a long, and the name in what is left of 64 bytes. */
+void modversions_walk(const unsigned char *elf, size_t len,
+		      void (*fn)(void *arg, unsigned long crc,
+				 const char *name), void *arg)
+{
+	const unsigned char *p;
+	struct elf e;
+	size_t left, word;
+
+	if (elf_open(elf, len, &e) ||
+	    elf_section(&e, "__versions", &p, &left))
+		return;
+	word = e.is64 ? 8 : 4;
+	for (; left >= 64; left -= 64, p += 64) {
+		char name[64] = "";
+
+		memcpy(name, p + word, 64 - word - 1);
+		fn(arg, get(&e, p, word), name);
+	}
+}
+
 void modinfo_free(struct modinfo *i)
 {
 	free(i->name);

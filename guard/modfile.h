@@ -30,6 +30,11 @@ struct modinfo {
 int modinfo_read(const unsigned char *elf, size_t len, struct modinfo *out);
 void modinfo_free(struct modinfo *i);
 
+/* Calls fn for each symbol that the module was built against, if it says so. */
+void modversions_walk(const unsigned char *elf, size_t len,
+		      void (*fn)(void *arg, unsigned long crc,
+				 const char *name), void *arg);
+
 /* The kernel release, the first word of vermagic; malloc'ed, NULL if none. */
 char *modinfo_release(const struct modinfo *i);
 

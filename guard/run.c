@@ -135,3 +135,70 @@ int run_program(char *const argv[], unsigned int seconds,
 	make_printable(out->last_line);
 	return 0;
 }
+
+static void quiet_child(char *const argv[], int output)
+{
+	int null = open("/dev/null", O_WRONLY);
+
+	if (null < 0 || dup2(null, 2) < 0)
+		_exit(126);
+	close(null);
+	null = open("/dev/null", O_RDONLY);
+	if (null < 0 || dup2(null, 0) < 0 || dup2(output, 1) < 0)
+		_exit(126);
+	putenv((char *)SYSTEM_PATH);
+	putenv((char *)"LC_ALL=C");
+	execvp(argv[0], argv);
+	_exit(127);
+}
+
+static int read_output(int fd, size_t max, struct buf *out)
+{
+	size_t room = 0;
+
+	for (;;) {
+		unsigned char *bigger;
+		ssize_t n;
+
+		if (out->len == room) {
+			room = room ? 2 * room : 65536;
+			bigger = realloc(out->data, room);
+			if (!bigger)
+				return -ENOMEM;
+			out->data = bigger;
+		}
+		n = read(fd, out->data + out->len, room - out->len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : 0;
+		out->len += n;
+		if (out->len > max)
+			return -EFBIG;
+	}
+}
+
+int run_output(char *const argv[], size_t max, struct buf *out)
+{
+	int pipefd[2], status = 0, err;
+	pid_t pid;
+
+	memset(out, 0, sizeof(*out));
+	if (pipe2(pipefd, O_CLOEXEC) < 0)
+		return -errno;
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0)
+		quiet_child(argv, pipefd[1]);
+	close(pipefd[1]);
+	err = pid < 0 ? -errno : read_output(pipefd[0], max, out);
+	close(pipefd[0]);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (!err && !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
+		err = WIFEXITED(status) && WEXITSTATUS(status) == 127 ?
+		      -ENOENT : -EIO;
+	if (err)
+		buf_free(out);
+	return err;
+}

@@ -3,6 +3,8 @@
 #ifndef KMODKEEP_RUN_H
 #define KMODKEEP_RUN_H
 
+#include "util.h"
+
 struct run_result {
 	int exit_code;		/* -1: ended by a signal, or never started */
 	int signal;
@@ -18,5 +20,12 @@ struct run_result {
  */
 int run_program(char *const argv[], unsigned int seconds,
 		struct run_result *out);
+
+/*
+ * Runs a program that ends by itself, in an environment of its own, and keeps
+ * what it writes to its standard output. 0; -ENOENT: there is no such program;
+ * -EFBIG: more than max; -EIO: it failed; or -errno.
+ */
+int run_output(char *const argv[], size_t max, struct buf *out);
 
 #endif

@@ -12,6 +12,7 @@
 #include "cert.h"
 #include "modsig.h"
 #include "util.h"
+#include "vermagic.h"
 
 /* What verify_bytes() works with, to keep its steps short. */
 struct judging {
@@ -355,16 +356,24 @@ static int judge_trust(struct judging *j)
 	return err;
 }
 
-static int judge_kernel(struct judging *j, const char *built_for)
+static int judge_kernel(struct judging *j)
 {
-	if (!built_for)
-		return report_set(j->r, VERDICT_WRONG_KERNEL, REBUILD,
-				  "it does not say for which kernel it was "
-				  "built");
-	return report_set(j->r, VERDICT_WRONG_KERNEL,
-			  "build it for that kernel: dkms autoinstall -k, "
-			  "with its headers installed",
-			  "built for %s, not for %s", built_for, j->r->kernel);
+	enum answer fits;
+	char *why;
+	int err = vermagic_fits(j->h, j->r->kernel, j->bytes, &j->r->info,
+				&fits, &why);
+
+	if (!err && fits == ANSWER_NO)
+		err = report_set(j->r, VERDICT_WRONG_KERNEL,
+				 "build it for that kernel: dkms autoinstall -k, "
+				 "with its headers installed", "%s", why);
+	else if (!err && fits == ANSWER_UNVERIFIED &&
+		 j->r->verdict == VERDICT_OK)
+		err = report_set(j->r, VERDICT_UNKNOWN,
+				 "install the headers of that kernel, and ask "
+				 "again", "%s", why);
+	free(why);
+	return err;
 }
 
 static bool kernel_forces_signatures(const struct host *h, const char *kernel)
@@ -409,9 +418,8 @@ int verify_bytes(const struct host *h, const struct trust *t,
 	j.demand = trust_pinned(t) || kernel_forces_signatures(h, kernel) ?
 		   DEMAND_YES : host_demands_signature(h);
 	err = judge_trust(&j);
-	if (!err && !is_final(r->verdict) &&
-	    (!built_for || strcmp(built_for, kernel)))
-		err = judge_kernel(&j, built_for);
+	if (!err && !is_final(r->verdict))
+		err = judge_kernel(&j);
 	free(built_for);
 	return err;
 }

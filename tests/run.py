@@ -22,7 +22,7 @@ RESULTS = TOP / "build" / "results"
 TIERS = {
     "check": (["tests/unit", "tests/style", "bench"], 3),
     "kernels": (["tests/roots", "tests/kernels", "tests/qemu"], 12),
-    "secureboot": (["tests/secureboot"], 12),
+    "secureboot": (["tests/secureboot"], 14),
     "packaging": (["tests/packaging"], 25),
     "demo": (["tests/demo"], 25),
 }

@@ -48,15 +48,17 @@ class SmallGuest(SecureBootGuest):
     reboot_command = "sync; reboot -f"
 
 
-def small_guest(name, workdir, debs, *, modules=(), files=None):
+def small_guest(name, workdir, debs, *, modules=(), files=None, more_stock=()):
     """A guest, not yet started, with kernel NAME ("6.1") and the packages DEBS unpacked.
 
     MODULES are .ko files that modprobe shall find, FILES more contents of its
-    initramfs (see initramfs.build()).
+    initramfs (see initramfs.build()).  MORE_STOCK are modules of the kernel that are
+    there, if they are modules, but not loaded at boot.
     """
     target, workdir = kernel(name), Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     stock = [module for module in STOCK if is_module(target, module)]
+    there = [*stock, *[module for module in more_stock if is_module(target, module)]]
     contents = {
         "": userland(debs),
         "init": HERE / "small-init.sh",
@@ -66,7 +68,7 @@ def small_guest(name, workdir, debs, *, modules=(), files=None):
         "etc/hostname": "guest\n",
         **(files or {}),
     }
-    archive = initramfs.build(target, contents, workdir / "initrd", modules=modules, stock=stock)
+    archive = initramfs.build(target, contents, workdir / "initrd", modules=modules, stock=there)
     disks = [_boot_disk(workdir, target, archive), _state_disk(workdir)]
     archive.unlink()
     return SmallGuest(disks, workdir, name=f"secureboot-{name}", memory="1G")

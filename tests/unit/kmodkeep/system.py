@@ -174,6 +174,14 @@ class System:
         self.tree.put(f"usr/lib/kmodkeep/drivers.d/{name}.conf",
                       text or f"modules = {name}\ndkms = {name}\n")
 
+    def packages(self, **states):
+        """What dpkg thinks of packages: {name with underscores: state}."""
+        self.tree.put("var/lib/dpkg/status", "".join(
+            f"Package: {name.replace('_', '-')}\nStatus: install ok {state}\nVersion: 1\n"
+            "Architecture: amd64\nMaintainer: x\nDescription: x\n\n"
+            for name, state in states.items()
+        ))  # fmt: skip
+
     def loaded(self, name, srcversion):
         self.tree.put(f"sys/module/{name}/srcversion", srcversion + "\n")
 

@@ -257,21 +257,8 @@ def test_host_of_whole_images(system):
 
 
 def test_half_configured_packages_are_named(system):
-    system.tree.put("var/lib/dpkg/status", f"""\
-Package: linux-image-{NEW}
-Status: install ok half-configured
-Description: x
- Package: not a field
-
-Package: bash
-Status: install ok half-configured
-
-Package: v4l2loopback-dkms
-Status: install ok unpacked
-
-Package: linux-image-{OLD}
-Status: install ok installed
-""")
+    system.packages(**{f"linux_image_{NEW}": "half-configured", "bash": "half-configured",
+                       "v4l2loopback_dkms": "unpacked", f"linux_image_{OLD}": "installed"})
     _, document = ask(system)
     assert [(p["package"], p["state"]) for p in document["unfinished_packages"]] == [
         (f"linux-image-{NEW}", "half-configured"), ("v4l2loopback-dkms", "unpacked"),

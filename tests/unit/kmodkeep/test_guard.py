@@ -100,8 +100,7 @@ def test_cannot_tell(system):
 
 
 def test_half_configured_package_is_named(system):
-    system.tree.put("var/lib/dpkg/status",
-                    f"Package: linux-image-{NEW}\nStatus: install ok half-configured\n")
+    system.packages(**{f"linux_image_{NEW}": "half-configured"})
     _, text = guard(system)
     assert f"package linux-image-{NEW} is half-configured. Next: " in text
 

@@ -73,7 +73,7 @@ def test_fuzzed_parsers_of_what_boots(tmp_path):
     directory.mkdir()
     archive = cpio({"a/b.ko": b"x" * 300})
     entry = b"title t\nversion 1\nlinux /vmlinuz-1\ndefault two*\n"
-    status = b"Package: linux-image-1\nStatus: install ok half-configured\n\n" * 2
+    status = b"linux-image-1\thalf-configured\nv4l2loopback-dkms\tunpacked\nbash\tinstalled\n"
     texts = [
         b"\0" + grub_cfg(["1", "2"]).encode(), b"\1" + grubenv(saved_entry="1").encode(),
         b"\2" + entry, b"\3" + archive, b"\3" + packed(archive, ["gzip", "-n"]),

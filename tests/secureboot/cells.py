@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Module files in every state that a signature can be in, made from one module.
+
+They are made by openssl, not by kmodkeep.  What is random comes from a seed.
+"""
+
+import gzip
+import hashlib
+import lzma
+import random
+import re
+import struct
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+MAGIC = b"~Module signature appended~\n"
+CODE_SIGNING = "codeSigning"
+MODULES_ONLY = "codeSigning,1.3.6.1.4.1.2312.16.1.2"
+HASHES = ["sha1", "sha224", "sha256", "sha384", "sha512", "sha3-256", "sha3-512"]
+
+# Enrolled in MokList; the others are known to nobody, or wait.
+ENROLLED = ["good", "expired", "no-usage", "any-usage", "ecdsa", "revoked"]
+STRANGERS = ["unknown", "pending", "declined"]
+
+
+@dataclass
+class Key:
+    """A key and its certificate, in files."""
+
+    name: str
+    key: Path
+    cert: Path
+
+    @property
+    def der(self):
+        return subprocess.run(["openssl", "x509", "-in", self.cert, "-outform", "DER"],
+                              check=True, capture_output=True).stdout  # fmt: skip
+
+
+def make_key(directory, name):
+    """The key NAME of ENROLLED or STRANGERS."""
+    key, cert = directory / f"{name}.key", directory / f"{name}.pem"
+    kind = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"] if name == "ecdsa" else ["rsa:2048"]
+    usage = {"no-usage": None, "any-usage": CODE_SIGNING}.get(name, MODULES_ONLY)
+    extensions = ["-addext", f"extendedKeyUsage={usage}"] if usage else []
+    subprocess.run(
+        ["openssl", "req", "-new", "-newkey", *kind, "-nodes", "-subj", f"/CN=table {name}",
+         *extensions, "-addext", "basicConstraints=critical,CA:FALSE",
+         "-addext", "keyUsage=digitalSignature", "-x509", "-days", "30",
+         "-keyout", key, "-out", cert],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    if name == "expired":
+        _let_expire(directory, key, cert)
+    return Key(name, key, cert)
+
+
+def _let_expire(directory, key, cert):
+    """Issue the certificate again, for a year long ago."""
+    (directory / "index").write_text("")
+    (directory / "ca.cnf").write_text(
+        f"[ca]\ndefault_ca=d\n[d]\ndatabase={directory}/index\nserial={directory}/serial\n"
+        f"new_certs_dir={directory}\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n"
+        "[x]\nbasicConstraints=critical,CA:FALSE\nkeyUsage=digitalSignature\n"
+        f"extendedKeyUsage={MODULES_ONLY}\nsubjectKeyIdentifier=hash\n"
+    )
+    (directory / "serial").write_text("4242\n")
+    request = directory / "expired.csr"
+    subprocess.run(["openssl", "req", "-new", "-key", key, "-subj", "/CN=table expired",
+                    "-out", request], check=True, capture_output=True)  # fmt: skip
+    subprocess.run(
+        ["openssl", "ca", "-batch", "-config", directory / "ca.cnf", "-extensions", "x",
+         "-selfsign", "-keyfile", key, "-startdate", "20200101000000Z",
+         "-enddate", "20210101000000Z", "-notext", "-in", request, "-out", cert],
+        check=True, capture_output=True,
+    )  # fmt: skip
+
+
+@dataclass
+class Cell:
+    """One file, and what kmodkeep may say about it (none: only that it is right)."""
+
+    name: str
+    data: bytes
+    words: tuple = ()
+
+
+def cms(content, signers, md="sha256", attributes=False, key_id=False):
+    """A detached message over CONTENT."""
+    command = ["openssl", "cms", "-sign", "-binary", "-outform", "DER", "-nocerts", "-md", md]
+    command += [] if attributes else ["-noattr"]
+    command += ["-keyid"] if key_id else []
+    for signer in signers:
+        command += ["-signer", signer.cert, "-inkey", signer.key]
+    return subprocess.run(command, input=content, check=True, capture_output=True).stdout
+
+
+def appended(content, message, length=None):
+    size = len(message) if length is None else length
+    return content + message + struct.pack(">BBBBBxxxI", 0, 0, 2, 0, 0, size) + MAGIC
+
+
+def flipped(data, at, rng):
+    changed = bytearray(data)
+    changed[at] ^= 1 << rng.randrange(8)
+    return bytes(changed)
+
+
+def other_vermagic(module, change):
+    """MODULE with another text of the same length in its vermagic."""
+    match = re.search(rb"vermagic=([^\0]+)", module)
+    new = change(match[1].decode()).encode()
+    assert len(new) == len(match[1]) and new != match[1]
+    return module[: match.start(1)] + new + module[match.end(1) :]
+
+
+def damaged(module, file, message, seed):
+    """FILE, which is MODULE with MESSAGE behind it, changed in random places."""
+    rng = random.Random(seed)
+    for _ in range(4):
+        at = rng.randrange(64, len(module))
+        yield Cell(f"tampered-{seed}-at-{at}", flipped(file, at, rng), ("tampered",))
+    for _ in range(4):
+        at = rng.randrange(len(message))
+        changed = flipped(message, at, rng)
+        yield Cell(f"corrupt-{seed}-at-{at}", appended(module, changed))
+    for _ in range(2):
+        cut = rng.randrange(1, len(message))
+        yield Cell(f"truncated-{seed}-by-{cut}", appended(module, message[:-cut]))
+
+
+def variants(module, keys, seeds):
+    """All cells, not yet compressed, of the unsigned MODULE."""
+    good = keys["good"]
+
+    def signed(*names, content=module, **kwargs):
+        return appended(content, cms(content, [keys[name] for name in names], **kwargs))
+
+    message = cms(module, [good])
+    yield Cell("unsigned", module, ("unsigned",))
+    for name in ("unknown", "declined"):
+        yield Cell(name, signed(name), ("untrusted-key",))
+    yield Cell("pending", signed("pending"), ("pending-enrolment",))
+    for name in ("good", "expired", "no-usage", "any-usage"):
+        yield Cell(name, signed(name), ("ok",))
+    yield Cell("ecdsa", signed("ecdsa"))
+    yield Cell("key-id", signed("good", key_id=True), ("ok",))
+    yield Cell("two-signers", signed("good", "unknown"), ("ok",))
+    yield Cell("two-signers-turned", signed("unknown", "good"), ("ok",))
+    yield Cell("two-strangers", signed("unknown", "declined"), ("untrusted-key",))
+    for md in HASHES:
+        yield Cell(f"hash-{md}", signed("good", md=md))
+    yield Cell("attributes", signed("good", attributes=True), ("unsupported-signature",))
+    for seed in seeds:
+        yield from damaged(module, signed("good"), message, seed)
+    yield Cell("length-beyond", appended(module, message, 1 << 30), ("tampered",))
+    yield Cell("length-zero", appended(module, b""))
+    yield Cell("revoked-certificate", signed("revoked"))
+    yield Cell("revoked-hash", revoked_hash_file(module, keys))
+    yield Cell("release", signed("good", content=other_vermagic(
+        module, lambda v: ("9" if v[0] != "9" else "8") + v[1:])))
+    yield Cell("settings", signed("good", content=other_vermagic(
+        module, lambda v: v.replace("mod_unload", "mod_unloax"))), ("wrong-kernel",))
+
+
+def revoked_hash_file(module, keys):
+    """The file whose hash is in MokListX: well signed, and unlike all others."""
+    content = module + b"\0" * 16
+    return appended(content, cms(content, [keys["good"]]))
+
+
+def revoked_hash(module, keys):
+    return hashlib.sha256(revoked_hash_file(module, keys)).digest()
+
+
+PACKERS = {
+    "": lambda data: data,
+    ".gz": lambda data: gzip.compress(data, mtime=0),
+    ".xz": lambda data: lzma.compress(data, check=lzma.CHECK_CRC32, preset=6),
+    ".zst": lambda data: subprocess.run(["zstd", "-q"], input=data, check=True,
+                                        capture_output=True).stdout,
+}  # fmt: skip
+
+
+def files(module, keys, seeds, cells=None):
+    """{path below /table: Cell} in each compression, and signed after it."""
+    found = {}
+    for cell in variants(module, keys, seeds):
+        if cells and not re.match(cells, cell.name):
+            continue
+        for suffix, pack in PACKERS.items():
+            found[f"{cell.name}/table.ko{suffix}"] = Cell(cell.name, pack(cell.data), cell.words)
+    for suffix in (".xz", ".zst"):
+        packed = PACKERS[suffix](module)
+        data = appended(packed, cms(packed, [keys["good"]]))
+        found[f"signed-outside/table.ko{suffix}"] = Cell("signed-outside", data,
+                                                         ("unsupported-signature",))
+    return found

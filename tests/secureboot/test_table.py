@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""kmodkeep's verdict against the kernel's, on every state that a signature can be in.
+
+All verdicts are written down before the first module is loaded.  A cell is right if
+the kernel loads what is `ok`, and refuses all else; `unknown` is an answer only
+where a kernel has the algorithm as a module.
+
+K=6.1,7.2 chooses the kernels, FULL=1 takes all of them.  Where files are damaged comes
+from a fixed seed and from a fresh one, SEED, which failures name; CELLS is a regular
+expression of names.
+"""
+
+import json
+import os
+import random
+import re
+import subprocess
+
+import pytest
+
+from tests.lib.kernels import build_modules, kernel
+from tests.qemu import variables
+from tests.qemu.smallguest import small_guest
+from tests.secureboot import cells
+from tests.secureboot.chain import TOP, _packages
+
+DEFAULT = ["6.1"]
+ALL = ["5.10", "6.1", "6.12", "7.2"]
+SELECTED = os.environ.get("K", "").split(",") if os.environ.get("K") else (
+    ALL if os.environ.get("FULL") else DEFAULT)
+
+FIXED_SEED = 1
+SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(2, 1 << 32))
+
+# Found by the kernel through modprobe, where they are modules.
+CRYPTO = ("sha1_generic", "sha256_generic", "sha512_generic", "sha3_generic", "sha3",
+          "ecdsa_generic", "rmd160")
+PATIENCE = 1800
+
+PREDICT = r"""
+cd /table
+mount -o remount,rw / 2>/dev/null || :
+kmodkeep verify --json */table.ko* >/predictions.json || :
+cat /predictions.json
+"""
+# insmod of kmod unpacks what it was built for; gzip is not among that in Debian 12.
+LOAD = r"""
+cd /table
+for file in */table.ko*; do
+    case $file in
+    *.gz) gzip -dc "$file" >/tmp/table.ko; what=/tmp/table.ko ;;
+    *) what=$file ;;
+    esac
+    code=0
+    said=$(insmod "$what" 2>&1) || code=$?
+    if [ -e /sys/module/table ]; then loaded=yes; rmmod table; else loaded=no; fi
+    printf '%s\t%s\t%s\t%s\n' "$file" "$code" "$loaded" "$said"
+done
+"""
+
+
+class Table:
+    """What was predicted of each file on kernel NAME, and what came of it."""
+
+    def __init__(self, name, seeds, workdir):
+        self.name = name
+        self.seeds = seeds
+        self.expected = {}
+        self.predicted = {}
+        self.loaded = {}
+        self._run(workdir)
+
+    def _run(self, workdir):
+        target = kernel(self.name)
+        keys = {key: cells.make_key(workdir, key) for key in [*cells.ENROLLED, *cells.STRANGERS]}
+        module = _module(self.name, workdir)
+        self.expected = cells.files(module, keys, self.seeds, os.environ.get("CELLS"))
+        files = {f"table/{path}": cell.data for path, cell in self.expected.items()}
+        files[f"boot/config-{target.release}"] = target.config
+        files["pending"] = b"\x07\0\0\0" + variables.signature_list(
+            variables.X509, [keys["pending"].der])
+        guest = small_guest(self.name, workdir, _packages(workdir / "debs"), files=files,
+                            more_stock=CRYPTO)
+        store = workdir / "efivars.fd"
+        variables.add(store, "MokList", variables.signature_list(
+            variables.X509, [keys[name].der for name in cells.ENROLLED]))
+        variables.add(store, "MokListX", variables.signature_list(
+            variables.X509, [keys["revoked"].der]) + variables.signature_list(
+            variables.SHA256, [cells.revoked_hash(module, keys)]))
+        with guest:
+            guest.wait_shell()
+            guest.check(f"cat /pending >/sys/firmware/efi/efivars/MokNew-{variables.SHIM}")
+            document = json.loads(guest.check(PREDICT, PATIENCE))
+            assert document["secure_boot"] == "on"
+            self.predicted = {r["file"]: r for r in document["results"]}
+            for line in guest.check(LOAD, PATIENCE).splitlines():
+                path, code, loaded, said = (line.split("\t") + [""] * 3)[:4]
+                if path in self.expected:
+                    self.loaded[path] = (code == "0", loaded == "yes", said)
+
+
+def _module(name, workdir):
+    """The module without debug information, so that many of it fit into a guest."""
+    built = build_modules(name, TOP / "tests/secureboot/module") / "table.ko"
+    stripped = workdir / "plain.ko"
+    subprocess.run(["strip", "--strip-debug", built, "-o", stripped], check=True)
+    return stripped.read_bytes()
+
+
+@pytest.fixture(scope="module", params=SELECTED)
+def table(request, tmp_path_factory):
+    """Made once for each kernel."""
+    print(f"SEED={SEED}")
+    return Table(request.param, [FIXED_SEED, SEED], tmp_path_factory.mktemp(f"table-{request.param}-"))
+
+
+@pytest.fixture(scope="module")
+def wrong(table):
+    """Cells where kmodkeep and the kernel differ, as lines."""
+    return list(differences(table))
+
+
+def differences(table):
+    for path in table.expected:
+        verdict = table.predicted[path]["verdict"]
+        done, loaded, said = table.loaded[path]
+        assert done == loaded, (path, said)
+        if verdict == "unknown" and may_be_unknown(table, path):
+            continue
+        if (verdict == "ok") != loaded:
+            yield f"{path}: {verdict} ({table.predicted[path]['message']}), but " + (
+                "it loads" if loaded else f"it is refused: {said}")
+
+
+def may_be_unknown(table, path):
+    if path.startswith("ecdsa/"):
+        return "CONFIG_CRYPTO_ECDSA=m" in kernel(table.name).config.read_text()
+    # Another release of the same symbol versions: there are no headers in the guest.
+    return path.startswith("release/")
+
+
+def test_all_cells_were_tried(table):
+    assert set(table.loaded) == set(table.expected) == set(table.predicted)
+    assert len(table.expected) > 100 or os.environ.get("CELLS")
+
+
+def test_kernel_does_what_was_predicted(table, wrong):
+    assert not wrong, f"kernel {table.name}, SEED={SEED}:\n" + "\n".join(wrong)
+
+
+def test_verdicts_are_the_right_words(table):
+    for path, cell in table.expected.items():
+        if cell.words:
+            verdict = table.predicted[path]
+            assert verdict["verdict"] in cell.words, (path, verdict, f"SEED={SEED}")
+
+
+def test_compression_changes_nothing(table):
+    for path in table.expected:
+        plain = re.sub(r"\.ko\..*", ".ko", path)
+        if plain in table.expected:
+            assert table.predicted[path]["verdict"] == table.predicted[plain]["verdict"], path
+            assert table.loaded[path][1] == table.loaded[plain][1], path
