@@ -88,15 +88,22 @@ def utf16(text):
 
 
 @functools.cache
-def module_bytes(kernel, name="sample", version="1.2", srcversion="ABC"):
-    """An unsigned module, without a kernel: an ELF file with its names."""
+def module_bytes(kernel, name="sample", version="1.2", srcversion="ABC", settings="SMP ",
+                 symbols=()):  # fmt: skip
+    """An unsigned module, without a kernel: an ELF file with its names.
+
+    SYMBOLS are the (name, version) of what it was built against.
+    """
     entries = [f"name={name}", f"version={version}", f"srcversion={srcversion}",
-               f"vermagic={kernel} SMP "]
+               f"vermagic={kernel} {settings}"]
     lines = [
         f'static const char entry{n}[] __attribute__((section(".modinfo"), used, aligned(1)))'
         f' = "{entry}";'
         for n, entry in enumerate(entries)
     ]
+    lines += ["static const struct { unsigned long crc; char name[56]; } versions[]"
+              ' __attribute__((section("__versions"), used)) = {',
+              *[f'{{ {crc}, "{symbol}" }},' for symbol, crc in symbols], "};"] if symbols else []
     with tempfile.TemporaryDirectory() as directory:
         source = Path(directory, "m.c")
         source.write_text("\n".join([*lines, "int init_module(void) { return 0; }", ""]))

@@ -136,6 +136,45 @@ def test_wrong_kernel(system):
     assert new_verdict(system)["verdict"] == "wrong-kernel"
 
 
+VERSIONED = "SMP mod_unload modversions "
+SYMBOLS = (("module_layout", 0x11223344), ("printk", 0x55667788))
+SYMVERS = "0x11223344\tmodule_layout\tvmlinux\tEXPORT_SYMBOL\n0x{:08x}\tprintk\tvmlinux\tEXPORT_SYMBOL\n"
+
+
+def put_own_module(system, settings):
+    system.tree.put(f"lib/modules/{NEW}/kernel/fs/own.ko", module_bytes(NEW, "own", settings=settings))
+    system.depmod(NEW)
+
+
+def test_settings_of_the_kernel_count(system):
+    put_own_module(system, "SMP ")
+    assert new_verdict(system)["verdict"] == "ok"
+    put_own_module(system, "SMP preempt ")
+    finding = new_verdict(system)
+    assert finding["verdict"] == "wrong-kernel" and "'SMP preempt'" in finding["message"]
+
+
+@pytest.mark.parametrize("settings,symvers,verdict", [
+    (VERSIONED, SYMVERS.format(0x55667788), "ok"),
+    (VERSIONED, SYMVERS.format(0x55667789), "wrong-kernel"),
+    (VERSIONED, "", "unknown"),
+    (VERSIONED, None, "unknown"),
+    ("SMP mod_unload ", SYMVERS.format(0x55667788), "wrong-kernel"),
+], ids=["same", "other", "symbols not listed", "no headers", "other settings"])  # fmt: skip
+def test_symbol_versions_count_in_place_of_the_release(system, settings, symvers, verdict):
+    put_own_module(system, VERSIONED)
+    system.install(NEW, data=module_bytes(OLD, settings=settings, symbols=SYMBOLS))
+    if symvers is not None:
+        system.tree.put(f"lib/modules/{NEW}/build/Module.symvers", symvers)
+    assert new_verdict(system)["verdict"] == verdict
+
+
+def test_without_symbol_versions_the_release_counts(system):
+    put_own_module(system, "SMP mod_unload ")
+    system.install(NEW, data=module_bytes(OLD, settings="SMP mod_unload ", symbols=SYMBOLS))
+    assert new_verdict(system)["verdict"] == "wrong-kernel"
+
+
 def test_signatures(system, pair, other_pair):
     tree = system.tree
     tree.secure_boot()
