@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "flightrec.h"
+#include "tool.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +13,7 @@ static const struct command commands[] = {
 	{ "write", command_write, "record a text, or each line of standard input" },
 	{ "read", command_read, "print records, the oldest first" },
 	{ "stats", command_stats, "print what each channel has recorded and refused" },
+	{ "recover", command_recover, "find records after a crash: in pstore, logs, memory dumps" },
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
@@ -40,44 +41,38 @@ static void usage(FILE *out)
 	      "2 wrong usage, 3 could not tell. See flightrec(1).\n", out);
 }
 
-/* The next step for an error in opening a channel's node. */
-static void explain_open(const char *path, int err)
+int surplus(const char *command, const char *argument)
 {
-	switch (err) {
-	case ENOENT:
-	case ENXIO:
-		complain("%s: there is no such channel, or the driver is not loaded: see \"modprobe flightrec\" and \"flightrec stats\"",
-			 path);
-		break;
-	case EACCES:
-		complain("%s: permission denied: reading needs the group flightrec, writing flightrec-write",
-			 path);
-		break;
-	case EPERM:
-		complain("%s: not from inside a container, unless the module's parameter \"containers\" is Y",
-			 path);
-		break;
-	default:
-		complain("%s: %s", path, strerror(err));
-	}
+	complain("\"%s\" is one argument too many; see \"flightrec %s --help\"", argument, command);
+	return EXIT_USAGE;
 }
 
-int channel_open(const char *channel, int flags)
+int flush_output(int *status)
 {
-	char path[64];
-	int fd;
-
-	/* A name is one path component: "../kmsg" is none. */
-	if (!*channel || strlen(channel) >= FLIGHTREC_NAME_MAX ||
-	    strspn(channel, "abcdefghijklmnopqrstuvwxyz0123456789_-") != strlen(channel)) {
-		complain("\"%s\" is not the name of a channel", channel);
-		return -1;
+	if (!fflush(stdout) && !ferror(stdout))
+		return 0;
+	if (errno == EPIPE) {
+		*status = EXIT_YES;
+	} else {
+		complain("standard output: %s", strerror(errno));
+		*status = EXIT_NO;
 	}
-	snprintf(path, sizeof(path), "/dev/flightrec/%s", channel);
-	fd = open(path, flags | O_CLOEXEC);
-	if (fd < 0)
-		explain_open(path, errno);
-	return fd;
+	return -1;
+}
+
+int channel_open(struct flightrec **handle, const char *channel, unsigned int flags)
+{
+	int err = flightrec_open(handle, channel, flags);
+
+	if (!err)
+		return EXIT_YES;
+	if (err == -EINVAL) {
+		complain("\"%s\" is not the name of a channel: it has 1 to %d of a-z, 0-9, \"_\" and \"-\"",
+			 channel, FLIGHTREC_NAME_MAX - 1);
+		return EXIT_USAGE;
+	}
+	complain("channel %s: %s", channel, flightrec_explain(err));
+	return EXIT_UNKNOWN;
 }
 
 static const char * const severities[] = {
@@ -118,6 +113,8 @@ int main(int argc, char **argv)
 	size_t i;
 
 	setlocale(LC_CTYPE, "");
+	/* A closed pipe is seen where it is written to: see flush_output(). */
+	signal(SIGPIPE, SIG_IGN);
 	if (argc < 2) {
 		usage(stderr);
 		return EXIT_USAGE;

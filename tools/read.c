@@ -1,97 +1,115 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "flightrec.h"
+#include "tool.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "follow.h"
+
 static const char help[] =
-	"Usage: flightrec read [-c CHANNEL] [-f] [-n N] [--json]\n"
+	"Usage: flightrec read [-c CHANNEL] [-f] [-n N | --since TIME] [--json]\n"
 	"Print the records of a channel, the oldest first.\n\n"
 	"  -c, --channel CHANNEL  which (default: default)\n"
 	"  -f, --follow           go on with new records as they come\n"
 	"  -n, --lines N          start with the newest N records\n"
+	"  -s, --since TIME       start there: 90s, 5m, 2h, 3d ago; 14:30;\n"
+	"                         2026-01-31; \"2026-01-31 14:30:05\"; @SECONDS since 1970\n"
+	"  -t, --time STYLE       relative, wall or boot (default: relative on a terminal,\n"
+	"                         else wall)\n"
 	"  -j, --json             a JSON object on each line\n"
 	"  -h, --help             this text\n";
 
-/* Records in one read(2). */
-#define BATCH (64 * 1024)
-
-struct reading {
-	const char *channel;
-	bool follow;
-	bool json;
-	bool limited;
+struct request {
+	bool limited, since;
 	unsigned long long newest;	/* with limited: how many */
+	uint64_t boot_ns;		/* with since */
 };
 
-/* Goes to the newest @count records. */
-static int seek_newest(int fd, unsigned long long count)
+static int seek(struct follow *follow, const struct request *request)
 {
-	struct flightrec_info info;
-	__u64 seq;
+	int err = 0;
 
-	if (ioctl(fd, FLIGHTREC_IOC_GET_INFO, &info))
-		return -1;
-	if (!count)
-		return lseek(fd, 0, SEEK_END);
-	if (info.next_seq - info.oldest_seq <= count)
-		return 0;
-	seq = info.next_seq - count;
-	return ioctl(fd, FLIGHTREC_IOC_SEEK_SEQ, &seq);
+	if (request->limited)
+		err = flightrec_seek_last(follow->handle, request->newest);
+	else if (request->since)
+		err = flightrec_seek_time(follow->handle, request->boot_ns);
+	if (!err)
+		return EXIT_YES;
+	complain("channel %s: %s", follow->channel, flightrec_explain(err));
+	return EXIT_NO;
 }
 
-/* Everything that is there now; -1 if reading failed or nobody listens. */
-static int print_available(int fd, const struct reading *reading)
+/* Everything that is there now: 0, or why there will be no more. */
+static int print_available(struct follow *follow, const struct style *style, int *status)
 {
-	static char batch[BATCH] __attribute__((aligned(8)));
 	const struct flightrec_record *record;
-	ssize_t n, at;
+	int got;
 
-	while ((n = read(fd, batch, sizeof(batch))) > 0) {
-		for (at = 0; at < n; at += record->size) {
-			record = (const void *)(batch + at);
-			if (reading->json)
-				print_record_json(stdout, record);
-			else
-				print_record(stdout, record);
+	while ((got = flightrec_next(follow->handle, &record)) > 0) {
+		follow->last_seq = record->seq;
+		if (style->json) {
+			print_record_json(stdout, follow->channel, record, NULL);
+		} else {
+			if (record->lost)
+				print_lost(stdout, style, record->lost, "lost");
+			print_record(stdout, style, record);
 		}
+		/* Nobody listens any more: why read on? */
+		if (ferror(stdout))
+			break;
 	}
-	if (errno != EAGAIN) {
-		complain("channel %s: %s", reading->channel, strerror(errno));
-		return -1;
-	}
-	if (fflush(stdout)) {
-		complain("standard output: %s", strerror(errno));
-		return -1;
-	}
-	return 0;
+	if (flush_output(status))
+		return -EPIPE;
+	return got == -EAGAIN || got == -EINTR || got >= 0 ? 0 : got;
 }
 
-static int print_all(int fd, const struct reading *reading)
+static int print_all(struct follow *follow, const struct style *style, bool go_on)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int status = EXIT_YES;
+	int err;
 
-	if (reading->limited && seek_newest(fd, reading->newest)) {
-		complain("channel %s: %s", reading->channel, strerror(errno));
-		return EXIT_NO;
-	}
 	for (;;) {
-		if (print_available(fd, reading))
-			return EXIT_NO;
-		if (!reading->follow)
-			return EXIT_YES;
-		if (poll(&p, 1, -1) < 0 && errno != EINTR) {
-			complain("poll: %s", strerror(errno));
+		err = print_available(follow, style, &status);
+		if (err == -EPIPE)
+			return status;
+		if (err && !(go_on && follow_gone(err))) {
+			complain("channel %s: %s", follow->channel, flightrec_explain(err));
 			return EXIT_NO;
 		}
+		if (!go_on)
+			return EXIT_YES;
+		status = err ? follow_reopen(follow, err) : follow_wait(follow);
+		if (status != FOLLOW_ON)
+			return status;
+		status = EXIT_YES;
 	}
+}
+
+static int read_channel(const char *channel, const struct request *request,
+			const struct style *style, bool go_on)
+{
+	struct follow follow = { .channel = channel };
+	int status;
+
+	status = follow_open(&follow);
+	if (status)
+		return status;
+	status = seek(&follow, request);
+	if (!status)
+		status = print_all(&follow, style, go_on);
+	flightrec_close(follow.handle);
+	return status;
+}
+
+static enum clock_style default_clock(bool go_on)
+{
+	if (!isatty(STDOUT_FILENO))
+		return CLOCK_WALL;
+	/* What has just come is always "now". */
+	return go_on ? CLOCK_SHORT : CLOCK_RELATIVE;
 }
 
 int command_read(int argc, char **argv)
@@ -100,30 +118,49 @@ int command_read(int argc, char **argv)
 		{ "channel", required_argument, NULL, 'c' },
 		{ "follow", no_argument, NULL, 'f' },
 		{ "lines", required_argument, NULL, 'n' },
+		{ "since", required_argument, NULL, 's' },
+		{ "time", required_argument, NULL, 't' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct reading reading = { .channel = "default" };
-	int opt, fd, status;
+	struct request request = { .limited = false };
+	struct style style = { .clock = CLOCK_AUTO };
+	const char *channel = "default";
+	bool go_on = false;
+	int opt;
 
-	while ((opt = getopt_long(argc, argv, "c:fn:jh", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "c:fn:s:t:jh", options, NULL)) != -1) {
 		switch (opt) {
 		case 'c':
-			reading.channel = optarg;
+			channel = optarg;
 			break;
 		case 'f':
-			reading.follow = true;
+			go_on = true;
 			break;
 		case 'n':
-			reading.limited = true;
-			if (!number_parse(optarg, 0, ~0ULL, &reading.newest)) {
+			request.limited = true;
+			if (!number_parse(optarg, 0, ~0ULL, &request.newest)) {
 				complain("\"%s\" is not a number of records", optarg);
 				return EXIT_USAGE;
 			}
 			break;
+		case 's':
+			request.since = true;
+			if (!since_parse(optarg, &request.boot_ns)) {
+				complain("\"%s\" is not a time: try 5m, 14:30 or \"2026-01-31 14:30\"",
+					 optarg);
+				return EXIT_USAGE;
+			}
+			break;
+		case 't':
+			if (!clock_style_parse(optarg, &style.clock)) {
+				complain("\"%s\" is not relative, wall or boot", optarg);
+				return EXIT_USAGE;
+			}
+			break;
 		case 'j':
-			reading.json = true;
+			style.json = true;
 			break;
 		case 'h':
 			fputs(help, stdout);
@@ -132,15 +169,14 @@ int command_read(int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
-	if (optind < argc) {
-		complain("\"%s\" is one argument too many; see \"flightrec read --help\"",
-			 argv[optind]);
+	if (optind < argc)
+		return surplus("read", argv[optind]);
+	if (request.limited && request.since) {
+		complain("--lines and --since both say where to start: give one of them");
 		return EXIT_USAGE;
 	}
-	fd = channel_open(reading.channel, O_RDONLY | O_NONBLOCK);
-	if (fd < 0)
-		return EXIT_UNKNOWN;
-	status = print_all(fd, &reading);
-	close(fd);
-	return status;
+	if (style.clock == CLOCK_AUTO)
+		style.clock = default_clock(go_on);
+	style.colour = colour_wanted(stdout);
+	return read_channel(channel, &request, &style, go_on);
 }

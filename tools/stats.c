@@ -1,82 +1,248 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "flightrec.h"
+#include "tool.h"
 
 #include <errno.h>
 #include <getopt.h>
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define STATS "/proc/flightrec/stats"
+#include <time.h>
+#include <unistd.h>
 
 static const char help[] =
-	"Usage: flightrec stats [--json]\n"
-	"Print what each channel has recorded, dropped and refused.\n\n"
-	"  -j, --json  a JSON object on each line, one per channel\n"
-	"  -h, --help  this text\n";
+	"Usage: flightrec stats [--watch[=SECONDS]] [--json]\n"
+	"Print what each channel has recorded, overwritten and refused.\n\n"
+	"  -w, --watch[=SECONDS]  again and again, with records per second (default: 1)\n"
+	"  -j, --json             a JSON object on each line, one per channel\n"
+	"  -h, --help             this text\n";
 
-/* One "key=value" as a JSON member: a number where it is one. */
-static void add_member(struct json_object *object, char *pair)
+/* ---- JSON */
+
+/* A value as a JSON number where it is one. */
+static struct json_object *json_value(const char *value)
 {
-	char *value = strchr(pair, '=');
 	unsigned long long number;
 
-	if (!value)
-		return;
-	*value++ = '\0';
-	json_object_object_add(object, pair,
-			       number_parse(value, 0, INT64_MAX, &number) ?
-			       json_object_new_int64((int64_t)number) :
-			       json_object_new_string(value));
+	return number_parse(value, 0, UINT64_MAX, &number) ? json_object_new_uint64(number) :
+							     json_object_new_string(value);
 }
 
-static void print_json(char *line)
+static void print_json(const struct flightrec_stats *stats)
 {
-	struct json_object *object = json_object_new_object();
-	char *save = NULL;
-	char *pair;
+	struct json_object *object;
+	const char *key, *value;
+	size_t line, i;
 
-	for (pair = strtok_r(line, " \n", &save); pair;
-	     pair = strtok_r(NULL, " \n", &save))
-		add_member(object, pair);
-	puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN));
-	json_object_put(object);
-}
-
-/* A heading, and a line for each key but the channel's name. */
-static void print_people(char *line)
-{
-	char *save = NULL;
-	char *pair, *value;
-
-	for (pair = strtok_r(line, " \n", &save); pair;
-	     pair = strtok_r(NULL, " \n", &save)) {
-		value = strchr(pair, '=');
-		if (!value)
+	for (line = 0; line < flightrec_stats_lines(stats); line++) {
+		/* The last line is the driver's own, not a channel's. */
+		if (!flightrec_stats_channel(stats, line))
 			continue;
-		*value++ = '\0';
-		if (!strcmp(pair, "channel"))
-			printf("%s\n", value);
-		else
-			printf("  %-24s %s\n", pair, value);
+		object = json_object_new_object();
+		for (i = 0; flightrec_stats_member(stats, line, i, &key, &value); i++)
+			json_object_object_add(object, key, json_value(value));
+		puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN));
+		json_object_put(object);
 	}
+}
+
+/* ---- for people */
+
+static uint64_t number_of(const struct flightrec_stats *stats, size_t line, const char *key)
+{
+	uint64_t number;
+
+	return flightrec_stats_number(stats, line, key, &number) ? 0 : number;
+}
+
+/* At most five characters: "9999", "10K", "1.5M". */
+static const char *short_number(char text[24], uint64_t number)
+{
+	static const char units[] = " KMGTPE";
+	double scaled = number;
+	unsigned int unit = 0;
+
+	if (number < 10000) {
+		snprintf(text, 24, "%llu", (unsigned long long)number);
+		return text;
+	}
+	for (; scaled >= 999.5; scaled /= 1000)
+		unit++;
+	snprintf(text, 24, "%.*f%c", scaled < 9.95 ? 1 : 0, scaled, units[unit]);
+	return text;
+}
+
+static uint64_t rejected_of(const struct flightrec_stats *stats, size_t line)
+{
+	const char *key, *value;
+	uint64_t sum = 0;
+	size_t i;
+
+	for (i = 0; flightrec_stats_member(stats, line, i, &key, &value); i++)
+		if (!strncmp(key, "rejected_", 9))
+			sum += number_of(stats, line, key);
+	return sum;
+}
+
+/* Why records were refused, where there were any. */
+static void print_reasons(const struct flightrec_stats *stats, size_t line)
+{
+	const char *key, *value, *before = "  refused: ";
+	size_t i;
+
+	for (i = 0; flightrec_stats_member(stats, line, i, &key, &value); i++) {
+		if (strncmp(key, "rejected_", 9) || !strcmp(value, "0"))
+			continue;
+		printf("%s%s %s", before, key + 9, value);
+		before = ", ";
+	}
+	if (before[0] == ',')
+		putchar('\n');
+}
+
+static void print_channel(const struct flightrec_stats *stats, size_t line, int width,
+			  const struct flightrec_stats *before, double seconds)
+{
+	uint64_t records = number_of(stats, line, "records");
+	char text[6][24], age[CLOCK_TEXT_MAX];
+	uint64_t earlier;
+
+	printf("%-*s %5s", width, flightrec_stats_channel(stats, line),
+	       short_number(text[0], number_of(stats, line, "size_kb") * 1024));
+	printf(" %7s", short_number(text[1], records));
+	if (before) {
+		earlier = number_of(before, line, "records");
+		printf(" %6s", short_number(text[2], records > earlier ?
+					    (records - earlier) / seconds + 0.5 : 0));
+	}
+	duration_text(age, number_of(stats, line, "oldest_age_ms") * 1000000);
+	printf(" %6s %6s %6s %4s %6s\n", short_number(text[3], number_of(stats, line, "retained")),
+	       short_number(text[4], number_of(stats, line, "overwritten")),
+	       short_number(text[5], rejected_of(stats, line)),
+	       short_number(text[0], number_of(stats, line, "readers")),
+	       number_of(stats, line, "retained") ? age : "-");
+	print_reasons(stats, line);
+}
+
+static void print_table(const struct flightrec_stats *stats, const struct flightrec_stats *before,
+			double seconds)
+{
+	const char *channel, *key, *value;
+	int width = strlen("CHANNEL");
+	size_t line, i;
+
+	for (line = 0; line < flightrec_stats_lines(stats); line++) {
+		channel = flightrec_stats_channel(stats, line);
+		if (channel && (int)strlen(channel) > width)
+			width = strlen(channel);
+	}
+	printf("%-*s %5s %7s%s %6s %6s %6s %4s %6s\n", width, "CHANNEL", "SIZE", "RECORDS",
+	       before ? "    /s " : "", "KEPT", "OVERWR", "REFUSD", "READ", "OLDEST");
+	for (line = 0; line < flightrec_stats_lines(stats); line++) {
+		if (flightrec_stats_channel(stats, line)) {
+			print_channel(stats, line, width, before, seconds);
+			continue;
+		}
+		for (i = 0; flightrec_stats_member(stats, line, i, &key, &value); i++)
+			printf("%s%s=%s", i ? " " : "", key, value);
+		putchar('\n');
+	}
+}
+
+/* ---- once, or again and again */
+
+static int get(struct flightrec_stats **stats)
+{
+	int err = flightrec_stats_get(stats);
+
+	if (!err)
+		return EXIT_YES;
+	complain("%s", flightrec_explain(err));
+	return EXIT_UNKNOWN;
+}
+
+/* Channels may come and go between two looks; then there are no rates. */
+static bool comparable(const struct flightrec_stats *a, const struct flightrec_stats *b)
+{
+	const char *one, *two;
+	size_t line;
+
+	if (!a || !b || flightrec_stats_lines(a) != flightrec_stats_lines(b))
+		return false;
+	for (line = 0; line < flightrec_stats_lines(a); line++) {
+		one = flightrec_stats_channel(a, line);
+		two = flightrec_stats_channel(b, line);
+		if (!one != !two || (one && strcmp(one, two)))
+			return false;
+	}
+	return true;
+}
+
+static int watch(unsigned int seconds, bool json)
+{
+	struct flightrec_stats *stats, *before = NULL;
+	bool screen = isatty(STDOUT_FILENO) && !json;
+	uint64_t now, then = 0;
+	int status;
+
+	for (;; then = now) {
+		status = get(&stats);
+		if (status)
+			break;
+		now = boot_now();
+		if (screen)
+			fputs("\033[H\033[2J", stdout);
+		if (json)
+			print_json(stats);
+		else
+			print_table(stats, comparable(stats, before) ? before : NULL,
+				    (now - then) / 1e9);
+		flightrec_stats_free(before);
+		before = stats;
+		if (flush_output(&status))
+			break;
+		sleep(seconds);
+	}
+	flightrec_stats_free(before);
+	return status;
+}
+
+static int once(bool json)
+{
+	struct flightrec_stats *stats;
+	int status = get(&stats);
+
+	if (status)
+		return status;
+	if (json)
+		print_json(stats);
+	else
+		print_table(stats, NULL, 1);
+	flightrec_stats_free(stats);
+	flush_output(&status);
+	return status;
 }
 
 int command_stats(int argc, char **argv)
 {
 	static const struct option options[] = {
+		{ "watch", optional_argument, NULL, 'w' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
+	unsigned long long seconds = 0;
 	bool json = false;
-	char *line = NULL;
-	size_t size = 0;
-	FILE *stats;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "jh", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "w::jh", options, NULL)) != -1) {
 		switch (opt) {
+		case 'w':
+			seconds = 1;
+			if (optarg && !number_parse(optarg, 1, 86400, &seconds)) {
+				complain("\"%s\" is not a number of seconds", optarg);
+				return EXIT_USAGE;
+			}
+			break;
 		case 'j':
 			json = true;
 			break;
@@ -87,20 +253,7 @@ int command_stats(int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
-	stats = fopen(STATS, "re");
-	if (!stats) {
-		complain(STATS ": %s; is the driver loaded? see \"modprobe flightrec\"",
-			 strerror(errno));
-		return EXIT_UNKNOWN;
-	}
-	while (getline(&line, &size, stats) > 0) {
-		/* The last line is the driver's own, not a channel's. */
-		if (json && !strncmp(line, "channel=", 8))
-			print_json(line);
-		else if (!json)
-			print_people(line);
-	}
-	free(line);
-	fclose(stats);
-	return EXIT_YES;
+	if (optind < argc)
+		return surplus("stats", argv[optind]);
+	return seconds ? watch(seconds, json) : once(json);
 }

@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "flightrec.h"
+#include "tool.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 static const char help[] =
 	"Usage: flightrec write [-c CHANNEL] [-p SEVERITY] [TEXT...]\n"
@@ -21,41 +17,57 @@ static const char help[] =
 /* "<N>", or empty where a line may bring its own. */
 static char prefix[4];
 
-static int record(int fd, const char *text, size_t len)
+static int record(struct flightrec *handle, const char *text, size_t len)
 {
 	struct iovec parts[2] = {
 		{ prefix, strlen(prefix) },
 		{ (void *)text, len },
 	};
+	ssize_t n;
 
 	/* Zero bytes are no event: an empty line is one of a single newline. */
 	if (!len)
 		parts[1] = (struct iovec) { (void *)"\n", 1 };
-	if (writev(fd, parts, 2) >= 0)
-		return 0;
-	if (errno == EMSGSIZE)
-		complain("an event of %zu bytes is too long; at most %d with its severity",
-			 len, FLIGHTREC_PAYLOAD_MAX);
-	else
-		complain("not recorded: %s", strerror(errno));
-	return -1;
+	n = flightrec_writev(handle, parts, 2);
+	if (n < 0)
+		complain("not recorded: %s", flightrec_explain((int)n));
+	return n < 0 ? -1 : 0;
+}
+
+/*
+ * Reads a line without its end: its length, or -1 at the end of all. Of one
+ * that is too long for a record the rest is dropped but counted, so that no
+ * input can take all memory.
+ */
+static ssize_t next_line(char *line)
+{
+	ssize_t len = 0;
+	int c;
+
+	while ((c = getc_unlocked(stdin)) != EOF && c != '\n') {
+		if (len < FLIGHTREC_PAYLOAD_MAX)
+			line[len] = c;
+		len++;
+	}
+	return c == EOF && !len ? -1 : len;
 }
 
 /* Goes on after a line that was refused, so that one does not cost the rest. */
-static int record_lines(int fd)
+static int record_lines(struct flightrec *handle)
 {
+	static char line[FLIGHTREC_PAYLOAD_MAX];
 	int status = EXIT_YES;
-	char *line = NULL;
-	size_t size = 0;
 	ssize_t n;
 
-	while ((n = getline(&line, &size, stdin)) > 0) {
-		if (line[n - 1] == '\n')
-			n--;
-		if (record(fd, line, n))
+	while ((n = next_line(line)) >= 0) {
+		if (n + strlen(prefix) > FLIGHTREC_PAYLOAD_MAX) {
+			complain("a line of %zd bytes is too long; at most %d with its severity",
+				 n, FLIGHTREC_PAYLOAD_MAX);
 			status = EXIT_NO;
+		} else if (record(handle, line, n)) {
+			status = EXIT_NO;
+		}
 	}
-	free(line);
 	if (ferror(stdin)) {
 		complain("standard input: %s", strerror(errno));
 		return EXIT_NO;
@@ -63,7 +75,7 @@ static int record_lines(int fd)
 	return status;
 }
 
-static int record_words(int fd, char **words)
+static int record_words(struct flightrec *handle, char **words)
 {
 	char *text = NULL;
 	size_t size = 0;
@@ -78,7 +90,7 @@ static int record_words(int fd, char **words)
 	for (; *words; words++)
 		fprintf(joined, "%s%s", *words, words[1] ? " " : "");
 	fclose(joined);
-	status = record(fd, text, size) ? EXIT_NO : EXIT_YES;
+	status = record(handle, text, size) ? EXIT_NO : EXIT_YES;
 	free(text);
 	return status;
 }
@@ -93,7 +105,8 @@ int command_write(int argc, char **argv)
 	};
 	const char *channel = "default";
 	int severity = -1;
-	int opt, fd, status;
+	struct flightrec *handle;
+	int opt, status;
 
 	while ((opt = getopt_long(argc, argv, "c:p:h", options, NULL)) != -1) {
 		switch (opt) {
@@ -115,10 +128,10 @@ int command_write(int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
-	fd = channel_open(channel, O_WRONLY);
-	if (fd < 0)
-		return EXIT_UNKNOWN;
-	status = optind < argc ? record_words(fd, argv + optind) : record_lines(fd);
-	close(fd);
+	status = channel_open(&handle, channel, FLIGHTREC_OPEN_WRITE);
+	if (status)
+		return status;
+	status = optind < argc ? record_words(handle, argv + optind) : record_lines(handle);
+	flightrec_close(handle);
 	return status;
 }

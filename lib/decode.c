@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "internal.h"
+
+#include <string.h>
+
+/*
+ * Later versions of the driver may have more members in front of the payload,
+ * so only what is needed here must be there.
+ */
+static bool fits(const struct flightrec_record *record, size_t room)
+{
+	return record->version >= FLIGHTREC_ABI_VERSION && record->size <= room &&
+	       !(record->size % 8) && record->header_size >= sizeof(*record) &&
+	       record->header_size % 8 == 0 && record->header_size <= record->size &&
+	       record->len <= record->size - record->header_size;
+}
+
+EXPORT int flightrec_decode(const void *buffer, size_t size, size_t *offset,
+			    const struct flightrec_record **record)
+{
+	const struct flightrec_record *here;
+
+	if (*offset >= size)
+		return 0;
+	if ((uintptr_t)buffer % 8 || *offset % 8 || size - *offset < sizeof(*here))
+		return -EBADMSG;
+	here = (const void *)((const char *)buffer + *offset);
+	if (!fits(here, size - *offset))
+		return -EBADMSG;
+	*offset += here->size;
+	*record = here;
+	return 1;
+}
+
+EXPORT const char *flightrec_explain(int error)
+{
+	switch (-error) {
+	case 0:
+		return "no error";
+	case ENODEV:
+		return "the driver is not loaded: see \"modprobe flightrec\"";
+	case ENOENT:
+		return "there is no such channel: \"flightrec stats\" lists them";
+	case EACCES:
+		return "permission denied: reading needs the group flightrec, writing flightrec-write";
+	case EPERM:
+		return "not permitted: clearing needs CAP_SYSLOG, and a container the module's parameter \"containers\"";
+	case EMSGSIZE:
+		return "too long: a record has at most 4096 bytes, its \"<N>\" counted";
+	case EDQUOT:
+		return "over the quota of bytes per second for this user";
+	case ENOBUFS:
+		return "no block to write to: writers that were stopped in the middle hold them";
+	case EBADMSG:
+		return "what the driver delivered is no record: library and driver do not fit together";
+	case ENOTTY:
+		return "not a channel of the recorder";
+	default:
+		/* Of known errors the text is constant, so any thread may ask. */
+		return strerror(-error);
+	}
+}
+
+EXPORT const char *flightrec_version(void)
+{
+	return FLIGHTREC_VERSION;
+}

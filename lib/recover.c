@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "recover.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A file that is no known dump and smaller than this may be text with rubbish in it. */
+#define TEXT_ANYWAY (16ULL << 20)
+
+EXPORT int flightrec_recover_new(struct flightrec_recover **recover)
+{
+	*recover = calloc(1, sizeof(**recover));
+	return *recover ? 0 : -ENOMEM;
+}
+
+static void free_source(struct source *source)
+{
+	memory_close(&source->memory);
+	store_close(&source->store);
+	free(source);
+}
+
+EXPORT void flightrec_recover_free(struct flightrec_recover *recover)
+{
+	if (!recover)
+		return;
+	blocks_free(recover);
+	text_free(recover);
+	while (recover->nsources)
+		free_source(recover->sources[--recover->nsources]);
+	free(recover->sources);
+	free(recover);
+}
+
+EXPORT void flightrec_recover_progress(struct flightrec_recover *recover,
+				       void (*call)(void *arg, uint64_t done, uint64_t total),
+				       void *arg)
+{
+	recover->progress = call;
+	recover->progress_arg = arg;
+}
+
+void recover_progress(void *arg, uint64_t done)
+{
+	struct flightrec_recover *recover = arg;
+
+	if (recover->progress)
+		recover->progress(recover->progress_arg, done, recover->total);
+}
+
+/* Does a file begin like text? Holes and control characters are none. */
+static bool begins_like_text(const struct store *store)
+{
+	unsigned char head[4096];
+	ssize_t n = store_read(store, 0, head, sizeof(head));
+	ssize_t odd = 0;
+	ssize_t i;
+
+	for (i = 0; i < n; i++)
+		odd += head[i] < 0x20 && !strchr("\t\n\r\f\b\033", head[i] ? head[i] : 1);
+	return n > 0 && odd <= n / 64;
+}
+
+/*
+ * A vmcore of the kernel's own /proc, or of QEMU, has a signature. What has
+ * none is text, or memory from its first byte on, or a small file that may be
+ * both: a console's log with rubbish in it.
+ */
+static int scan_unknown(struct flightrec_recover *recover, struct source *source)
+{
+	bool text = begins_like_text(&source->store);
+	int err;
+
+	if (text || source->store.size < TEXT_ANYWAY) {
+		err = text_scan(recover, &source->store);
+		recover->format = "text";
+		if (err || text)
+			return err;
+	}
+	recover->format = "raw image of memory";
+	err = memory_open_raw(&source->memory, &source->store);
+	return err ? err : blocks_scan(recover, &source->memory);
+}
+
+static int scan(struct flightrec_recover *recover, struct source *source)
+{
+	int err = memory_open(&source->memory, &source->store);
+
+	if (err > 0)
+		err = blocks_scan(recover, &source->memory);
+	else if (!err)
+		err = scan_unknown(recover, source);
+	if (source->memory.format)
+		recover->format = source->memory.format;
+	recover->problem = source->memory.problem;
+	recover->counts[FLIGHTREC_RECOVER_UNREADABLE] += source->memory.unreadable;
+	return err;
+}
+
+static int add_source(struct flightrec_recover *recover, struct source *source)
+{
+	struct source **more;
+
+	more = realloc(recover->sources, (recover->nsources + 1) * sizeof(struct source *));
+	if (!more)
+		return -ENOMEM;
+	recover->sources = more;
+	recover->sources[recover->nsources++] = source;
+	return 0;
+}
+
+EXPORT int flightrec_recover_add(struct flightrec_recover *recover, int fd)
+{
+	struct source *source;
+	int err;
+
+	recover->format = recover->problem = NULL;
+	if (recover->stage || recover->nfiles >= FILES_MAX)
+		return -EINVAL;
+	source = calloc(1, sizeof(*source));
+	if (!source)
+		return -ENOMEM;
+	source->store.fd = -1;
+	source->file = recover->file = recover->nfiles++;
+	err = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	err = err < 0 ? -errno : store_open(&source->store, err);
+	if (!err)
+		err = add_source(recover, source);
+	if (err) {
+		free_source(source);
+		return err;
+	}
+	recover->total = source->store.size;
+	return scan(recover, source);
+}
+
+EXPORT const char *flightrec_recover_format(const struct flightrec_recover *recover)
+{
+	return recover->format ? recover->format : "unknown";
+}
+
+EXPORT const char *flightrec_recover_problem(const struct flightrec_recover *recover)
+{
+	return recover->problem;
+}
+
+void recover_found(struct flightrec_recover *recover, const char *boot_id, const char *channel,
+		   uint64_t instance, uint32_t full_len, unsigned int flags, unsigned int file)
+{
+	struct flightrec_record *record = &recover->buffer.record;
+	bool goes_on = recover->last_seq && instance == recover->last_instance &&
+		       !strcmp(channel, recover->last_channel) &&
+		       !strcmp(boot_id, recover->last_boot_id);
+
+	record->lost = goes_on && record->seq > recover->last_seq ?
+		       record->seq - recover->last_seq - 1 : 0;
+	recover->last_seq = record->seq;
+	recover->last_instance = instance;
+	strcpy(recover->channel, channel);
+	strcpy(recover->last_channel, channel);
+	strcpy(recover->boot_id, boot_id);
+	strcpy(recover->last_boot_id, boot_id);
+	recover->found = (struct flightrec_recovered) {
+		.record = record,
+		.channel = recover->channel,
+		.boot_id = recover->boot_id,
+		.full_len = full_len,
+		.flags = flags,
+		.file = file,
+	};
+}
+
+enum { STAGE_ADDING, STAGE_BLOCKS, STAGE_TEXT };
+
+EXPORT int flightrec_recover_next(struct flightrec_recover *recover,
+				  const struct flightrec_recovered **found)
+{
+	int got = 0;
+
+	if (recover->stage == STAGE_ADDING) {
+		text_sort(recover);
+		recover->stage = STAGE_BLOCKS;
+	}
+	if (recover->stage == STAGE_BLOCKS) {
+		got = blocks_next(recover);
+		if (!got)
+			recover->stage = STAGE_TEXT;
+	}
+	if (recover->stage == STAGE_TEXT)
+		got = text_next(recover);
+	if (got > 0)
+		*found = &recover->found;
+	return got;
+}
+
+EXPORT uint64_t flightrec_recover_count(const struct flightrec_recover *recover,
+					enum flightrec_recover_count what)
+{
+	return (unsigned int)what < COUNTS ? recover->counts[what] : 0;
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * How records are found after a crash. Bytes come in from the left:
+ *
+ *   store.c    a file, undone from makedumpfile's flattened form
+ *   memory.c   a store as physical memory: ELF, LiME, raw
+ *   kdump.c    the same for makedumpfile's compressed form
+ *   blocks.c   memory -> blocks of channels, merged to records in order
+ *   text.c     a store -> lines of records, sorted
+ *   recover.c  which of them a file needs, and what the library offers
+ *
+ * Nothing read is believed: each number is bounded before it is used, and what
+ * is kept in memory has a limit whatever the file says.
+ */
+#ifndef FLIGHTREC_RECOVER_H
+#define FLIGHTREC_RECOVER_H
+
+#include "internal.h"
+
+#include <linux/flightrec_crash.h>
+
+/* Bytes of one read of a file, and what a walk through it holds at a time. */
+#define CHUNK (1024 * 1024)
+
+/* ---- store.c */
+
+/* A piece of a flattened file: where its bytes belong, and where they are. */
+struct extent {
+	uint64_t to, from, len;
+};
+
+struct store {
+	int fd;
+	uint64_t size;			/* bytes that it seems to have */
+	uint64_t file_size;
+	struct extent *extents;		/* sorted by @to, none overlaps; NULL: a plain file */
+	size_t nextents;
+	uint64_t done;			/* bytes of the file looked at, for progress */
+};
+
+/* Takes over @fd. 0, -EINVAL (a directory and the like), -ENOMEM. */
+int store_open(struct store *store, int fd);
+void store_close(struct store *store);
+
+/*
+ * Reads at @offset: bytes read, fewer only at the end or where a flattened file
+ * has nothing, or -errno.
+ */
+ssize_t store_read(const struct store *store, uint64_t offset, void *buffer, size_t size);
+
+/* All @size bytes, or false. */
+bool store_have(const struct store *store, uint64_t offset, void *buffer, size_t size);
+
+/* The first byte at or after @offset that is not in a hole; the size if there is none. */
+uint64_t store_data(const struct store *store, uint64_t offset);
+
+/* ---- memory.c, kdump.c */
+
+struct memory_range {
+	uint64_t start, len;	/* physical */
+	uint64_t offset;	/* in the store */
+};
+
+struct memory;
+
+/* Called with the page at @addr, or with as much as there is of it; not 0: stop. */
+typedef int (*memory_visit)(void *arg, uint64_t addr, const void *bytes, size_t len);
+
+struct memory {
+	const struct store *store;
+	const char *format;
+	const char *problem;		/* or NULL */
+	unsigned int stride;		/* where a block may begin: multiples of this */
+	struct memory_range *ranges;	/* sorted by @start; of all but kdump */
+	size_t nranges;
+	struct kdump *kdump;		/* or NULL */
+	uint64_t unreadable;		/* pages that should be there and are not */
+};
+
+/* 1: it is one; 0: it is none; -ENOTSUP with memory->problem, -ENOMEM. */
+int memory_open(struct memory *memory, const struct store *store);
+/* Takes anything for an image of memory, from 0 on. */
+int memory_open_raw(struct memory *memory, const struct store *store);
+void memory_close(struct memory *memory);
+
+/* Reads physical memory; what is not there is zero. Bytes that were there. */
+size_t memory_read(struct memory *memory, uint64_t addr, void *buffer, size_t size);
+
+/*
+ * Calls @visit for each place where a block may begin, in pieces of any size;
+ * @progress with bytes of the file.
+ */
+int memory_walk(struct memory *memory, memory_visit visit, void *arg,
+		void (*progress)(void *arg, uint64_t done), void *progress_arg);
+
+int kdump_open(struct memory *memory, const struct store *store);
+void kdump_close(struct kdump *kdump);
+size_t kdump_read(struct memory *memory, uint64_t addr, void *buffer, size_t size);
+int kdump_walk(struct memory *memory, memory_visit visit, void *arg,
+	       void (*progress)(void *arg, uint64_t done), void *progress_arg);
+
+/* ---- blocks.c */
+
+struct flightrec_recover;
+
+/* Looks for blocks in @memory, which stays open until blocks_free(). */
+int blocks_scan(struct flightrec_recover *recover, struct memory *memory);
+/* 1 with the next record, 0 at the end. */
+int blocks_next(struct flightrec_recover *recover);
+void blocks_free(struct flightrec_recover *recover);
+
+/* ---- text.c */
+
+/* Looks for lines in @store. */
+int text_scan(struct flightrec_recover *recover, const struct store *store);
+/* Sorts what was found; before the first of the next two. */
+void text_sort(struct flightrec_recover *recover);
+/* 1 with the next record, 0 at the end. */
+int text_next(struct flightrec_recover *recover);
+/* Marks the same record as already given out; true if it was there. */
+bool text_take(struct flightrec_recover *recover, const char *boot_id, const char *channel,
+	       const struct flightrec_record *record);
+void text_free(struct flightrec_recover *recover);
+
+/* ---- recover.c */
+
+#define FILES_MAX 4096
+#define COUNTS (FLIGHTREC_RECOVER_OVERFLOW + 1)
+
+struct source {
+	struct store store;
+	struct memory memory;
+	unsigned int file;
+};
+
+struct flightrec_recover {
+	struct source **sources;	/* that hold memory, as blocks point into them */
+	size_t nsources;
+	unsigned int file;		/* number of the file that is being added */
+	unsigned int nfiles;
+	const char *format, *problem;
+
+	struct blocks *blocks;
+	struct text *text;
+
+	uint64_t counts[COUNTS];
+	void (*progress)(void *arg, uint64_t done, uint64_t total);
+	void *progress_arg;
+	uint64_t total;			/* bytes of the file that is being added */
+
+	int stage;			/* of flightrec_recover_next() */
+	/* What it returned last. */
+	struct flightrec_recovered found;
+	char boot_id[33];
+	char channel[FLIGHTREC_NAME_MAX];
+	union {
+		struct flightrec_record record;
+		char bytes[FLIGHTREC_READ_MIN];
+	} buffer;
+	/* The one before, for "lost". */
+	char last_boot_id[33];
+	char last_channel[FLIGHTREC_NAME_MAX];
+	uint64_t last_instance, last_seq;
+};
+
+/*
+ * Fills in what flightrec_recover_next() returns, from the record in
+ * recover->buffer.
+ */
+void recover_found(struct flightrec_recover *recover, const char *boot_id, const char *channel,
+		   uint64_t instance, uint32_t full_len, unsigned int flags, unsigned int file);
+
+/* Says how far the file that is being added is. */
+void recover_progress(void *arg, uint64_t done);
+
+#endif

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "recover.h"
+
+#include <endian.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/*
+ * makedumpfile -F writes to a pipe, and so cannot go back: a header of 4 KiB,
+ * then pieces, each with its offset and size in front, big endian; both are -1
+ * at the end. A later piece replaces an earlier one at the same place.
+ */
+#define FLAT_SIGNATURE "makedumpfile\0\0\0\0"
+#define FLAT_HEADER 4096
+#define FLAT_PIECE_MAX (1ULL << 32)
+#define EXTENTS_MAX (1024 * 1024)	/* 24 MiB of them */
+
+static ssize_t read_at(int fd, uint64_t offset, void *buffer, size_t size)
+{
+	size_t have = 0;
+	ssize_t n;
+
+	if (offset > INT64_MAX - size)
+		return 0;
+	while (have < size) {
+		n = pread(fd, (char *)buffer + have, size - have, offset + have);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return have ? (ssize_t)have : -errno;
+		if (!n)
+			break;
+		have += n;
+	}
+	return have;
+}
+
+/* Neighbours whose bytes follow each other in both worlds are one. */
+static bool joined(struct extent *last, const struct extent *next)
+{
+	if (last->to + last->len != next->to || last->from + last->len != next->from)
+		return false;
+	last->len += next->len;
+	return true;
+}
+
+static int by_place(const void *one, const void *two)
+{
+	const struct extent *a = one, *b = two;
+
+	if (a->to != b->to)
+		return a->to < b->to ? -1 : 1;
+	/* Later in the file is newer. */
+	return a->from < b->from ? 1 : -1;
+}
+
+/*
+ * Cuts extents so that none overlaps another. Of two the newer wins, but where
+ * an older one reaches past a newer's end its rest is dropped: makedumpfile
+ * rewrites whole headers and bitmaps only.
+ */
+static void resolve_overlaps(struct store *store)
+{
+	struct extent *e = store->extents;
+	uint64_t over;
+	size_t i, n = 0;
+
+	qsort(e, store->nextents, sizeof(*e), by_place);
+	for (i = 0; i < store->nextents; i++) {
+		if (n && e[n - 1].to + e[n - 1].len > e[i].to) {
+			over = e[n - 1].to + e[n - 1].len - e[i].to;
+			if (e[n - 1].from < e[i].from) {
+				e[n - 1].len -= over;
+			} else {
+				if (over >= e[i].len)
+					continue;
+				e[i].to += over;
+				e[i].from += over;
+				e[i].len -= over;
+			}
+		}
+		if (n && !e[n - 1].len)
+			n--;
+		e[n++] = e[i];
+	}
+	store->nextents = n;
+}
+
+static int add_extent(struct store *store, size_t *room, const struct extent *extent)
+{
+	struct extent *more;
+
+	if (store->nextents && joined(&store->extents[store->nextents - 1], extent))
+		return 0;
+	if (store->nextents == *room) {
+		if (*room >= EXTENTS_MAX)
+			return -E2BIG;
+		*room = *room ? 2 * *room : 1024;
+		more = realloc(store->extents, *room * sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		store->extents = more;
+	}
+	store->extents[store->nextents++] = *extent;
+	return 0;
+}
+
+static int map_flattened(struct store *store)
+{
+	uint64_t at = FLAT_HEADER;
+	struct extent extent;
+	uint64_t head[2];
+	size_t room = 0;
+	int err;
+
+	store->size = 0;
+	while (read_at(store->fd, at, head, sizeof(head)) == sizeof(head)) {
+		extent = (struct extent) { be64toh(head[0]), at + sizeof(head), be64toh(head[1]) };
+		if (extent.to > INT64_MAX / 2 || !extent.len || extent.len > FLAT_PIECE_MAX)
+			break;	/* the end, or damaged from here on */
+		at = extent.from + extent.len;
+		if (at > store->file_size)
+			extent.len -= at - store->file_size;	/* cut */
+		err = extent.len ? add_extent(store, &room, &extent) : 0;
+		if (err == -E2BIG)
+			break;
+		if (err)
+			return err;
+		if (extent.to + extent.len > store->size)
+			store->size = extent.to + extent.len;
+	}
+	resolve_overlaps(store);
+	return 0;
+}
+
+int store_open(struct store *store, int fd)
+{
+	char signature[sizeof(FLAT_SIGNATURE) - 1];
+	struct stat st;
+	off_t end;
+
+	*store = (struct store) { .fd = fd };
+	if (fstat(fd, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return -EINVAL;
+	end = lseek(fd, 0, SEEK_END);
+	if (end < 0)
+		return -errno;
+	store->size = store->file_size = end;
+	if (read_at(fd, 0, signature, sizeof(signature)) != sizeof(signature) ||
+	    memcmp(signature, FLAT_SIGNATURE, sizeof(signature)))
+		return 0;
+	return map_flattened(store);
+}
+
+void store_close(struct store *store)
+{
+	free(store->extents);
+	if (store->fd >= 0)
+		close(store->fd);
+	store->fd = -1;
+	store->extents = NULL;
+}
+
+/* The last extent that begins at or before @offset; NULL if none does. */
+static const struct extent *extent_at(const struct store *store, uint64_t offset)
+{
+	size_t low = 0, high = store->nextents;
+	size_t mid;
+
+	while (low < high) {
+		mid = low + (high - low) / 2;
+		if (store->extents[mid].to <= offset)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low ? &store->extents[low - 1] : NULL;
+}
+
+ssize_t store_read(const struct store *store, uint64_t offset, void *buffer, size_t size)
+{
+	const struct extent *extent;
+	size_t have = 0;
+	uint64_t skip;
+	size_t want;
+	ssize_t n;
+
+	if (!store->extents)
+		return read_at(store->fd, offset, buffer, size);
+	while (have < size) {
+		extent = extent_at(store, offset + have);
+		if (!extent)
+			break;
+		skip = offset + have - extent->to;
+		if (skip >= extent->len)
+			break;
+		want = size - have;
+		if (want > extent->len - skip)
+			want = extent->len - skip;
+		n = read_at(store->fd, extent->from + skip, (char *)buffer + have, want);
+		if (n < 0)
+			return have ? (ssize_t)have : n;
+		have += n;
+		if ((size_t)n < want)
+			break;
+	}
+	return have;
+}
+
+bool store_have(const struct store *store, uint64_t offset, void *buffer, size_t size)
+{
+	return store_read(store, offset, buffer, size) == (ssize_t)size;
+}
+
+uint64_t store_data(const struct store *store, uint64_t offset)
+{
+	off_t at;
+
+	if (store->extents || offset > INT64_MAX)
+		return offset;
+	at = lseek(store->fd, offset, SEEK_DATA);
+	if (at >= 0)
+		return at;
+	/* Only this says that nothing follows; others, that holes are not known. */
+	return errno == ENXIO ? store->size : offset;
+}
