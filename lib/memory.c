@@ -49,15 +49,19 @@ static int by_start(const void *one, const void *two)
 	return a->start < b->start ? -1 : a->start > b->start;
 }
 
-/* Sorts, and cuts what would be there twice. */
+/*
+ * Sorts, and cuts what would be there twice: memory, or bytes of the file, of
+ * which a forged one could have the same read again and again.
+ */
 static void settle(struct memory *memory)
 {
 	struct memory_range *r = memory->ranges;
-	uint64_t end = 0;
+	uint64_t end = 0, sum = 0;
 	uint64_t over;
 	size_t i, n = 0;
 
-	qsort(r, memory->nranges, sizeof(*r), by_start);
+	if (r)
+		qsort(r, memory->nranges, sizeof(*r), by_start);
 	for (i = 0; i < memory->nranges; i++) {
 		over = n && r[i].start < end ? end - r[i].start : 0;
 		if (over >= r[i].len)
@@ -67,6 +71,11 @@ static void settle(struct memory *memory)
 		r[n].offset += over;
 		r[n].len -= over;
 		end = r[n].start + r[n].len;
+		sum += r[n].len;
+		if (sum > memory->store->size) {
+			memory->problem = "it contradicts itself: it announces more memory than it has bytes";
+			break;
+		}
 		n++;
 	}
 	memory->nranges = n;
@@ -277,11 +286,11 @@ static int walk_range(struct memory *memory, const struct memory_range *range, c
 
 	while (at < range->len) {
 		data = store_data(store, range->offset + at) - range->offset;
-		/* Only whole strides, so that a block is never begun in its middle. */
-		if (data > at)
-			at = data & ~(uint64_t)(memory->stride - 1);
-		if (at >= range->len)
+		if (data >= range->len)
 			break;
+		/* Only whole pages, as a block's magic number is in its first one. */
+		if (data - data % PAGE > at)
+			at = data - data % PAGE;
 		want = range->len - at < CHUNK ? range->len - at : CHUNK;
 		n = store_read(store, range->offset + at, chunk, want);
 		if (n < 0 && n != -EIO)

@@ -67,7 +67,8 @@ static void resolve_overlaps(struct store *store)
 	uint64_t over;
 	size_t i, n = 0;
 
-	qsort(e, store->nextents, sizeof(*e), by_place);
+	if (e)
+		qsort(e, store->nextents, sizeof(*e), by_place);
 	for (i = 0; i < store->nextents; i++) {
 		if (n && e[n - 1].to + e[n - 1].len > e[i].to) {
 			over = e[n - 1].to + e[n - 1].len - e[i].to;
@@ -216,11 +217,24 @@ bool store_have(const struct store *store, uint64_t offset, void *buffer, size_t
 	return store_read(store, offset, buffer, size) == (ssize_t)size;
 }
 
+/* The same in a flattened file. */
+static uint64_t extent_data(const struct store *store, uint64_t offset)
+{
+	const struct extent *extent = extent_at(store, offset);
+	const struct extent *next = extent ? extent + 1 : store->extents;
+
+	if (extent && offset - extent->to < extent->len)
+		return offset;
+	return next < store->extents + store->nextents ? next->to : store->size;
+}
+
 uint64_t store_data(const struct store *store, uint64_t offset)
 {
 	off_t at;
 
-	if (store->extents || offset > INT64_MAX)
+	if (store->extents)
+		return extent_data(store, offset);
+	if (offset > INT64_MAX)
 		return offset;
 	at = lseek(store->fd, offset, SEEK_DATA);
 	if (at >= 0)

@@ -11,6 +11,11 @@
 
 #include "follow.h"
 
+/* As in the library; tests have a place of their own. */
+#ifndef FLIGHTREC_DEV
+#define FLIGHTREC_DEV "/dev/flightrec"
+#endif
+
 /* How long a driver that was not yet unloaded is waited for, in tries. */
 #define TRIES 50
 static const struct timespec between_tries = { .tv_nsec = 200 * 1000 * 1000 };
@@ -69,10 +74,10 @@ enum node { NODE_GONE, NODE_SAME, NODE_NEW };
  */
 static enum node look_at_node(const struct follow *follow)
 {
-	char path[64];
+	char path[sizeof(FLIGHTREC_DEV) + 1 + FLIGHTREC_NAME_MAX];
 	struct stat st;
 
-	snprintf(path, sizeof(path), "/dev/flightrec/%s", follow->channel);
+	snprintf(path, sizeof(path), FLIGHTREC_DEV "/%s", follow->channel);
 	if (stat(path, &st))
 		return NODE_GONE;
 	return st.st_ino == follow->node.st_ino &&

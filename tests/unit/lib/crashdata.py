@@ -159,8 +159,10 @@ def lime(ranges):
 def flattened(content, piece=100_000, seed=1):
     """CONTENT as makedumpfile -F writes it: pieces in any order, the header twice."""
     pieces = [(at, content[at : at + piece]) for at in range(0, len(content), piece)]
-    random.Random(seed).shuffle(pieces)
-    pieces.insert(0, (0, bytes(PAGE)))  # written again when all is known
+    rest = pieces[1:]
+    random.Random(seed).shuffle(rest)
+    # The header is written again when all is known.
+    pieces = [(0, bytes(PAGE)), pieces[0], *rest]
     out = (b"makedumpfile".ljust(16, b"\0") + struct.pack(">QQ", 1, 1)).ljust(4096, b"\0")
     for at, part in pieces:
         out += struct.pack(">qq", at, len(part)) + part

@@ -1,0 +1,415 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""flightrec recover: every format, every way in which what it reads can be bad."""
+
+import dataclasses
+import random
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from tests.unit.lib import crashdata as crash
+from tests.unit.lib.tools import SANITIZED, PLAIN, build, flightrec, payload, recover
+
+RECORDS = crash.records(200)
+IMAGE = crash.image(crash.Channel().fill(RECORDS, cpus=4).blocks, mib=1)
+MIB = 1 << 20
+
+DUMPS = {
+    "raw": lambda: IMAGE,
+    "raw, not aligned": lambda: bytes(24) + IMAGE,
+    "elf": lambda: crash.elf([(0, IMAGE[: MIB // 2]), (MIB // 2, IMAGE[MIB // 2 :])]),
+    "elf, a block in two segments": lambda: crash.elf(
+        [(at, IMAGE[at : at + 4096]) for at in range(0, MIB, 4096)]
+    ),
+    "lime": lambda: crash.lime([(0, IMAGE[: MIB // 2]), (MIB // 2, IMAGE[MIB // 2 :])]),
+    "flattened elf": lambda: crash.flattened(crash.elf([(0, IMAGE)])),
+    "flattened kdump": lambda: crash.flattened(crash.kdump(IMAGE)),
+    **{f"kdump {p}": lambda p=p: crash.kdump(IMAGE, p) for p in crash.PACKERS},
+}
+
+
+def stamps(line):
+    return [line[k] for k in ("seq", "boot_ns", "wall_ns", "severity", "pid", "tgid", "uid", "euid",
+                              "cpu")] + [payload(line)]  # fmt: skip
+
+
+def expected(records=RECORDS):
+    return [[r.seq, r.boot_ns, r.wall_ns, r.severity, r.pid, r.tgid, r.uid, r.euid, r.cpu,
+             r.payload] for r in records]  # fmt: skip
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A function that writes bytes to a new file; its path."""
+    made = []
+
+    def write(content):
+        made.append(tmp_path / f"file{len(made)}")
+        made[-1].write_bytes(content)
+        return made[-1]
+
+    return write
+
+
+# ---- memory
+
+
+@pytest.mark.parametrize("kind", DUMPS)
+def test_every_record_of_every_format(file, kind):
+    status, lines, summary, errors = recover(file(DUMPS[kind]()))
+    assert (status, errors) == (0, "")
+    assert [stamps(line) for line in lines] == expected()
+    assert {(line["verified"], line["source"], line["boot_id"], line["cut"]) for line in lines} == {
+        (False, "memory", crash.BOOT_ID, False)
+    }
+    assert summary["records"] == len(RECORDS)
+    assert not (summary["damaged"] or summary["unpublished"] or summary["duplicates"])
+
+
+def test_a_dump_in_several_files(file):
+    pages = len(IMAGE) // 4096
+    cuts = [(0, pages // 3 & ~3), (pages // 3 & ~3, pages)]
+    files = [file(crash.kdump(IMAGE, split=cut)) for cut in cuts]
+    _, lines, _, _ = recover(*files)
+    assert [stamps(line) for line in lines] == expected()
+
+
+def test_what_is_in_two_files_is_shown_once(file):
+    _, lines, summary, _ = recover(file(IMAGE), file(crash.kdump(IMAGE)))
+    assert [stamps(line) for line in lines] == expected()
+    assert summary["duplicates"] == len(RECORDS)
+
+
+def test_channels_and_boots_are_kept_apart(file):
+    other = crash.records(100, seed=2)
+    blocks = [
+        *crash.Channel().fill(RECORDS).blocks,
+        *crash.Channel("kernel", instance=2).fill(other).blocks,
+        *crash.Channel(boot=bytes(16), instance=3).fill(other).blocks,
+        *crash.Channel(instance=4).fill(other).blocks,  # the driver was loaded again
+    ]
+    path = file(crash.image(blocks, mib=3))
+    _, lines, summary, _ = recover(path)
+    assert summary["records"] == len(RECORDS) + 3 * len(other)
+    assert summary["conflicts"] == summary["duplicates"] == 0
+    status, lines, _, _ = recover(path, options=["--channel", "kernel"])
+    assert status == 0 and [stamps(line) for line in lines] == expected(other)
+    _, lines, _, _ = recover(path, options=["--boot", "0000"])
+    assert {line["boot_id"] for line in lines} == {"0" * 32}
+    assert recover(path, options=["--channel", "nowhere"])[0] == 1
+
+
+def test_cleared_records_stay_so(file):
+    channel = crash.Channel(clear_seq=150).fill(RECORDS, cpus=3)
+    _, lines, summary, _ = recover(file(crash.image(channel.blocks, mib=3)))
+    assert [line["seq"] for line in lines] == list(range(150, 201))
+    assert summary["cleared"] == 149
+
+
+def test_unpublished_and_damaged_are_counted(file):
+    channel = crash.Channel()
+    block = channel.block(0, 2, RECORDS[:20], unpublished=12)
+    broken = bytearray(channel.block(1, 2, RECORDS[20:40]))
+    broken[crash.HEADER + 8] ^= 1  # the first record's clock
+    _, lines, summary, _ = recover(file(crash.image([block, bytes(broken)])))
+    assert [stamps(line) for line in lines] == expected(RECORDS[:20] + RECORDS[21:40])
+    assert (summary["unpublished"], summary["damaged"]) == (1, 1)
+    assert lines[20]["lost"] == 1
+
+
+def test_what_an_earlier_lap_left_is_no_record(file):
+    old = crash.Channel(lap=6).block(0, 1, RECORDS[:30])
+    new = crash.Channel(lap=7).block(0, 1, RECORDS[100:103])
+    used = crash.HEADER + 8 * sum(r.words for r in RECORDS[100:103])
+    _, lines, _, _ = recover(file(crash.image([new[:used] + old[used:]])))
+    assert [line["seq"] for line in lines] == [101, 102, 103]
+
+
+def test_two_records_of_one_number_conflict(file):
+    forged = dataclasses.replace(RECORDS[4], payload=b"forged")
+    channel = crash.Channel()
+    blocks = [channel.block(0, 2, RECORDS[:10]), channel.block(1, 2, [forged])]
+    _, lines, summary, _ = recover(file(crash.image(blocks)))
+    assert [line["seq"] for line in lines] == [1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10]
+    assert [line["conflict"] for line in lines].count(True) == summary["conflicts"] == 1
+
+
+def test_a_version_of_later_is_said(file):
+    channel = crash.Channel(version=2).fill(RECORDS)
+    status, lines, summary, _ = recover(file(crash.image(channel.blocks, mib=3)))
+    assert (status, lines, summary["other_version"]) == (3, [], len(channel.blocks))
+
+
+@pytest.mark.parametrize("kind", ["elf", "lime", "kdump zlib", "flattened elf"])
+def test_a_cut_dump(file, kind):
+    whole = DUMPS[kind]()
+    _, lines, summary, errors = recover(file(whole[: len(whole) * 6 // 10]))
+    got = [stamps(line) for line in lines]
+    assert 0 < len(got) < len(RECORDS) and all(record in expected() for record in got)
+    assert "cut" in errors or kind == "flattened elf"
+    assert "unreadable_pages" in summary
+    status, lines, _, errors = recover(file(whole[:3000]))
+    assert status in (1, 3) and not lines
+
+
+@pytest.mark.parametrize(
+    "content,says",
+    [
+        (crash.elf([(0, bytes(4096))], data=2, order=">"), "other byte order"),
+        (crash.elf([(0, bytes(4096))], elf_class=1), "32-bit machine"),
+        (b"LUKS\xba\xbe\0\2" + bytes(4096), "encrypted (LUKS)"),
+        (b"\x1f\x8b\x08" + bytes(100), "gunzip"),
+        (b"\x28\xb5\x2f\xfd" + bytes(100), "unzstd"),
+        (crash.kdump(bytes(65536)).replace(b"\x00\x10\x00\x00", b"\x00\x00\x10\x00", 1), "byte order"),
+        (b"KDUMP   " + bytes(100), "cut"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_used_is_said(file, content, says):
+    status, lines, _, errors = recover(file(content))
+    assert status == 3 and not lines and says in errors and "flightrec: /" in errors
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 5000, b"nothing of ours\n" * 1000], ids=["empty", "zeroes", "text"]
+)
+def test_nothing_found(file, content):
+    status, lines, summary, _ = recover(file(content))
+    assert (status, lines, summary["records"]) == (1, [], 0)
+
+
+def test_files_that_are_none(tmp_path):
+    assert flightrec("recover", tmp_path).returncode == 3
+    done = flightrec("recover", tmp_path / "missing")
+    assert done.returncode == 3 and "No such file" in done.stderr
+    assert flightrec("recover").returncode == 2
+
+
+def test_damaged_anywhere_ends_with_an_exit_status(file):
+    rand = random.Random(3)
+    for kind in ("elf", "kdump zlib", "kdump lzo", "lime", "flattened kdump"):
+        whole = DUMPS[kind]()
+        for _ in range(3):
+            broken = bytearray(whole)
+            for _ in range(40):
+                at = rand.randrange(len(broken) if rand.random() < 0.5 else 8192)
+                broken[at] = rand.randrange(256)
+            recover(file(bytes(broken)))
+
+
+# ---- size
+
+SIZE = 2 << 30
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """2 GiB of memory that is not zero, with two channels in it."""
+    path = tmp_path_factory.mktemp("large") / "memory"
+    page = random.Random(5).randbytes(MIB)
+    with open(path, "wb") as out:
+        for _ in range(SIZE // MIB):
+            out.write(page)
+        for at in (SIZE // 3 & -MIB, SIZE - 16 * MIB):
+            out.seek(at)
+            out.write(IMAGE)
+    yield path
+    path.unlink()
+
+
+MEASURE = """
+import resource, subprocess, sys, time
+started = time.monotonic()
+status = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(status, time.monotonic() - started, memory)
+"""
+
+
+def measured(*arguments):
+    """Run the program that is not sanitized: (exit status, seconds, KiB of memory).
+
+    By a small process, since what its parent has is counted, too.
+    """
+    build()
+    command = [sys.executable, "-c", MEASURE, PLAIN, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    status, seconds, memory = done.stdout.split()
+    return int(status), float(seconds), int(memory)
+
+
+def test_two_gibibytes(large):
+    """No verdict on the time: that is for a machine with nothing else to do."""
+    status, seconds, memory = measured("recover", large)
+    print(f"2 GiB: {seconds:.1f} s, {memory / 1024:.0f} MiB")
+    assert status == 0 and memory <= 64 * 1024
+
+
+def test_a_sparse_file_with_nothing_in_it(tmp_path):
+    path = tmp_path / "sparse"
+    with open(path, "wb") as out:
+        out.truncate(64 << 30)
+    status, seconds, memory = measured("recover", path)
+    assert status == 1 and memory <= 64 * 1024
+    assert seconds < 20, "holes are not read"
+
+
+def test_memory_is_bounded_whatever_a_file_says(tmp_path):
+    """200 MiB of nothing but blocks, all of them open at the same time."""
+    path = tmp_path / "forged"
+    with open(path, "wb") as out:
+        for number in range(200 * 64):
+            record = crash.Record(b"", seq=1 + number % 7, boot_ns=number)
+            last = crash.Record(b"", seq=1 << 40, boot_ns=number)
+            out.write(crash.Channel().block(number, 200 * 64, [record, last]))
+    status, _, memory = measured("recover", path)
+    assert status == 0 and memory <= 64 * 1024
+
+
+# ---- text
+
+LINED = [r for r in RECORDS if len(r.payload) <= 100][:20]
+LINES = crash.crash_lines(LINED)
+
+SURROUNDINGS = {
+    "plain": crash.console(LINES, ""),
+    "dmesg": crash.console(LINES),
+    "callers": crash.console(LINES, "[   12.345678][  T123] "),
+    "levels": crash.console(LINES, "<4>[   12.345678] "),
+    "journal": crash.console(LINES, "Nov 22 23:16:45 host kernel: "),
+    "cr lf": crash.console(LINES, end="\r\n"),
+    "colours": crash.console(LINES, "\033[32m[   12.3] \033[0m\033[33m").replace(
+        b"flightrec:", b"flightrec:\033[0m"
+    ),
+    "duplicated": crash.console(LINES) * 2,
+    "sorted by a collector": crash.console(sorted(LINES)),
+    "reversed": crash.console(LINES[::-1]),
+    "among others": b"".join(
+        b"[    1.0] Call Trace:\n" + crash.console([line]) for line in LINES
+    ),
+    "no newline at the end": crash.console(LINES)[:-1],
+    "rubbish before": b"\xff\0\xfe" * 3000 + b"\n" + crash.console(LINES),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SURROUNDINGS)
+def test_lines_wherever_they_stand(file, kind):
+    status, lines, summary, errors = recover(file(SURROUNDINGS[kind]))
+    assert (status, errors) == (0, "")
+    assert [stamps(line) for line in lines] == expected(LINED)
+    assert {(line["boot_id"], line["source"]) for line in lines} == {(crash.BOOT_ID, "text")}
+    assert summary["damaged"] == summary["missing_lines"] == 0
+
+
+def test_parts_of_pstore_newest_first(file):
+    parts = [LINES[:5], LINES[5:12], LINES[12:]]
+    files = [file(f"Panic#1 Part{n}\n".encode() + crash.console(part, "<4>[  1.0] "))
+             for n, part in enumerate(parts[::-1], start=1)]  # fmt: skip
+    _, lines, summary, _ = recover(*files)
+    assert [stamps(line) for line in lines] == expected(LINED)
+    assert summary["missing_lines"] == 0
+
+
+def test_a_line_that_crosses_a_chunk(file):
+    for before in range(MIB - 2000, MIB + 10, 97):
+        text = (b"x" * 79 + b"\n") * (before // 80) + crash.console(LINES[:3])
+        assert len(recover(file(text))[1]) == 2
+
+
+def test_torn_lines_are_counted(file):
+    text = crash.console(LINES)
+    middle = text.index(b"flightrec: R", 500) + 40
+    _, lines, summary, _ = recover(file(text[:middle] + b"Call Trace:" + text[middle:]))
+    assert len(lines) == len(LINED) - 1
+    assert (summary["damaged"], summary["missing_lines"]) == (1, 1)
+
+
+def test_a_cut_record(file):
+    record = crash.Record(b"0123456789" * 10, seq=1)
+    whole, cut = crash.record_line(record), crash.record_line(record, keep=30)
+    _, (line,), _, _ = recover(file(crash.console([cut])))
+    assert (line["text"], line["cut"], line["full_len"]) == ("0123456789" * 3, True, 100)
+    assert line["boot_id"] == crash.BOOT_ID[:8], "no more is known"
+    _, (line,), summary, _ = recover(file(crash.console([cut, whole])))
+    assert (line["cut"], summary["duplicates"]) == (False, 1)
+
+
+def test_forged_lines_conflict(file):
+    forged = crash.record_line(dataclasses.replace(LINED[0], payload=b"forged"))
+    _, lines, summary, _ = recover(file(crash.console(LINES + [forged])))
+    assert len(lines) == len(LINED) + 1 and summary["conflicts"] == 1
+
+
+def test_a_wrong_check_is_no_record(file):
+    bad = [line[:-1] + ("0" if line[-1] != "0" else "1") for line in LINES]
+    status, lines, summary, _ = recover(file(crash.console(bad)))
+    assert (status, lines, summary["damaged"]) == (1, [], len(LINES))
+
+
+def test_other_messages_of_the_driver_are_not_damaged(file):
+    text = "flightrec: 3 channels\nflightrec: Ready\nflightrec: B side\n" * 3
+    assert recover(file(text.encode()))[2]["damaged"] == 0
+
+
+def test_text_and_memory_together(file):
+    _, lines, summary, _ = recover(file(crash.console(LINES)), file(IMAGE))
+    assert [stamps(line) for line in lines] == expected()
+    assert summary["duplicates"] == len(LINED)
+    assert {line["source"] for line in lines} == {"memory"}
+
+
+def test_a_clock_that_jumped(file):
+    """Order is that of the numbers; a time that is none is no reason to fail."""
+    times = [10**18, 5, 2**64 - 1, 0]
+    recs = [crash.Record(b"x", seq=n + 1, boot_ns=n, wall_ns=wall) for n, wall in enumerate(times)]
+    path = file(crash.image([crash.Channel().block(0, 1, recs)]))
+    assert [line["wall_ns"] for line in recover(path)[1]] == times
+    assert flightrec("recover", path).returncode == 0
+
+
+# ---- what people see
+
+
+def test_for_people(file):
+    recs = [crash.Record(b"tab\there \x1b[2J", seq=1, wall_ns=10**18), *LINED[1:3]]
+    done = flightrec("recover", file(crash.console(crash.crash_lines(recs))))
+    first, second, third, *_ = done.stdout.splitlines()
+    assert first == f"== channel default, boot {crash.BOOT_ID}, unverified"
+    assert second == "2001-09-09 01:46:40.000000 info    writer[40]: tab\\x09here \\x1b[2J"
+    assert "3 records recovered, none of them verified" in done.stderr
+    assert not flightrec("recover", "-q", file(crash.console(LINES))).stderr
+
+
+def test_standard_input_may_be_a_pipe():
+    done = flightrec("recover", "--json", "-", input=crash.elf([(0, IMAGE)]), text=False)
+    assert done.returncode == 0 and done.stdout.count(b"\n") == len(RECORDS) + 1
+
+
+def test_a_full_disk_is_said(file):
+    build()
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([SANITIZED, "recover", file(IMAGE)], stdout=full,
+                              stderr=subprocess.PIPE, text=True)  # fmt: skip
+    assert done.returncode == 1 and "standard output: No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["raw", "elf", "kdump zlib", "lime", "flattened kdump"])
+def test_no_leak(file, kind):
+    blocks = crash.Channel().fill(RECORDS[:200], cpus=2).blocks
+    image = crash.image(blocks, mib=1)
+    make = {"raw": lambda i: i, "elf": lambda i: crash.elf([(0, i)]), "kdump zlib": crash.kdump,
+            "lime": lambda i: crash.lime([(0, i)]),
+            "flattened kdump": lambda i: crash.flattened(crash.kdump(i))}[kind]  # fmt: skip
+    status, lines, _, errors = recover(file(make(image)), file(crash.console(LINES)), valgrind=True)
+    assert (status, errors) == (0, "") and len(lines) == 200
+
+
+def test_address_space_is_not_the_files_size(file):
+    """What is not mapped needs no memory: 200 MiB are enough for anything."""
+    build()
+    limit = (200 * MIB, 200 * MIB)
+    done = subprocess.run([PLAIN, "recover", "-q", file(IMAGE)], stdout=subprocess.DEVNULL,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, limit))  # fmt: skip
+    assert done.returncode == 0
