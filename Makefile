@@ -18,7 +18,8 @@ help:
 	@echo 'make deb         the Debian packages, into build/deb/; SUITES="bookworm sid"'
 	@echo 'make bench       instructions of the recorder beside its peers; K=6.1 narrows'
 	@echo 'make rpm         the RPM packages, into build/rpm/'
-	@echo 'make install     the tools, under DESTDIR and PREFIX; the driver comes with dkms'
+	@echo 'make fuzz        feed the parsers of untrusted bytes, each for SECONDS=300'
+	@echo 'make install     library and tools, under DESTDIR and PREFIX; the driver comes with dkms'
 	@echo 'make clean       remove build/'
 	@echo
 	@echo 'Nothing touches this machine but build/ and the cache, $${XDG_CACHE_HOME:-~/.cache}/flightrec.'
@@ -53,12 +54,17 @@ rpm: deps
 bench: deps
 	$(PYTHON) -m bench $(if $(K),--kernels $(K))
 
+fuzz: deps
+	$(MAKE) -C tests/unit/lib fuzz
+	$(MAKE) -C tests/unit/kmodkeep fuzz
+
 install:
+	$(MAKE) -C lib install
 	$(MAKE) -C tools install
 	$(MAKE) -C guard install
 
 clean:
 	rm -rf build
 
-.PHONY: help deps demo test test-all check $(TIERS:%=test-%) shell deb rpm bench install clean
+.PHONY: help deps demo test test-all check $(TIERS:%=test-%) shell deb rpm bench fuzz install clean
 .DEFAULT_GOAL := help

@@ -32,7 +32,7 @@ struct text_record {
 
 struct set {
 	char boot_id[9];
-	uint64_t number, printed;
+	uint64_t number, printed, unpublished;	/* the number is 1 again after a reload */
 };
 
 struct text {
@@ -199,26 +199,28 @@ static bool parse_begin(struct flightrec_recover *recover, struct cursor cursor,
 static bool parse_end(struct flightrec_recover *recover, struct cursor cursor, const char *start)
 {
 	struct text *text = recover->text;
-	struct set set;
-	uint64_t unpublished;
+	struct set set, *known;
 	size_t i;
 
 	if (!take_hex(&cursor, set.boot_id, 8) || !take_number(&cursor, UINT64_MAX, &set.number) ||
 	    !take_number(&cursor, FLIGHTREC_CRASH_TEXT_MAX, &set.printed) ||
-	    !take_number(&cursor, UINT32_MAX, &unpublished) || !check_ok(&cursor, start))
+	    !take_number(&cursor, UINT32_MAX, &set.unpublished) || !check_ok(&cursor, start))
 		return false;
-	for (i = 0; i < text->nsets; i++)
-		if (text->sets[i].number == set.number &&
-		    !strcmp(text->sets[i].boot_id, set.boot_id)) {
+	for (i = 0; i < text->nsets; i++) {
+		known = &text->sets[i];
+		if (known->number == set.number && known->printed == set.printed &&
+		    known->unpublished == set.unpublished &&
+		    !strcmp(known->boot_id, set.boot_id)) {
 			recover->counts[FLIGHTREC_RECOVER_DUPLICATES]++;
 			return true;
 		}
+	}
 	if (text->nsets >= SETS_MAX) {
 		recover->counts[FLIGHTREC_RECOVER_OVERFLOW]++;
 		return true;
 	}
 	text->sets[text->nsets++] = set;
-	recover->counts[FLIGHTREC_RECOVER_UNPUBLISHED] += unpublished;
+	recover->counts[FLIGHTREC_RECOVER_UNPUBLISHED] += set.unpublished;
 	return true;
 }
 
@@ -282,16 +284,18 @@ static int parse_record(struct flightrec_recover *recover, struct cursor cursor,
 	char payload[FLIGHTREC_PAYLOAD_MAX];
 	char comm[sizeof(r.record.comm)];
 	ssize_t comm_len, len;
-	bool whole;
+	bool whole, nameless;
 
 	if (!take_hex(&cursor, r.boot_id, 8) ||
 	    !take_word(&cursor, r.channel, FLIGHTREC_NAME_MAX - 1) ||
 	    !flightrec_name_ok(r.channel) || !parse_stamp(&cursor, &r))
 		return 0;
+	/* A name that is a dash is escaped. */
+	nameless = cursor.end - cursor.at > 1 && cursor.at[0] == '-' && cursor.at[1] == ' ';
 	comm_len = unescape(&cursor, ' ', comm, sizeof(comm) - 1);
 	if (comm_len < 0 || cursor.at >= cursor.end || *cursor.at++ != '"')
 		return 0;
-	if (!(comm_len == 1 && comm[0] == '-'))
+	if (!nameless)
 		memcpy(r.record.comm, comm, comm_len);
 	len = unescape(&cursor, '"', payload, sizeof(payload));
 	whole = !(r.flags & FLIGHTREC_RECOVERED_CUT);

@@ -41,7 +41,7 @@ static const struct {
 } counts[] = {
 	{ FLIGHTREC_RECOVER_UNPUBLISHED, "unpublished", "unpublished: their writers had not finished" },
 	{ FLIGHTREC_RECOVER_DAMAGED, "damaged", "damaged: lines, or pieces of memory, that make no sense" },
-	{ FLIGHTREC_RECOVER_CONFLICTS, "conflicts", "claim a number that another record has: one of them is forged or damaged" },
+	{ FLIGHTREC_RECOVER_CONFLICTS, "conflicts", "claim a number that another has: forged, damaged, or the driver was loaded again" },
 	{ FLIGHTREC_RECOVER_MISSING_LINES, "missing_lines", "were printed at the crash and are not in these files" },
 	{ FLIGHTREC_RECOVER_CLEARED, "cleared", "had been cleared and are not shown" },
 	{ FLIGHTREC_RECOVER_DUPLICATES, "duplicates", "found more than once, shown once" },

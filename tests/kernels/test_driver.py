@@ -8,13 +8,13 @@ test here.  A case that the guest said nothing about has failed.
 import functools
 import os
 import re
-import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.lib.kernels import KERNELS, build_modules
+from tests.lib.tool import flightrec_tool
 from tests.qemu.direct import compile_static, run_direct
 
 TOP = Path(__file__).parents[2]
@@ -40,6 +40,8 @@ check tool-reads-lines tool_reads_lines
 check tool-json tool_json
 check tool-goes-on-after-a-refused-line tool_goes_on_after_a_refused_line
 check tool-follows tool_follows
+check tool-since tool_since
+check tool-follows-over-a-reload tool_follows_over_a_reload
 check tool-survives-a-closed-pipe tool_survives_a_closed_pipe
 check tool-stats tool_stats
 check tool-refuses-nonsense tool_refuses_nonsense
@@ -71,9 +73,7 @@ def programs():
         )
         for name in PROGRAMS
     }
-    make = ["make", "-s", "-C", TOP / "tools", f"BUILDDIR={directory}", "LDFLAGS=-static"]
-    subprocess.run(make, check=True)
-    files["bin/flightrec"] = directory / "flightrec"
+    files.update(flightrec_tool(directory))
     files["tests/tools.sh"] = GUEST / "tools.sh"
     files["usr/lib/flightrec/smoke-test"] = TOP / "system/flightrec-smoke-test"
     return files

@@ -64,9 +64,14 @@ def put(tree, path, what):
 def put_program(tree, program):
     """Put a PROGRAM of this machine and the libraries it is linked to into TREE."""
     put(tree, program, program)
+    for library in libraries(program):
+        put(tree, library, library)
+
+
+def libraries(program):
+    """The libraries, and the loader, that a PROGRAM of this machine is linked to."""
     listing = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-    for library in re.findall(r"(/\S+) \(0x", listing):
-        put(tree, library, Path(library))
+    return [Path(library) for library in re.findall(r"(/\S+) \(0x", listing)]
 
 
 def _put_busybox(tree):

@@ -14,7 +14,7 @@ APT = [
 ]  # fmt: skip
 
 DRIVER = "flightrec-dkms"
-OURS = ["flightrec", DRIVER, "kmodkeep"]
+OURS = ["flightrec", DRIVER, "kmodkeep", "libflightrec-dev", "libflightrec0"]
 MODULES = ["flightrec", "flightrec-events"]
 
 TREE = "/var/lib/dkms/flightrec"

@@ -20,11 +20,15 @@ SUITES = ["bullseye", "bookworm", "trixie", "sid"]
 # kernels of these suites. (v4l2loopback of bookworm does not build on its 6.12.)
 OTHER = "acpi-call"
 
+# What libflightrec0 needs and the roots do not have.
+DEPENDENCIES = ["liblzo2-2", "libsnappy1v5"]
+
 
 @pytest.fixture(scope="module", params=SUITES)
 def target(request):
     suite = request.param
     with Target(suite) as clone:
+        clone.apt("install", *DEPENDENCIES)  # which stay when ours are purged
         clone.before = clone.files()
         yield clone
 

@@ -96,6 +96,8 @@ def _renumbered(deb, version):
             subprocess.run(["dpkg-deb", "-R", deb, content], check=True)
             control = Path(content, "DEBIAN/control")
             _edit(control, f"\nVersion: {VERSION}\n", f"\nVersion: {version}\n")
+            # libflightrec-dev and its library go together.
+            control.write_text(control.read_text().replace(f"(= {VERSION})", f"(= {version})"))
             name = deb.name.replace(f"_{VERSION}_", f"_{version}_")
             subprocess.run(["dpkg-deb", "-b", content, directory / name], check=True,
                            stdout=subprocess.DEVNULL)  # fmt: skip

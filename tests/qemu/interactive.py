@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.lib import initramfs
 from tests.lib.accel import accel
 from tests.lib.kernels import KERNELS, build_modules, kernel
+from tests.lib.tool import flightrec_tool
 
 HERE = Path(__file__).parent
 TOP = HERE.parents[1]
@@ -22,20 +23,13 @@ To leave: type `exit`, or Ctrl-A x at any time.
 """
 
 
-def build_tool(directory):
-    """The recorder's command line as a static program: the guest has no libraries."""
-    make = ["make", "-s", "-C", TOP / "tools", f"BUILDDIR={directory}", "LDFLAGS=-static"]
-    subprocess.run(make, check=True)
-    return Path(directory, "flightrec")
-
-
 def start(name, directory):
     """Run the guest with kernel NAME on this terminal until it ends; QEMU's exit code."""
     target = kernel(name)
     files = {
         "init": HERE / "interactive-init.sh",
         "lib/guest.sh": HERE / "guest-lib.sh",
-        "bin/flightrec": build_tool(directory),
+        **flightrec_tool(directory),
     }
     modules = sorted(build_modules(name, TOP / "src").glob("*.ko"))
     archive = initramfs.build(

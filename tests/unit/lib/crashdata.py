@@ -248,6 +248,10 @@ def escape(data, space):
     return out
 
 
+def escape_name(comm):
+    return r"\x2d" if comm == b"-" else escape(comm, True) or "-"
+
+
 def checked(line):
     return f"{line} {zlib.crc32(line.encode()):08x}"
 
@@ -260,7 +264,7 @@ def record_line(record, channel="default", boot=BOOT_ID, keep=None):
         f"R {boot[:8]} {channel} {record.seq} {record.boot_ns} {record.wall_ns} "
         f"{record.severity} {origin} {record.pid} {record.tgid} {record.uid} {record.euid} "
         f"{record.cpu} {len(record.payload)} {'=' if keep is None else '+'} "
-        f"{escape(record.comm, True) or '-'} \"{escape(payload, False)}\""
+        f"{escape_name(record.comm)} \"{escape(payload, False)}\""
     )
 
 

@@ -34,7 +34,7 @@ def installed(tmp_path_factory):
     root = tmp_path_factory.mktemp("root")
     build = tmp_path_factory.mktemp("build")
     make = ["make", "-s", "-C", TOP / "lib", f"BUILDDIR={build}", f"DESTDIR={root}",
-            "LIBDIR=/usr/lib/somewhere", "CFLAGS=-O1 -Werror", "install"]  # fmt: skip
+            "FLIGHTREC_LIBDIR=/usr/lib/somewhere", "CFLAGS=-O1 -Werror", "install"]  # fmt: skip
     subprocess.run(make, check=True)
     return root
 

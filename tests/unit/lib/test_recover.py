@@ -336,6 +336,19 @@ def test_a_cut_record(file):
     assert (line["cut"], summary["duplicates"]) == (False, 1)
 
 
+def test_names_of_writers(file):
+    names = [b"-", b"", b"a b", b'\\"', b"\xff\x01", b"fifteen bytes.."]
+    recs = [crash.Record(b"", seq=n + 1, comm=comm) for n, comm in enumerate(names)]
+    _, lines, _, _ = recover(file(crash.console(crash.crash_lines(recs))))
+    assert [line.get("comm") for line in lines] == ["-", "", "a b", '\\"', None, "fifteen bytes.."]
+
+
+def test_a_reload_begins_sets_anew(file):
+    sets = crash.crash_lines(LINED[:3]) + crash.crash_lines(LINED[3:8])
+    _, lines, summary, _ = recover(file(crash.console(sets)))
+    assert len(lines) == 8 and not summary["missing_lines"] and not summary["duplicates"]
+
+
 def test_forged_lines_conflict(file):
     forged = crash.record_line(dataclasses.replace(LINED[0], payload=b"forged"))
     _, lines, summary, _ = recover(file(crash.console(LINES + [forged])))
