@@ -43,8 +43,8 @@ int store_open(struct store *store, int fd);
 void store_close(struct store *store);
 
 /*
- * Reads at @offset: bytes read, fewer only at the end or where a flattened file
- * has nothing, or -errno.
+ * Reads at @offset: bytes read, fewer only at the end, or -errno. Of a flattened
+ * file that was cut the end is that of the last piece.
  */
 ssize_t store_read(const struct store *store, uint64_t offset, void *buffer, size_t size);
 

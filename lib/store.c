@@ -182,42 +182,7 @@ static const struct extent *extent_at(const struct store *store, uint64_t offset
 	return low ? &store->extents[low - 1] : NULL;
 }
 
-ssize_t store_read(const struct store *store, uint64_t offset, void *buffer, size_t size)
-{
-	const struct extent *extent;
-	size_t have = 0;
-	uint64_t skip;
-	size_t want;
-	ssize_t n;
-
-	if (!store->extents)
-		return read_at(store->fd, offset, buffer, size);
-	while (have < size) {
-		extent = extent_at(store, offset + have);
-		if (!extent)
-			break;
-		skip = offset + have - extent->to;
-		if (skip >= extent->len)
-			break;
-		want = size - have;
-		if (want > extent->len - skip)
-			want = extent->len - skip;
-		n = read_at(store->fd, extent->from + skip, (char *)buffer + have, want);
-		if (n < 0)
-			return have ? (ssize_t)have : n;
-		have += n;
-		if ((size_t)n < want)
-			break;
-	}
-	return have;
-}
-
-bool store_have(const struct store *store, uint64_t offset, void *buffer, size_t size)
-{
-	return store_read(store, offset, buffer, size) == (ssize_t)size;
-}
-
-/* The same in a flattened file. */
+/* The first byte at or after @offset that a piece brought; the size if there is none. */
 static uint64_t extent_data(const struct store *store, uint64_t offset)
 {
 	const struct extent *extent = extent_at(store, offset);
@@ -226,6 +191,46 @@ static uint64_t extent_data(const struct store *store, uint64_t offset)
 	if (extent && offset - extent->to < extent->len)
 		return offset;
 	return next < store->extents + store->nextents ? next->to : store->size;
+}
+
+/* As of a sparse file: what no piece brought is zero, up to the last one. */
+static ssize_t read_extents(const struct store *store, uint64_t offset, void *buffer, size_t size)
+{
+	const struct extent *extent;
+	size_t have, part;
+	uint64_t at;
+	ssize_t n;
+
+	for (have = 0; have < size && offset + have < store->size; have += part) {
+		at = offset + have;
+		part = size - have;
+		extent = extent_at(store, at);
+		if (extent && at - extent->to < extent->len) {
+			if (part > extent->len - (at - extent->to))
+				part = extent->len - (at - extent->to);
+			n = read_at(store->fd, extent->from + (at - extent->to),
+				    (char *)buffer + have, part);
+			if (n < (ssize_t)part)
+				return n < 0 && !have ? n : (ssize_t)have + (n > 0 ? n : 0);
+		} else {
+			at = extent_data(store, at) - at;
+			if (part > at)
+				part = at;
+			memset((char *)buffer + have, 0, part);
+		}
+	}
+	return have;
+}
+
+ssize_t store_read(const struct store *store, uint64_t offset, void *buffer, size_t size)
+{
+	return store->extents ? read_extents(store, offset, buffer, size) :
+				read_at(store->fd, offset, buffer, size);
+}
+
+bool store_have(const struct store *store, uint64_t offset, void *buffer, size_t size)
+{
+	return store_read(store, offset, buffer, size) == (ssize_t)size;
 }
 
 uint64_t store_data(const struct store *store, uint64_t offset)
