@@ -140,6 +140,8 @@ class Story:
         self._type("apt update", INSTALL_TIMEOUT)
         output = self._type(f"apt full-upgrade -y -t {aptrepo.BACKPORTS}", UPGRADE_TIMEOUT)
         self.report.say(_lines(output, r"^(kmodkeep|flightrec|dkms)[^\n]*: |^Setting up linux-"))
+        expect_match(r"^kmodkeep: next boot safe \(kernel 6\.12\.", output,
+                     "the word that the next boot keeps the driver")
         kernel = self._show("ls -v /lib/modules | tail -n 1").strip()
         expect_match(r"^6\.12\.", kernel, "a newer kernel, 6.12")
         signer = self._show(f"modinfo -k {kernel} -F signer flightrec")
