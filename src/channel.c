@@ -5,6 +5,7 @@
 #include <linux/cred.h>
 #include <linux/mm.h>
 #include <linux/poll.h>
+#include <linux/random.h>
 #include <linux/sched.h>
 #include <linux/sched/clock.h>
 #include <linux/seq_file.h>
@@ -13,7 +14,10 @@
 #include <linux/uidgid.h>
 #include <linux/vmalloc.h>
 
+#include "bootid.h"
 #include "channel.h"
+#include "clock.h"
+#include "comm.h"
 #include "compat/compat.h"
 
 static const char * const reject_names[FLIGHTREC_REJECTS] = {
@@ -21,6 +25,7 @@ static const char * const reject_names[FLIGHTREC_REJECTS] = {
 	[FLIGHTREC_REJECT_FAULT] = "fault",
 	[FLIGHTREC_REJECT_NOMEM] = "nomem",
 	[FLIGHTREC_REJECT_BUSY] = "busy",
+	[FLIGHTREC_REJECT_QUOTA] = "quota",
 };
 
 bool flightrec_name_ok(const char *name)
@@ -83,13 +88,10 @@ static bool start_wake_timer(struct flightrec_channel *channel)
 	return idle;
 }
 
-void flightrec_channel_wake(struct flightrec_channel *channel)
+void flightrec_channel_wake_sleepers(struct flightrec_channel *channel)
 {
 	int was;
 
-	/* Its barrier pairs with the one of a sleeper's prepare_to_wait(). */
-	if (!wq_has_sleeper(&channel->readers_wait))
-		return;
 	do {
 		if (start_wake_timer(channel)) {
 			wake_readers(channel);
@@ -102,7 +104,8 @@ void flightrec_channel_wake(struct flightrec_channel *channel)
 
 static void free_channel(struct flightrec_channel *channel)
 {
-	vfree(channel->ring_memory);
+	vfree(channel->ring_blocks);
+	vfree(channel->ring_index);
 	kvfree(channel->ring_cpus);
 	kfree(channel);
 }
@@ -126,27 +129,88 @@ static void wake_work(struct irq_work *work)
 	flightrec_channel_wake(container_of(work, struct flightrec_channel, wake));
 }
 
+/* No retry: better no recorder than a machine that starts to swap. */
+#define RING_GFP	(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
+
+static void free_pages_of(struct page **pages, unsigned long count)
+{
+	while (count--)
+		__free_page(pages[count]);
+	kvfree(pages);
+}
+
+/*
+ * Each block in one piece of physical memory, so that it is found whole in an
+ * image of it, and all in one range of addresses. Freed by vfree().
+ */
+static u64 *alloc_blocks(u32 nblocks)
+{
+	unsigned int order = get_order(FLIGHTREC_RING_BLOCK_BYTES);
+	unsigned long count = ALIGN(DIV_ROUND_UP((u64)nblocks * FLIGHTREC_RING_BLOCK_BYTES,
+						 PAGE_SIZE), 1UL << order);
+	struct page **pages, *page;
+	unsigned long at, i;
+	void *blocks;
+
+	pages = kvmalloc_array(count, sizeof(*pages), GFP_KERNEL);
+	if (!pages)
+		return NULL;
+	for (at = 0; at < count; at += 1UL << order) {
+		page = alloc_pages(RING_GFP | __GFP_ZERO, order);
+		if (!page) {
+			free_pages_of(pages, at);
+			return NULL;
+		}
+		/* From here on they are pages by themselves, as vfree() has it. */
+		split_page(page, order);
+		for (i = 0; i < 1UL << order; i++)
+			pages[at + i] = page + i;
+	}
+	blocks = vmap(pages, count, VM_MAP | VM_MAP_PUT_PAGES, PAGE_KERNEL);
+	if (!blocks)
+		free_pages_of(pages, count);
+	return blocks;
+}
+
+static int make_ring(struct flightrec_channel *channel)
+{
+	u32 nblocks = flightrec_ring_blocks_in(channel->config.bytes);
+	u64 instance;
+
+	channel->ring_cpus = kvcalloc(nr_cpu_ids, sizeof(*channel->ring_cpus), GFP_KERNEL);
+	channel->ring_blocks = alloc_blocks(nblocks);
+	channel->ring_index = __vmalloc(flightrec_ring_index_bytes(nblocks), RING_GFP);
+	if (!channel->ring_cpus || !channel->ring_blocks || !channel->ring_index)
+		return -ENOMEM;
+	get_random_bytes(&instance, sizeof(instance));
+	return flightrec_ring_init(&channel->ring, &(struct flightrec_ring_setup) {
+		.blocks = channel->ring_blocks,
+		.index = channel->ring_index,
+		.cpus = channel->ring_cpus,
+		.nblocks = nblocks,
+		.ncpus = nr_cpu_ids,
+		.name = channel->name,
+		.boot_id = flightrec_boot_id(),
+		.instance = instance,
+	});
+}
+
 struct flightrec_channel *flightrec_channel_new(const struct flightrec_config *config)
 {
 	struct flightrec_channel *channel;
-	int err = -ENOMEM;
+	int err;
 
 	channel = kzalloc(sizeof(*channel), GFP_KERNEL);
 	if (!channel)
 		return ERR_PTR(-ENOMEM);
-	channel->ring_cpus = kvcalloc(nr_cpu_ids, sizeof(*channel->ring_cpus), GFP_KERNEL);
-	/* No retry: better no recorder than a machine that starts to swap. */
-	channel->ring_memory = __vmalloc(config->bytes, GFP_KERNEL | __GFP_ZERO |
-					 __GFP_NORETRY | __GFP_NOWARN);
-	if (!channel->ring_cpus || !channel->ring_memory)
-		goto err_free;
-	err = flightrec_ring_init(&channel->ring, channel->ring_memory, config->bytes,
-				  channel->ring_cpus, nr_cpu_ids);
-	if (err)
-		goto err_free;
 	channel->config = *config;
 	strscpy(channel->name, config->name, sizeof(channel->name));
 	channel->config.name = channel->name;
+	err = make_ring(channel);
+	if (err) {
+		free_channel(channel);
+		return ERR_PTR(err);
+	}
 	init_waitqueue_head(&channel->readers_wait);
 	init_irq_work(&channel->wake, wake_work);
 	flightrec_hrtimer_setup(&channel->wake_timer, wake_timer_ended,
@@ -154,16 +218,12 @@ struct flightrec_channel *flightrec_channel_new(const struct flightrec_config *c
 	device_initialize(&channel->dev);
 	channel->dev.release = channel_release;
 	return channel;
-
-err_free:
-	free_channel(channel);
-	return ERR_PTR(err);
 }
 
 void flightrec_stamp_fill(struct flightrec_stamp *stamp, u8 origin, u8 severity,
 			  u32 len)
 {
-	size_t comm_len;
+	unsigned long comm[FLIGHTREC_COMM_WORDS];
 
 	memset(stamp, 0, sizeof(*stamp));
 	stamp->len = len;
@@ -175,15 +235,11 @@ void flightrec_stamp_fill(struct flightrec_stamp *stamp, u8 origin, u8 severity,
 	}
 	stamp->pid = task_pid_nr(current);
 	stamp->tgid = task_tgid_nr(current);
-	stamp->uid = from_kuid(&init_user_ns, current_uid());
-	stamp->euid = from_kuid(&init_user_ns, current_euid());
-	/*
-	 * Not get_task_comm(): it takes a lock. A torn name is still a name.
-	 * Not a plain copy: until 5.17 the end of an older name may follow.
-	 */
-	memcpy(stamp->comm, current->comm, sizeof(stamp->comm) - 1);
-	comm_len = strnlen(stamp->comm, sizeof(stamp->comm) - 1);
-	memset(stamp->comm + comm_len, 0, sizeof(stamp->comm) - comm_len);
+	/* A kuid is the initial namespace's number: from_kuid() would look it up. */
+	stamp->uid = __kuid_val(current_uid());
+	stamp->euid = __kuid_val(current_euid());
+	flightrec_comm_words(comm, current->comm);
+	memcpy(stamp->comm, comm, sizeof(stamp->comm));
 }
 
 int flightrec_channel_append(struct flightrec_channel *channel,
@@ -195,8 +251,7 @@ int flightrec_channel_append(struct flightrec_channel *channel,
 
 	local_irq_save(flags);
 	stamp->cpu = smp_processor_id();
-	stamp->boot_ns = ktime_get_boot_fast_ns();
-	stamp->wall_ns = ktime_get_real_fast_ns();
+	flightrec_clock_read(&stamp->boot_ns, &stamp->wall_ns);
 	err = flightrec_ring_append(&channel->ring, stamp->cpu, stamp, payload);
 	local_irq_restore(flags);
 	return err ? flightrec_channel_reject(channel, FLIGHTREC_REJECT_BUSY, err) : 0;
@@ -206,26 +261,6 @@ int flightrec_channel_reject(struct flightrec_channel *channel,
 			     enum flightrec_reject why, int err)
 {
 	atomic64_inc(&channel->rejected[why]);
-	return err;
-}
-
-int flightrec_channel_write(struct flightrec_channel *channel,
-			    const char *payload, u32 len, bool raw)
-{
-	struct flightrec_stamp stamp;
-	u8 severity = FLIGHTREC_SEVERITY_DEFAULT;
-	int err;
-
-	if (!raw && len > 3 && payload[0] == '<' && payload[1] >= '0' &&
-	    payload[1] <= '7' && payload[2] == '>') {
-		severity = payload[1] - '0';
-		payload += 3;
-		len -= 3;
-	}
-	flightrec_stamp_fill(&stamp, FLIGHTREC_ORIGIN_USER, severity, len);
-	err = flightrec_channel_append(channel, &stamp, payload);
-	if (!err)
-		flightrec_channel_wake(channel);
 	return err;
 }
 

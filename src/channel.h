@@ -24,6 +24,7 @@ enum flightrec_reject {
 	FLIGHTREC_REJECT_FAULT,		/* EFAULT */
 	FLIGHTREC_REJECT_NOMEM,		/* ENOMEM */
 	FLIGHTREC_REJECT_BUSY,		/* ENOBUFS */
+	FLIGHTREC_REJECT_QUOTA,		/* EDQUOT */
 	FLIGHTREC_REJECTS
 };
 
@@ -53,7 +54,8 @@ struct flightrec_channel {
 
 	struct flightrec_ring ring;
 	struct flightrec_ring_cpu *ring_cpus;
-	u64 *ring_memory;
+	u64 *ring_blocks;
+	u64 *ring_index;
 	atomic64_t cleared;		/* records dropped by clear */
 
 	wait_queue_head_t readers_wait;
@@ -105,18 +107,30 @@ int flightrec_channel_append(struct flightrec_channel *channel,
  * Wake readers: at once, but if that was done within the last millisecond,
  * when it is over. Only where one may take a sleeping lock on PREEMPT_RT.
  */
-void flightrec_channel_wake(struct flightrec_channel *channel);
+void flightrec_channel_wake_sleepers(struct flightrec_channel *channel);
+
+/* The same if there are any; inline for those who write while nobody sleeps. */
+static inline void flightrec_channel_wake(struct flightrec_channel *channel)
+{
+	/* Its barrier pairs with the one of a sleeper's prepare_to_wait(). */
+	if (unlikely(wq_has_sleeper(&channel->readers_wait)))
+		flightrec_channel_wake_sleepers(channel);
+}
 
 /* Count a refused write; returns @err for convenience. */
 int flightrec_channel_reject(struct flightrec_channel *channel,
 			     enum flightrec_reject why, int err);
 
+/* Zero bytes behind each payload, so that it can be copied in whole words. */
+#define FLIGHTREC_WRITE_PAD	8
+
 /**
  * flightrec_channel_write - record what a task gave
- * @payload: @len bytes, at most FLIGHTREC_PAYLOAD_MAX
+ * @payload: @len bytes, at most FLIGHTREC_PAYLOAD_MAX, and FLIGHTREC_WRITE_PAD
+ *	zero bytes
  * @raw: keep a leading "<N>" as payload
  *
- * Return: 0, or -ENOBUFS, counted.
+ * Return: 0, -ENOBUFS or -EDQUOT, counted. For tasks; in write.c.
  */
 int flightrec_channel_write(struct flightrec_channel *channel,
 			     const char *payload, u32 len, bool raw);

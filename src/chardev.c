@@ -8,56 +8,21 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/poll.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
-#include <linux/uio.h>
 
-#include "channel.h"
+#include "handle.h"
 #include "compat/compat.h"
-
-/* The stamp in the ring and the tail of the ABI's header are one layout. */
-static_assert(sizeof(struct flightrec_stamp) ==
-	      sizeof(struct flightrec_record) -
-	      offsetof(struct flightrec_record, seq));
-static_assert(offsetof(struct flightrec_stamp, comm) ==
-	      offsetof(struct flightrec_record, comm) -
-	      offsetof(struct flightrec_record, seq));
-static_assert(FLIGHTREC_RING_PAYLOAD_MAX == FLIGHTREC_PAYLOAD_MAX);
-static_assert(sizeof(struct flightrec_record) == 88);
-
-/* Payloads up to this size are copied through the stack. */
-#define SMALL_PAYLOAD 256
 
 static dev_t first_devt;
 static struct cdev node_cdev;
 static struct class node_class = { .name = "flightrec" };
 
-/* An open descriptor. */
-struct handle {
-	struct flightrec_channel *channel;
-	struct mutex lock;		/* the cursor, between readers of one descriptor */
-	struct flightrec_cursor cursor;
-	u32 flags;			/* FLIGHTREC_FL_* */
-};
-
-/* What a reader copies a record into before it goes to user space. */
-struct bounce {
-	struct flightrec_record record;
-	u8 payload[FLIGHTREC_PAYLOAD_MAX];
-};
-
-static void seek_oldest(struct handle *handle)
-{
-	handle->cursor = flightrec_cursor_at(
-		flightrec_ring_oldest(&handle->channel->ring, NULL));
-}
-
 static int node_open(struct inode *inode, struct file *file)
 {
 	struct flightrec_channel *channel =
 		flightrec_channel_at(iminor(inode) - MINOR(first_devt));
-	struct handle *handle;
+	struct flightrec_handle *handle;
 	int err;
 
 	if (!channel)
@@ -73,18 +38,20 @@ static int node_open(struct inode *inode, struct file *file)
 	handle->channel = channel;
 	mutex_init(&handle->lock);
 	if (file->f_mode & FMODE_READ) {
-		seek_oldest(handle);
+		flightrec_seek_oldest(handle);
 		atomic_inc(&channel->readers);
 	}
 	file->private_data = handle;
 	/* A cursor per descriptor, no file offsets: pread, pwrite get ESPIPE. */
 	file->f_mode &= ~(FMODE_PREAD | FMODE_PWRITE);
+	/* io_uring need not ask a worker, which costs a hundred writes. */
+	file->f_mode |= FMODE_NOWAIT;
 	return 0;
 }
 
 static int node_release(struct inode *inode, struct file *file)
 {
-	struct handle *handle = file->private_data;
+	struct flightrec_handle *handle = file->private_data;
 
 	if (file->f_mode & FMODE_READ)
 		atomic_dec(&handle->channel->readers);
@@ -92,168 +59,9 @@ static int node_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-/*
- * Deliver whole records while they fit. The cursor moves only over what user
- * space has got. Returns bytes, 0 for nothing to read, or an error.
- */
-static ssize_t deliver(struct handle *handle, struct bounce *bounce,
-		       char __user *buf, size_t count)
-{
-	struct flightrec_record *record = &bounce->record;
-	/* Whoever writes faster than we deliver must not keep us for ever. */
-	u64 end = flightrec_ring_next(&handle->channel->ring);
-	struct flightrec_cursor next;
-	size_t done = 0;
-	size_t unpadded;
-	u64 lost;
-	int err;
-
-	lockdep_assert_held(&handle->lock);
-	for (;;) {
-		if (done && (handle->cursor.seq >= end || fatal_signal_pending(current)))
-			return done;
-		cond_resched();
-		next = handle->cursor;
-		err = flightrec_ring_read(&handle->channel->ring, &next,
-					  (struct flightrec_stamp *)&record->seq,
-					  bounce->payload, &lost);
-		if (err) {
-			handle->cursor = next;
-			return done;
-		}
-		unpadded = sizeof(*record) + record->len;
-		record->size = ALIGN(unpadded, 8);
-		record->version = FLIGHTREC_ABI_VERSION;
-		record->header_size = sizeof(*record);
-		record->lost = lost;
-		if (record->size > count - done)
-			return done ?: -EINVAL;
-		memset((u8 *)bounce + unpadded, 0, record->size - unpadded);
-		if (copy_to_user(buf + done, bounce, record->size))
-			return done ?: -EFAULT;
-		handle->cursor = next;
-		done += record->size;
-	}
-}
-
-static ssize_t read_once(struct handle *handle, struct bounce *bounce,
-			 char __user *buf, size_t count)
-{
-	ssize_t ret;
-
-	if (mutex_lock_interruptible(&handle->lock))
-		return -ERESTARTSYS;
-	ret = deliver(handle, bounce, buf, count);
-	mutex_unlock(&handle->lock);
-	return ret;
-}
-
-static ssize_t node_read(struct file *file, char __user *buf, size_t count,
-			 loff_t *ppos)
-{
-	struct handle *handle = file->private_data;
-	struct flightrec_channel *channel = handle->channel;
-	struct bounce *bounce;
-	ssize_t ret;
-
-	if (!count)
-		return 0;
-	bounce = kmalloc(sizeof(*bounce), GFP_KERNEL);
-	if (!bounce)
-		return -ENOMEM;
-	for (;;) {
-		ret = read_once(handle, bounce, buf, count);
-		if (ret)
-			break;
-		if (file->f_flags & O_NONBLOCK) {
-			ret = -EAGAIN;
-			break;
-		}
-		if (wait_event_interruptible(channel->readers_wait,
-					     flightrec_ring_readable(&channel->ring,
-								     &handle->cursor))) {
-			ret = -ERESTARTSYS;
-			break;
-		}
-	}
-	kfree(bounce);
-	return ret;
-}
-
-/* Copy a payload in and record it; @copy has room for @count bytes. */
-static ssize_t take_payload(struct handle *handle, char *copy,
-			    const char __user *buf, struct iov_iter *from,
-			    size_t count)
-{
-	struct flightrec_channel *channel = handle->channel;
-	bool whole;
-	int err;
-
-	whole = from ? copy_from_iter_full(copy, count, from) :
-		       !copy_from_user(copy, buf, count);
-	if (!whole)
-		return flightrec_channel_reject(channel, FLIGHTREC_REJECT_FAULT,
-						-EFAULT);
-	err = flightrec_channel_write(channel, copy, count,
-				      handle->flags & FLIGHTREC_FL_RAW);
-	return err ?: count;
-}
-
-static ssize_t write_large(struct handle *handle, const char __user *buf,
-			   struct iov_iter *from, size_t count)
-{
-	struct flightrec_channel *channel = handle->channel;
-	ssize_t ret;
-	char *copy;
-
-	copy = kmalloc(count, GFP_NOWAIT | __GFP_NOWARN);
-	if (!copy)
-		return flightrec_channel_reject(channel, FLIGHTREC_REJECT_NOMEM,
-						-ENOMEM);
-	ret = take_payload(handle, copy, buf, from, count);
-	kfree(copy);
-	return ret;
-}
-
-static ssize_t write_small(struct handle *handle, const char __user *buf,
-			   struct iov_iter *from, size_t count)
-{
-	char copy[SMALL_PAYLOAD];
-
-	return take_payload(handle, copy, buf, from, count);
-}
-
-/* Exactly one of @buf and @from is given. */
-static ssize_t write_record(struct file *file, const char __user *buf,
-			    struct iov_iter *from, size_t count)
-{
-	struct handle *handle = file->private_data;
-
-	if (!count)
-		return 0;
-	if (count > FLIGHTREC_PAYLOAD_MAX)
-		return flightrec_channel_reject(handle->channel,
-						FLIGHTREC_REJECT_SIZE, -EMSGSIZE);
-	if (count <= SMALL_PAYLOAD)
-		return write_small(handle, buf, from, count);
-	return write_large(handle, buf, from, count);
-}
-
-/* Beside write_iter because it is the cheaper way for a plain write(2). */
-static ssize_t node_write(struct file *file, const char __user *buf,
-			  size_t count, loff_t *ppos)
-{
-	return write_record(file, buf, NULL, count);
-}
-
-static ssize_t node_write_iter(struct kiocb *iocb, struct iov_iter *from)
-{
-	return write_record(iocb->ki_filp, NULL, from, iov_iter_count(from));
-}
-
 static loff_t node_llseek(struct file *file, loff_t offset, int whence)
 {
-	struct handle *handle = file->private_data;
+	struct flightrec_handle *handle = file->private_data;
 
 	if (whence == SEEK_CUR)
 		return -ESPIPE;
@@ -262,17 +70,16 @@ static loff_t node_llseek(struct file *file, loff_t offset, int whence)
 	if (mutex_lock_interruptible(&handle->lock))
 		return -ERESTARTSYS;
 	if (whence == SEEK_SET)
-		seek_oldest(handle);
+		flightrec_seek_oldest(handle);
 	else
-		handle->cursor = flightrec_cursor_at(
-			flightrec_ring_next(&handle->channel->ring));
+		flightrec_seek_newest(handle);
 	mutex_unlock(&handle->lock);
 	return 0;
 }
 
 static __poll_t node_poll(struct file *file, poll_table *wait)
 {
-	struct handle *handle = file->private_data;
+	struct flightrec_handle *handle = file->private_data;
 	struct flightrec_channel *channel = handle->channel;
 	__poll_t mask = 0;
 
@@ -287,40 +94,9 @@ static __poll_t node_poll(struct file *file, poll_table *wait)
 	return mask;
 }
 
-/* Go to the first record at or after @boot_ns. */
-static void seek_time(struct handle *handle, u64 boot_ns)
-{
-	struct flightrec_ring *ring = &handle->channel->ring;
-	u64 end = flightrec_ring_next(ring);
-	struct flightrec_stamp stamp;
-	struct flightrec_cursor next;
-	u64 lost;
-
-	lockdep_assert_held(&handle->lock);
-	seek_oldest(handle);
-	next = handle->cursor;
-	while (!flightrec_ring_read(ring, &next, &stamp, NULL, &lost)) {
-		/* What was overwritten while looking is not this seek's loss. */
-		handle->cursor = flightrec_cursor_at(stamp.seq);
-		if (stamp.boot_ns >= boot_ns || stamp.seq >= end)
-			return;
-		handle->cursor = next;
-		cond_resched();
-	}
-}
-
-static int seek_seq(struct handle *handle, u64 seq)
-{
-	if (!seq || seq > flightrec_ring_next(&handle->channel->ring))
-		return -EINVAL;
-	/* Records from @seq on that are gone count as lost. */
-	handle->cursor = flightrec_cursor_at(seq);
-	return 0;
-}
-
 static int ioctl_seek(struct file *file, unsigned int cmd, const void __user *arg)
 {
-	struct handle *handle = file->private_data;
+	struct flightrec_handle *handle = file->private_data;
 	u64 value;
 	int err = 0;
 
@@ -331,14 +107,14 @@ static int ioctl_seek(struct file *file, unsigned int cmd, const void __user *ar
 	if (mutex_lock_interruptible(&handle->lock))
 		return -ERESTARTSYS;
 	if (cmd == FLIGHTREC_IOC_SEEK_SEQ)
-		err = seek_seq(handle, value);
+		err = flightrec_seek_seq(handle, value);
 	else
-		seek_time(handle, value);
+		flightrec_seek_time(handle, value);
 	mutex_unlock(&handle->lock);
 	return err;
 }
 
-static int ioctl_info(struct handle *handle, void __user *arg)
+static int ioctl_info(struct flightrec_handle *handle, void __user *arg)
 {
 	struct flightrec_info info = {
 		.abi_version = FLIGHTREC_ABI_VERSION,
@@ -352,7 +128,7 @@ static int ioctl_info(struct handle *handle, void __user *arg)
 	return copy_to_user(arg, &info, sizeof(info)) ? -EFAULT : 0;
 }
 
-static int ioctl_set_flags(struct handle *handle, const u32 __user *arg)
+static int ioctl_set_flags(struct flightrec_handle *handle, const u32 __user *arg)
 {
 	u32 flags;
 
@@ -366,7 +142,7 @@ static int ioctl_set_flags(struct handle *handle, const u32 __user *arg)
 
 static long node_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	struct handle *handle = file->private_data;
+	struct flightrec_handle *handle = file->private_data;
 	void __user *ptr = (void __user *)arg;
 
 	switch (cmd) {
@@ -393,9 +169,9 @@ static const struct file_operations node_fops = {
 	.owner = THIS_MODULE,
 	.open = node_open,
 	.release = node_release,
-	.read = node_read,
-	.write = node_write,
-	.write_iter = node_write_iter,
+	.read_iter = flightrec_read_iter,
+	.write = flightrec_write,
+	.write_iter = flightrec_write_iter,
 	.llseek = node_llseek,
 	.poll = node_poll,
 	.unlocked_ioctl = node_ioctl,

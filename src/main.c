@@ -15,7 +15,9 @@
 
 #include "bootid.h"
 #include "channel.h"
+#include "clock.h"
 #include "crash.h"
+#include "quota.h"
 #include "requests.h"
 
 #define USER_CHANNELS_MAX (FLIGHTREC_CHANNELS_MAX - 2)
@@ -52,6 +54,9 @@ MODULE_PARM_DESC(containers, "let processes outside the initial pid namespace op
 
 module_param_cb(events, &flightrec_events_ops, NULL, 0644);
 MODULE_PARM_DESC(events, "kernel events to record: module, net, reboot, heartbeat, or none (default: all)");
+
+module_param_cb(quota, &flightrec_quota_ops, NULL, 0644);
+MODULE_PARM_DESC(quota, "bytes per second that each user may write, 0 for any number (default: 67108864)");
 
 /* Filled by init, then constant until exit. */
 static struct flightrec_channel *channels[FLIGHTREC_CHANNELS_MAX];
@@ -293,6 +298,7 @@ static int __init flightrec_init(void)
 	int err;
 
 	flightrec_boot_id_init();
+	flightrec_clock_init();
 	/* What the administrator can get wrong comes before what others see. */
 	err = create_channels();
 	if (err)

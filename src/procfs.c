@@ -195,15 +195,15 @@ static ssize_t file_write(struct file *file, const char __user *buf,
 	if (count > FLIGHTREC_PAYLOAD_MAX)
 		return flightrec_channel_reject(channel, FLIGHTREC_REJECT_SIZE,
 						-EMSGSIZE);
-	copy = memdup_user(buf, count);
-	if (IS_ERR(copy))
-		return flightrec_channel_reject(channel,
-						PTR_ERR(copy) == -EFAULT ?
-						FLIGHTREC_REJECT_FAULT :
-						FLIGHTREC_REJECT_NOMEM,
-						PTR_ERR(copy));
+	copy = kzalloc(count + FLIGHTREC_WRITE_PAD, GFP_KERNEL);
+	if (!copy)
+		return flightrec_channel_reject(channel, FLIGHTREC_REJECT_NOMEM, -ENOMEM);
+	if (copy_from_user(copy, buf, count)) {
+		kfree(copy);
+		return flightrec_channel_reject(channel, FLIGHTREC_REJECT_FAULT, -EFAULT);
+	}
 	if (len > 1 && copy[len - 1] == '\n')
-		len--;
+		copy[--len] = 0;
 	err = flightrec_channel_write(channel, copy, len, false);
 	kfree(copy);
 	return err ?: count;

@@ -14,7 +14,8 @@
  * has the smaller number. The index, a ring of its own, says for each number
  * where its record is.
  *
- * A block's state is one word:
+ * A block begins with a struct flightrec_block, by which it is found in an
+ * image of the memory. Its first words change; the block's state is one:
  *
  *   lap (40 bits) | closed (1) | offset of the free space in words (23)
  *
@@ -52,52 +53,21 @@
  * Each load and store of shared words is a single relaxed access, so a race
  * has a defined outcome, which is then thrown away.
  */
-#include "ring.h"
-
-#define BLOCK_WORDS	(FLIGHTREC_RING_BLOCK_BYTES / sizeof(u64))
-
-/* A block's first words; records follow. */
-enum {
-	BLOCK_STATE,
-	BLOCK_COMMITTED,
-	BLOCK_HEADER = 8,	/* a cache line; the rest is for self-description */
-};
-
-/* State words. */
-#define OFF_BITS	23
-#define OFF_MASK	((1ULL << OFF_BITS) - 1)
-#define CLOSED		(1ULL << OFF_BITS)
-#define LAP_SHIFT	(OFF_BITS + 1)
-#define LAP_MASK	((1ULL << 40) - 1)
-
-/* Index entries. */
-#define ENTRY_OFF_BITS		11
-#define ENTRY_BLOCK_BITS	20
-#define ENTRY_LAP_BITS		19
-#define ENTRY_TAG_BITS		14
-#define ENTRY_LAP_SHIFT		(ENTRY_OFF_BITS + ENTRY_BLOCK_BITS)
-#define ENTRY_TAG_SHIFT		(ENTRY_LAP_SHIFT + ENTRY_LAP_BITS)
-#define MASK(bits)		((1ULL << (bits)) - 1)
+#include "crc.h"
+#include "ring_write.h"
 
 #define BLOCKS_MAX	(1U << ENTRY_BLOCK_BITS)
-
-/* What a CPU has open: lap and block in one word. 0: nothing yet. */
-#define OPEN_BLOCK_BITS	24
+#define LAP_MASK	RING_MASK(40)
 
 /*
  * Laps start shortly before they wrap in an entry, so that what breaks there
  * breaks in the first minute rather than after weeks.
  */
-#define FIRST_LAP	((1ULL << ENTRY_LAP_BITS) - 3)
+#define FIRST_LAP	(RING_MASK(ENTRY_LAP_BITS) - 2)
 
 /* The smallest record: more never fit into a block. */
 #define RECORD_WORDS_MIN (FLIGHTREC_STAMP_WORDS + 1)
 #define RECORDS_PER_BLOCK ((BLOCK_WORDS - BLOCK_HEADER) / RECORD_WORDS_MIN)
-
-static u64 record_words(u32 len)
-{
-	return FLIGHTREC_STAMP_WORDS + (len + 7) / sizeof(u64);
-}
 
 /* The index has an entry for each record that may be retained. */
 static u64 index_entries(u64 nblocks)
@@ -105,10 +75,15 @@ static u64 index_entries(u64 nblocks)
 	return roundup_pow_of_two(nblocks * RECORDS_PER_BLOCK);
 }
 
+u64 flightrec_ring_index_bytes(u64 nblocks)
+{
+	return index_entries(nblocks) * sizeof(u64);
+}
+
 static u64 layout_bytes(u64 nblocks)
 {
 	return nblocks * FLIGHTREC_RING_BLOCK_BYTES +
-	       index_entries(nblocks) * sizeof(u64);
+	       flightrec_ring_index_bytes(nblocks);
 }
 
 u64 flightrec_ring_min_bytes(u32 ncpus)
@@ -121,8 +96,7 @@ u64 flightrec_ring_max_bytes(void)
 	return layout_bytes(BLOCKS_MAX);
 }
 
-/* The most blocks that fit into @bytes together with their index. */
-static u64 fitting_blocks(u64 bytes)
+u64 flightrec_ring_blocks_in(u64 bytes)
 {
 	u64 nblocks = bytes / FLIGHTREC_RING_BLOCK_BYTES;
 
@@ -131,19 +105,19 @@ static u64 fitting_blocks(u64 bytes)
 	return nblocks;
 }
 
-static atomic64_t *block_word(const struct flightrec_ring *ring, u32 block, u32 word)
+static __always_inline atomic64_t *block_word(const struct flightrec_ring *ring, u32 block, u32 word)
 {
 	return (atomic64_t *)&ring->words[block * BLOCK_WORDS + word];
 }
 
-static u64 lap_of(u64 state)
+static __always_inline u64 lap_of(u64 state)
 {
-	return state >> LAP_SHIFT;
+	return state >> STATE_LAP_SHIFT;
 }
 
 static u64 make_state(u64 lap, u64 off)
 {
-	return (lap & LAP_MASK) << LAP_SHIFT | off;
+	return (lap & LAP_MASK) << STATE_LAP_SHIFT | off;
 }
 
 /* Is lap @a before lap @b? They are never half a range apart. */
@@ -152,56 +126,64 @@ static bool lap_before(u64 a, u64 b)
 	return a != b && ((b - a) & LAP_MASK) <= LAP_MASK / 2;
 }
 
-static u64 tag_of(const struct flightrec_ring *ring, u64 seq)
+/* Is the entry for a number after the one with this tag? */
+static __always_inline bool entry_newer(u64 entry, u64 tag)
 {
-	return seq >> ring->index_shift & MASK(ENTRY_TAG_BITS);
+	return !flightrec_entry_older(entry, tag) &&
+	       entry >> ENTRY_TAG_SHIFT != tag >> ENTRY_TAG_SHIFT;
 }
 
-static u64 make_entry(u64 tag, u64 lap, u32 block, u64 off)
+/* All that never changes. */
+static void describe_block(u64 *words, u32 i, const struct flightrec_ring_setup *setup)
 {
-	return tag << ENTRY_TAG_SHIFT |
-	       (lap & MASK(ENTRY_LAP_BITS)) << ENTRY_LAP_SHIFT |
-	       (u64)block << ENTRY_OFF_BITS | off;
+	struct flightrec_block *block = (struct flightrec_block *)words;
+	const size_t from = offsetof(struct flightrec_block, magic);
+
+	block->magic = FLIGHTREC_BLOCK_MAGIC;
+	block->version = FLIGHTREC_BLOCK_VERSION;
+	block->header_size = sizeof(*block);
+	block->block_bytes = FLIGHTREC_BLOCK_BYTES;
+	block->block = i;
+	block->nblocks = setup->nblocks;
+	memcpy(block->boot_id, setup->boot_id, sizeof(block->boot_id));
+	memcpy(block->name, setup->name, strnlen(setup->name, sizeof(block->name) - 1));
+	block->instance = setup->instance;
+	block->check = flightrec_crc32((u8 *)block + from,
+				       offsetof(struct flightrec_block, check) - from);
 }
 
-/* Less, equal or greater than 0 as the entry is for an older number, @seq, or a newer one. */
-static int entry_age(const struct flightrec_ring *ring, u64 entry, u64 seq)
+static __always_inline atomic64_t *clear_seq(const struct flightrec_ring *ring)
 {
-	u64 ahead = (entry >> ENTRY_TAG_SHIFT) - tag_of(ring, seq);
-
-	ahead &= MASK(ENTRY_TAG_BITS);
-	if (!ahead)
-		return 0;
-	return ahead <= MASK(ENTRY_TAG_BITS) / 2 ? 1 : -1;
+	return block_word(ring, 0, BLOCK_CLEAR_SEQ);
 }
 
-int flightrec_ring_init(struct flightrec_ring *ring, u64 *memory, u64 bytes,
-			struct flightrec_ring_cpu *cpus, u32 ncpus)
+int flightrec_ring_init(struct flightrec_ring *ring,
+			const struct flightrec_ring_setup *setup)
 {
-	u64 nblocks = fitting_blocks(bytes);
 	u64 state = make_state(FIRST_LAP - 1, BLOCK_HEADER);
 	u64 i;
 
-	if (nblocks < ncpus + 2ULL || nblocks > BLOCKS_MAX)
+	if (setup->nblocks < setup->ncpus + 2ULL || setup->nblocks > BLOCKS_MAX)
 		return -EINVAL;
 	memset(ring, 0, sizeof(*ring));
-	ring->words = memory;
-	ring->index = memory + nblocks * BLOCK_WORDS;
-	ring->cpus = cpus;
-	ring->nblocks = nblocks;
-	ring->ncpus = ncpus;
-	ring->nindex = index_entries(nblocks);
+	ring->words = setup->blocks;
+	ring->index = setup->index;
+	ring->cpus = setup->cpus;
+	ring->nblocks = setup->nblocks;
+	ring->ncpus = setup->ncpus;
+	ring->nindex = index_entries(setup->nblocks);
 	ring->index_shift = ilog2(ring->nindex);
 	atomic64_set(&ring->next_seq, 1);
-	atomic64_set(&ring->clear_seq, 1);
-	for (i = 0; i < nblocks; i++) {
-		atomic64_set(block_word(ring, i, BLOCK_STATE), state | CLOSED);
+	for (i = 0; i < ring->nblocks; i++) {
+		describe_block(&ring->words[i * BLOCK_WORDS], i, setup);
+		atomic64_set(block_word(ring, i, BLOCK_STATE), state | STATE_CLOSED);
 		atomic64_set(block_word(ring, i, BLOCK_COMMITTED), state);
 	}
+	atomic64_set(clear_seq(ring), 1);
 	/* As if each entry's number of one round before had been there. */
 	for (i = 0; i < ring->nindex; i++)
-		ring->index[i] = make_entry((tag_of(ring, i ? i : ring->nindex) - 1) &
-					    MASK(ENTRY_TAG_BITS), 0, 0, 0);
+		ring->index[i] = flightrec_ring_tag(ring, i ? i : ring->nindex) -
+				 (1ULL << ENTRY_TAG_SHIFT);
 	return 0;
 }
 
@@ -214,10 +196,10 @@ static bool close_block(atomic64_t *word, u64 lap, s64 *state)
 	*state = atomic64_read(word);
 	/* Fails only when a record was reserved in it: no more than fit. */
 	while (lap_before(lap_of(*state), lap)) {
-		if (*state & CLOSED)
+		if (*state & STATE_CLOSED)
 			return true;
-		if (atomic64_try_cmpxchg(word, state, *state | CLOSED)) {
-			*state |= CLOSED;
+		if (atomic64_try_cmpxchg(word, state, *state | STATE_CLOSED)) {
+			*state |= STATE_CLOSED;
 			return true;
 		}
 	}
@@ -243,102 +225,55 @@ static void claim_block(struct flightrec_ring *ring, u32 cpu)
 	if (!close_block(state_word, lap, &state))
 		return;
 	committed = atomic64_read_acquire(committed_word);	/* G, pairs with F */
-	if (committed != (s64)(state & ~CLOSED))
+	if (committed != (s64)(state & ~STATE_CLOSED))
 		return;
 	/* A, pairs with B. Closed still: nobody may reserve before the next line. */
 	if (!atomic64_try_cmpxchg(state_word, &state,
-				  make_state(lap, BLOCK_HEADER) | CLOSED))
+				  make_state(lap, BLOCK_HEADER) | STATE_CLOSED))
 		return;
 	if (!atomic64_try_cmpxchg(committed_word, &committed,
 				  make_state(lap, BLOCK_HEADER)))
 		return;
-	state = make_state(lap, BLOCK_HEADER) | CLOSED;
+	state = make_state(lap, BLOCK_HEADER) | STATE_CLOSED;
 	if (!atomic64_try_cmpxchg(state_word, &state, make_state(lap, BLOCK_HEADER)))
 		return;
-	WRITE_ONCE(ring->cpus[cpu].open, lap << OPEN_BLOCK_BITS | block);
-}
-
-/* Where a record goes. */
-struct place {
-	u64 lap;
-	u32 block;
-	u32 off;
-};
-
-/* Reserve @need words in this CPU's open block, if it has one and they fit. */
-static bool reserve_in_open(struct flightrec_ring *ring, u32 cpu, u64 need,
-			    struct place *place)
-{
-	u64 open = READ_ONCE(ring->cpus[cpu].open);
-	atomic64_t *word;
-	s64 state;
-
-	if (!open)
-		return false;
-	place->block = open & MASK(OPEN_BLOCK_BITS);
-	place->lap = open >> OPEN_BLOCK_BITS;
-	word = block_word(ring, place->block, BLOCK_STATE);
-	state = atomic64_read(word);
-	do {
-		place->off = state & OFF_MASK;
-		if ((state & CLOSED) || lap_of(state) != place->lap ||
-		    place->off + need > BLOCK_WORDS)
-			return false;
-	} while (!atomic64_try_cmpxchg(word, &state, state + need));
-	return true;
+	WRITE_ONCE(ring->cpus[cpu].open, lap << OPEN_LAP_SHIFT | block);
 }
 
 /*
  * Each claim that fails met a block that a stopped writer holds, of which
  * each CPU has at most a few, or lost it to a writer that went on.
  */
-static bool reserve(struct flightrec_ring *ring, u32 cpu, u64 need,
-		    struct place *place)
+bool flightrec_ring_claim(struct flightrec_ring *ring, u32 cpu, u32 tries)
 {
-	u32 tries = 4 * ring->ncpus + 8;
-
-	while (!reserve_in_open(ring, cpu, need, place)) {
-		if (!tries--)
-			return false;
-		claim_block(ring, cpu);
-	}
+	if (tries >= 4 * ring->ncpus + 8)
+		return false;
+	claim_block(ring, cpu);
 	return true;
 }
 
-static void put_words(u64 *to, const void *from, u64 n)
-{
-	const u8 *src = from;
-	u64 word;
-	u64 i;
-
-	for (i = 0; i < n; i++) {
-		memcpy(&word, src + i * sizeof(word), sizeof(word));
-		WRITE_ONCE(to[i], word);
-	}
-}
-
-static void get_words(void *to, const u64 *from, u64 n)
+static __always_inline void get_words(void *to, const u64 *from, u64 n)
 {
 	u8 *dst = to;
 	u64 word;
-	u64 i;
 
-	for (i = 0; i < n; i++) {
-		word = READ_ONCE(from[i]);
-		memcpy(dst + i * sizeof(word), &word, sizeof(word));
+#define GET_WORD(i) do {						\
+	word = READ_ONCE(from[i]);					\
+	__builtin_memcpy(dst + (i) * sizeof(word), &word, sizeof(word)); \
+} while (0)
+	for (; n >= 8; n -= 8, from += 8, dst += 8 * sizeof(word)) {
+		GET_WORD(0);
+		GET_WORD(1);
+		GET_WORD(2);
+		GET_WORD(3);
+		GET_WORD(4);
+		GET_WORD(5);
+		GET_WORD(6);
+		GET_WORD(7);
 	}
-}
-
-/* Whole words, then what is left over, padded with zeroes. */
-static void put_payload(u64 *to, const void *payload, u32 len)
-{
-	u64 last = 0;
-
-	put_words(to, payload, len / sizeof(u64));
-	if (len % sizeof(u64)) {
-		memcpy(&last, (const u8 *)payload + (len & ~7U), len % sizeof(u64));
-		WRITE_ONCE(to[len / sizeof(u64)], last);
-	}
+	for (; n; n--, from++, dst += sizeof(word))
+		GET_WORD(0);
+#undef GET_WORD
 }
 
 static void get_payload(void *payload, const u64 *from, u32 len)
@@ -352,38 +287,19 @@ static void get_payload(void *payload, const u64 *from, u32 len)
 	}
 }
 
-/* Let readers find the record, unless a later one has taken the entry. */
-static void publish(struct flightrec_ring *ring, u64 seq, const struct place *place)
-{
-	atomic64_t *word = (atomic64_t *)&ring->index[seq & (ring->nindex - 1)];
-	u64 entry = make_entry(tag_of(ring, seq), place->lap, place->block, place->off);
-	s64 old = atomic64_read(word);
-
-	while (entry_age(ring, old, seq) < 0)
-		if (atomic64_try_cmpxchg(word, &old, entry)) /* C, pairs with D */
-			return;
-}
-
 int flightrec_ring_append(struct flightrec_ring *ring, u32 cpu,
 			  struct flightrec_stamp *stamp, const void *payload)
 {
-	u64 need = record_words(stamp->len);
-	struct place place;
-	u64 *record;
+	struct flightrec_place place;
 
-	if (!reserve(ring, cpu, need, &place))
+	if (!flightrec_ring_reserve(ring, cpu, stamp->len, &place))
 		return -ENOBUFS;
-	record = &ring->words[place.block * BLOCK_WORDS + place.off];
-	WRITE_ONCE(record[0], 0);
-	smp_wmb();	/* E */
-	put_words(record + 1, (u64 *)stamp + 1, FLIGHTREC_STAMP_WORDS - 1);
-	put_payload(record + FLIGHTREC_STAMP_WORDS, payload, stamp->len);
-	stamp->seq = atomic64_fetch_add(1, &ring->next_seq);
-	smp_store_release(&record[0], stamp->seq);
-	publish(ring, stamp->seq, &place);
-	/* F, pairs with G. */
-	atomic64_add_return_release(need, block_word(ring, place.block, BLOCK_COMMITTED));
-	atomic64_add(stamp->len, &ring->cpus[cpu].bytes);
+	stamp->check = flightrec_ring_check(&place, stamp->boot_ns, stamp->len);
+	/* All but the number. */
+	flightrec_put_words((u64 *)place.stamp + 1, (u64 *)stamp + 1,
+			    FLIGHTREC_STAMP_WORDS - 1);
+	flightrec_put_payload(&place, payload, stamp->len);
+	stamp->seq = flightrec_ring_commit(ring, cpu, stamp->len, &place);
 	return 0;
 }
 
@@ -403,13 +319,20 @@ u64 flightrec_ring_bytes(const struct flightrec_ring *ring)
 }
 
 /* The first number that may still be there when @next is the next one. */
-static u64 horizon(const struct flightrec_ring *ring, u64 next)
+static __always_inline u64 horizon(const struct flightrec_ring *ring, u64 next)
 {
-	u64 cleared = atomic64_read((atomic64_t *)&ring->clear_seq);
+	u64 cleared = atomic64_read(clear_seq(ring));
 	u64 far = next > ring->nindex ? next - ring->nindex : 1;
 
 	return far > cleared ? far : cleared;
 }
+
+/* Where a record is. */
+struct place {
+	u64 lap;
+	u32 block;
+	u32 off;
+};
 
 enum lookup {
 	LOOKUP_HERE,
@@ -417,54 +340,90 @@ enum lookup {
 	LOOKUP_NOT_YET,		/* taken, not yet published */
 };
 
-static enum lookup look_up(const struct flightrec_ring *ring, u64 seq,
+static __always_inline enum lookup look_up(const struct flightrec_ring *ring, u64 seq,
 			   struct place *place)
 {
 	/* D, pairs with C */
 	u64 entry = smp_load_acquire(&ring->index[seq & (ring->nindex - 1)]);
-	int age = entry_age(ring, entry, seq);
+	u64 tag = flightrec_ring_tag(ring, seq);
 
-	if (age)
-		return age < 0 ? LOOKUP_NOT_YET : LOOKUP_GONE;
-	place->off = entry & MASK(ENTRY_OFF_BITS);
-	place->block = entry >> ENTRY_OFF_BITS & MASK(ENTRY_BLOCK_BITS);
-	place->lap = entry >> ENTRY_LAP_SHIFT & MASK(ENTRY_LAP_BITS);
+	if (flightrec_entry_older(entry, tag))
+		return LOOKUP_NOT_YET;
+	if (unlikely(entry_newer(entry, tag)))
+		return LOOKUP_GONE;
+	place->off = entry & RING_MASK(ENTRY_OFF_BITS);
+	place->block = entry >> ENTRY_OFF_BITS & RING_MASK(ENTRY_BLOCK_BITS);
+	place->lap = entry >> ENTRY_LAP_SHIFT & RING_MASK(ENTRY_LAP_BITS);
 	return LOOKUP_HERE;
 }
 
 /* Does the block still hold what the entry was for? */
-static bool still_there(const struct flightrec_ring *ring, const struct place *place)
+static __always_inline bool still_there(const struct flightrec_ring *ring, const struct place *place)
 {
 	u64 state = atomic64_read(block_word(ring, place->block, BLOCK_STATE));
 
-	return (lap_of(state) & MASK(ENTRY_LAP_BITS)) == place->lap;
+	return (lap_of(state) & RING_MASK(ENTRY_LAP_BITS)) == place->lap;
+}
+
+/* How many words a record of this length has there; 0 if none can. */
+static __always_inline u32 bounded_words(u32 len, const struct place *place)
+{
+	/* A torn stamp may hold any length: bound it before use. */
+	if (unlikely(len > FLIGHTREC_RING_PAYLOAD_MAX ||
+		     place->off + flightrec_record_words(len) > BLOCK_WORDS))
+		return 0;
+	return flightrec_record_words(len);
+}
+
+static __always_inline const u64 *record_at(const struct flightrec_ring *ring, const struct place *place)
+{
+	return &ring->words[place->block * BLOCK_WORDS + place->off];
 }
 
 /* Copy a record out; false if it was overwritten before that was done. */
 static bool copy_out(const struct flightrec_ring *ring, const struct place *place,
 		     u64 seq, struct flightrec_stamp *stamp, void *payload)
 {
-	const u64 *record = &ring->words[place->block * BLOCK_WORDS + place->off];
+	const u64 *record = record_at(ring, place);
 
 	get_words(stamp, record, FLIGHTREC_STAMP_WORDS);
-	/* A torn stamp may hold any length: bound it before use. */
-	if (stamp->seq != seq || stamp->len > FLIGHTREC_RING_PAYLOAD_MAX ||
-	    place->off + record_words(stamp->len) > BLOCK_WORDS) {
+	if (stamp->seq != seq || !bounded_words(stamp->len, place)) {
 		stamp->len = 0;
 		return false;
 	}
+	stamp->check = 0;
 	if (payload)
 		get_payload(payload, record + FLIGHTREC_STAMP_WORDS, stamp->len);
 	smp_rmb();	/* B, pairs with A */
 	return still_there(ring, place);
 }
 
-int flightrec_ring_read(const struct flightrec_ring *ring,
-			struct flightrec_cursor *cursor,
-			struct flightrec_stamp *stamp, void *payload,
-			u64 *lost)
+/* The same in whole words: how many, 0 if it was overwritten, or -EMSGSIZE. */
+static __always_inline int copy_words(const struct flightrec_ring *ring,
+				      const struct place *place, u64 seq, u64 *to,
+				      u64 room)
 {
-	struct place place;
+	const u64 *record = record_at(ring, place);
+	const struct flightrec_stamp *stamp = (const struct flightrec_stamp *)record;
+	u32 words = bounded_words(READ_ONCE(stamp->len), place);
+
+	if (unlikely(!words))
+		return 0;
+	if (likely(words <= room))
+		get_words(to, record, words);
+	smp_rmb();	/* B, pairs with A */
+	if (unlikely(!still_there(ring, place)))
+		return 0;
+	if (unlikely(words > room))
+		return -EMSGSIZE;
+	/* Here the record was whole all the time, its number for certain. */
+	return likely(to[0] == seq) ? (int)words : 0;
+}
+
+/* Go to the next record that is published; false if there is none. */
+static __always_inline bool find_next(const struct flightrec_ring *ring,
+		      struct flightrec_cursor *cursor, struct place *place)
+{
 	u64 next, first;
 
 	for (;; cursor->seq++) {
@@ -474,22 +433,64 @@ int flightrec_ring_read(const struct flightrec_ring *ring,
 		if (cursor->seq < first)
 			cursor->seq = first;
 		if (cursor->seq >= next)
-			return -EAGAIN;
-		switch (look_up(ring, cursor->seq, &place)) {
+			return false;
+		switch (look_up(ring, cursor->seq, place)) {
 		case LOOKUP_NOT_YET:
-			return -EAGAIN;
+			return false;
 		case LOOKUP_GONE:
 			continue;
 		case LOOKUP_HERE:
-			break;
+			return true;
 		}
+	}
+}
+
+/* Go past the record that was delivered; returns how many were lost before it. */
+static __always_inline u64 step_over(struct flightrec_cursor *cursor)
+{
+	u64 lost = cursor->seq - cursor->from;
+
+	cursor->seq++;
+	cursor->from = cursor->seq;
+	return lost;
+}
+
+int flightrec_ring_read(const struct flightrec_ring *ring,
+			struct flightrec_cursor *cursor,
+			struct flightrec_stamp *stamp, void *payload,
+			u64 *lost)
+{
+	struct place place;
+
+	for (;; cursor->seq++) {
+		if (!find_next(ring, cursor, &place))
+			return -EAGAIN;
 		if (copy_out(ring, &place, cursor->seq, stamp, payload))
 			break;
 	}
-	*lost = cursor->seq - cursor->from;
-	cursor->seq++;
-	cursor->from = cursor->seq;
+	*lost = step_over(cursor);
 	return 0;
+}
+
+int flightrec_ring_read_words(const struct flightrec_ring *ring,
+			      struct flightrec_cursor *cursor, u64 *to,
+			      u64 room, u64 *lost)
+{
+	struct place place;
+	int words;
+
+	for (;; cursor->seq++) {
+		if (!find_next(ring, cursor, &place))
+			return -EAGAIN;
+		words = copy_words(ring, &place, cursor->seq, to, room);
+		if (words)
+			break;
+	}
+	if (unlikely(words < 0))
+		return words;
+	((struct flightrec_stamp *)to)->check = 0;
+	*lost = step_over(cursor);
+	return words;
 }
 
 int flightrec_ring_fetch(const struct flightrec_ring *ring, u64 seq,
@@ -551,13 +552,13 @@ u64 flightrec_ring_oldest(const struct flightrec_ring *ring, u64 *retained)
 
 u64 flightrec_ring_clear(struct flightrec_ring *ring)
 {
-	s64 cleared = atomic64_read(&ring->clear_seq);
+	s64 cleared = atomic64_read(clear_seq(ring));
 	s64 next = flightrec_ring_next(ring);
 	u64 retained;
 
 	flightrec_ring_oldest(ring, &retained);
 	while (cleared < next)
-		if (atomic64_try_cmpxchg(&ring->clear_seq, &cleared, next))
+		if (atomic64_try_cmpxchg(clear_seq(ring), &cleared, next))
 			break;
 	return retained;
 }

@@ -19,18 +19,19 @@
 #define FLIGHTREC_RING_H
 
 #include "ring_port.h"
+#include "uapi/flightrec_crash.h"
 
 /* Bytes of payload in a record at most. */
 #define FLIGHTREC_RING_PAYLOAD_MAX 4096
 
 /* Memory is claimed in blocks of this size; a record lies within one. */
-#define FLIGHTREC_RING_BLOCK_BYTES 16384
+#define FLIGHTREC_RING_BLOCK_BYTES FLIGHTREC_BLOCK_BYTES
 
 /**
  * struct flightrec_stamp - what is stored before each payload
  *
  * The fields of the ABI's struct flightrec_record from @seq on, in the same
- * layout: chardev.c asserts it. Nine 64-bit words, no padding.
+ * layout: read.c asserts it. Nine 64-bit words, no padding.
  */
 struct flightrec_stamp {
 	u64 seq;	/* 0 until the record is whole */
@@ -45,7 +46,7 @@ struct flightrec_stamp {
 	u32 uid;
 	u32 euid;
 	u32 cpu;
-	u32 reserved;
+	u32 check;	/* FLIGHTREC_CHECK() in the ring, 0 outside */
 	char comm[16];
 };
 
@@ -53,29 +54,52 @@ struct flightrec_stamp {
 
 /* What a CPU writes to; only this CPU does. A cache line of its own. */
 struct flightrec_ring_cpu {
-	u64 open;		/* lap and number of its open block */
+	u64 open;		/* its open block, see ring_write.h */
 	atomic64_t bytes;	/* payload that it has written */
 } __attribute__((aligned(64)));
 
 /**
  * struct flightrec_ring - a ring over memory that the caller owns
  *
- * Private to ring.c, but for its size.
+ * Private to ring.c and ring_write.h, but for its size.
  */
 struct flightrec_ring {
 	/* Constant from init on. */
 	u64 *words;			/* the blocks */
 	u64 *index;			/* where the record of each number is */
 	struct flightrec_ring_cpu *cpus;
-	u32 nblocks;
-	u32 ncpus;
 	u64 nindex;			/* entries of @index, a power of two */
 	u32 index_shift;		/* its logarithm */
+	u32 nblocks;
+	u32 ncpus;
 
 	/* Written by every append and every claim of a block. */
 	atomic64_t next_seq __attribute__((aligned(64)));
 	atomic64_t next_claim __attribute__((aligned(64)));
-	atomic64_t clear_seq;		/* records before it are dropped */
+};
+
+/**
+ * struct flightrec_ring_setup - what a ring is made of
+ * @blocks: @nblocks * FLIGHTREC_RING_BLOCK_BYTES of zeroes, aligned to 8
+ * @index: flightrec_ring_index_bytes(), aligned to 8, with any content
+ * @cpus: an array of @ncpus zeroed elements
+ * @nblocks: at least two more than @ncpus
+ * @ncpus: CPUs that may append
+ * @name: for whoever finds the blocks in a memory image, as are:
+ * @boot_id: 16 bytes
+ * @instance: a random number
+ *
+ * The memory stays the caller's, the name and the boot id are copied.
+ */
+struct flightrec_ring_setup {
+	u64 *blocks;
+	u64 *index;
+	struct flightrec_ring_cpu *cpus;
+	u32 nblocks;
+	u32 ncpus;
+	const char *name;
+	const u8 *boot_id;
+	u64 instance;
 };
 
 /**
@@ -94,17 +118,19 @@ u64 flightrec_ring_min_bytes(u32 ncpus);
 /* The largest ring that can be numbered, 20 GiB. */
 u64 flightrec_ring_max_bytes(void);
 
+/* The most blocks that fit into @bytes together with their index. */
+u64 flightrec_ring_blocks_in(u64 bytes);
+
+/* Bytes of the index of so many blocks. */
+u64 flightrec_ring_index_bytes(u64 nblocks);
+
 /**
  * flightrec_ring_init - make an empty ring
- * @memory: @bytes of zeroes, aligned to 8; stays the caller's
- * @bytes: at least flightrec_ring_min_bytes()
- * @cpus: an array of @ncpus zeroed elements; stays the caller's
- * @ncpus: CPUs that may append
  *
- * Return: 0, or -EINVAL if @bytes is too small, or too large to be numbered.
+ * Return: 0, or -EINVAL if there are too few blocks, or too many to be numbered.
  */
-int flightrec_ring_init(struct flightrec_ring *ring, u64 *memory, u64 bytes,
-			struct flightrec_ring_cpu *cpus, u32 ncpus);
+int flightrec_ring_init(struct flightrec_ring *ring,
+			const struct flightrec_ring_setup *setup);
 
 /**
  * flightrec_ring_append - add a record, overwriting the oldest as needed
@@ -151,6 +177,20 @@ int flightrec_ring_read(const struct flightrec_ring *ring,
 			struct flightrec_cursor *cursor,
 			struct flightrec_stamp *stamp, void *payload,
 			u64 *lost);
+
+/**
+ * flightrec_ring_read_words - copy the next record out as it lies in the ring
+ * @cursor: moved past the record; on an error only past what is gone
+ * @to: the record's stamp, then its payload, zero-padded to whole words
+ * @room: how many words fit
+ * @lost: records that this reader should have got before this one
+ *
+ * Return: how many words were copied, -EAGAIN as flightrec_ring_read(), or
+ * -EMSGSIZE if the record has more than @room.
+ */
+int flightrec_ring_read_words(const struct flightrec_ring *ring,
+			      struct flightrec_cursor *cursor, u64 *to,
+			      u64 room, u64 *lost);
 
 /**
  * flightrec_ring_fetch - copy the record of a given number out

@@ -10,6 +10,7 @@
 #ifdef __KERNEL__
 
 #include <linux/atomic.h>
+#include <linux/compiler.h>
 #include <linux/errno.h>
 #include <linux/log2.h>
 #include <linux/math64.h>
@@ -33,6 +34,7 @@ static inline void ring_relax(u64 round)
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -46,6 +48,11 @@ typedef struct {
 	s64 counter;
 } atomic64_t;
 
+#ifndef __always_inline	/* glibc has it */
+#define __always_inline		inline __attribute__((always_inline))
+#endif
+#define likely(x)		__builtin_expect(!!(x), 1)
+#define unlikely(x)		__builtin_expect(!!(x), 0)
 #define READ_ONCE(x)		__atomic_load_n(&(x), __ATOMIC_RELAXED)
 #define WRITE_ONCE(x, v)	__atomic_store_n(&(x), (v), __ATOMIC_RELAXED)
 #define smp_load_acquire(p)	__atomic_load_n((p), __ATOMIC_ACQUIRE)

@@ -6,99 +6,28 @@
  */
 #include <pthread.h>
 #include <sched.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/time.h>
 
-#include "ring.h"
+#include "fixture.h"
 
-#include <cmocka.h>
-
-#define CPUS 4
 #define READERS 3
-
-/* The smallest ring: what wraps, wraps soon. */
-static u64 ring_bytes(void)
-{
-	return flightrec_ring_min_bytes(CPUS);
-}
-
-struct fixture {
-	struct flightrec_ring ring;
-	struct flightrec_ring_cpu cpus[CPUS];
-	u64 *memory;
-};
-
-static void fixture_init(struct fixture *f, u64 bytes)
-{
-	memset(f, 0, sizeof(*f));
-	f->memory = calloc(1, bytes);
-	assert_non_null(f->memory);
-	assert_int_equal(flightrec_ring_init(&f->ring, f->memory, bytes, f->cpus, CPUS), 0);
-}
-
-static void fixture_free(struct fixture *f)
-{
-	free(f->memory);
-}
-
-static u32 length_of(u64 n)
-{
-	return (n * 2654435761u >> 7) % 601;
-}
-
-static void payload_of(u64 n, u32 writer, u8 *out)
-{
-	u32 i;
-
-	for (i = 0; i < length_of(n); i++)
-		out[i] = (u8)(n * 7 + writer * 13 + i);
-}
-
-/* What identifies a record is in its stamp: the writer's own count in boot_ns. */
-static u64 append(struct fixture *f, u64 n, u32 cpu)
-{
-	struct flightrec_stamp stamp = {
-		.len = length_of(n), .boot_ns = n, .cpu = cpu,
-	};
-	u8 payload[640];
-
-	payload_of(n, cpu, payload);
-	assert_int_equal(flightrec_ring_append(&f->ring, cpu, &stamp, payload), 0);
-	return stamp.seq;
-}
-
-static int intact(const struct flightrec_stamp *stamp, const u8 *payload)
-{
-	u8 want[640];
-
-	if (stamp->len != length_of(stamp->boot_ns))
-		return 0;
-	payload_of(stamp->boot_ns, stamp->cpu, want);
-	return !memcmp(want, payload, stamp->len);
-}
-
-static struct flightrec_cursor at_oldest(struct fixture *f)
-{
-	return flightrec_cursor_at(flightrec_ring_oldest(&f->ring, NULL));
-}
 
 static void refuses_bad_sizes(void **state)
 {
 	struct fixture f;
-	u64 bytes = ring_bytes();
 
 	(void)state;
-	fixture_init(&f, bytes);
-	assert_int_equal(flightrec_ring_init(&f.ring, f.memory, 0, f.cpus, CPUS), -EINVAL);
-	assert_int_equal(flightrec_ring_init(&f.ring, f.memory, bytes - 8, f.cpus, CPUS),
-			 -EINVAL);
-	assert_int_equal(flightrec_ring_init(&f.ring, f.memory, 1ULL << 40, f.cpus, CPUS),
-			 -EINVAL);
+	fixture_init(&f, ring_bytes());
+	assert_int_equal(init_ring(&f, 0), -EINVAL);
+	assert_int_equal(init_ring(&f, CPUS + 1), -EINVAL);
+	assert_int_equal(init_ring(&f, (1 << 20) + 1), -EINVAL);
+	assert_int_equal(flightrec_ring_blocks_in(0), 0);
+	assert_int_equal(flightrec_ring_blocks_in(ring_bytes() - 1), CPUS + 1);
+	assert_int_equal(flightrec_ring_blocks_in(ring_bytes()), CPUS + 2);
+	assert_int_equal(flightrec_ring_blocks_in(flightrec_ring_max_bytes()), 1 << 20);
 	fixture_free(&f);
 }
 
@@ -422,7 +351,7 @@ static void one_cpu_stopped(void **state)
 	(void)state;
 	fixture_init(&f, ring_bytes());
 	append(&f, 1, 0);
-	block = f.cpus[0].open & 0xffffff;
+	block = f.cpus[0].open & 0xfffff;
 	words = &f.memory[block * FLIGHTREC_RING_BLOCK_BYTES / 8];
 	/* As after the compare and exchange that reserves 100 words. */
 	words[0] += 100;
@@ -501,6 +430,44 @@ static void fetches_by_number(void **state)
 	fixture_free(&f);
 }
 
+/* Both ways to read give the same, and one that does not fit stays. */
+static void reads_whole_words(void **state)
+{
+	struct flightrec_cursor a, b, before;
+	u64 words[FLIGHTREC_STAMP_WORDS + 512], n, lost_a, lost_b, padding;
+	struct flightrec_stamp stamp, *same = (struct flightrec_stamp *)words;
+	struct fixture f;
+	u8 payload[4096];
+	int got;
+
+	(void)state;
+	fixture_init(&f, ring_bytes());
+	a = at_oldest(&f);
+	b = a;
+	for (n = 1; n <= 20000; n++) {
+		append(&f, n, n % CPUS);
+		if (n % 977 > 30)
+			continue;
+		while (!flightrec_ring_read(&f.ring, &a, &stamp, payload, &lost_a)) {
+			before = b;
+			assert_int_equal(flightrec_ring_read_words(&f.ring, &b, words, 8, &lost_b),
+					 -EMSGSIZE);
+			assert_int_equal(b.from, before.from);
+			got = flightrec_ring_read_words(&f.ring, &b, words, 521, &lost_b);
+			assert_int_equal(got, 9 + (stamp.len + 7) / 8);
+			assert_int_equal(lost_a, lost_b);
+			assert_memory_equal(same, &stamp, sizeof(stamp));
+			assert_memory_equal(same + 1, payload, stamp.len);
+			padding = 0;
+			assert_memory_equal((u8 *)(same + 1) + stamp.len, &padding,
+					    -stamp.len & 7);
+		}
+		assert_int_equal(flightrec_ring_read_words(&f.ring, &b, words, 521, &lost_b),
+				 -EAGAIN);
+	}
+	fixture_free(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -515,6 +482,7 @@ int main(void)
 		cmocka_unit_test(one_cpu_stopped),
 		cmocka_unit_test(reader_waits_at_a_hole),
 		cmocka_unit_test(fetches_by_number),
+		cmocka_unit_test(reads_whole_words),
 		cmocka_unit_test(writers_beside_readers),
 	};
 

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * An open descriptor of /dev/flightrec/<channel>. chardev.c opens it, read.c
+ * and write.c are its data paths.
+ */
+#ifndef FLIGHTREC_HANDLE_H
+#define FLIGHTREC_HANDLE_H
+
+#include <linux/fs.h>
+#include <linux/mutex.h>
+
+#include "channel.h"
+
+struct flightrec_handle {
+	struct flightrec_channel *channel;
+	struct mutex lock;		/* the cursor, between readers of one descriptor */
+	struct flightrec_cursor cursor;
+	u32 flags;			/* FLIGHTREC_FL_* */
+};
+
+/* read.c */
+ssize_t flightrec_read_iter(struct kiocb *iocb, struct iov_iter *to);
+void flightrec_seek_oldest(struct flightrec_handle *handle);
+void flightrec_seek_newest(struct flightrec_handle *handle);
+int flightrec_seek_seq(struct flightrec_handle *handle, u64 seq);
+void flightrec_seek_time(struct flightrec_handle *handle, u64 boot_ns);
+
+/* write.c */
+ssize_t flightrec_write(struct file *file, const char __user *buf, size_t count,
+			loff_t *ppos);
+ssize_t flightrec_write_iter(struct kiocb *iocb, struct iov_iter *from);
+
+#endif

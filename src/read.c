@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Records' way from the ring to user space, many at a time, and the seeks.
+ */
+#include <linux/fs.h>
+#include <linux/minmax.h>
+#include <linux/mutex.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uio.h>
+#include <linux/wait.h>
+
+#include "handle.h"
+
+/* The stamp in the ring and the tail of the ABI's header are one layout. */
+static_assert(sizeof(struct flightrec_stamp) ==
+	      sizeof(struct flightrec_record) -
+	      offsetof(struct flightrec_record, seq));
+static_assert(offsetof(struct flightrec_stamp, comm) ==
+	      offsetof(struct flightrec_record, comm) -
+	      offsetof(struct flightrec_record, seq));
+static_assert(FLIGHTREC_RING_PAYLOAD_MAX == FLIGHTREC_PAYLOAD_MAX);
+static_assert(sizeof(struct flightrec_record) == 88);
+
+/*
+ * Records go through a buffer that holds many small ones, so that user space
+ * is entered once for all of them. Larger ones come from the page allocator,
+ * which costs more than they save.
+ */
+#define BOUNCE_BYTES 8192
+static_assert(BOUNCE_BYTES >= FLIGHTREC_READ_MIN);
+
+#define HEAD_BYTES offsetof(struct flightrec_record, seq)
+
+/*
+ * Fill @bounce with whole records from @cursor on, up to number @end. Returns
+ * bytes, 0 for nothing to read, or -EMSGSIZE if not even the first one fits.
+ */
+static ssize_t fill(const struct flightrec_ring *ring, struct flightrec_cursor *cursor,
+		    u64 end, void *bounce, size_t room)
+{
+	size_t done = 0;
+
+	while (cursor->seq < end) {
+		struct flightrec_record *record = bounce + done;
+		size_t left = room - done;
+		struct flightrec_cursor next = *cursor;
+		u64 lost;
+		int words;
+
+		words = flightrec_ring_read_words(ring, &next, (u64 *)&record->seq,
+						  left < HEAD_BYTES ? 0 :
+						  (left - HEAD_BYTES) / sizeof(u64),
+						  &lost);
+		if (words == -EMSGSIZE && !done)
+			return words;
+		if (words == -EAGAIN)
+			*cursor = next;
+		if (words < 0)
+			break;
+		*cursor = next;
+		record->size = HEAD_BYTES + words * sizeof(u64);
+		record->version = FLIGHTREC_ABI_VERSION;
+		record->header_size = sizeof(*record);
+		record->lost = lost;
+		done += record->size;
+	}
+	return done;
+}
+
+/* Bytes of the whole records within the first @copied bytes; moves past them. */
+static size_t whole_records(struct flightrec_cursor *cursor, const void *bounce,
+			    size_t copied)
+{
+	const struct flightrec_record *record;
+	size_t done = 0;
+
+	while (copied - done >= sizeof(*record)) {
+		record = bounce + done;
+		if (record->size > copied - done)
+			break;
+		*cursor = flightrec_cursor_at(record->seq + 1);
+		done += record->size;
+	}
+	return done;
+}
+
+/*
+ * Deliver whole records while they fit. The cursor moves only over what user
+ * space has got. Returns bytes, 0 for nothing to read, or an error.
+ */
+static ssize_t deliver(struct flightrec_handle *handle, void *bounce, size_t room,
+		       struct iov_iter *to)
+{
+	const struct flightrec_ring *ring = &handle->channel->ring;
+	/* Whoever writes faster than we deliver must not keep us for ever. */
+	u64 end = flightrec_ring_next(ring);
+	struct flightrec_cursor next;
+	size_t copied, done = 0;
+	ssize_t n;
+
+	lockdep_assert_held(&handle->lock);
+	for (;;) {
+		next = handle->cursor;
+		n = fill(ring, &next, end, bounce, min(room, iov_iter_count(to)));
+		if (n < 0)
+			return done ?: -EINVAL;
+		copied = n ? copy_to_iter(bounce, n, to) : 0;
+		if (copied < n) {
+			done += whole_records(&handle->cursor, bounce, copied);
+			return done ?: -EFAULT;
+		}
+		handle->cursor = next;
+		done += n;
+		if (!n || fatal_signal_pending(current))
+			return done;
+		cond_resched();
+	}
+}
+
+static ssize_t read_once(struct flightrec_handle *handle, bool nowait, void *bounce,
+			 size_t room, struct iov_iter *to)
+{
+	ssize_t ret;
+
+	if (nowait) {
+		if (!mutex_trylock(&handle->lock))
+			return -EAGAIN;
+	} else if (mutex_lock_interruptible(&handle->lock)) {
+		return -ERESTARTSYS;
+	}
+	ret = deliver(handle, bounce, room, to);
+	mutex_unlock(&handle->lock);
+	return ret;
+}
+
+/* Nothing is held while it waits. */
+static ssize_t read_or_wait(struct flightrec_handle *handle, bool nowait, bool nonblock,
+			    void *bounce, size_t room, struct iov_iter *to)
+{
+	struct flightrec_channel *channel = handle->channel;
+	ssize_t ret;
+
+	for (;;) {
+		ret = read_once(handle, nowait, bounce, room, to);
+		if (ret)
+			return ret;
+		if (nonblock)
+			return -EAGAIN;
+		if (wait_event_interruptible(channel->readers_wait,
+					     flightrec_ring_readable(&channel->ring,
+								     &handle->cursor)))
+			return -ERESTARTSYS;
+	}
+}
+
+/*
+ * The only way to read, readv(2) and io_uring included. With IOCB_NOWAIT it
+ * does not sleep but for a fault on the caller's buffer.
+ */
+ssize_t flightrec_read_iter(struct kiocb *iocb, struct iov_iter *to)
+{
+	struct file *file = iocb->ki_filp;
+	bool nowait = iocb->ki_flags & IOCB_NOWAIT;
+	size_t room = min_t(size_t, iov_iter_count(to), BOUNCE_BYTES);
+	void *bounce;
+	ssize_t ret;
+
+	if (!room)
+		return 0;
+	bounce = kmalloc(room, nowait ? GFP_NOWAIT | __GFP_NOWARN : GFP_KERNEL);
+	if (!bounce)
+		return nowait ? -EAGAIN : -ENOMEM;
+	ret = read_or_wait(file->private_data, nowait,
+			   nowait || (file->f_flags & O_NONBLOCK), bounce, room, to);
+	kfree(bounce);
+	return ret;
+}
+
+void flightrec_seek_oldest(struct flightrec_handle *handle)
+{
+	handle->cursor = flightrec_cursor_at(
+		flightrec_ring_oldest(&handle->channel->ring, NULL));
+}
+
+void flightrec_seek_newest(struct flightrec_handle *handle)
+{
+	handle->cursor = flightrec_cursor_at(flightrec_ring_next(&handle->channel->ring));
+}
+
+int flightrec_seek_seq(struct flightrec_handle *handle, u64 seq)
+{
+	if (!seq || seq > flightrec_ring_next(&handle->channel->ring))
+		return -EINVAL;
+	/* Records from @seq on that are gone count as lost. */
+	handle->cursor = flightrec_cursor_at(seq);
+	return 0;
+}
+
+/* Go to the first record at or after @boot_ns. */
+void flightrec_seek_time(struct flightrec_handle *handle, u64 boot_ns)
+{
+	struct flightrec_ring *ring = &handle->channel->ring;
+	u64 end = flightrec_ring_next(ring);
+	struct flightrec_stamp stamp;
+	struct flightrec_cursor next;
+	u64 lost;
+
+	lockdep_assert_held(&handle->lock);
+	flightrec_seek_oldest(handle);
+	next = handle->cursor;
+	while (!flightrec_ring_read(ring, &next, &stamp, NULL, &lost)) {
+		/* What was overwritten while looking is not this seek's loss. */
+		handle->cursor = flightrec_cursor_at(stamp.seq);
+		if (stamp.boot_ns >= boot_ns || stamp.seq >= end)
+			return;
+		handle->cursor = next;
+		cond_resched();
+	}
+}

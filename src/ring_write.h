@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The way of a record into the ring, inline: a write(2) of a few dozen bytes
+ * costs little more than its system call, so that a call here and a copy
+ * there would show. ring.c explains how the ring works and names the
+ * barriers.
+ *
+ *   reserve   room in this CPU's open block
+ *   (the caller stores the stamp and the payload)
+ *   commit    take a number, publish
+ *
+ * All with interrupts off, or in an NMI. Each store into the ring is a single
+ * relaxed access, of whatever width.
+ */
+#ifndef FLIGHTREC_RING_WRITE_H
+#define FLIGHTREC_RING_WRITE_H
+
+#include "ring.h"
+
+#define RING_MASK(bits)		((1ULL << (bits)) - 1)
+#define BLOCK_WORDS		(FLIGHTREC_RING_BLOCK_BYTES / sizeof(u64))
+
+/* A block's words that change, as in struct flightrec_block. */
+enum {
+	BLOCK_STATE,
+	BLOCK_COMMITTED,
+	BLOCK_CLEAR_SEQ,
+	BLOCK_HEADER = sizeof(struct flightrec_block) / sizeof(u64),
+};
+
+/* State words: lap, closed, offset. */
+#define STATE_OFF_BITS	23
+#define STATE_CLOSED		(1ULL << STATE_OFF_BITS)
+#define STATE_LAP_SHIFT	(STATE_OFF_BITS + 1)
+
+/* Index entries: tag, lap, block, offset. */
+#define ENTRY_OFF_BITS		11
+#define ENTRY_BLOCK_BITS	20
+#define ENTRY_LAP_BITS		19
+#define ENTRY_TAG_BITS		14
+#define ENTRY_LAP_SHIFT		(ENTRY_OFF_BITS + ENTRY_BLOCK_BITS)
+#define ENTRY_TAG_SHIFT		(ENTRY_LAP_SHIFT + ENTRY_LAP_BITS)
+
+/*
+ * What a CPU has open: lap (40 bits), block, so that its lower part is that of
+ * an entry. 0, nothing yet, is a lap that no block ever has.
+ */
+#define OPEN_LAP_SHIFT	ENTRY_BLOCK_BITS
+
+/**
+ * struct flightrec_place - where a record goes
+ * @block: the first word of its block
+ * @stamp: the record
+ * @open: the block as in struct flightrec_ring_cpu
+ * @off: the record's distance from @block in words
+ * @words: its length
+ */
+struct flightrec_place {
+	u64 *block;
+	struct flightrec_stamp *stamp;
+	u64 open;
+	u32 off;
+	u32 words;
+};
+
+static __always_inline u32 flightrec_record_words(u32 len)
+{
+	return FLIGHTREC_STAMP_WORDS + (len + 7) / sizeof(u64);
+}
+
+static __always_inline u64 flightrec_ring_tag(const struct flightrec_ring *ring, u64 seq)
+{
+	return seq >> ring->index_shift << ENTRY_TAG_SHIFT;
+}
+
+/* Is the entry for a number before the one with this tag? */
+static __always_inline bool flightrec_entry_older(u64 entry, u64 tag)
+{
+	/* The difference of two tags, as a signed number, is in the top bits. */
+	return (s64)(entry - tag) < 0;
+}
+
+/* The builtin, because a fortified memcpy() checks each word by itself. */
+static __always_inline void flightrec_put_words(u64 *to, const void *from, u64 n)
+{
+	const u8 *src = from;
+	u64 word;
+
+#define PUT_WORD(i) do {						\
+	__builtin_memcpy(&word, src + (i) * sizeof(word), sizeof(word)); \
+	WRITE_ONCE(to[i], word);					\
+} while (0)
+	/* Unrolled: the compiler leaves loops of single accesses as they are. */
+	for (; n >= 8; n -= 8, to += 8, src += 8 * sizeof(word)) {
+		PUT_WORD(0);
+		PUT_WORD(1);
+		PUT_WORD(2);
+		PUT_WORD(3);
+		PUT_WORD(4);
+		PUT_WORD(5);
+		PUT_WORD(6);
+		PUT_WORD(7);
+	}
+	for (; n; n--, to++, src += sizeof(word))
+		PUT_WORD(0);
+#undef PUT_WORD
+}
+
+/* Whole words, then what is left over, padded with zeroes. */
+static __always_inline void flightrec_put_payload(const struct flightrec_place *place,
+					 const void *payload, u32 len)
+{
+	u64 *to = (u64 *)(place->stamp + 1);
+	u64 last = 0;
+
+	flightrec_put_words(to, payload, len / sizeof(u64));
+	if (len % sizeof(u64)) {
+		memcpy(&last, (const u8 *)payload + (len & ~7U), len % sizeof(u64));
+		WRITE_ONCE(to[len / sizeof(u64)], last);
+	}
+}
+
+/* Reserve room in this CPU's open block, if it has one and the record fits. */
+static __always_inline bool flightrec_ring_try_reserve(struct flightrec_ring *ring, u32 cpu,
+					      u32 len, struct flightrec_place *place)
+{
+	u64 open = READ_ONCE(ring->cpus[cpu].open);
+	u64 *block = ring->words + (open & RING_MASK(ENTRY_BLOCK_BITS)) * BLOCK_WORDS;
+	u64 lap = open >> OPEN_LAP_SHIFT << STATE_LAP_SHIFT;
+	atomic64_t *word = (atomic64_t *)&block[BLOCK_STATE];
+	s64 state = atomic64_read(word);
+	u64 off;
+
+	place->words = flightrec_record_words(len);
+	do {
+		/* Of another lap, or closed, it is far beyond the block's end. */
+		off = (u64)state - lap;
+		if (unlikely(off + place->words > BLOCK_WORDS))
+			return false;
+	} while (unlikely(!atomic64_try_cmpxchg(word, &state, state + place->words)));
+	place->block = block;
+	place->open = open;
+	place->off = off;
+	place->stamp = (struct flightrec_stamp *)&block[off];
+	WRITE_ONCE(place->stamp->seq, 0);
+	smp_wmb();	/* E */
+	return true;
+}
+
+/*
+ * Claim another block for this CPU; whether that worked shows by the next try
+ * to reserve. False if it was tried often enough. ring.c has it.
+ */
+bool flightrec_ring_claim(struct flightrec_ring *ring, u32 cpu, u32 tries);
+
+static __always_inline bool flightrec_ring_reserve(struct flightrec_ring *ring, u32 cpu,
+						   u32 len, struct flightrec_place *place)
+{
+	u32 tries = 0;
+
+	while (unlikely(!flightrec_ring_try_reserve(ring, cpu, len, place)))
+		if (!flightrec_ring_claim(ring, cpu, tries++))
+			return false;
+	return true;
+}
+
+static __always_inline u32 flightrec_ring_check(const struct flightrec_place *place,
+				       u64 boot_ns, u32 len)
+{
+	return FLIGHTREC_CHECK(boot_ns, len, place->off, place->open >> OPEN_LAP_SHIFT);
+}
+
+/* Let readers find the record, unless a later one has taken the entry. */
+static __always_inline void flightrec_ring_publish(struct flightrec_ring *ring, u64 seq,
+					  const struct flightrec_place *place)
+{
+	atomic64_t *word = (atomic64_t *)&ring->index[seq & (ring->nindex - 1)];
+	u64 tag = flightrec_ring_tag(ring, seq);
+	s64 old = atomic64_read(word);
+	u64 entry = tag | place->off |
+		    (place->open & RING_MASK(ENTRY_BLOCK_BITS + ENTRY_LAP_BITS)) <<
+		    ENTRY_OFF_BITS;
+
+	while (likely(flightrec_entry_older(old, tag)))
+		if (likely(atomic64_try_cmpxchg(word, &old, entry))) /* C, pairs with D */
+			return;
+}
+
+/* Take a number, publish, give the room back; returns the number. */
+static __always_inline u64 flightrec_ring_commit(struct flightrec_ring *ring, u32 cpu,
+					u32 len, const struct flightrec_place *place)
+{
+	u64 seq = atomic64_fetch_add(1, &ring->next_seq);
+
+	smp_store_release(&place->stamp->seq, seq);
+	flightrec_ring_publish(ring, seq, place);
+	/* F, pairs with G. */
+	atomic64_add_return_release(place->words,
+				    (atomic64_t *)&place->block[BLOCK_COMMITTED]);
+	atomic64_add(len, &ring->cpus[cpu].bytes);
+	return seq;
+}
+
+#endif

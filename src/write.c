@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A record's way from a task into the ring: copied from user space first, with
+ * nothing held, then stamped and stored with interrupts off.
+ *
+ * One translation unit, and inline, because this is what writers pay for.
+ */
+#include <linux/cred.h>
+#include <linux/irqflags.h>
+#include <linux/kernel.h>
+#include <linux/lockdep.h>
+#include <linux/nospec.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/smp.h>
+#include <linux/uaccess.h>
+#include <linux/uidgid.h>
+#include <linux/uio.h>
+
+#include "clock.h"
+#include "comm.h"
+#include "handle.h"
+#include "quota.h"
+#include "ring_write.h"
+
+/* Payloads up to this size are copied through the stack. */
+#define SMALL_PAYLOAD 1024
+
+static __always_inline void put_comm(struct flightrec_stamp *stamp)
+{
+	unsigned long words[FLIGHTREC_COMM_WORDS];
+	int i;
+
+	flightrec_comm_words(words, current->comm);
+	for (i = 0; i < FLIGHTREC_COMM_WORDS; i++)
+		WRITE_ONCE(((unsigned long *)stamp->comm)[i], words[i]);
+}
+
+/* All of the stamp but its number, field by field into the ring. */
+static __always_inline void put_stamp(const struct flightrec_place *place, u32 len,
+				      u8 severity, u32 cpu, u64 boot_ns, u64 wall_ns)
+{
+	struct flightrec_stamp *stamp = place->stamp;
+	const struct cred *cred = current_cred();
+
+	WRITE_ONCE(stamp->boot_ns, boot_ns);
+	WRITE_ONCE(stamp->wall_ns, wall_ns);
+	WRITE_ONCE(stamp->len, len);
+	WRITE_ONCE(stamp->severity, severity);
+	WRITE_ONCE(stamp->origin, FLIGHTREC_ORIGIN_USER);
+	WRITE_ONCE(stamp->flags, 0);
+	WRITE_ONCE(stamp->pid, task_pid_nr(current));
+	WRITE_ONCE(stamp->tgid, task_tgid_nr(current));
+	/* A kuid is the initial namespace's number: from_kuid() would look it up. */
+	WRITE_ONCE(stamp->uid, __kuid_val(cred->uid));
+	WRITE_ONCE(stamp->euid, __kuid_val(cred->euid));
+	WRITE_ONCE(stamp->cpu, cpu);
+	WRITE_ONCE(stamp->check, flightrec_ring_check(place, boot_ns, len));
+	put_comm(stamp);
+}
+
+/* With interrupts off. 0, -EDQUOT or -ENOBUFS. */
+static __always_inline int append(struct flightrec_channel *channel,
+				  const char *payload, u32 len, u8 severity)
+{
+	struct flightrec_ring *ring = &channel->ring;
+	u32 cpu = smp_processor_id();
+	struct flightrec_place place;
+	u64 boot_ns, wall_ns;
+
+	flightrec_clock_read(&boot_ns, &wall_ns);
+	if (unlikely(!flightrec_quota_take(__kuid_val(current_uid()),
+					   flightrec_record_words(len) * sizeof(u64),
+					   boot_ns)))
+		return -EDQUOT;
+	if (unlikely(!flightrec_ring_reserve(ring, cpu, len, &place)))
+		return -ENOBUFS;
+	put_stamp(&place, len, severity, cpu, boot_ns, wall_ns);
+	/* The zeroes that follow the payload are its padding. */
+	flightrec_put_words((u64 *)(place.stamp + 1), payload,
+			    DIV_ROUND_UP(len, sizeof(u64)));
+	flightrec_ring_commit(ring, cpu, len, &place);
+	return 0;
+}
+
+static __always_inline int record(struct flightrec_channel *channel,
+				  const char *payload, u32 len, bool raw)
+{
+	u8 severity = FLIGHTREC_SEVERITY_DEFAULT;
+	int err;
+
+	if (payload[0] == '<' && !raw && len > 3 && payload[1] >= '0' &&
+	    payload[1] <= '7' && payload[2] == '>') {
+		severity = payload[1] - '0';
+		payload += 3;
+		len -= 3;
+	}
+	/* Tasks come here with interrupts on: nothing to save. */
+	lockdep_assert_irqs_enabled();
+	local_irq_disable();
+	err = append(channel, payload, len, severity);
+	local_irq_enable();
+	if (unlikely(err))
+		return flightrec_channel_reject(channel, err == -EDQUOT ?
+						FLIGHTREC_REJECT_QUOTA :
+						FLIGHTREC_REJECT_BUSY, err);
+	flightrec_channel_wake(channel);
+	return 0;
+}
+
+int flightrec_channel_write(struct flightrec_channel *channel,
+			    const char *payload, u32 len, bool raw)
+{
+	return record(channel, payload, len, raw);
+}
+
+/* What flightrec_channel_write() wants behind a payload. */
+static __always_inline void end_payload(char *copy, size_t count)
+{
+	const u64 zero = 0;
+
+	static_assert(sizeof(zero) == FLIGHTREC_WRITE_PAD);
+	__builtin_memcpy(copy + count, &zero, sizeof(zero));
+}
+
+static ssize_t refuse_fault(struct flightrec_handle *handle)
+{
+	return flightrec_channel_reject(handle->channel, FLIGHTREC_REJECT_FAULT, -EFAULT);
+}
+
+/* Too long, or through an allocation. Exactly one of @buf and @from is given. */
+static noinline ssize_t write_large(struct flightrec_handle *handle,
+				    const char __user *buf, struct iov_iter *from,
+				    size_t count)
+{
+	struct flightrec_channel *channel = handle->channel;
+	bool whole;
+	char *copy;
+	int err;
+
+	if (count > FLIGHTREC_PAYLOAD_MAX)
+		return flightrec_channel_reject(channel, FLIGHTREC_REJECT_SIZE, -EMSGSIZE);
+	copy = kmalloc(count + FLIGHTREC_WRITE_PAD, GFP_NOWAIT | __GFP_NOWARN);
+	if (!copy)
+		return flightrec_channel_reject(channel, FLIGHTREC_REJECT_NOMEM, -ENOMEM);
+	whole = from ? copy_from_iter_full(copy, count, from) :
+		       !copy_from_user(copy, buf, count);
+	end_payload(copy, count);
+	err = whole ? flightrec_channel_write(channel, copy, count,
+					      handle->flags & FLIGHTREC_FL_RAW) :
+		      refuse_fault(handle);
+	kfree(copy);
+	return err ?: count;
+}
+
+/* Beside write_iter because it is the cheaper way for a plain write(2). */
+ssize_t flightrec_write(struct file *file, const char __user *buf, size_t count,
+			loff_t *ppos)
+{
+	struct flightrec_handle *handle = file->private_data;
+	/* Filled below as far as it is read: no need for the compiler's zeroes. */
+	char copy[SMALL_PAYLOAD + FLIGHTREC_WRITE_PAD] __uninitialized __aligned(8);
+	int err;
+
+	if (unlikely(!count))
+		return 0;
+	if (count > SMALL_PAYLOAD)
+		return write_large(handle, buf, NULL, count);
+	/*
+	 * As copy_from_user(), without the look at what kind of memory the copy
+	 * goes to: that was settled two lines above.
+	 */
+	might_fault();
+	if (unlikely(!access_ok(buf, count)))
+		return refuse_fault(handle);
+	barrier_nospec();
+	if (unlikely(raw_copy_from_user(copy, buf, count)))
+		return refuse_fault(handle);
+	end_payload(copy, count);
+	err = record(handle->channel, copy, count, handle->flags & FLIGHTREC_FL_RAW);
+	return err ?: count;
+}
+
+ssize_t flightrec_write_iter(struct kiocb *iocb, struct iov_iter *from)
+{
+	struct flightrec_handle *handle = iocb->ki_filp->private_data;
+	char copy[SMALL_PAYLOAD + FLIGHTREC_WRITE_PAD] __uninitialized __aligned(8);
+	size_t count = iov_iter_count(from);
+	int err;
+
+	if (unlikely(!count))
+		return 0;
+	if (count > SMALL_PAYLOAD)
+		return write_large(handle, NULL, from, count);
+	if (unlikely(!copy_from_iter_full(copy, count, from)))
+		return refuse_fault(handle);
+	end_payload(copy, count);
+	err = flightrec_channel_write(handle->channel, copy, count,
+				      handle->flags & FLIGHTREC_FL_RAW);
+	return err ?: count;
+}
