@@ -22,16 +22,27 @@
  *     EMSGSIZE  more than FLIGHTREC_PAYLOAD_MAX bytes, the "<N>" counted
  *     EFAULT    the buffer, or a part of it, cannot be read
  *     ENOMEM    no memory for the copy of a large record at this moment
+ *     EDQUOT    the writing task's real user has written more than the module's
+ *               parameter "quota" allows him in a second, in all channels;
+ *               counted is what records take in memory, 72 bytes each and the
+ *               payload in whole words. Root is a user like others: a daemon
+ *               that runs wild mostly runs as root. Records of the kernel do
+ *               not count.
  *     ENOBUFS   writers that were stopped in the middle hold all memory that
  *               could be overwritten; seen only where CPUs are being stopped
  *     ESPIPE    pwrite(2) and its kin
  *   A refused record has no sequence number and leaves no gap.
+ *   Through io_uring a write is done at once and never by a worker, so that
+ *   the stamps are the submitting task's; with IORING_SETUP_SQPOLL they are
+ *   those of the kernel's polling thread.
  *
  * read(2): as many whole records as fit
  *   Each is a struct flightrec_record, its payload, and zero bytes up to a
  *   multiple of 8. A descriptor starts at the oldest record and has a cursor
  *   of its own. Blocks while there is nothing to read; a signal interrupts.
- *     EAGAIN    nothing to read, and O_NONBLOCK is set
+ *   readv(2) reads into its buffers as if they were one.
+ *     EAGAIN    nothing to read, and O_NONBLOCK is set or, for preadv2(2),
+ *               RWF_NOWAIT; io_uring then waits by itself
  *     EINVAL    the next record does not fit; nothing was consumed. Never
  *               with a buffer of FLIGHTREC_READ_MIN bytes or more.
  *     ENOMEM    no memory for the copy of a record
@@ -157,7 +168,8 @@ struct flightrec_info {
  *            so that a reader can go on where an earlier one stopped. EINVAL
  *            for 0 and for more than next_seq.
  * SEEK_TIME  goes to the first record at or after that time, in nanoseconds
- *            on the boot clock; past the newest if there is none.
+ *            on the boot clock, give or take a millisecond; past the newest if
+ *            there is none.
  * CLEAR      drops all records, and leaves one that says who did it. Needs
  *            CAP_SYSLOG (EPERM).
  * SET_FLAGS  replaces the descriptor's FLIGHTREC_FL_*; EINVAL for unknown

@@ -66,6 +66,34 @@ static void own_stamps(void)
 	CHECK(record.head.cpu < 64);
 }
 
+/* The wall clock is set: the stamps follow, the boot clock's do not. */
+static void wall_clock_steps(void)
+{
+	static const long steps[] = { 100000, -300000, 200000 };
+	struct guest_record before, after;
+	struct timespec wall;
+	int fd = open_at_end();
+	size_t i;
+
+	for (i = 0; i < 3; i++) {
+		plain(fd);
+		clock_gettime(CLOCK_REALTIME, &wall);
+		wall.tv_sec += steps[i];
+		CHECK(!clock_settime(CLOCK_REALTIME, &wall));
+		guest_sleep_ms(20);
+		plain(fd);
+		clock_gettime(CLOCK_REALTIME, &wall);
+		guest_read(fd, &before);
+		guest_read(fd, &after);
+		CHECK(after.head.boot_ns > before.head.boot_ns);
+		CHECK(after.head.boot_ns - before.head.boot_ns < 20000000000ULL);
+		CHECK(llabs((long long)(after.head.wall_ns - before.head.wall_ns) -
+			    steps[i] * 1000000000LL) < 20000000000LL);
+		CHECK(llabs(wall.tv_sec * 1000000000LL + wall.tv_nsec -
+			    (long long)after.head.wall_ns) < 2000000000LL);
+	}
+}
+
 static void forked_writer(void)
 {
 	struct guest_record record;
@@ -389,6 +417,7 @@ static void no_wake_up_is_forgotten(void)
 
 static const struct guest_case cases[] = {
 	{ "own-stamps", own_stamps },
+	{ "wall-clock-steps", wall_clock_steps },
 	{ "forked-writer", forked_writer },
 	{ "renamed-writer", renamed_writer },
 	{ "writer-that-changed-user", writer_that_changed_user },

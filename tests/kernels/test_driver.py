@@ -19,7 +19,7 @@ from tests.qemu.direct import compile_static, run_direct
 
 TOP = Path(__file__).parents[2]
 GUEST = TOP / "tests/guest"
-PROGRAMS = ["load", "abi", "procfs", "stamps", "events"]
+PROGRAMS = ["load", "abi", "reading", "quota", "procfs", "stamps", "events"]
 
 # The cases hand bad pointers to system calls on purpose.
 FLAGS = ["-std=gnu11", "-Wno-stringop-overread", "-Wno-stringop-overflow"]
@@ -29,6 +29,8 @@ SCRIPT = """
 run_program /tests/load
 check load-core insmod /modules/flightrec.ko channels=default,small size_kb=1024,128 events=none
 run_program /tests/abi
+run_program /tests/reading
+run_program /tests/quota
 run_program /tests/procfs
 run_program /tests/stamps
 check unload-core rmmod flightrec
