@@ -298,6 +298,7 @@ int flightrec_ring_append(struct flightrec_ring *ring, u32 cpu,
 	/* All but the number. */
 	flightrec_put_words((u64 *)place.stamp + 1, (u64 *)stamp + 1,
 			    FLIGHTREC_STAMP_WORDS - 1);
+	stamp->check = 0;
 	flightrec_put_payload(&place, payload, stamp->len);
 	stamp->seq = flightrec_ring_commit(ring, cpu, stamp->len, &place);
 	return 0;

@@ -28,7 +28,7 @@ static const char * const names[CHANNELS] = { "kernel", "default", "app" };
 
 static struct flightrec_ring rings[CHANNELS];
 static struct flightrec_ring_cpu cpus[CHANNELS][CPUS];
-static u64 *memory[CHANNELS];
+static u64 *memory[CHANNELS], *indices[CHANNELS];
 static u64 printed_to[CHANNELS];
 static u32 sets;
 
@@ -61,15 +61,19 @@ static void forget_lines(void)
 
 static int setup(void **state)
 {
-	u64 size = flightrec_ring_min_bytes(CPUS) * 4;
+	u32 nblocks = flightrec_ring_blocks_in(flightrec_ring_min_bytes(CPUS) * 4);
 	u32 i;
 
 	(void)state;
 	memset(cpus, 0, sizeof(cpus));
 	for (i = 0; i < CHANNELS; i++) {
-		memory[i] = calloc(1, size);
-		assert_int_equal(flightrec_ring_init(&rings[i], memory[i], size,
-						     cpus[i], CPUS), 0);
+		memory[i] = calloc(nblocks, FLIGHTREC_RING_BLOCK_BYTES);
+		indices[i] = malloc(flightrec_ring_index_bytes(nblocks));
+		assert_int_equal(flightrec_ring_init(&rings[i], &(struct flightrec_ring_setup) {
+			.blocks = memory[i], .index = indices[i], .cpus = cpus[i],
+			.nblocks = nblocks, .ncpus = CPUS,
+			.name = names[i], .boot_id = boot_id,
+		}), 0);
 		printed_to[i] = 0;
 	}
 	sets = 0;
@@ -82,8 +86,10 @@ static int teardown(void **state)
 
 	(void)state;
 	forget_lines();
-	for (i = 0; i < CHANNELS; i++)
+	for (i = 0; i < CHANNELS; i++) {
 		free(memory[i]);
+		free(indices[i]);
+	}
 	return 0;
 }
 
