@@ -48,6 +48,10 @@ class Qmp:
             raise RuntimeError(f"QMP {name}: {reply['error']['desc']}")
         return reply["return"]
 
+    def set_timeout(self, seconds):
+        """Wait for the answer to each command up to SECONDS, for those that take long."""
+        self._sock.settimeout(seconds)
+
     def send_key(self, *keys):
         """Press KEYS together; names as in QEMU, for example "down", "ret", "ctrl"."""
         codes = [{"type": "qcode", "data": key} for key in keys]

@@ -33,12 +33,12 @@ def build_initramfs(target, files, script, into, **contents):
 
 
 def direct_guest(name, files, script, workdir, *, modules=(), stock=(), append="",
-                 oops_panics=True, **settings):  # fmt: skip
+                 oops_panics=True, reboot=False, **settings):  # fmt: skip
     """A Guest, not yet started, that boots kernel NAME ("6.1") and runs SCRIPT.
 
     FILES, MODULES and STOCK go into its initramfs (see initramfs.build()),
     APPEND to the kernel's command line, SETTINGS to Guest.  A panic ends it at
-    once; so does an oops, unless OOPS_PANICS is false.
+    once, or with REBOOT boots it again; so does an oops, unless OOPS_PANICS is false.
     """
     target = kernel(name)
     workdir = Path(workdir)
@@ -53,7 +53,7 @@ def direct_guest(name, files, script, workdir, *, modules=(), stock=(), append="
         [str(a) for a in arguments],
         name=f"linux-{name}",
         workdir=workdir,
-        reboot=False,
+        reboot=reboot,
         **settings,
     )
 

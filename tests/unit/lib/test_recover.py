@@ -3,6 +3,7 @@
 
 import dataclasses
 import random
+import re
 import resource
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import sys
 import pytest
 
 from tests.unit.lib import crashdata as crash
-from tests.unit.lib.tools import SANITIZED, PLAIN, build, flightrec, payload, recover
+from tests.unit.lib.tools import PLAIN, SANITIZED, TOP, build, flightrec, payload, recover
 
 RECORDS = crash.records(200)
 IMAGE = crash.image(crash.Channel().fill(RECORDS, cpus=4).blocks, mib=1)
@@ -380,6 +381,17 @@ def test_a_clock_that_jumped(file):
     path = file(crash.image([crash.Channel().block(0, 1, recs)]))
     assert [line["wall_ns"] for line in recover(path)[1]] == times
     assert flightrec("recover", path).returncode == 0
+
+
+def test_json_is_as_documented(file):
+    """docs/json.md names every member, and no other."""
+    documents = (TOP / "docs/json.md").read_text().split("\n## ")
+    named = [re.findall(r"`([a-z_]+)`", line.split("|")[1])
+             for part in documents[1:3] for line in part.splitlines() if line.startswith("| `")]  # fmt: skip
+    binary = crash.Record(b"\xff", seq=1)
+    _, lines, summary, _ = recover(file(crash.console(crash.crash_lines([binary, LINED[1]]))))
+    members = set(summary).union(*lines)
+    assert members == {name for row in named for name in row}
 
 
 # ---- what people see
