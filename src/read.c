@@ -197,24 +197,34 @@ int flightrec_seek_seq(struct flightrec_handle *handle, u64 seq)
 	return 0;
 }
 
-/* Go to the first record at or after @boot_ns. */
+/*
+ * Go to the first record at or after @boot_ns: by halving, since clocks are read
+ * a moment before numbers are taken, both with interrupts off, so that times
+ * are in order but for that moment. Asked of each number is the first record
+ * from there on: which ones are gone follows their blocks, not their numbers.
+ */
 void flightrec_seek_time(struct flightrec_handle *handle, u64 boot_ns)
 {
 	struct flightrec_ring *ring = &handle->channel->ring;
-	u64 end = flightrec_ring_next(ring);
+	u64 low = flightrec_ring_oldest(ring, NULL);
+	u64 high = flightrec_ring_next(ring);
+	struct flightrec_cursor cursor;
 	struct flightrec_stamp stamp;
-	struct flightrec_cursor next;
-	u64 lost;
+	u64 middle, lost;
 
 	lockdep_assert_held(&handle->lock);
-	flightrec_seek_oldest(handle);
-	next = handle->cursor;
-	while (!flightrec_ring_read(ring, &next, &stamp, NULL, &lost)) {
-		/* What was overwritten while looking is not this seek's loss. */
-		handle->cursor = flightrec_cursor_at(stamp.seq);
-		if (stamp.boot_ns >= boot_ns || stamp.seq >= end)
-			return;
-		handle->cursor = next;
-		cond_resched();
+	while (low < high) {
+		middle = low + (high - low) / 2;
+		cursor = flightrec_cursor_at(middle);
+		if (flightrec_ring_read(ring, &cursor, &stamp, NULL, &lost) ||
+		    stamp.seq >= high || stamp.boot_ns >= boot_ns)
+			high = middle;
+		else
+			low = stamp.seq + 1;
 	}
+	/* What is gone already is not this seek's loss. */
+	cursor = flightrec_cursor_at(low);
+	if (!flightrec_ring_read(ring, &cursor, &stamp, NULL, &lost))
+		low = stamp.seq;
+	handle->cursor = flightrec_cursor_at(low);
 }

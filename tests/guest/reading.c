@@ -160,6 +160,32 @@ static void without_waiting(void)
 	CHECK_ERRNO(pwritev2(fd, &whole, 1, 0, 0), ESPIPE);
 }
 
+/* Each record's own time leads to it, in a channel that has lost many. */
+static void seek_to_each_time(void)
+{
+	static char buf[1 << 20], out[700];
+	int fd = guest_open("small", O_RDWR | O_NONBLOCK);
+	struct guest_record got;
+	ssize_t n, at;
+	int i;
+
+	for (i = 0; i < 2000; i++)
+		CHECK_EQ(write(fd, out, 1 + i % 700), 1 + i % 700);
+	CHECK_EQ(lseek(fd, 0, SEEK_SET), 0);
+	n = read(fd, buf, sizeof(buf));
+	for (at = 0, i = 0; at < n; at += ((struct flightrec_record *)(buf + at))->size, i++) {
+		const struct flightrec_record *record = (const void *)(buf + at);
+		__u64 when = record->boot_ns;
+
+		CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_SEEK_TIME, &when), 0);
+		guest_read(fd, &got);
+		/* Several may have the same time. */
+		CHECK(got.head.boot_ns == when && got.head.seq <= record->seq);
+		CHECK_EQ(got.head.lost, 0);
+	}
+	CHECK(i > 50);
+}
+
 struct uring {
 	int fd;
 	unsigned int *sq_tail, *sq_mask, *sq_array, *cq_head, *cq_tail, *cq_mask;
@@ -274,6 +300,7 @@ static const struct guest_case cases[] = {
 	{ "read-as-many-as-fit", as_many_as_fit },
 	{ "readv-is-one-buffer", readv_is_one_buffer },
 	{ "read-without-waiting", without_waiting },
+	{ "seek-to-each-time", seek_to_each_time },
 	{ "uring-writes-at-once", uring_writes_at_once },
 	{ "uring-read-waits", uring_read_waits },
 };
