@@ -73,8 +73,9 @@ def test_a_dump_in_several_files(file):
     pages = len(IMAGE) // 4096
     cuts = [(0, pages // 3 & ~3), (pages // 3 & ~3, pages)]
     files = [file(crash.kdump(IMAGE, split=cut)) for cut in cuts]
-    _, lines, _, _ = recover(*files)
+    status, lines, summary, errors = recover(*files)
     assert [stamps(line) for line in lines] == expected()
+    assert (status, errors, summary["unreadable_pages"]) == (0, "", 0)
 
 
 def test_what_is_in_two_files_is_shown_once(file):
