@@ -150,6 +150,7 @@ static bool make_record_line(struct flightrec_crash_set *set, const char *channe
 			     u32 room)
 {
 	u32 len = set->stamp.len;
+	u32 known = len < sizeof(set->payload) ? len : sizeof(set->payload);
 	u32 fixed, fit, mark;
 
 	if (room > FLIGHTREC_CRASH_LINE_MAX + 1)
@@ -163,7 +164,7 @@ static bool make_record_line(struct flightrec_crash_set *set, const char *channe
 	fixed = line_bytes(set) + 1 + CHECK_LEN;	/* the other quote */
 	if (fixed > room)
 		return false;
-	fit = fitting(set->payload, len, room - fixed, true);
+	fit = fitting(set->payload, known, room - fixed, true);
 	if (fit < len)
 		set->line[mark] = '+';
 	put_escaped(set, set->payload, fit, true);
@@ -175,7 +176,8 @@ static bool make_record_line(struct flightrec_crash_set *set, const char *channe
 static int fetch(struct flightrec_crash_set *set,
 		 const struct flightrec_crash_channel *channel, u64 seq)
 {
-	return flightrec_ring_fetch(channel->ring, seq, &set->stamp, set->payload);
+	return flightrec_ring_fetch(channel->ring, seq, &set->stamp, set->payload,
+				    sizeof(set->payload));
 }
 
 /*

@@ -51,7 +51,7 @@ struct flightrec_crash_set {
 	u32 printed;
 	u32 unpublished;
 	struct flightrec_stamp stamp;
-	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
+	u8 payload[FLIGHTREC_CRASH_LINE_MAX];	/* no line shows more of it */
 	char line[FLIGHTREC_CRASH_LINE_MAX + 1];
 	u32 used;
 };

@@ -383,7 +383,8 @@ static __always_inline const u64 *record_at(const struct flightrec_ring *ring, c
 
 /* Copy a record out; false if it was overwritten before that was done. */
 static bool copy_out(const struct flightrec_ring *ring, const struct place *place,
-		     u64 seq, struct flightrec_stamp *stamp, void *payload)
+		     u64 seq, struct flightrec_stamp *stamp, void *payload,
+		     u32 room)
 {
 	const u64 *record = record_at(ring, place);
 
@@ -394,7 +395,8 @@ static bool copy_out(const struct flightrec_ring *ring, const struct place *plac
 	}
 	stamp->check = 0;
 	if (payload)
-		get_payload(payload, record + FLIGHTREC_STAMP_WORDS, stamp->len);
+		get_payload(payload, record + FLIGHTREC_STAMP_WORDS,
+			    stamp->len < room ? stamp->len : room);
 	smp_rmb();	/* B, pairs with A */
 	return still_there(ring, place);
 }
@@ -466,7 +468,8 @@ int flightrec_ring_read(const struct flightrec_ring *ring,
 	for (;; cursor->seq++) {
 		if (!find_next(ring, cursor, &place))
 			return -EAGAIN;
-		if (copy_out(ring, &place, cursor->seq, stamp, payload))
+		if (copy_out(ring, &place, cursor->seq, stamp, payload,
+			     FLIGHTREC_RING_PAYLOAD_MAX))
 			break;
 	}
 	*lost = step_over(cursor);
@@ -495,7 +498,7 @@ int flightrec_ring_read_words(const struct flightrec_ring *ring,
 }
 
 int flightrec_ring_fetch(const struct flightrec_ring *ring, u64 seq,
-			 struct flightrec_stamp *stamp, void *payload)
+			 struct flightrec_stamp *stamp, void *payload, u32 room)
 {
 	u64 next = flightrec_ring_next(ring);
 	struct place place;
@@ -512,7 +515,7 @@ int flightrec_ring_fetch(const struct flightrec_ring *ring, u64 seq,
 	case LOOKUP_HERE:
 		break;
 	}
-	return copy_out(ring, &place, seq, stamp, payload) ? 0 : -ENOENT;
+	return copy_out(ring, &place, seq, stamp, payload, room) ? 0 : -ENOENT;
 }
 
 bool flightrec_ring_readable(const struct flightrec_ring *ring,

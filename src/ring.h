@@ -196,7 +196,8 @@ int flightrec_ring_read_words(const struct flightrec_ring *ring,
  * flightrec_ring_fetch - copy the record of a given number out
  * @seq: its number
  * @stamp: the record's stamp
- * @payload: room for FLIGHTREC_RING_PAYLOAD_MAX bytes
+ * @payload: gets the first bytes of the payload, up to @room
+ * @room: bytes of @payload
  *
  * For what is printed after a crash: any context, with any CPU stopped
  * anywhere; takes a bounded number of steps.
@@ -205,7 +206,7 @@ int flightrec_ring_read_words(const struct flightrec_ring *ring,
  * taken or not yet published.
  */
 int flightrec_ring_fetch(const struct flightrec_ring *ring, u64 seq,
-			 struct flightrec_stamp *stamp, void *payload);
+			 struct flightrec_stamp *stamp, void *payload, u32 room);
 
 /* flightrec_ring_readable - is there something to read at this cursor? */
 bool flightrec_ring_readable(const struct flightrec_ring *ring,

@@ -93,7 +93,7 @@ static void has_every_record(void **state)
 			assert_int_equal(found.seen[seq],
 					 !flightrec_ring_fetch(&f.ring, seq,
 							       &(struct flightrec_stamp) {},
-							       (u8[4096]) {}));
+							       (u8[4096]) {}, 4096));
 		assert_int_equal(found.bad, 0);
 		free(found.seen);
 	}

@@ -410,23 +410,26 @@ static void fetches_by_number(void **state)
 
 	(void)state;
 	fixture_init(&f, ring_bytes());
-	assert_int_equal(flightrec_ring_fetch(&f.ring, 0, &stamp, payload), -ENOENT);
-	assert_int_equal(flightrec_ring_fetch(&f.ring, 1, &stamp, payload), -EAGAIN);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, 0, &stamp, payload, sizeof(payload)), -ENOENT);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, 1, &stamp, payload, sizeof(payload)), -EAGAIN);
 	for (n = 1; n <= 5000; n++)
 		append(&f, n, n % CPUS);
-	for (n = 5000; !flightrec_ring_fetch(&f.ring, n, &stamp, payload); n--) {
+	for (n = 5000; !flightrec_ring_fetch(&f.ring, n, &stamp, payload, sizeof(payload)); n--) {
 		assert_int_equal(stamp.seq, n);
 		assert_true(intact(&stamp, payload));
 	}
 	assert_true(n > 1 && n < 5000);
-	assert_int_equal(flightrec_ring_fetch(&f.ring, n, &stamp, payload), -ENOENT);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, n, &stamp, payload, sizeof(payload)), -ENOENT);
 	hole = f.ring.next_seq.counter++;
 	append(&f, 1, 0);
-	assert_int_equal(flightrec_ring_fetch(&f.ring, hole, &stamp, payload), -EAGAIN);
-	assert_int_equal(flightrec_ring_fetch(&f.ring, hole + 1, &stamp, payload), 0);
-	assert_int_equal(flightrec_ring_fetch(&f.ring, hole + 2, &stamp, payload), -EAGAIN);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, hole, &stamp, payload, sizeof(payload)), -EAGAIN);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, hole + 1, &stamp, payload, sizeof(payload)), 0);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, hole + 2, &stamp, payload, sizeof(payload)), -EAGAIN);
+	memset(payload, 0xee, sizeof(payload));
+	assert_int_equal(flightrec_ring_fetch(&f.ring, hole + 1, &stamp, payload, 5), 0);
+	assert_true(stamp.len > 5 && payload[4] != 0xee && payload[5] == 0xee);
 	flightrec_ring_clear(&f.ring);
-	assert_int_equal(flightrec_ring_fetch(&f.ring, hole + 1, &stamp, payload), -ENOENT);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, hole + 1, &stamp, payload, sizeof(payload)), -ENOENT);
 	fixture_free(&f);
 }
 
