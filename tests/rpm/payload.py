@@ -28,16 +28,16 @@ SYSTEM = """
 KERNELS = ("6.12", "7.3")  # what the system has, and what it is updated to
 
 
-def packages():
-    """{"os": ..., "dkms": ..., "kernel-6.12": ...}: directories of RPM packages."""
-    result = {"os": _cached("os", SYSTEM, _make_os)}
-    result["release"] = _cached("release", _files(), _make_release)
-    result["dkms"] = _cached("dkms", (FILES / "dkms.spec").read_bytes(), _make_dkms)
+def directory(name):
+    """The directory with the RPM packages NAME: "os", "release", "dkms", "kernel-6.12"..."""
+    if name == "os":
+        return _cached(name, SYSTEM, _make_os)
+    if name == "release":
+        return _cached(name, _files(), _make_release)
+    if name == "dkms":
+        return _cached(name, (FILES / "dkms.spec").read_bytes(), _make_dkms)
     recipe = [Path(kernelpkg.__file__).read_bytes(), (FILES / "kernel.spec").read_bytes()]
-    for name in KERNELS:
-        result[f"kernel-{name}"] = _cached(f"kernel-{name}", recipe,
-                                           functools.partial(kernelpkg.make, name))
-    return result
+    return _cached(name, recipe, functools.partial(kernelpkg.make, name.removeprefix("kernel-")))
 
 
 def _files():
@@ -96,6 +96,6 @@ def _make_dkms(target):
         keep(rpms, target)
 
 
-def names(directory):
-    """The names of the packages in DIRECTORY."""
-    return sorted(path.name.rsplit("-", 2)[0] for path in directory.glob("*.rpm"))
+def names(files):
+    """The names of the packages in the directory FILES."""
+    return sorted(path.name.rsplit("-", 2)[0] for path in files.glob("*.rpm"))

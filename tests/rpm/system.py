@@ -80,8 +80,7 @@ class System(ThrowAwayRoot):
 
 
 def _parts():
-    packages = payload.packages()
-    return [packages[name] for name in ("os", "release", f"kernel-{payload.KERNELS[0]}")]
+    return [payload.directory(name) for name in ("os", "release", f"kernel-{payload.KERNELS[0]}")]
 
 
 def _recipe():

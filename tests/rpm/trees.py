@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Our packages in several versions, in the repositories that the guest gets."""
 
+import contextlib
 import functools
 import importlib.util
 import shutil
@@ -52,11 +53,21 @@ def version_of(tree, version):
     return tree
 
 
+@contextlib.contextmanager
+def repositories(into):
+    """A directory with the signed repositories: ours, dkms, and newer kernels.
+
+    Scratch files go below the directory INTO.
+    """
+    content = ours(into)
+    content["dkms"] = sorted(payload.directory("dkms").glob("*.rpm"))
+    content["updates"] = sorted(payload.directory(f"kernel-{payload.KERNELS[1]}").glob("*.rpm"))
+    with builder.Builder() as clone:
+        yield repo.write(clone, content)
+
+
 def disk(directory):
-    """A disk in DIRECTORY with the signed repositories: ours, dkms, and a newer kernel."""
-    packages = payload.packages()
-    with tempfile.TemporaryDirectory(prefix="rpm-trees-") as into, builder.Builder() as clone:
-        repositories = ours(Path(into))
-        repositories["dkms"] = sorted(packages["dkms"].glob("*.rpm"))
-        repositories["updates"] = sorted(packages[f"kernel-{payload.KERNELS[1]}"].glob("*.rpm"))
-        return repo.write_disk(directory / "packages.img", repo.write(clone, repositories))
+    """A disk in DIRECTORY with the signed repositories."""
+    with tempfile.TemporaryDirectory(prefix="rpm-trees-") as into, \
+            repositories(Path(into)) as tree:
+        return repo.write_disk(directory / "packages.img", tree)
