@@ -2,11 +2,12 @@
 # The verbs of the project. This file only dispatches: see the places named.
 
 PYTHON := /usr/bin/python3
-TIERS := kernels secureboot packaging
+TIERS := kernels secureboot packaging rpm rpm-chroot
 
-# What CI runs, and all there is; FULL=1 tries more combinations.
-TEST := check kernels secureboot packaging
-TEST_ALL := check kernels secureboot packaging demo
+# What CI runs, and all there is; FULL=1 tries more combinations. "rpm-chroot" is what
+# of "rpm" needs no guest.
+TEST := check kernels secureboot packaging rpm-chroot
+TEST_ALL := check kernels secureboot packaging rpm demo
 
 help:
 	@echo 'make demo        the main job in a throw-away guest with Secure Boot, start to end'
@@ -18,6 +19,7 @@ help:
 	@echo 'make deb         the Debian packages, into build/deb/; SUITES="bookworm sid"'
 	@echo 'make bench       instructions of the recorder beside its peers; K=6.1 narrows'
 	@echo 'make rpm         the RPM packages, into build/rpm/'
+	@echo 'make rpm-repo    sign and index them; KEY=NAME is one that gpg has'
 	@echo 'make fuzz        feed the parsers of untrusted bytes, each for SECONDS=300'
 	@echo 'make install     library and tools, under DESTDIR and PREFIX; the driver comes with dkms'
 	@echo 'make clean       remove build/'
@@ -51,6 +53,9 @@ deb: deps
 rpm: deps
 	rpm/build-packages
 
+rpm-repo: rpm
+	rpm/make-repository "$(KEY)" build/rpm
+
 bench: deps
 	$(PYTHON) -m bench $(if $(K),--kernels $(K))
 
@@ -66,5 +71,5 @@ install:
 clean:
 	rm -rf build
 
-.PHONY: help deps demo test test-all check $(TIERS:%=test-%) shell deb rpm bench fuzz install clean
+.PHONY: help deps demo test test-all check $(TIERS:%=test-%) shell deb rpm rpm-repo bench fuzz install clean
 .DEFAULT_GOAL := help

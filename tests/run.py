@@ -18,23 +18,36 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent
 RESULTS = TOP / "build" / "results"
 
+# Of the RPM packages what needs no guest; and a kill of each kind.
+RPM = [f"tests/rpm/test_{name}.py" for name in ("spec", "repository", "upgrades", "kernels")]
+RPM_KILLS = ["test_every_scriptlet_is_known",
+             "test_killed_at_a_scriptlet[post of flightrec-dkms]",
+             "test_killed_at_a_step_of_dkms[install-after]"]
+
 # tier -> (what pytest runs, minutes that a fresh machine may take)
 TIERS = {
     "check": (["tests/unit", "tests/style", "bench"], 3),
     "kernels": (["tests/roots", "tests/kernels", "tests/qemu"], 12),
     "secureboot": (["tests/secureboot"], 14),
     "packaging": (["tests/packaging"], 25),
+    "rpm-chroot": ([*RPM, *[f"tests/rpm/test_kills.py::{name}" for name in RPM_KILLS]], 10),
+    "rpm": (["tests/rpm"], 25),
     "demo": (["tests/demo"], 25),
 }
+
+# What a tier finds in the cache, and who puts it there with progress; pytest would hide it.
+STOCK = ["tests.lib.roots"], ["tests.lib.kernels"]
+PREPARE = {"check": (), "rpm-chroot": (["tests.rpm.prepare"],),
+           "rpm": (["tests.rpm.prepare", "--guest"],)}
 
 PREPARE_BUDGET = 12
 
 
-def prepare():
-    """Fill the cache, with progress: pytest would hide it.  (passed, failed, skipped, seconds)."""
+def prepare(programs):
+    """Fill the cache by PROGRAMS.  (passed, failed, skipped, seconds)."""
     started = time.monotonic()
-    for module in ("tests.lib.roots", "tests.lib.kernels"):
-        command = ["/usr/bin/python3", "-m", module]
+    for program in programs:
+        command = ["/usr/bin/python3", "-m", *program]
         if subprocess.run(command, cwd=TOP, check=False).returncode:
             return 0, 1, 0, time.monotonic() - started
     return 0, 0, 0, time.monotonic() - started
@@ -76,9 +89,13 @@ def main():
     tiers = parser.parse_args().tier
     RESULTS.mkdir(parents=True, exist_ok=True)
     rows = []
-    if tiers != ["check"]:
-        print("\n=== roots of the suites and stock kernels", flush=True)
-        rows.append(("prepare", *prepare()))
+    programs = []
+    for program in [program for tier in tiers for program in PREPARE.get(tier, STOCK)]:
+        if program not in programs:
+            programs.append(program)
+    if programs:
+        print("\n=== roots of the suites, kernels, packages", flush=True)
+        rows.append(("prepare", *prepare(programs)))
     for number, tier in enumerate(tiers, start=1):
         print(f"\n=== {tier} ({number} of {len(tiers)})", flush=True)
         rows.append((tier, *run_tier(tier)))

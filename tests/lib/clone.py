@@ -130,7 +130,7 @@ def _mount_root(lower, directory):
     )
     if done.returncode:
         say(f"no overlay here ({done.stderr.decode().strip()}): copying {lower}")
-        subprocess.run(["cp", "-a", "--reflink=auto", f"{lower}/.", merged], check=True)
+        subprocess.run(["cp", "-ax", "--reflink=auto", f"{lower}/.", merged], check=True)
         # so that there is one mount to take down, copied or not
         _mount("--bind", merged, merged)
 

@@ -17,22 +17,29 @@ PACKAGES = """
     apt-utils build-essential bzip2 ca-certificates cpio createrepo-c
     debian-archive-keyring diffutils dnf dpkg-dev file gnupg kmod libefivar-dev
     libjson-c-dev libkeyutils-dev libkmod-dev liblzma-dev libssl-dev libsystemd-dev
-    liblzo2-dev libsnappy-dev libzstd-dev openssl patch pkg-config python3 rpm rpmlint systemd systemd-dev
+    liblzo2-dev libsnappy-dev libzstd-dev openssl patch pkg-config python3 python3-virt-firmware rpm
+    rpmlint systemd systemd-dev
     xz-utils zlib1g-dev zstd
 """.split()
 
 RECIPE = 1  # raise it when the root must be made anew though its packages are the same
 
 
-def sources():
-    """The sources.list of the suite, with its source packages."""
-    text = apt.sources_list(SUITE)
+def sources(suite):
+    """The sources.list of SUITE, with its source packages."""
+    text = apt.sources_list(suite)
     return text + text.replace("deb ", "deb-src ")
 
 
 def root():
     """The builder's root directory, made now if need be.  Never write to it."""
-    return cached("roots", f"rpm-{SUITE}-{digest(RECIPE, PACKAGES)}", _build)
+    return make_root(SUITE, PACKAGES)
+
+
+def make_root(suite, packages):
+    """A root of SUITE with PACKAGES, from the cache or made now.  Never write to it."""
+    return cached("roots", f"rpm-{suite}-{digest(RECIPE, packages)}",
+                  lambda target: _build(suite, packages, target))
 
 
 class Builder(ThrowAwayRoot):
@@ -42,12 +49,12 @@ class Builder(ThrowAwayRoot):
         super().__init__(root(), "rpm-builder")
 
 
-def _build(target):
-    log = cache_dir("logs") / "root-rpm.log"
-    with progress("RPM builder: Debian 13 root with rpm and dnf (2 minutes)"):
+def _build(suite, packages, target):
+    log = cache_dir("logs") / f"root-rpm-{suite}.log"
+    with progress(f"RPM: {suite} root with {len(packages)} packages (1 to 2 minutes)"):
         log.write_bytes(run(
             "nice", "mmdebstrap", "--mode=root", "--variant=apt", "--dpkgopt=force-unsafe-io",
-            "--skip=cleanup/apt/lists", f"--include={','.join(PACKAGES)}",
+            "--skip=cleanup/apt/lists", f"--include={','.join(packages)}",
             *[f"--dpkgopt=path-exclude=/usr/share/{d}/*" for d in ("doc", "man", "locale")],
             *[f"--aptopt={line}" for line in apt.acquire_options()],
-            SUITE, target, "-", stdin=sources()))
+            suite, target, "-", stdin=sources(suite)))

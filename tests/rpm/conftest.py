@@ -15,7 +15,7 @@ def repositories(tmp_path_factory):
 
 @pytest.fixture(name="installed", scope="session")
 def fixture_installed(repositories):
-    """A chroot with release 1 of 0.1.0 installed. Not to be changed: see host."""
+    """A chroot with release 1 installed. Not to be changed: see host."""
     with chroot.installed(repositories) as host:
         yield host
 

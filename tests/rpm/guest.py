@@ -7,6 +7,7 @@ from tests.qemu.secureboot import BOOT_TIMEOUT, FIXED, OVERLAY, SecureBootGuest
 from tests.rpm import repo, system
 
 DNF_TIMEOUT = 1800  # seconds; an idle machine needs 100
+COMMAND_TIMEOUT = 300  # most need one
 
 
 class RpmGuest(SecureBootGuest):
@@ -22,7 +23,15 @@ class RpmGuest(SecureBootGuest):
         self.check(f"mountpoint -q {repo.MOUNT_POINT} || "
                    f"mount -o ro LABEL=packages {repo.MOUNT_POINT}")
         text = "\n".join(repo.definition(name, **settings) for name in names)
-        self.check(f"cat >/etc/yum.repos.d/test.repo <<'END'\n{text}END\n")
+        self.check(f"mkdir -p /etc/yum.repos.d; cat >/etc/yum.repos.d/test.repo <<'END'\n{text}END\n")
+
+    def run(self, command, timeout=COMMAND_TIMEOUT, what=None):
+        """Run COMMAND in the guest, with more patience than other guests need."""
+        return super().run(command, timeout, what)
+
+    def check(self, command, timeout=COMMAND_TIMEOUT, what=None):
+        """Run COMMAND in the guest, which must succeed; returns its output."""
+        return super().check(command, timeout, what)
 
     def dnf(self, arguments, timeout=DNF_TIMEOUT):
         """Run dnf, which asks nothing; its Result. What it returns proves nothing."""
@@ -49,11 +58,11 @@ class RpmGuest(SecureBootGuest):
         result = self.run(f"kmodkeep verify --json --kernel {kernel} --module {module}")
         return json.loads(result.output)["results"][0]["verdict"]
 
-    def smoke(self):
-        """The result of the smoke test of this boot."""
+    def smoke(self, field="result"):
+        """FIELD of what the smoke test of this boot says."""
         result = json.loads(self.check("cat /var/lib/kmodkeep/smoke/flightrec.json"))
         boot = self.check("cat /proc/sys/kernel/random/boot_id").strip()
-        return result["result"] if result["boot_id"] == boot else f"of another boot: {result}"
+        return result[field] if result["boot_id"] == boot else f"of another boot: {result}"
 
     def module(self, field, kernel=""):
         """FIELD of the module that KERNEL would load, or an empty text."""

@@ -6,42 +6,43 @@ decides.
 """
 
 from tests.rpm.chroot import KEYS, OURS
+from tests.rpm.trees import BROKEN, FIRST, FIXED, SECOND
 
 
 def test_install(host):
-    host.has("0.1.0-1")
+    host.has(FIRST)
     assert "smoke test" not in host.said, "a chroot has no kernel to try a driver out on"
 
 
 def test_release_bump_and_downgrade(host):
     host.use("dkms", "flightrec", "release2")
     host.dnf(f"upgrade {OURS}")
-    host.has("0.1.0-2")
+    host.has(SECOND)
     host.nothing_put_aside()
-    host.dnf("downgrade flightrec-0.1.0-1 flightrec-dkms-0.1.0-1 kmodkeep-0.1.0-1")
-    assert host.package() == ["0.1.0-1"], host.said
-    host.has("0.1.0-1")
-    assert host.run("ls /usr/src | grep flightrec").stdout.split() == ["flightrec-0.1.0-1"]
+    host.dnf(f"downgrade flightrec-{FIRST} flightrec-dkms-{FIRST} kmodkeep-{FIRST}")
+    assert host.package() == [FIRST], host.said
+    host.has(FIRST)
+    assert host.run("ls /usr/src | grep flightrec").stdout.split() == [f"flightrec-{FIRST}"]
     host.nothing_put_aside()
 
 
 def test_reinstall(host):
     assert "Reinstalled:" in host.dnf(f"reinstall {OURS}")
-    host.has("0.1.0-1")
+    host.has(FIRST)
     host.nothing_put_aside()
 
 
 def test_version_that_does_not_build(host):
     host.use("dkms", "broken")
     host.dnf(f"upgrade {OURS}")
-    assert "FAILED" in host.said and "0.1.0-1 stays installed and loadable" in host.said
+    assert "FAILED" in host.said and f"{FIRST} stays installed and loadable" in host.said
     assert "Next: report the log" in host.said, host.said
-    assert host.package() == ["0.2.0-1"], host.said
-    host.has("0.1.0-1")
+    assert host.package() == [BROKEN], host.said
+    host.has(FIRST)
     host.other_drivers_build()
     host.use("dkms", "fixed")
     host.dnf(f"upgrade {OURS}")
-    host.has("0.3.0-1")
+    host.has(FIXED)
     host.nothing_put_aside()
 
 

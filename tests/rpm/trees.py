@@ -4,16 +4,50 @@
 import contextlib
 import functools
 import importlib.util
+import re
 import shutil
 import tempfile
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 from tests.rpm import builder, payload, repo
+from tests.rpm.convert import rpmbuild
 
 TOP = Path(__file__).resolve().parents[2]
 
-BROKEN = '\n#error "as if a kernel had changed its interfaces"\n'
+VERSION = re.search(r'^PACKAGE_VERSION="(.*)"$', (TOP / "dkms.conf").read_text("utf-8"), re.M)[1]
+
+# What packages have as version and release: ours twice; and of versions to come one
+# that does not know the newer kernel, one that builds for none, and its successor.
+FIRST, SECOND = f"{VERSION}-1", f"{VERSION}-2"
+UNREADY, BROKEN, FIXED = "97.0-1", "98.0-1", "99.0-1"
+
+ERROR = '#error "as if a kernel had changed its interfaces"\n'
+SOURCE = {
+    FIXED: "",
+    BROKEN: ERROR,
+    UNREADY: "#include <linux/version.h>\n#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)\n"
+             f"{ERROR}#endif\n",
+}
+
+# Kernels that are only files, for what dnf does when there are too many.
+DUMMY_KERNEL = """\
+Name: kernel-core
+Version: %{dummy}
+Release: 1
+Summary: A file where a kernel would be
+License: GPL-2.0-only
+AutoReqProv: no
+Provides: installonlypkg(kernel)
+%description
+%{summary}.
+%install
+install -d %{buildroot}/usr/lib/modules/%{version}-dummy
+echo none >%{buildroot}/usr/lib/modules/%{version}-dummy/vmlinuz
+%files
+/usr/lib/modules/%{version}-dummy
+"""
+DUMMIES = ("98", "99")
 
 
 @functools.cache
@@ -28,25 +62,26 @@ def build_packages():
 def ours(into):
     """{repository: our packages in it}; they are put below the directory INTO."""
     build = build_packages().build
-    broken = version_of(into / "tree-broken", "0.2.0")
-    with open(broken / "src/main.c", "a", encoding="utf-8") as source:
-        source.write(BROKEN)
-    fixed = version_of(into / "tree-fixed", "0.3.0")
-    return {
+    result = {
         "flightrec": build(TOP, into / "rpm-1"),
         "release2": build(TOP, into / "rpm-2", "2"),
-        "broken": build(broken, into / "rpm-broken"),
-        "fixed": build(fixed, into / "rpm-fixed"),
     }
+    for name, full in (("unready", UNREADY), ("broken", BROKEN), ("fixed", FIXED)):
+        tree = version_of(into / f"tree-{name}", full)
+        with open(tree / "src/main.c", "a", encoding="utf-8") as source:
+            source.write(SOURCE[full])
+        result[name] = build(tree, into / f"rpm-{name}")
+    return result
 
 
-def version_of(tree, version):
-    """A copy of the sources, at TREE, that calls itself VERSION."""
+def version_of(tree, full):
+    """A copy of the sources, at TREE, that calls itself FULL, without the release."""
+    version = full.removesuffix("-1")
     for name in build_packages().source_files(TOP):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(TOP / name, tree / name)
-    for name, old, new in (("dkms.conf", 'VERSION="0.1.0"', f'VERSION="{version}"'),
-                           ("rpm/flightrec.spec", "Version: 0.1.0", f"Version: {version}")):
+    for name, old, new in (("dkms.conf", f'VERSION="{VERSION}"', f'VERSION="{version}"'),
+                           ("rpm/flightrec.spec", f"Version: {VERSION}", f"Version: {version}")):
         text = (tree / name).read_text(encoding="utf-8")
         assert old in text, f"{name} has no {old}"
         (tree / name).write_text(text.replace(old, new), encoding="utf-8")
@@ -63,7 +98,16 @@ def repositories(into):
     content["dkms"] = sorted(payload.directory("dkms").glob("*.rpm"))
     content["updates"] = sorted(payload.directory(f"kernel-{payload.KERNELS[1]}").glob("*.rpm"))
     with builder.Builder() as clone:
+        for version in DUMMIES:
+            content[f"dummy{version}"] = _dummy_kernel(clone, version)
         yield repo.write(clone, content)
+
+
+def _dummy_kernel(clone, version):
+    (clone.path / "dummy.spec").write_text(DUMMY_KERNEL, encoding="ascii")
+    top = f"/build/dummy{version}"
+    rpms = rpmbuild(clone, "/dummy.spec", {"_topdir": top, "dummy": version})
+    return sorted(rpms.rglob("*.rpm"))
 
 
 def disk(directory):

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Kernels come and go by dnf, in a chroot: the driver is there for each that it builds for.
+
+RPM mechanics on Debian payload.
+"""
+
+import pytest
+
+from tests.rpm.chroot import OURS
+from tests.rpm.trees import FIRST, FIXED, UNREADY
+
+
+@pytest.fixture(name="updated", scope="module")
+def fixture_updated(installed):
+    """A system with a second, newer kernel; its `old` and `new` are their releases."""
+    with installed.copy() as host:
+        host.old, = host.kernels()
+        host.use("updates")
+        host.dnf("upgrade 'kernel*'")
+        host.old, host.new = host.kernels()
+        yield host
+
+
+def boot_entries(host):
+    """The kernels that the boot loader offers."""
+    entries = (host.path / "boot/loader/entries").glob("*.conf")
+    return {entry.stem.removeprefix("rpm-test-") for entry in entries}
+
+
+def test_new_kernel(updated):
+    assert boot_entries(updated) == {updated.old, updated.new}, updated.said
+    updated.has(FIRST, updated.old, updated.new)
+
+
+def test_too_many_kernels(updated):
+    """installonly_limit: the oldest goes, and its module with it; the others keep theirs."""
+    updated.use("dummy98")
+    updated.dnf("install kernel-core-98 --setopt=installonly_limit=2")
+    modules = updated.path / "usr/lib/modules"
+    assert not (modules / updated.old / "vmlinuz").exists(), updated.said
+    assert (modules / "98-dummy/vmlinuz").exists(), updated.said
+    assert not list((modules / updated.old).rglob("flightrec*")), updated.said
+    assert updated.old not in updated.run("dkms status").stdout
+    assert boot_entries(updated) == {updated.new}
+    updated.has(FIRST, updated.new)
+
+
+def test_source_that_does_not_build_on_the_new_kernel(host):
+    """The kernel is installed all the same; the old one's module stays; a line says why."""
+    host.old, = host.kernels()
+    host.use("dkms", "unready")
+    host.dnf(f"upgrade {OURS}")
+    host.has(UNREADY, host.old)
+    host.use("updates")
+    host.dnf("upgrade 'kernel*'")
+    _, new = host.kernels()
+    assert boot_entries(host) == {host.old, new}, host.said
+    host.has(UNREADY, host.old)
+    assert host.module("version", new) == "", host.said
+    assert "Error! Bad return status for module build" in host.said, host.said
+    # Its successor is there for both.
+    host.use("dkms", "fixed")
+    host.dnf(f"upgrade {OURS}")
+    host.has(FIXED, host.old, new)
