@@ -61,8 +61,10 @@ class Host:
     def dnf_killed(self, arguments):
         """Run dnf, which something kills half-way."""
         (self.path / "kill").mkdir(exist_ok=True)
-        done = self.run(f"echo $$ >/kill/victim; exec dnf -y {arguments}", check=False)
-        self.said = done.stdout
+        # Not by way of a pipe: what dnf leaves behind would keep it open.
+        done = self.run(f"echo $$ >/kill/victim; exec dnf -y {arguments} >/kill/said 2>&1",
+                        check=False)
+        self.said = (self.path / "kill/said").read_text("utf-8", "replace")
         assert done.returncode == -9, f"dnf was not killed: {done.returncode}\n{self.said}"
 
     def replace(self, program, script):

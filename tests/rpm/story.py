@@ -56,6 +56,8 @@ def expect(seen, wanted, what):
 class Story:
     """What happens in GUEST, whose repositories are those of trees.repositories()."""
 
+    signer = "kmodkeep "  # whose name begins so
+
     def __init__(self, guest, out):
         self.guest = guest
         self.out = out
@@ -74,6 +76,9 @@ class Story:
             ("reboot into it: loaded, smoke test passed", self.next_boot),
             ("dnf remove: nothing is left but the key", self.remove),
         ]
+
+    def prepare(self):
+        """What has to be done before the guest starts."""
 
     def boot(self):
         self.guest.wait_booted()
@@ -180,7 +185,8 @@ class Story:
         status = self.guest.check("dkms status flightrec").strip()
         assert f"flightrec/{version}, {kernel}, x86_64: installed" in status, status
         expect(self.guest.module("version", kernel), version, f"the module for {kernel}")
-        assert self.guest.module("signer", kernel).startswith("kmodkeep "), "not signed by kmodkeep"
+        signer = self.guest.module("signer", kernel)
+        assert signer.startswith(self.signer), f"signed by {signer!r}"
         assert "/extra/" in self.guest.module("filename", kernel), "not where dkms puts it on Fedora"
 
     def _serves(self, kernel, version):
@@ -196,22 +202,24 @@ class Story:
         expect(complaints, [], "complaints of the kernel")
 
 
-def main():
-    """All stages in a new guest; 1 if one failed."""
+def main(kind=Story):
+    """All stages of KIND in a new guest; the table, whatever comes of it."""
     stages = Stages()
     try:
         with tempfile.TemporaryDirectory(prefix="rpm-") as out:
-            tell(Path(out), stages)
+            tell(kind, Path(out), trees.disk(Path(out)), stages)
     finally:
         print(stages.table(), flush=True)
     return 0
 
 
-def tell(out, stages):
-    """Run the story's stages by STAGES in a guest with files in the directory OUT."""
-    packages = trees.disk(out)
-    with RpmGuest(out / "guest", packages) as guest:
-        for name, stage in Story(guest, out).stages():
+def tell(kind, out, packages, stages):
+    """Run the stages of KIND, in a guest with the disk PACKAGES and files in the directory OUT."""
+    guest = RpmGuest(out / "guest", packages)
+    story = kind(guest, out)
+    story.prepare()
+    with guest:
+        for name, stage in story.stages():
             stages.run(name, stage)
 
 

@@ -62,6 +62,19 @@ def test_killed_at_a_step_of_dkms(host, step, when):
     resume(host)
 
 
+def test_killed_and_resumed_while_the_old_script_goes_on(host):
+    """The new run waits for what the killed one left behind."""
+    host.use("dkms", "fixed")
+    host.replace("/usr/sbin/dkms", 'if [ "$1" = build ] && [ -e /kill/victim ]; then\n'
+                                   'kill -9 "$(cat /kill/victim)"; rm /kill/victim; sleep 3\n'
+                                   'fi\nexec "$real" "$@"')
+    host.dnf_killed(f"upgrade {OURS}")
+    host.dnf(f"reinstall {OURS}")
+    assert host.run("pgrep -f dkms-package", check=False).stdout == "", "still there"
+    host.put_back("/usr/sbin/dkms")
+    resume(host)
+
+
 def resume(host):
     """What must be so after the kill, and after dnf was run again."""
     kernel, = host.kernels()

@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The driver on an RPM system: RPM mechanics on Debian payload. See story.py."""
+"""The driver in guests that are RPM systems: RPM mechanics on Debian payload."""
 
-from tests.rpm import story
+import pytest
+
+from tests.rpm import trees
+from tests.rpm.firmware import FirmwareStory
+from tests.rpm.story import Stages, Story, tell
 
 
-def test_story(tmp_path, capsys):
-    stages = story.Stages()
+@pytest.mark.parametrize("kind", (Story, FirmwareStory))
+def test_story(kind, repositories, tmp_path, capsys):
+    stages = Stages()
     try:
-        story.tell(tmp_path, stages)
+        tell(kind, tmp_path, trees.write_disk(tmp_path, repositories), stages)
     finally:
         with capsys.disabled():
-            print("\n" + stages.table())
+            print("\n" + stages.table(), flush=True)

@@ -114,4 +114,9 @@ def disk(directory):
     """A disk in DIRECTORY with the signed repositories."""
     with tempfile.TemporaryDirectory(prefix="rpm-trees-") as into, \
             repositories(Path(into)) as tree:
-        return repo.write_disk(directory / "packages.img", tree)
+        return write_disk(directory, tree)
+
+
+def write_disk(directory, tree):
+    """A disk in DIRECTORY with the repositories in the directory TREE."""
+    return repo.write_disk(directory / "packages.img", tree)

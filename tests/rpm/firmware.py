@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A host whose firmware trusts the key already, as a fleet's do: nobody is asked anything.
+
+    python3 -m tests.rpm.firmware
+
+RPM mechanics on Debian payload.  The certificate is in the firmware's db before the
+first boot, and the pair of keys in the image, where dkms has its own.
+"""
+
+import base64
+import shutil
+import subprocess
+import sys
+
+from tests.qemu.secureboot import VARIABLES
+from tests.rpm import builder
+from tests.rpm.chroot import OURS
+from tests.rpm.story import Story, expect, main
+from tests.rpm.trees import FIRST, UNREADY
+
+OWNER = "7f1ec0de-0000-4000-8000-000000000002"  # who put the certificate there: anybody
+NAME = "fleet of the test"
+
+# As kmodkeep makes them: for modules only, shim does not boot what it signed.
+USAGE = "codeSigning,1.3.6.1.4.1.2312.16.1.2"
+
+
+class FirmwareStory(Story):
+    """What happens in GUEST, whose firmware trusts the key in the directory OUT."""
+
+    signer = NAME
+
+    def stages(self):
+        """All stages in their order: (name, function)."""
+        return [
+            ("boot; the firmware's db has the certificate", self.boot),
+            ("dnf install: signed with that key, loaded at once, smoke test passed", self.install),
+            ("a source that is not ready for the next kernel: taken for this one", self.unready),
+            ("dnf upgrade 'kernel*': it ends, the old kernel keeps its module", self.new_kernel),
+        ]
+
+    def prepare(self):
+        make_key(self.out)
+        trust(self.guest.workdir / "efivars.fd", self.out / "key.der")
+
+    def boot(self):
+        super().boot()
+        for name, file, mode in (("key", "key.pem", 600), ("pub", "key.der", 644)):
+            data = base64.b64encode((self.out / file).read_bytes()).decode()
+            self.guest.check(f"mkdir -p /var/lib/dkms; cd /var/lib/dkms; touch mok.{name};"
+                             f"chmod {mode} mok.{name}; echo {data} | base64 -d >mok.{name}")
+
+    def install(self):
+        self.guest.use("flightrec", "dkms")
+        said = self.guest.dnf("install flightrec").output
+        self._installed(self.old, FIRST)
+        expect(self.guest.verdict(self.old), "ok", "verdict")
+        expect(self.guest.check("cat /sys/module/flightrec/version").strip(), FIRST, "loaded")
+        expect(self.guest.smoke(), "passed", "smoke test")
+        assert "kmodkeep: adopted the signing key of dkms" in said, said
+        enrolment = self.guest.run("kmodkeep key status").output
+        assert "Enrolment:    enrolled" in enrolment, enrolment
+
+    def unready(self):
+        self.guest.use("dkms", "unready")
+        self.guest.dnf(f"upgrade {OURS}")
+        self._installed(self.old, UNREADY)
+
+    def new_kernel(self):
+        self.guest.use("updates")
+        self.guest.dnf("upgrade 'kernel*'")
+        self.old, self.new = self.guest.kernels()
+        self.guest.check(f"ls /boot/loader/entries/*-{self.new}.conf")
+        self._installed(self.old, UNREADY)
+        expect(self.guest.verdict(self.old), "ok", "verdict for the old kernel")
+        expect(self.guest.verdict(self.new), "missing", "verdict for the new kernel")
+
+
+def make_key(directory):
+    """A pair of keys in DIRECTORY: key.pem and key.der."""
+    subprocess.run(["openssl", "req", "-new", "-x509", "-newkey", "rsa:2048", "-nodes",
+                    "-days", "30", "-subj", f"/CN={NAME}", "-keyout", "key.pem",
+                    "-addext", "basicConstraints=critical,CA:FALSE",
+                    "-addext", "keyUsage=critical,digitalSignature",
+                    "-addext", f"extendedKeyUsage={USAGE}",
+                    "-outform", "DER", "-out", "key.der"],
+                   cwd=directory, check=True, capture_output=True)
+
+
+def trust(variables, certificate):
+    """Let the db in the firmware's VARIABLES have CERTIFICATE, beside Microsoft's."""
+    with builder.Builder() as clone:
+        shutil.copy(VARIABLES, clone.path / "in.fd")
+        shutil.copy(certificate, clone.path / "certificate")
+        clone.run(f"virt-fw-vars -i /in.fd -o /out.fd --add-db {OWNER} /certificate")
+        shutil.copy(clone.path / "out.fd", variables)
+
+
+if __name__ == "__main__":
+    sys.exit(main(FirmwareStory))
