@@ -70,7 +70,7 @@ def test_killed_and_resumed_while_the_old_script_goes_on(host):
                                    'fi\nexec "$real" "$@"')
     host.dnf_killed(f"upgrade {OURS}")
     host.dnf(f"reinstall {OURS}")
-    assert host.run("pgrep -f dkms-package", check=False).stdout == "", "still there"
+    assert host.run(["pgrep", "-f", "dkms-package"], check=False).stdout == "", "still there"
     host.put_back("/usr/sbin/dkms")
     resume(host)
 
