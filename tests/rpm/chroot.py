@@ -11,7 +11,7 @@ import shutil
 from tests.lib.clone import CommandFailed, ThrowAwayRoot
 from tests.rpm import repo, system
 
-OURS = "flightrec flightrec-dkms kmodkeep"
+OURS = "flightrec flightrec-libs flightrec-dkms kmodkeep"
 KEYS = "/var/lib/kmodkeep/keys"
 
 

@@ -11,6 +11,7 @@ import re
 import shutil
 from pathlib import Path
 
+from tests.lib import apt
 from tests.lib.cache import cached, digest, progress
 from tests.rpm import builder, convert, kernelpkg
 from tests.rpm.convert import BUILD_DEFINES, FILES, keep, rpmbuild
@@ -25,6 +26,9 @@ SYSTEM = """
     xz-utils zstd
 """.split()
 
+# What our packages need beyond it, for dnf to find in a repository.
+LIBS = ["liblzo2-2", "libsnappy1v5"]
+
 KERNELS = ("6.12", "7.3")  # what the system has, and what it is updated to
 
 
@@ -34,6 +38,8 @@ def directory(name):
         return _cached(name, SYSTEM, _make_os)
     if name == "release":
         return _cached(name, _files(), _make_release)
+    if name == "libs":
+        return _cached(name, LIBS, _make_libs)
     if name == "dkms":
         return _cached(name, (FILES / "dkms.spec").read_bytes(), _make_dkms)
     recipe = [Path(kernelpkg.__file__).read_bytes(), (FILES / "kernel.spec").read_bytes()]
@@ -54,6 +60,12 @@ def _make_os(target):
             debs = _download(clone, ["install", *SYSTEM])
         with progress(f"RPM payload: convert {len(debs)} packages"):
             keep(convert.convert(clone, debs), target)
+
+
+def _make_libs(target):
+    debs = apt.download(builder.SUITE, LIBS)
+    with progress("RPM payload: libraries"), builder.Builder() as clone:
+        keep(convert.convert(clone, sorted(debs.iterdir())), target)
 
 
 def _download(clone, arguments):

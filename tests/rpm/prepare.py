@@ -35,7 +35,7 @@ def _system(guest):
 def _packages():
     with tempfile.TemporaryDirectory(prefix="rpm-prepare-") as into:
         trees.ours(Path(into))
-    for name in ("dkms", *[f"kernel-{kernel}" for kernel in payload.KERNELS]):
+    for name in ("dkms", "libs", *[f"kernel-{kernel}" for kernel in payload.KERNELS]):
         payload.directory(name)
     dnf5.root()
 

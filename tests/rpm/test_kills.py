@@ -8,7 +8,7 @@ die at, and so is each step that dkms takes in the one that switches.
 import pytest
 
 from tests.rpm.chroot import OURS
-from tests.rpm.trees import FIRST, FIXED
+from tests.rpm.trees import FIRST, SECOND
 
 # What only this scriptlet has in it.
 SCRIPTLETS = {
@@ -44,7 +44,7 @@ def test_every_scriptlet_is_known(host):
 
 @pytest.mark.parametrize("name", SCRIPTLETS)
 def test_killed_at_a_scriptlet(host, name):
-    host.use("dkms", "fixed")
+    host.use("dkms", "release2")
     host.replace("/usr/bin/dash", SHELL.format(marker=SCRIPTLETS[name]))
     host.dnf_killed(f"upgrade {OURS}")
     host.put_back("/usr/bin/dash")
@@ -53,7 +53,7 @@ def test_killed_at_a_scriptlet(host, name):
 
 @pytest.mark.parametrize("step, when", STEPS)
 def test_killed_at_a_step_of_dkms(host, step, when):
-    host.use("dkms", "fixed")
+    host.use("dkms", "release2")
     work = {"before": "", "after": '"$real" "$@";'}[when]
     host.replace("/usr/sbin/dkms", f'if [ "$1" = {step} ]; then {work} cut $PPID; fi\n'
                                    'exec "$real" "$@"')
@@ -64,7 +64,7 @@ def test_killed_at_a_step_of_dkms(host, step, when):
 
 def test_killed_and_resumed_while_the_old_script_goes_on(host):
     """The new run waits for what the killed one left behind."""
-    host.use("dkms", "fixed")
+    host.use("dkms", "release2")
     host.replace("/usr/sbin/dkms", 'if [ "$1" = build ] && [ -e /kill/victim ]; then\n'
                                    'kill -9 "$(cat /kill/victim)"; rm /kill/victim; sleep 3\n'
                                    'fi\nexec "$real" "$@"')
@@ -78,10 +78,10 @@ def test_killed_and_resumed_while_the_old_script_goes_on(host):
 def resume(host):
     """What must be so after the kill, and after dnf was run again."""
     kernel, = host.kernels()
-    assert host.module("version", kernel) in (FIRST, FIXED), host.said
+    assert host.module("version", kernel) in (FIRST, SECOND), host.said
     host.other_drivers_build()
     host.dnf(f"upgrade {OURS}")
     host.dnf(f"reinstall {OURS}")
-    assert host.package() == [FIXED], host.said
-    host.has(FIXED)
+    assert host.package() == [SECOND], host.said
+    host.has(SECOND)
     host.nothing_put_aside()

@@ -6,11 +6,12 @@ decides.
 """
 
 from tests.rpm.chroot import KEYS, OURS
-from tests.rpm.trees import BROKEN, FIRST, FIXED, SECOND
+from tests.rpm.trees import BROKEN, FIRST, FIXED, SECOND, VERSION
 
 
 def test_install(host):
     host.has(FIRST)
+    assert VERSION in host.run("flightrec --version").stdout  # it finds its library
     assert "smoke test" not in host.said, "a chroot has no kernel to try a driver out on"
 
 
@@ -19,7 +20,7 @@ def test_release_bump_and_downgrade(host):
     host.dnf(f"upgrade {OURS}")
     host.has(SECOND)
     host.nothing_put_aside()
-    host.dnf(f"downgrade flightrec-{FIRST} flightrec-dkms-{FIRST} kmodkeep-{FIRST}")
+    host.dnf("downgrade " + " ".join(f"{name}-{FIRST}" for name in OURS.split()))
     assert host.package() == [FIRST], host.said
     host.has(FIRST)
     assert host.run("ls /usr/src | grep flightrec").stdout.split() == [f"flightrec-{FIRST}"]

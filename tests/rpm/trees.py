@@ -17,20 +17,20 @@ TOP = Path(__file__).resolve().parents[2]
 
 VERSION = re.search(r'^PACKAGE_VERSION="(.*)"$', (TOP / "dkms.conf").read_text("utf-8"), re.M)[1]
 
-# What packages have as version and release: ours twice; and of versions to come one
-# that does not know the newer kernel, one that builds for none, and its successor.
-FIRST, SECOND = f"{VERSION}-1", f"{VERSION}-2"
-UNREADY, BROKEN, FIXED = "97.0-1", "98.0-1", "99.0-1"
+# What packages have as version and release, which together are a version to dkms:
+# ours; then of the driver one that does not know the newer kernel, one that builds
+# for none, and its successor.
+FIRST, SECOND, UNREADY, BROKEN, FIXED = (f"{VERSION}-{release}" for release in range(1, 6))
 
 ERROR = '#error "as if a kernel had changed its interfaces"\n'
 SOURCE = {
-    FIXED: "",
-    BROKEN: ERROR,
     UNREADY: "#include <linux/version.h>\n#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)\n"
              f"{ERROR}#endif\n",
+    BROKEN: ERROR,
+    FIXED: "",
 }
 
-# Kernels that are only files, for what dnf does when there are too many.
+# A kernel that is only a file, for what dnf does when there are too many.
 DUMMY_KERNEL = """\
 Name: kernel-core
 Version: %{dummy}
@@ -47,7 +47,7 @@ echo none >%{buildroot}/usr/lib/modules/%{version}-dummy/vmlinuz
 %files
 /usr/lib/modules/%{version}-dummy
 """
-DUMMIES = ("98", "99")
+DUMMIES = ("98",)
 
 
 @functools.cache
@@ -67,24 +67,19 @@ def ours(into):
         "release2": build(TOP, into / "rpm-2", "2"),
     }
     for name, full in (("unready", UNREADY), ("broken", BROKEN), ("fixed", FIXED)):
-        tree = version_of(into / f"tree-{name}", full)
+        tree = _copy(into / f"tree-{name}")
         with open(tree / "src/main.c", "a", encoding="utf-8") as source:
             source.write(SOURCE[full])
-        result[name] = build(tree, into / f"rpm-{name}")
+        release = full.removeprefix(f"{VERSION}-")
+        result[name] = build(tree, into / f"rpm-{name}", release, ("--without", "compiled"))
     return result
 
 
-def version_of(tree, full):
-    """A copy of the sources, at TREE, that calls itself FULL, without the release."""
-    version = full.removesuffix("-1")
+def _copy(tree):
+    """A copy of the sources, at TREE."""
     for name in build_packages().source_files(TOP):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(TOP / name, tree / name)
-    for name, old, new in (("dkms.conf", f'VERSION="{VERSION}"', f'VERSION="{version}"'),
-                           ("rpm/flightrec.spec", f"Version: {VERSION}", f"Version: {version}")):
-        text = (tree / name).read_text(encoding="utf-8")
-        assert old in text, f"{name} has no {old}"
-        (tree / name).write_text(text.replace(old, new), encoding="utf-8")
     return tree
 
 
@@ -95,7 +90,8 @@ def repositories(into):
     Scratch files go below the directory INTO.
     """
     content = ours(into)
-    content["dkms"] = sorted(payload.directory("dkms").glob("*.rpm"))
+    content["dkms"] = [rpm for name in ("dkms", "libs")
+                       for rpm in sorted(payload.directory(name).glob("*.rpm"))]
     content["updates"] = sorted(payload.directory(f"kernel-{payload.KERNELS[1]}").glob("*.rpm"))
     with builder.Builder() as clone:
         for version in DUMMIES:
