@@ -4,11 +4,10 @@
 import pytest
 
 from tests.rpm import trees
-from tests.rpm.firmware import FirmwareStory
 from tests.rpm.story import Stages, Story, tell
 
 
-@pytest.mark.parametrize("kind", (Story, FirmwareStory))
+@pytest.mark.parametrize("kind", (Story,))
 def test_story(kind, repositories, tmp_path, capsys):
     stages = Stages()
     try:
