@@ -2,170 +2,160 @@
 /*
  * flightrec-events: kernel events as records in the channel "kernel". Knows
  * the core through kevent.h alone; which sources are wanted is decided there.
+ *
+ * Here is what the sources have in common: the order of their start and its
+ * reverse, and that none records too much. Whoever can cause events could
+ * otherwise make the channel forget all others.
  */
 #define pr_fmt(fmt) "flightrec-events: " fmt
 
+#include <linux/atomic.h>
 #include <linux/init.h>
+#include <linux/irq_work.h>
 #include <linux/jiffies.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
-#include <linux/netdevice.h>
-#include <linux/notifier.h>
-#include <linux/reboot.h>
 #include <linux/timekeeping.h>
 #include <linux/timer.h>
-#include <net/net_namespace.h>
 
 #include "compat/compat.h"
-#include "kevent.h"
+#include "event.h"
 
-#define HEARTBEAT_MAX_S 86400
+#define RATE_MAX	10000
+#define BURST_MAX	100000
 
-/* Severities of syslog(3). */
-#define SEV_NOTICE	5
-#define SEV_INFO	6
-#define SEV_DEBUG	7
+static const char * const names[] = FLIGHTREC_SOURCE_NAMES;
 
-static unsigned int heartbeat_s = 60;
-static void heartbeat(struct timer_list *timer);
-static DEFINE_TIMER(heartbeat_timer, heartbeat);
-static bool running;	/* under the parameter lock */
+static const struct event_source * const sources[] = {
+	[FLIGHTREC_SOURCE_MODULE] = &event_module,
+	[FLIGHTREC_SOURCE_NET] = &event_net,
+	[FLIGHTREC_SOURCE_REBOOT] = &event_reboot,
+	[FLIGHTREC_SOURCE_HEARTBEAT] = &event_heartbeat,
+	[FLIGHTREC_SOURCE_OOM] = &event_oom,
+	[FLIGHTREC_SOURCE_OOPS] = &event_oops,
+	[FLIGHTREC_SOURCE_SUSPEND] = &event_suspend,
+	[FLIGHTREC_SOURCE_CPU] = &event_cpu,
+};
 
-/*
- * Registering for interfaces, and the reverse, replays an up or a down of each
- * that is up: those are no events.
- */
-static bool replaying;
+static_assert(ARRAY_SIZE(sources) == FLIGHTREC_SOURCES);
 
-static void heartbeat(struct timer_list *timer)
+static bool started[FLIGHTREC_SOURCES];
+
+static int set_limit(const char *val, const struct kernel_param *kp, unsigned int most)
 {
-	unsigned int period = READ_ONCE(heartbeat_s);
+	unsigned int limit;
+	int err = kstrtouint(val, 0, &limit);
 
-	flightrec_emit(FLIGHTREC_SOURCE_HEARTBEAT, SEV_DEBUG,
-		       "heartbeat uptime_s=%lld", ktime_get_boottime_seconds());
-	mod_timer(&heartbeat_timer, jiffies + period * HZ);
-}
-
-static int set_heartbeat(const char *val, const struct kernel_param *kp)
-{
-	unsigned int period;
-	int err;
-
-	err = kstrtouint(val, 0, &period);
 	if (err)
 		return err;
-	if (!period || period > HEARTBEAT_MAX_S) {
-		pr_err("parameter heartbeat_s: %u is not within 1 to %d\n",
-		       period, HEARTBEAT_MAX_S);
+	if (!limit || limit > most) {
+		pr_err("parameter %s: %u is not within 1 to %u\n", kp->name, limit, most);
 		return -EINVAL;
 	}
-	WRITE_ONCE(heartbeat_s, period);
-	if (running)
-		mod_timer(&heartbeat_timer, jiffies + period * HZ);
+	WRITE_ONCE(*(unsigned int *)kp->arg, limit);
 	return 0;
 }
 
-static const struct kernel_param_ops heartbeat_ops = {
-	.set = set_heartbeat,
+static int set_rate(const char *val, const struct kernel_param *kp)
+{
+	return set_limit(val, kp, RATE_MAX);
+}
+
+static int set_burst(const char *val, const struct kernel_param *kp)
+{
+	return set_limit(val, kp, BURST_MAX);
+}
+
+static const struct kernel_param_ops rate_ops = {
+	.set = set_rate,
 	.get = param_get_uint,
 };
 
-module_param_cb(heartbeat_s, &heartbeat_ops, &heartbeat_s, 0644);
-MODULE_PARM_DESC(heartbeat_s, "seconds between heartbeats, 1 to 86400 (default: 60)");
+static const struct kernel_param_ops burst_ops = {
+	.set = set_burst,
+	.get = param_get_uint,
+};
 
-static int on_module(struct notifier_block *nb, unsigned long action, void *data)
+static unsigned int rate = 20;
+module_param_cb(rate, &rate_ops, &rate, 0644);
+MODULE_PARM_DESC(rate, "events a second that each source may record for long, 1 to 10000 (default: 20)");
+
+static unsigned int burst = 100;
+module_param_cb(burst, &burst_ops, &burst, 0644);
+MODULE_PARM_DESC(burst, "events that each source may record at once, 1 to 100000 (default: 100)");
+
+/* Of each source: when all events so far are paid for, at "rate"; what was not recorded. */
+static struct {
+	atomic64_t paid_until_ns;
+	atomic_t suppressed;
+} limits[FLIGHTREC_SOURCES];
+
+static void tell_suppressed(struct timer_list *timer)
 {
-	const struct module *mod = data;
+	int id, n;
 
-	if (action == MODULE_STATE_LIVE)
-		flightrec_emit(FLIGHTREC_SOURCE_MODULE, SEV_INFO,
-			       "module load name=%s", mod->name);
-	else if (action == MODULE_STATE_GOING)
-		flightrec_emit(FLIGHTREC_SOURCE_MODULE, SEV_INFO,
-			       "module unload name=%s", mod->name);
-	return NOTIFY_DONE;
+	for (id = 0; id < FLIGHTREC_SOURCES; id++) {
+		n = atomic_xchg(&limits[id].suppressed, 0);
+		if (n)
+			flightrec_emit(id, SEV_WARNING, "%s suppressed events=%d",
+				       names[id], n);
+	}
 }
 
-/* Only the initial namespace's: any user can make others and flood us. */
-static int on_netdev(struct notifier_block *nb, unsigned long action, void *data)
-{
-	const struct net_device *dev = netdev_notifier_info_to_dev(data);
+static DEFINE_TIMER(tell_timer, tell_suppressed);
 
-	if (READ_ONCE(replaying) || !net_eq(dev_net(dev), &init_net))
-		return NOTIFY_DONE;
-	if (action == NETDEV_UP)
-		flightrec_emit(FLIGHTREC_SOURCE_NET, SEV_INFO,
-			       "net up dev=%s ifindex=%d", dev->name, dev->ifindex);
-	else if (action == NETDEV_DOWN)
-		flightrec_emit(FLIGHTREC_SOURCE_NET, SEV_INFO,
-			       "net down dev=%s ifindex=%d", dev->name, dev->ifindex);
-	return NOTIFY_DONE;
+/* Timers cannot be started from an NMI, and this can. */
+static void tell_soon(struct irq_work *work)
+{
+	mod_timer(&tell_timer, jiffies + HZ);
 }
 
-static int on_reboot(struct notifier_block *nb, unsigned long action, void *data)
+static struct irq_work tell_work;
+
+bool event_allowed(enum flightrec_source source)
 {
-	const char *what = action == SYS_RESTART ? "restart" :
-			   action == SYS_HALT ? "halt" : "power-off";
+	atomic64_t *word = &limits[source].paid_until_ns;
+	u64 cost = NSEC_PER_SEC / READ_ONCE(rate);
+	u64 now = ktime_get_mono_fast_ns();
+	s64 until = atomic64_read(word);
+	u64 from;
 
-	flightrec_emit(FLIGHTREC_SOURCE_REBOOT, SEV_NOTICE, "reboot action=%s", what);
-	return NOTIFY_DONE;
-}
-
-static struct notifier_block module_nb = { .notifier_call = on_module };
-static struct notifier_block netdev_nb = { .notifier_call = on_netdev };
-static struct notifier_block reboot_nb = { .notifier_call = on_reboot };
-
-static int watch_interfaces(void)
-{
-	int err;
-
-	WRITE_ONCE(replaying, true);
-	err = register_netdevice_notifier(&netdev_nb);
-	WRITE_ONCE(replaying, false);
-	return err;
-}
-
-static void unwatch_interfaces(void)
-{
-	WRITE_ONCE(replaying, true);
-	unregister_netdevice_notifier(&netdev_nb);
+	do {
+		from = max_t(u64, until, now);
+		if (from - now >= cost * READ_ONCE(burst)) {
+			if (atomic_inc_return(&limits[source].suppressed) == 1)
+				irq_work_queue(&tell_work);
+			return false;
+		}
+	} while (!atomic64_try_cmpxchg(word, &until, from + cost));
+	return true;
 }
 
 static int __init events_init(void)
 {
-	int err;
+	int id, err;
 
-	err = register_module_notifier(&module_nb);
-	if (err)
-		return err;
-	err = watch_interfaces();
-	if (err)
-		goto err_module;
-	err = register_reboot_notifier(&reboot_nb);
-	if (err)
-		goto err_netdev;
-	kernel_param_lock(THIS_MODULE);
-	running = true;
-	mod_timer(&heartbeat_timer, jiffies + heartbeat_s * HZ);
-	kernel_param_unlock(THIS_MODULE);
+	init_irq_work(&tell_work, tell_soon);
+	for (id = 0; id < FLIGHTREC_SOURCES; id++) {
+		err = sources[id]->start();
+		started[id] = !err;
+		if (err)
+			pr_err("source \"%s\" cannot be had, and is off: %pe\n",
+			       names[id], ERR_PTR(err));
+	}
 	return 0;
-
-err_netdev:
-	unwatch_interfaces();
-err_module:
-	unregister_module_notifier(&module_nb);
-	return err;
 }
 
 static void __exit events_exit(void)
 {
-	kernel_param_lock(THIS_MODULE);
-	running = false;
-	kernel_param_unlock(THIS_MODULE);
-	timer_delete_sync(&heartbeat_timer);
-	unregister_reboot_notifier(&reboot_nb);
-	unwatch_interfaces();
-	unregister_module_notifier(&module_nb);
+	int id;
+
+	for (id = FLIGHTREC_SOURCES - 1; id >= 0; id--)
+		if (started[id])
+			sources[id]->stop();
+	irq_work_sync(&tell_work);
+	timer_delete_sync(&tell_timer);
+	tell_suppressed(NULL);
 }
 
 module_init(events_init);

@@ -8,17 +8,28 @@
 
 #include <linux/types.h>
 
-/*
- * The event sources, each a name in the core's parameter "events". requests.c
- * has the names, in this order.
- */
+/* The event sources: the enum's name, and the one in the parameter "events". */
+#define FLIGHTREC_SOURCE_LIST(X)					\
+	X(MODULE, "module")	/* modules loaded and unloaded */	\
+	X(NET, "net")		/* interfaces up and down */		\
+	X(REBOOT, "reboot")	/* restart, halt, power off */		\
+	X(HEARTBEAT, "heartbeat") /* a timer: the kernel was alive */	\
+	X(OOM, "oom")		/* killed for lack of memory */		\
+	X(OOPS, "oops")		/* the kernel's own mistakes */		\
+	X(SUSPEND, "suspend")	/* to memory, to disk, and back */	\
+	X(CPU, "cpu")		/* processors switched on and off */
+
+#define FLIGHTREC_SOURCE_ENUM(id, name) FLIGHTREC_SOURCE_##id,
 enum flightrec_source {
-	FLIGHTREC_SOURCE_MODULE,	/* modules loaded and unloaded */
-	FLIGHTREC_SOURCE_NET,		/* interfaces up and down */
-	FLIGHTREC_SOURCE_REBOOT,	/* restart, halt, power off */
-	FLIGHTREC_SOURCE_HEARTBEAT,	/* a timer: the kernel was alive */
+	FLIGHTREC_SOURCE_LIST(FLIGHTREC_SOURCE_ENUM)
 	FLIGHTREC_SOURCES
 };
+
+/* As an array's initialiser, and as a text: "module, net, " and so on. */
+#define FLIGHTREC_SOURCE_NAME(id, name) [FLIGHTREC_SOURCE_##id] = name,
+#define FLIGHTREC_SOURCE_NAMES { FLIGHTREC_SOURCE_LIST(FLIGHTREC_SOURCE_NAME) }
+#define FLIGHTREC_SOURCE_WORD(id, name) name ", "
+#define FLIGHTREC_SOURCE_WORDS FLIGHTREC_SOURCE_LIST(FLIGHTREC_SOURCE_WORD)
 
 /* The core asks for this alias when a source is named in "events". */
 #define FLIGHTREC_EVENTS_ALIAS "flightrec-event-source"

@@ -17,6 +17,7 @@
 #include "channel.h"
 #include "clock.h"
 #include "crash.h"
+#include "kevent.h"
 #include "quota.h"
 #include "requests.h"
 
@@ -53,7 +54,7 @@ module_param(containers, bool, 0644);
 MODULE_PARM_DESC(containers, "let processes outside the initial pid namespace open channels (default: N)");
 
 module_param_cb(events, &flightrec_events_ops, NULL, 0644);
-MODULE_PARM_DESC(events, "kernel events to record: module, net, reboot, heartbeat, or none (default: all)");
+MODULE_PARM_DESC(events, "kernel events to record: " FLIGHTREC_SOURCE_WORDS "or none (default: all)");
 
 module_param_cb(quota, &flightrec_quota_ops, NULL, 0644);
 MODULE_PARM_DESC(quota, "bytes per second that each user may write, 0 for any number (default: 67108864)");

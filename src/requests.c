@@ -18,14 +18,7 @@
 /* Bytes of an event's text at most. */
 #define EVENT_MAX 256
 
-static const char * const source_names[] = {
-	[FLIGHTREC_SOURCE_MODULE] = "module",
-	[FLIGHTREC_SOURCE_NET] = "net",
-	[FLIGHTREC_SOURCE_REBOOT] = "reboot",
-	[FLIGHTREC_SOURCE_HEARTBEAT] = "heartbeat",
-};
-
-static_assert(ARRAY_SIZE(source_names) == FLIGHTREC_SOURCES);
+static const char * const source_names[] = FLIGHTREC_SOURCE_NAMES;
 
 static unsigned long wanted = BIT(FLIGHTREC_SOURCES) - 1;
 static struct flightrec_channel *event_channel;
@@ -79,7 +72,7 @@ static long parse_sources(char *list)
 	while ((name = strsep(&list, ","))) {
 		id = match_string(source_names, FLIGHTREC_SOURCES, name);
 		if (id < 0) {
-			pr_err("parameter events: \"%s\" is not a source; there are module, net, reboot, heartbeat, or none\n",
+			pr_err("parameter events: \"%s\" is not a source; there are " FLIGHTREC_SOURCE_WORDS "or none\n",
 			       name);
 			return -EINVAL;
 		}

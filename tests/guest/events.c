@@ -8,10 +8,14 @@
 
 #include <net/if.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 
 #define EVENTS "/modules/flightrec-events.ko"
-#define PERIOD "/sys/module/flightrec_events/parameters/heartbeat_s"
+#define PERIOD PARAMETER("heartbeat_s")
+
+#define PARAMETER(name) "/sys/module/flightrec_events/parameters/" name
+#define ALL "module,net,reboot,heartbeat,oom,oops,suspend,cpu\n"
 
 static int open_at_end(void)
 {
@@ -46,6 +50,22 @@ static void wait_for_module(void)
 	}
 }
 
+static void put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		FAIL("cannot write \"%s\" to %s: %s", text, path, strerror(errno));
+	close(fd);
+}
+
+static void reload(void)
+{
+	while (guest_unload("flightrec_events"))
+		guest_sleep_ms(50);
+	CHECK_EQ(guest_load(EVENTS, ""), 0);
+}
+
 static void set_up(const char *dev, bool up)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
@@ -67,9 +87,7 @@ static void module_load_and_unload(void)
 	wait_for_module();
 	fd = open_at_end();
 	/* Its own coming is the one that can be caused on every kernel. */
-	while (guest_unload("flightrec_events"))
-		guest_sleep_ms(50);
-	CHECK_EQ(guest_load(EVENTS, ""), 0);
+	reload();
 	wait_for(fd, "module load name=flightrec_events", &record);
 	CHECK_EQ(record.head.tgid, getpid());
 	CHECK_EQ(record.head.uid, 0);
@@ -88,9 +106,7 @@ static void reload_is_no_event(void)
 	wait_for_module();
 	set_up("lo", true);
 	fd = open_at_end();
-	while (guest_unload("flightrec_events"))
-		guest_sleep_ms(50);
-	CHECK_EQ(guest_load(EVENTS, ""), 0);
+	reload();
 	while (guest_next(fd, &record)) {
 		record.payload[record.head.len] = '\0';
 		CHECK(strncmp(record.payload, "net ", 4));
@@ -116,21 +132,26 @@ static void interface_up_and_down(void)
 static void other_namespaces_are_silent(void)
 {
 	struct guest_record record;
-	int fd, status;
+	int fd, i, status;
 	pid_t pid;
 
 	wait_for_module();
 	fd = open_at_end();
 	pid = fork();
 	if (!pid) {
-		CHECK(!unshare(CLONE_NEWNET));
-		set_up("lo", true);
+		CHECK(!unshare(CLONE_NEWUSER | CLONE_NEWNET));
+		for (i = 0; i < 300; i++) {
+			set_up("lo", true);
+			set_up("lo", false);
+		}
 		_exit(0);
 	}
 	CHECK_EQ(waitpid(pid, &status, 0), pid);
 	CHECK_EQ(status, 0);
 	set_up("lo", true);
-	wait_for(fd, "net ", &record);
+	/* The first after the flood, and nothing that says there was one. */
+	guest_read(fd, &record);
+	CHECK(!strncmp(record.payload, "net up dev=lo", 13));
 	CHECK_EQ(record.head.tgid, getpid());
 	set_up("lo", false);
 }
@@ -215,10 +236,145 @@ static void switched_off(void)
 	set_up("lo", true);
 	set_up("lo", false);
 	CHECK_ERRNO(read(fd, &record, sizeof(record)), EAGAIN);
-	set_events("module,net,reboot,heartbeat\n");
+	set_events(ALL);
 	set_up("lo", true);
 	wait_for(fd, "net up dev=lo", &record);
 	set_up("lo", false);
+}
+
+static void module_that_fails_to_load(void)
+{
+	struct guest_record record;
+	int fd;
+
+	wait_for_module();
+	fd = open_at_end();
+	CHECK_EQ(guest_load("/modules/guest-refuses.ko", ""), -ENODEV);
+	guest_read(fd, &record);
+	record.payload[record.head.len] = '\0';
+	CHECK(!strcmp(record.payload, "module load failed name=guest_refuses"));
+	CHECK_EQ(record.head.severity, 4);
+	CHECK(!guest_next(fd, &record));
+}
+
+/* A process in a memory cgroup of its own that is far too small for it. */
+static void starve(void)
+{
+	size_t size = 64 << 20;
+	char *memory;
+
+	put("/run/cgroup/small/cgroup.procs", "0");
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(memory != MAP_FAILED);
+	memset(memory, 1, size);
+	_exit(0);
+}
+
+static void killed_in_a_memory_cgroup(void)
+{
+	struct guest_record record;
+	char want[64];
+	int fd, status;
+	pid_t pid;
+
+	wait_for_module();
+	CHECK(!mkdir("/run/cgroup", 0700));
+	CHECK(!mount("cgroup2", "/run/cgroup", "cgroup2", 0, NULL));
+	put("/run/cgroup/cgroup.subtree_control", "+memory");
+	CHECK(!mkdir("/run/cgroup/small", 0700));
+	put("/run/cgroup/small/memory.max", "16M");
+	fd = open_at_end();
+	pid = fork();
+	if (!pid)
+		starve();
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	snprintf(want, sizeof(want), "oom kill pid=%d uid=0 comm=events", pid);
+	wait_for(fd, want, &record);
+	CHECK_EQ(record.head.severity, 4);
+	CHECK(!rmdir("/run/cgroup/small"));
+	CHECK(!umount("/run/cgroup"));
+}
+
+static void cpu_off_and_on(void)
+{
+	struct guest_record record;
+	int fd;
+
+	wait_for_module();
+	fd = open_at_end();
+	put("/sys/devices/system/cpu/cpu1/online", "0");
+	wait_for(fd, "cpu offline cpu=1", &record);
+	put("/sys/devices/system/cpu/cpu1/online", "1");
+	wait_for(fd, "cpu online cpu=1", &record);
+}
+
+/* As far as the freezer and back, which any machine can. */
+static void suspend_and_resume(void)
+{
+	struct guest_record record;
+	int fd;
+
+	wait_for_module();
+	fd = open_at_end();
+	put("/sys/power/pm_test", "freezer");
+	put("/sys/module/suspend/parameters/pm_test_delay", "1");
+	put("/sys/power/state", "freeze");
+	put("/sys/power/pm_test", "none");
+	wait_for(fd, "suspend action=suspend", &record);
+	wait_for(fd, "suspend action=resume", &record);
+}
+
+/* As many as allowed, and how many were not. */
+static void too_many_events(void)
+{
+	int i, fd, recorded = 0, suppressed = 0;
+	struct guest_record record;
+
+	wait_for_module();
+	reload();
+	fd = open_at_end();
+	put(PARAMETER("rate"), "1");
+	put(PARAMETER("burst"), "5");
+	for (i = 0; i < 50; i++) {
+		set_up("lo", true);
+		set_up("lo", false);
+	}
+	while (recorded + suppressed < 100) {
+		wait_for(fd, "net ", &record);
+		if (sscanf(record.payload, "net suppressed events=%d", &i) == 1)
+			suppressed += i;
+		else
+			recorded++;
+	}
+	CHECK_EQ(recorded + suppressed, 100);
+	/* The machine may be slow: some more than the burst. */
+	CHECK(recorded >= 5 && recorded < 50);
+	reload();
+	fd = open_at_end();
+	set_up("lo", true);
+	wait_for(fd, "net up dev=lo", &record);
+	set_up("lo", false);
+}
+
+static void bad_limits(void)
+{
+	int fd;
+
+	wait_for_module();
+	fd = open(PARAMETER("rate"), O_WRONLY);
+	CHECK(fd >= 0);
+	CHECK_ERRNO(write(fd, "0", 1), EINVAL);
+	CHECK_ERRNO(write(fd, "10001", 5), EINVAL);
+	close(fd);
+	fd = open(PARAMETER("burst"), O_WRONLY);
+	CHECK(fd >= 0);
+	CHECK_ERRNO(write(fd, "many", 4), EINVAL);
+	CHECK_ERRNO(write(fd, "100001", 6), EINVAL);
+	close(fd);
+	CHECK(!strcmp(guest_slurp(PARAMETER("rate")), "20\n"));
+	CHECK(!strcmp(guest_slurp(PARAMETER("burst")), "100\n"));
 }
 
 static const struct guest_case cases[] = {
@@ -229,6 +385,12 @@ static const struct guest_case cases[] = {
 	{ "event-heartbeat-from-a-timer", heartbeat_from_a_timer },
 	{ "event-bad-heartbeat-period", bad_heartbeat_period },
 	{ "event-switched-off", switched_off },
+	{ "event-module-that-fails-to-load", module_that_fails_to_load },
+	{ "event-killed-in-a-memory-cgroup", killed_in_a_memory_cgroup },
+	{ "event-cpu-off-and-on", cpu_off_and_on },
+	{ "event-suspend-and-resume", suspend_and_resume },
+	{ "event-too-many", too_many_events },
+	{ "event-bad-limits", bad_limits },
 };
 
 int main(int argc, char **argv)

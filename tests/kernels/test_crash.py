@@ -24,11 +24,12 @@ GUEST = Path(__file__).parents[1] / "guest"
 SELECTED = os.environ["K"].split(",") if os.environ.get("K") else list(KERNELS)
 
 # What these consoles may contain, and no others.
-OOPS = [r"BUG: kernel NULL pointer dereference", r"Oops: "]
+OOPS = [r"BUG: kernel NULL pointer dereference", r"Oops: ", r"flightrec: R .* what=Oops"]
 PANIC = [r"Kernel panic - not syncing: (sysrq triggered crash|Fatal exception)$"]
 
 LOAD = """
-insmod /modules/flightrec.ko channels=default,quiet crash=1,0 events=none
+insmod /modules/flightrec.ko channels=default,quiet crash=1,0 events=oops
+modprobe flightrec-events
 insmod /modules/guest-trouble.ko
 cat /proc/sys/kernel/random/boot_id
 for i in $(seq 60); do echo "record $i" >/proc/flightrec/default; done
@@ -66,7 +67,7 @@ def crash(kernel, script, allow, **options):
     with tempfile.TemporaryDirectory(prefix="crash-") as workdir:
         with direct_guest(
             kernel, {"tests/crash": program()}, script, workdir,
-            modules=[modules["flightrec"], modules["guest-trouble"]], cpus=2, **options,
+            modules=list(modules.values()), cpus=2, **options,
         ) as guest:  # fmt: skip
             guest.wait_exit(150, "the panic")
             problems = guest.scan_console(allow)
@@ -133,6 +134,38 @@ def test_parked_cpu_is_passed_over(kernel):
     assert "guest-trouble: CPU 1 is parked" in console
     assert "never-published" not in console
     assert [s.unpublished for s in crash_sets(console)] == [0, 1]
+
+
+@pytest.mark.parametrize("kernel", SELECTED)
+def test_oops_is_an_event_and_traps_are_none(kernel):
+    """Recorded before the set is printed, so the set has it."""
+    first, second = crash_sets(oops_then_panic(kernel)[0])
+    (event,) = first.records[:1]
+    assert (event["channel"], event["seq"]) == ("kernel", "1")
+    assert re.match(r"oops at=trouble_write\+\S+ \[guest_trouble\] error=\S+ what=", event["payload"])
+    assert len(first.payloads("kernel")) == 1 and not second.payloads("kernel")
+
+
+@pytest.mark.parametrize("kernel", SELECTED)
+def test_reboot_is_an_event(kernel):
+    """Seen while the last in the chain of those who are told holds it."""
+    script = """
+        insmod /modules/flightrec.ko events=reboot
+        modprobe flightrec-events
+        insmod /modules/guest-trouble.ko
+        echo hold-reboot >/proc/guest-trouble
+        reboot -f &
+        until dmesg | grep -q 'the reboot is held'; do sleep 0.2; done
+        cat /proc/flightrec/kernel
+        sleep 1000
+    """
+    modules = build_guest_modules(kernel)
+    with tempfile.TemporaryDirectory(prefix="reboot-") as workdir:
+        with direct_guest(
+            kernel, {}, script, workdir, modules=list(modules.values())
+        ) as guest:
+            guest.wait_for(r"^1 \S+ 5 kernel 0 \d+ reboot: reboot action=restart$", 150)
+            assert not guest.scan_console()
 
 
 @pytest.mark.parametrize("kernel", SELECTED)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lib.guestmodules import build_guest_modules
 from tests.lib.kernels import KERNELS, build_modules
 from tests.lib.tool import flightrec_tool
 from tests.qemu.direct import compile_static, run_direct
@@ -84,8 +85,7 @@ def programs():
 @functools.lru_cache(maxsize=None)
 def verdict(kernel):
     """What the guest with KERNEL reported."""
-    built = build_modules(kernel, TOP / "src")
-    modules = sorted(built.glob("*.ko"))
+    modules = sorted(build_guest_modules(kernel).values())
     return run_direct(kernel, programs(), SCRIPT, timeout=900, modules=modules, stock=["dummy"], cpus=2)
 
 

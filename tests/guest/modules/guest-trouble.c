@@ -5,11 +5,13 @@
  */
 #define pr_fmt(fmt) "guest-trouble: " fmt
 
+#include <linux/delay.h>
 #include <linux/hw_breakpoint.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/perf_event.h>
 #include <linux/proc_fs.h>
+#include <linux/reboot.h>
 #include <linux/sched.h>
 #include <linux/uaccess.h>
 
@@ -56,6 +58,22 @@ static int park(unsigned long table, unsigned int channel, pid_t pid)
 	return IS_ERR_VALUE((unsigned long __force)watch) ? -EIO : 0;
 }
 
+static bool held = true;
+
+/* The last to be told of a reboot, which then gets no further. */
+static int on_reboot(struct notifier_block *nb, unsigned long action, void *data)
+{
+	pr_info("the reboot is held\n");
+	while (READ_ONCE(held))
+		msleep(1000);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block reboot_nb = {
+	.notifier_call = on_reboot,
+	.priority = INT_MIN,
+};
+
 static int obey(const char *command)
 {
 	unsigned long table;
@@ -64,6 +82,8 @@ static int obey(const char *command)
 
 	if (!strcmp(command, "oops\n"))
 		return oops();
+	if (!strcmp(command, "hold-reboot\n"))
+		return register_reboot_notifier(&reboot_nb);
 	if (sscanf(command, "park %lx %u %d", &table, &channel, &pid) == 3)
 		return park(table, channel, pid);
 	return -EINVAL;
@@ -102,6 +122,7 @@ static int __init trouble_init(void)
 
 static void __exit trouble_exit(void)
 {
+	unregister_reboot_notifier(&reboot_nb);
 	if (watch)
 		unregister_wide_hw_breakpoint(watch);
 	remove_proc_entry("guest-trouble", NULL);
