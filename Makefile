@@ -7,7 +7,7 @@ TIERS := kernels secureboot packaging rpm rpm-chroot
 # What CI runs, and all there is; FULL=1 tries more combinations. "rpm-chroot" is what
 # of "rpm" needs no guest.
 TEST := check kernels secureboot packaging rpm-chroot
-TEST_ALL := check kernels secureboot packaging rpm demo
+TEST_ALL := check mutants kernels secureboot packaging rpm demo
 
 help:
 	@echo 'make demo        the main job in a throw-away guest with Secure Boot, start to end'
@@ -15,6 +15,7 @@ help:
 	@echo 'make test-all    everything: $(TEST_ALL), more combinations'
 	@echo 'make check       style, static checks, unit tests under sanitizers'
 	@echo 'make test-TIER   one of: $(TIERS); K=6.12 narrows to a kernel'
+	@echo 'make test-mutants  break the ring on purpose: do its tests notice?'
 	@echo 'make shell       a guest with the driver loaded; K=6.12 chooses its kernel'
 	@echo 'make deb         the Debian packages, into build/deb/; SUITES="bookworm sid"'
 	@echo 'make bench       instructions of the recorder beside its peers; K=6.1 narrows'
@@ -37,6 +38,9 @@ test: deps
 
 test-all: deps
 	FULL=1 $(PYTHON) tests/run.py $(TEST_ALL)
+
+test-mutants: deps
+	nice -n 10 $(PYTHON) -m tests.mutants
 
 check: deps
 	$(PYTHON) tests/run.py check
@@ -71,5 +75,5 @@ install:
 clean:
 	rm -rf build
 
-.PHONY: help deps demo test test-all check $(TIERS:%=test-%) shell deb rpm rpm-repo bench fuzz install clean
+.PHONY: help deps demo test test-all test-mutants check $(TIERS:%=test-%) shell deb rpm rpm-repo bench fuzz install clean
 .DEFAULT_GOAL := help

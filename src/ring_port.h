@@ -53,25 +53,44 @@ typedef struct {
 #endif
 #define likely(x)		__builtin_expect(!!(x), 1)
 #define unlikely(x)		__builtin_expect(!!(x), 0)
-#define READ_ONCE(x)		__atomic_load_n(&(x), __ATOMIC_RELAXED)
-#define WRITE_ONCE(x, v)	__atomic_store_n(&(x), (v), __ATOMIC_RELAXED)
-#define smp_load_acquire(p)	__atomic_load_n((p), __ATOMIC_ACQUIRE)
-#define smp_store_release(p, v)	__atomic_store_n((p), (v), __ATOMIC_RELEASE)
-#define smp_rmb()		__atomic_thread_fence(__ATOMIC_ACQUIRE)
-#define smp_wmb()		__atomic_thread_fence(__ATOMIC_RELEASE)
+
+/*
+ * Before each access to shared words and each barrier: a test that defines this
+ * sees them in order, and does at one of them what another CPU might.
+ */
+#ifndef RING_STEP
+#define RING_STEP(kind, address) ((void)0)
+#endif
+
+#define READ_ONCE(x) \
+	(RING_STEP(LOAD, &(x)), __atomic_load_n(&(x), __ATOMIC_RELAXED))
+#define WRITE_ONCE(x, v) \
+	(RING_STEP(STORE, &(x)), __atomic_store_n(&(x), (v), __ATOMIC_RELAXED))
+#define smp_load_acquire(p) \
+	(RING_STEP(ACQUIRE, (p)), __atomic_load_n((p), __ATOMIC_ACQUIRE))
+#define smp_store_release(p, v) \
+	(RING_STEP(RELEASE, (p)), __atomic_store_n((p), (v), __ATOMIC_RELEASE))
+#define smp_rmb() \
+	(RING_STEP(RMB, NULL), __atomic_thread_fence(__ATOMIC_ACQUIRE))
+#define smp_wmb() \
+	(RING_STEP(WMB, NULL), __atomic_thread_fence(__ATOMIC_RELEASE))
 
 #define atomic64_read(a)	READ_ONCE((a)->counter)
 #define atomic64_set(a, v)	WRITE_ONCE((a)->counter, (v))
 #define atomic64_read_acquire(a) smp_load_acquire(&(a)->counter)
 #define atomic64_fetch_add(v, a) \
-	__atomic_fetch_add(&(a)->counter, (v), __ATOMIC_SEQ_CST)
+	(RING_STEP(FULL, (a)), \
+	 __atomic_fetch_add(&(a)->counter, (v), __ATOMIC_SEQ_CST))
 #define atomic64_add(v, a) \
-	((void)__atomic_fetch_add(&(a)->counter, (v), __ATOMIC_RELAXED))
+	(RING_STEP(STORE, (a)), \
+	 (void)__atomic_fetch_add(&(a)->counter, (v), __ATOMIC_RELAXED))
 #define atomic64_add_return_release(v, a) \
-	__atomic_add_fetch(&(a)->counter, (v), __ATOMIC_RELEASE)
+	(RING_STEP(RELEASE, (a)), \
+	 __atomic_add_fetch(&(a)->counter, (v), __ATOMIC_RELEASE))
 /* As in the kernel, a full barrier where it succeeds. */
 #define atomic64_try_cmpxchg(a, old, new) \
-	(__atomic_compare_exchange_n(&(a)->counter, (old), (new), 0, \
+	(RING_STEP(FULL, (a)), \
+	 __atomic_compare_exchange_n(&(a)->counter, (old), (new), 0, \
 				     __ATOMIC_SEQ_CST, __ATOMIC_RELAXED) && \
 	 (__atomic_thread_fence(__ATOMIC_SEQ_CST), true))
 

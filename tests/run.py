@@ -27,6 +27,7 @@ RPM_KILLS = ["test_every_scriptlet_is_known",
 # tier -> (what pytest runs, minutes that a fresh machine may take)
 TIERS = {
     "check": (["tests/unit", "tests/style", "bench"], 3),
+    "mutants": (["tests/mutants"], 4),
     "kernels": (["tests/roots", "tests/kernels", "tests/qemu"], 12),
     "secureboot": (["tests/secureboot"], 14),
     "packaging": (["tests/packaging"], 25),
@@ -37,7 +38,7 @@ TIERS = {
 
 # What a tier finds in the cache, and who puts it there with progress; pytest would hide it.
 STOCK = ["tests.lib.roots"], ["tests.lib.kernels"]
-PREPARE = {"check": (), "rpm-chroot": (["tests.rpm.prepare"],),
+PREPARE = {"check": (), "mutants": (), "rpm-chroot": (["tests.rpm.prepare"],),
            "rpm": (["tests.rpm.prepare", "--guest"],)}
 
 PREPARE_BUDGET = 12

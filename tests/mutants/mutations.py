@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is broken in the ring, each by one exact replacement: name -> (file, old, new)."""
+
+RING, WRITE = "ring.c", "ring_write.h"
+
+COPY_OUT = """stamp->len < room ? stamp->len : room);
+	smp_rmb();	/* B, pairs with A */
+	return still_there(ring, place);"""
+COPY_WORDS = """		get_words(to, record, words);
+	smp_rmb();	/* B, pairs with A */
+	if (unlikely(!still_there(ring, place)))
+		return 0;
+"""
+
+MUTATIONS = {
+    # barriers
+    "B: no barrier before the lap is looked at again": (
+        RING, COPY_OUT, COPY_OUT.replace("	smp_rmb();", "")),
+    "B: the same in whole words": (
+        RING, COPY_WORDS, COPY_WORDS.replace("	smp_rmb();", "")),
+    "D: entry read without acquire": (
+        RING, "smp_load_acquire(&ring->index[seq &", "READ_ONCE(ring->index[seq &"),
+    "E: no barrier after the zero": (WRITE, "	smp_wmb();	/* E */\n", ""),
+    "E: number not zeroed first": (WRITE, "	WRITE_ONCE(place->stamp->seq, 0);\n", ""),
+    "F: committed without release": (WRITE, "atomic64_add_return_release(", "atomic64_add("),
+    "G: committed read without acquire": (
+        RING, "atomic64_read_acquire(committed_word)", "atomic64_read(committed_word)"),
+    "number stored without release": (
+        WRITE, "smp_store_release(&place->stamp->seq, seq)",
+        "WRITE_ONCE(place->stamp->seq, seq)"),
+    # reader
+    "lap not looked at again": (RING, COPY_OUT, COPY_OUT.replace(
+        "still_there(ring, place)", "true")),
+    "lap not looked at again, in whole words": (RING, COPY_WORDS, COPY_WORDS.replace(
+        "!still_there(ring, place)", "false")),
+    "lost counts the record itself": (
+        RING, "u64 lost = cursor->seq - cursor->from;", "u64 lost = cursor->seq + 1 - cursor->from;"),
+    "lost counted again": (RING, "	cursor->from = cursor->seq;\n", ""),
+    "age of an entry ignored by readers": (
+        RING, "	if (flightrec_entry_older(entry, tag))\n		return LOOKUP_NOT_YET;\n", ""),
+    "length of a torn stamp not bounded": (
+        RING, "if (unlikely(len > FLIGHTREC_RING_PAYLOAD_MAX ||", "if (0 && unlikely(len > FLIGHTREC_RING_PAYLOAD_MAX ||"),
+    # writer
+    "record one word beyond the block": (
+        WRITE, "place->words > BLOCK_WORDS", "place->words > BLOCK_WORDS + 1"),
+    "entry published before the record has its number": (
+        WRITE,
+        "	smp_store_release(&place->stamp->seq, seq);\n	flightrec_ring_publish(ring, seq, place);\n",
+        "	flightrec_ring_publish(ring, seq, place);\n	smp_store_release(&place->stamp->seq, seq);\n"),
+    "number taken early": (
+        RING, "	struct flightrec_place place;\n\n	if (!flightrec_ring_reserve(ring, cpu, stamp->len, &place))\n		return -ENOBUFS;\n",
+        "	struct flightrec_place place;\n\n	atomic64_fetch_add(1, &ring->next_seq);\n"
+        "	if (!flightrec_ring_reserve(ring, cpu, stamp->len, &place))\n		return -ENOBUFS;\n"
+        "	atomic64_fetch_add(-1, &ring->next_seq);\n"),
+    "room never given back": (
+        WRITE, "	atomic64_add_return_release(place->words,\n", "	atomic64_add_return_release(0 * place->words,\n"),
+    "check omits the lap": (
+        WRITE, "place->off, place->open >> OPEN_LAP_SHIFT)", "place->off, 0)"),
+    "later entry overwritten by an earlier one": (
+        WRITE, "while (likely(flightrec_entry_older(old, tag)))", "while (true)"),
+    # claims and clear
+    "claim does not close": (
+        RING, "		if (atomic64_try_cmpxchg(word, state, *state | STATE_CLOSED)) {",
+        "		if (true) {"),
+    "claim ignores what is not committed": (
+        RING, "	if (committed != (s64)(state & ~STATE_CLOSED))\n		return;\n", ""),
+    "claim gives the block the lap before": (
+        RING, "	lap = FIRST_LAP + ring_div(", "	lap = FIRST_LAP - 1 + ring_div("),
+    "clear moves backwards": (
+        RING, "	while (cleared < next)\n", "	while (true)\n"),
+    "clear drops one too few": (
+        RING, "atomic64_try_cmpxchg(clear_seq(ring), &cleared, next)",
+        "atomic64_try_cmpxchg(clear_seq(ring), &cleared, next - 1)"),
+}
+
+# What "check" tries, too: one of each kind.
+SAMPLE = [
+    "B: no barrier before the lap is looked at again",
+    "lap not looked at again, in whole words",
+    "entry published before the record has its number",
+    "claim ignores what is not committed",
+]

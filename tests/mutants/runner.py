@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Compile the unit tests of the ring with a mutated copy of it, and run them."""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.mutants.mutations import MUTATIONS
+
+TOP = Path(__file__).resolve().parents[2]
+TESTS = TOP / "tests" / "unit" / "recorder"
+UNCHANGED = "the ring as it is"
+
+# What most probably fails comes first; name -> further sources.
+PROGRAMS = {"schedule": [], "image": ["ring.c"], "ring": ["ring.c"]}
+HANGS_AFTER = 60
+
+
+class MutationError(RuntimeError):
+    """A mutation does not apply, or what it makes does not compile."""
+
+
+def mutate(src, name):
+    """Apply a mutation to the copy SRC; its text must be there exactly once."""
+    file, old, new = MUTATIONS[name]
+    path = src / file
+    text = path.read_text(encoding="utf-8")
+    if text.count(old) != 1:
+        raise MutationError(
+            f'mutation "{name}": its text is {text.count(old)} times in src/{file}, not once;'
+            " adapt tests/mutants/mutations.py"
+        )
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def build(src, program):
+    binary = src / f"test-{program}"
+    done = subprocess.run(
+        ["gcc", "-std=gnu11", "-fno-strict-aliasing", "-O1", "-I", src, "-I", TESTS]
+        + [TESTS / f"test_{program}.c", *(src / name for name in PROGRAMS[program])]
+        + ["-o", binary, "-lcmocka", "-lpthread", "-lz"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        raise MutationError(f"test_{program}.c does not compile:\n{done.stderr}")
+    return binary
+
+
+def failure(binary, program):
+    """Why a test program fails, or None."""
+    environment = os.environ | {"RING_STRESS_RECORDS": "20000"}
+    try:
+        done = subprocess.run(
+            [binary], capture_output=True, timeout=HANGS_AFTER, env=environment, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"{program}: does not end"
+    if not done.returncode:
+        return None
+    failed = re.search(rb"\[  FAILED  \] (\w+)\n", done.stdout + done.stderr)
+    return f"{program}: {failed[1].decode()}" if failed else f"{program}: status {done.returncode}"
+
+
+def caught_by(name):
+    """The first test that fails on a mutation, or None."""
+    with tempfile.TemporaryDirectory() as directory:
+        src = Path(directory) / "src"
+        shutil.copytree(TOP / "src", src)
+        if name != UNCHANGED:
+            mutate(src, name)
+        for program in PROGRAMS:
+            caught = failure(build(src, program), program)
+            if caught:
+                return caught
+    return None
+
+
+def run(names, say):
+    """{name: what caught it, or None}, on two processors."""
+    results = {}
+    with ThreadPoolExecutor(2) as pool:
+        for name, caught in zip(names, pool.map(caught_by, names)):
+            results[name] = caught
+            say(f"{len(results):>3}/{len(names)} {name}: {caught or 'all tests pass'}")
+    return results

@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The ring core, one access to shared words at a time. At each step of an
+ * operation, one after another, something else happens as a whole, as an NMI
+ * or another CPU would do it: what comes out must be right each time. And the
+ * trace of steps shows each barrier, also where this machine needs none.
+ */
+#include <stdbool.h>
+
+enum step {
+	STEP_LOAD,
+	STEP_STORE,
+	STEP_ACQUIRE,
+	STEP_RELEASE,
+	STEP_RMB,
+	STEP_WMB,
+	STEP_FULL,
+};
+
+static void at_step(enum step kind, const void *address);
+#define RING_STEP(kind, address) at_step(STEP_##kind, (const void *)(address))
+
+#include "ring.c"
+#include "fixture.h"
+
+#define TRACED 4096	/* of a long operation, the first steps */
+static struct trace {
+	enum step kind;
+	const u64 *at;
+} trace[TRACED];
+static u32 steps, act_at;
+static void (*act)(void);
+static bool idle = true;
+
+static void at_step(enum step kind, const void *address)
+{
+	if (idle)
+		return;
+	if (steps < TRACED)
+		trace[steps] = (struct trace) { kind, address };
+	if (++steps != act_at)
+		return;
+	idle = true;
+	act();
+	idle = false;
+}
+
+/* Steps are seen from here on; at number @at, counted from 1, act. */
+static void begin(u32 at, void (*what)(void))
+{
+	steps = 0;
+	act_at = at;
+	act = what;
+	idle = false;
+}
+
+/* False when the operation had fewer steps: all have been tried. */
+static bool end(void)
+{
+	idle = true;
+	return steps >= act_at;
+}
+
+static struct fixture f;
+static u64 count, inner_last;
+
+static void write_some(u64 n, u32 cpu)
+{
+	while (n--)
+		inner_last = append(&f, ++count, cpu);
+}
+
+static void overwrite_all(void) { write_some(700, 1); }
+static void overwrite_a_block(void) { write_some(90, 1); }
+static void one_from_an_nmi(void) { write_some(1, 0); }
+static void block_from_an_nmi(void) { write_some(90, 0); }
+static void drop_all(void) { flightrec_ring_clear(&f.ring); }
+
+static void (* const writing[])(void) = {
+	overwrite_all, overwrite_a_block, one_from_an_nmi, block_from_an_nmi, drop_all,
+};
+#define WAYS (sizeof(writing) / sizeof(writing[0]))
+
+static int read_one(struct flightrec_cursor *cursor, bool whole_words,
+		    struct flightrec_stamp *stamp, u8 *payload, u64 *lost)
+{
+	u64 words[FLIGHTREC_STAMP_WORDS + FLIGHTREC_RING_PAYLOAD_MAX / 8];
+	int got;
+
+	if (!whole_words)
+		return flightrec_ring_read(&f.ring, cursor, stamp, payload, lost);
+	got = flightrec_ring_read_words(&f.ring, cursor, words, 521, lost);
+	if (got < 0)
+		return got;
+	memcpy(stamp, words, sizeof(*stamp));
+	memcpy(payload, words + FLIGHTREC_STAMP_WORDS, stamp->len);
+	return 0;
+}
+
+/* Read on to the end: whole, in order, each delivered or counted as lost. */
+static void drain(struct flightrec_cursor *cursor, bool whole_words, u32 at, void (*what)(void),
+		  bool *more)
+{
+	u64 expect = cursor->seq, lost;
+	struct flightrec_stamp stamp;
+	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
+	int err;
+
+	begin(at, what);
+	err = read_one(cursor, whole_words, &stamp, payload, &lost);
+	*more = end();
+	while (!err) {
+		assert_true(intact(&stamp, payload));
+		assert_int_equal(stamp.seq, expect + lost);
+		expect = stamp.seq + 1;
+		err = read_one(cursor, whole_words, &stamp, payload, &lost);
+	}
+	assert_int_equal(err, -EAGAIN);
+	assert_int_equal(cursor->seq, flightrec_ring_next(&f.ring));
+	assert_int_equal(cursor->from, expect);
+}
+
+static void reader_at_each_step(void **state)
+{
+	struct flightrec_cursor cursor;
+	bool more;
+	u32 way, at;
+
+	(void)state;
+	count = 0;
+	fixture_init(&f, ring_bytes());
+	for (way = 0; way < 2 * WAYS; way++) {
+		for (at = 1, more = true; more; at++) {
+			write_some(way % WAYS == WAYS - 1 ? 20 : 400, 2);
+			cursor = at_oldest(&f);
+			drain(&cursor, way / WAYS, at, writing[way % WAYS], &more);
+		}
+	}
+	fixture_free(&f);
+}
+
+/* All that the index leads to is what was written. */
+static void all_intact(void)
+{
+	u64 next = flightrec_ring_next(&f.ring), seq, from, found = 0, kept;
+	struct flightrec_stamp stamp;
+	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
+
+	from = flightrec_ring_oldest(&f.ring, &kept);
+	for (seq = from; seq < next; seq++) {
+		int err = flightrec_ring_fetch(&f.ring, seq, &stamp, payload, sizeof(payload));
+
+		assert_true(!err || err == -ENOENT);
+		if (err)
+			continue;
+		assert_true(intact(&stamp, payload));
+		found++;
+	}
+	assert_int_equal(found, kept);
+}
+
+/* Until the next record of CPU 0 begins a block. */
+static void fill_block(void)
+{
+	u64 next = count + 1;
+
+	while ((f.memory[(f.cpus[0].open & RING_MASK(20)) * BLOCK_WORDS] & RING_MASK(23)) +
+	       flightrec_record_words(length_of(next)) <= BLOCK_WORDS) {
+		write_some(1, 0);
+		next = count + 1;
+	}
+}
+
+static void writer_at_each_step(void **state)
+{
+	bool more;
+	u64 seq, n;
+	u32 way, at;
+
+	(void)state;
+	count = 0;
+	fixture_init(&f, ring_bytes());
+	write_some(700, 0);
+	for (way = 0; way < 2 * WAYS; way++) {
+		for (at = 1, more = true; more; at++) {
+			if (way < WAYS)
+				fill_block();
+			n = ++count;
+			inner_last = 0;
+			begin(at, writing[way % WAYS]);
+			seq = append(&f, n, 0);
+			more = end();
+			assert_true(seq != inner_last);
+			seq = append(&f, ++count, 0);
+			assert_int_equal(seq, flightrec_ring_next(&f.ring) - 1);
+			all_intact();
+		}
+	}
+	fixture_free(&f);
+}
+
+/* A clear that is overtaken by another does not bring anything back. */
+static void write_and_clear(void)
+{
+	write_some(10, 1);
+	flightrec_ring_clear(&f.ring);
+}
+
+static void clear_at_each_step(void **state)
+{
+	bool more = true;
+	u32 at;
+
+	(void)state;
+	count = 0;
+	fixture_init(&f, ring_bytes());
+	for (at = 1; more; at++) {
+		write_some(5, 0);
+		begin(at, write_and_clear);
+		flightrec_ring_clear(&f.ring);
+		more = end();
+		assert_int_equal(flightrec_ring_oldest(&f.ring, NULL),
+				 flightrec_ring_next(&f.ring));
+	}
+	fixture_free(&f);
+}
+
+/* Who finds no block takes no number. */
+static void refused_takes_no_number(void **state)
+{
+	struct flightrec_stamp stamp = { .len = 8 };
+	u64 next;
+	u32 i;
+
+	(void)state;
+	count = 0;
+	fixture_init(&f, ring_bytes());
+	write_some(700, 0);
+	for (i = 0; i < f.ring.nblocks; i++)
+		f.memory[i * BLOCK_WORDS + BLOCK_COMMITTED] -= 1;
+	f.cpus[1].open = 0;
+	next = flightrec_ring_next(&f.ring);
+	assert_int_equal(flightrec_ring_append(&f.ring, 1, &stamp, "8 bytes"), -ENOBUFS);
+	assert_int_equal(flightrec_ring_next(&f.ring), next);
+	fixture_free(&f);
+}
+
+/* Who publishes a whole index later leaves the entry to whom it belongs. */
+static void publishes_too_late(void **state)
+{
+	struct flightrec_place place;
+	struct flightrec_stamp stamp;
+	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
+	u64 seq;
+
+	(void)state;
+	count = 0;
+	fixture_init(&f, ring_bytes());
+	write_some(1, 0);
+	assert_true(flightrec_ring_reserve(&f.ring, 0, 8, &place));
+	seq = atomic64_fetch_add(1, &f.ring.next_seq);
+	write_some(f.ring.nindex, 1);
+	flightrec_ring_publish(&f.ring, seq, &place);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, seq + f.ring.nindex, &stamp, payload,
+					      sizeof(payload)), 0);
+	assert_true(intact(&stamp, payload));
+	fixture_free(&f);
+}
+
+/* A torn stamp with a length that wraps when it is rounded up. */
+static void torn_length_is_bounded(void **state)
+{
+	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
+	struct flightrec_stamp stamp, *torn;
+
+	(void)state;
+	count = 0;
+	fixture_init(&f, ring_bytes());
+	write_some(1, 0);
+	torn = (void *)&f.memory[(f.cpus[0].open & RING_MASK(20)) * BLOCK_WORDS + BLOCK_HEADER];
+	torn->len = ~0U;
+	assert_int_equal(flightrec_ring_fetch(&f.ring, 1, &stamp, payload, sizeof(payload)),
+			 -ENOENT);
+	fixture_free(&f);
+}
+
+static bool is_load(enum step kind)
+{
+	return kind == STEP_LOAD || kind == STEP_ACQUIRE;
+}
+
+static bool is_store(enum step kind)
+{
+	return kind == STEP_STORE || kind == STEP_RELEASE;
+}
+
+/* Does the kernel's memory model keep the steps @a < @b in order for others? */
+static bool ordered(u32 a, u32 b)
+{
+	u32 i;
+
+	if (trace[a].kind == STEP_ACQUIRE || trace[b].kind == STEP_RELEASE)
+		return true;
+	for (i = a; i <= b; i++)
+		if (trace[i].kind == STEP_FULL ||
+		    (trace[i].kind == STEP_RMB && is_load(trace[a].kind) && is_load(trace[b].kind)) ||
+		    (trace[i].kind == STEP_WMB && is_store(trace[a].kind) && is_store(trace[b].kind)))
+			return true;
+	return false;
+}
+
+static u32 find(const void *at, bool last)
+{
+	u32 i, found = ~0U;
+
+	for (i = 0; i < steps; i++)
+		if (trace[i].at == at && (last || found == ~0U))
+			found = i;
+	assert_true(found != ~0U);
+	return found;
+}
+
+static bool within(const u64 *at, const u64 *from, u32 words)
+{
+	return at >= from && at < from + words;
+}
+
+static void writer_barriers(void **state)
+{
+	const u64 *record, *block, *entry;
+	u32 words, number, index, commit, zero, seq, i;
+
+	(void)state;
+	count = 0;
+	fixture_init(&f, ring_bytes());
+	write_some(1, 0);
+	while (length_of(++count) < 100)
+		;
+	words = flightrec_record_words(length_of(count));
+	block = &f.memory[(f.cpus[0].open & RING_MASK(20)) * BLOCK_WORDS];
+	record = &block[block[BLOCK_STATE] & RING_MASK(23)];
+	entry = &f.index[flightrec_ring_next(&f.ring) & (f.ring.nindex - 1)];
+	begin(0, NULL);
+	append(&f, count, 0);
+	end();
+	number = find(&f.ring.next_seq, true);
+	index = find(entry, true);
+	commit = find(&block[BLOCK_COMMITTED], true);
+	zero = find(record, false);
+	seq = find(record, true);
+	assert_true(zero < seq && number < seq && seq < index && index < commit);
+	assert_true(ordered(seq, index) && ordered(seq, commit));
+	for (i = 0; i < steps; i++) {
+		if (!within(trace[i].at, record + 1, words - 1))
+			continue;
+		assert_true(zero < i && ordered(zero, i));		/* E */
+		assert_true(i < number && ordered(i, seq));
+		assert_true(trace[seq].kind == STEP_RELEASE);
+		assert_true(ordered(i, index));				/* C */
+		assert_true(trace[commit].kind == STEP_RELEASE);	/* F */
+	}
+	fixture_free(&f);
+}
+
+/* G: what is committed is known before the block is taken. */
+static void claim_barriers(void **state)
+{
+	u32 i, checked = 0;
+
+	(void)state;
+	count = 0;
+	fixture_init(&f, ring_bytes());
+	write_some(700, 0);
+	fill_block();
+	begin(0, NULL);
+	append(&f, ++count, 0);
+	end();
+	for (i = 0; i < steps; i++) {
+		u64 word = trace[i].at - f.memory;
+
+		if (word >= f.ring.nblocks * BLOCK_WORDS || word % BLOCK_WORDS != BLOCK_COMMITTED ||
+		    !is_load(trace[i].kind))
+			continue;
+		assert_int_equal(trace[i].kind, STEP_ACQUIRE);
+		/* A: and the lap is a full barrier before the first word. */
+		assert_true(trace[i + 1].kind == STEP_FULL && trace[i + 1].at == trace[i].at - 1);
+		checked++;
+	}
+	assert_int_equal(checked, 1);
+	fixture_free(&f);
+}
+
+static void reader_barriers(void **state)
+{
+	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
+	struct flightrec_cursor cursor;
+	struct flightrec_stamp stamp;
+	const u64 *record, *block;
+	u32 index, lap, i, words, way;
+	u64 lost;
+
+	(void)state;
+	for (way = 0; way < 2; way++) {
+		count = 0;
+		fixture_init(&f, ring_bytes());
+		write_some(3, 0);
+		cursor = flightrec_cursor_at(1);
+		block = &f.memory[(f.cpus[0].open & RING_MASK(20)) * BLOCK_WORDS];
+		record = &block[BLOCK_HEADER];
+		begin(0, NULL);
+		assert_int_equal(read_one(&cursor, way, &stamp, payload, &lost), 0);
+		end();
+		words = stamp.len / 8 + FLIGHTREC_STAMP_WORDS;
+		index = find(&f.index[1], false);
+		lap = find(&block[BLOCK_STATE], true);
+		for (i = 0; i < steps; i++) {
+			if (!within(trace[i].at, record, words))
+				continue;
+			assert_true(index < i && ordered(index, i));	/* D */
+			assert_true(i < lap && ordered(i, lap));	/* B */
+		}
+		fixture_free(&f);
+	}
+}
+
+/* After a test that failed within an operation. */
+static int rest(void **state)
+{
+	(void)state;
+	idle = true;
+	return 0;
+}
+
+#define CASE(name) cmocka_unit_test_teardown(name, rest)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(reader_at_each_step),
+		CASE(writer_at_each_step),
+		CASE(clear_at_each_step),
+		CASE(refused_takes_no_number),
+		CASE(publishes_too_late),
+		CASE(torn_length_is_bounded),
+		CASE(writer_barriers),
+		CASE(claim_barriers),
+		CASE(reader_barriers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
