@@ -41,6 +41,7 @@ test-all: deps
 
 test-mutants: deps
 	nice -n 10 $(PYTHON) -m tests.mutants
+	nice -n 10 $(PYTHON) -m pytest -q -p no:cacheprovider tests/mutants/test_model.py
 
 check: deps
 	$(PYTHON) tests/run.py check

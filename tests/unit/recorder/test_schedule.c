@@ -248,7 +248,7 @@ static void refused_takes_no_number(void **state)
 /* Who publishes a whole index later leaves the entry to whom it belongs. */
 static void publishes_too_late(void **state)
 {
-	struct flightrec_place place;
+	struct flightrec_place place = { 0 };
 	struct flightrec_stamp stamp;
 	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
 	u64 seq;
