@@ -25,7 +25,8 @@ help:
 	@echo 'make install     library and tools, under DESTDIR and PREFIX; the driver comes with dkms'
 	@echo 'make clean       remove build/'
 	@echo
-	@echo 'Nothing touches this machine but build/ and the cache, $${XDG_CACHE_HOME:-~/.cache}/flightrec.'
+	@echo 'Apart from the packages that are installed for it, nothing touches this machine but'
+	@echo 'build/ and the cache, $${XDG_CACHE_HOME:-~/.cache}/flightrec.'
 
 deps:
 	@tests/install-deps

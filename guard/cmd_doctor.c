@@ -71,7 +71,7 @@ static int parse(int argc, char **argv, struct options *o)
 
 static void print_error(void *arg, const char *message)
 {
-	*(bool *)arg = true;
+	(void)arg;
 	complain(0, "%s", message);
 }
 
@@ -136,7 +136,7 @@ static int exit_code(const struct doctor *d, const struct options *o)
 	}
 	/* Half of the question was what boots next. */
 	if (!o->all && !o->kernel && !d->next.kernel &&
-	    d->place == PLACE_HOST && !host_is_immutable(d->h))
+	    (o->next || (d->place == PLACE_HOST && !host_is_immutable(d->h))))
 		code = EXIT_UNSURE;
 	return code;
 }
@@ -146,12 +146,11 @@ int verb_doctor(int argc, char **argv)
 	struct options o = { 0 };
 	struct json_object *doc;
 	struct doctor *d = NULL;
-	bool broken = false;
 	int err, code = parse(argc, argv, &o);
 
 	if (code)
 		return code < 0 ? EXIT_YES : code;
-	err = doctor_new(o.root, print_error, &broken, &d);
+	err = doctor_new(o.root, print_error, NULL, &d);
 	if (err)
 		return complain_errno(err, "doctor");
 	code = ask(d, &o);
@@ -168,7 +167,7 @@ int verb_doctor(int argc, char **argv)
 		print_findings(d);
 	}
 	code = exit_code(d, &o);
-	if (broken && code == EXIT_YES)
+	if (d->broken && code == EXIT_YES)
 		code = EXIT_UNSURE;
 out:
 	doctor_free(d);

@@ -316,8 +316,10 @@ static int pin_release(struct doctor *d, struct guard_state *s)
 	bool changed;
 	int err;
 
-	if (!s->pin.kernel)
-		return pin_show(s);
+	if (!s->pin.kernel) {
+		pin_show(s);
+		return EXIT_YES;
+	}
 	target = strdup(s->pin.instead_of);
 	err = target ? pin_lift(d, s, &changed, &said) : -ENOMEM;
 	if (!err) {

@@ -8,10 +8,25 @@
 
 #include "util.h"
 
+struct dropin_errors {
+	dropin_error_fn *report;
+	void *arg;
+	bool *broken;
+};
+
+static void note_error(void *arg, const char *message)
+{
+	const struct dropin_errors *errors = arg;
+
+	*errors->broken = true;
+	errors->report(errors->arg, message);
+}
+
 int doctor_new(const char *root, dropin_error_fn *report, void *arg,
 	       struct doctor **out)
 {
 	struct doctor *d = calloc(1, sizeof(*d));
+	struct dropin_errors errors = { report, arg, d ? &d->broken : NULL };
 	int err;
 
 	if (!d)
@@ -20,7 +35,7 @@ int doctor_new(const char *root, dropin_error_fn *report, void *arg,
 	if (!err)
 		err = trust_new(d->h, &d->t);
 	if (!err)
-		err = drivers_read(d->h, &d->drivers, report, arg);
+		err = drivers_read(d->h, &d->drivers, note_error, &errors);
 	if (!err)
 		err = kernels_read(d->h, &d->kernels);
 	if (!err)

@@ -37,9 +37,10 @@ struct doctor {
 	struct copies_cache *cache;
 	struct finding *findings;
 	size_t count;
+	bool broken;		/* a drop-in has an error: a driver may be left out */
 };
 
-/* report: for what is wrong with drop-ins. 0 or -ENOMEM. */
+/* report: for what is wrong with drop-ins. 0, -ENOMEM, or why there is no @root. */
 int doctor_new(const char *root, dropin_error_fn *report, void *arg,
 	       struct doctor **out);
 void doctor_free(struct doctor *d);

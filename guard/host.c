@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -40,10 +41,22 @@ static void name_kernel_of_image(struct host *h)
 	free(release);
 }
 
+/* A mistyped root has no drivers, and so none to lose: say what is wrong here. */
+static int look_at_root(const char *root)
+{
+	struct stat st;
+	int err = stat(root, &st) < 0 ? -errno : S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+
+	if (err)
+		fprintf(stderr, "kmodkeep: --root %s: %s\n", root, strerror(-err));
+	return err;
+}
+
 int host_new(const char *root, struct host **out)
 {
 	struct host *h = calloc(1, sizeof(*h));
 	size_t len;
+	int err;
 
 	if (!h)
 		return -ENOMEM;
@@ -51,6 +64,11 @@ int host_new(const char *root, struct host **out)
 	if (!h->root) {
 		free(h);
 		return -ENOMEM;
+	}
+	err = root ? look_at_root(root) : 0;
+	if (err) {
+		host_free(h);
+		return err;
 	}
 	for (len = strlen(h->root); len && h->root[len - 1] == '/'; len--)
 		h->root[len - 1] = '\0';

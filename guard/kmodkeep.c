@@ -55,6 +55,8 @@ static void print_usage(FILE *to)
 
 int main(int argc, char **argv)
 {
+	static char name[32];
+
 	if (argc < 2) {
 		print_usage(stderr);
 		return EXIT_USAGE;
@@ -69,7 +71,12 @@ int main(int argc, char **argv)
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		if (!strcmp(argv[1], verbs[i].name)) {
-			int code = verbs[i].run(argc - 1, argv + 1);
+			int code;
+
+			/* getopt's messages begin with it. */
+			snprintf(name, sizeof(name), "kmodkeep %s", argv[1]);
+			argv[1] = name;
+			code = verbs[i].run(argc - 1, argv + 1);
 
 			/* A full disk must not look like success. */
 			if (fflush(stdout) && code == EXIT_YES)

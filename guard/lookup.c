@@ -91,8 +91,7 @@ int verify_module(const struct host *h, const struct trust *t,
 	/* Without it nothing can be looked up: not the module's fault. */
 	if (!kernel_has(h, kernel, "modules.dep.bin"))
 		return report_set(r, VERDICT_KERNEL_INCOMPLETE,
-				  "reinstall the kernel's package, or run: "
-				  "depmod -a",
+				  "install or reinstall that kernel's package",
 				  "no module index in /lib/modules/%s",
 				  *kernel ? kernel : "(name a kernel with "
 				  "--kernel)");

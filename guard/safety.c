@@ -61,6 +61,14 @@ static int say(struct safety *out, enum answer safe, const char *next,
 	return line && (!next || out->next) ? 0 : -ENOMEM;
 }
 
+/* The driver of a drop-in with an error may be one that would be lost. */
+static int say_broken(struct safety *out)
+{
+	return say(out, ANSWER_UNVERIFIED, "mend it: kmodkeep doctor names it",
+		   strdup("next boot: cannot tell: a file in drivers.d has an "
+			  "error"));
+}
+
 static int judge_kernel(const struct doctor *d, const struct kernel *k,
 			struct safety *out)
 {
@@ -101,6 +109,8 @@ int safety_judge(struct doctor *d, struct safety *out)
 				   d->place == PLACE_CONTAINER ?
 				   "a container has no kernel of its own" :
 				   "this host boots whole images"));
+	if (d->broken && !d->drivers.count)
+		return say_broken(out);
 	if (!d->drivers.count)
 		return say(out, ANSWER_YES, NULL,
 			   text_of("no driver is registered, so none can be "
@@ -112,5 +122,11 @@ int safety_judge(struct doctor *d, struct safety *out)
 				   d->next.why));
 	if (!safety_asked(d, k))
 		err = doctor_ask(d, k, NULL);
-	return err ? err : judge_kernel(d, k, out);
+	if (!err)
+		err = judge_kernel(d, k, out);
+	if (!err && d->broken && out->safe == ANSWER_YES) {
+		safety_free(out);
+		err = say_broken(out);
+	}
+	return err;
 }

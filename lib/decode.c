@@ -38,7 +38,7 @@ EXPORT const char *flightrec_explain(int error)
 	case 0:
 		return "no error";
 	case ENODEV:
-		return "the driver is not loaded: see \"modprobe flightrec\"";
+		return "the driver is not loaded. Next: modprobe flightrec";
 	case ENOENT:
 		return "there is no such channel: \"flightrec stats\" lists them";
 	case EACCES:

@@ -30,8 +30,8 @@ get() { printf '%s\n' "$state" | sed -n "s/^$1=//p"; }
 # Keys and boot menus belong to a machine; images and containers have neither.
 only_on_a_host() {
 	case $(get place) in
-	container) stop 0 "not applicable: this is a container; do this on its host" ;;
-	chroot) stop 0 "not applicable: this is a chroot; do this on the installed system" ;;
+	container) stop 0 "no signing key is made or enrolled in a container; do it on its host" ;;
+	chroot) stop 0 "no signing key is made or enrolled in a chroot; do it on the installed system" ;;
 	esac
 }
 

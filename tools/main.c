@@ -110,6 +110,7 @@ bool number_parse(const char *text, unsigned long long min,
 
 int main(int argc, char **argv)
 {
+	static char name[32];
 	size_t i;
 
 	setlocale(LC_CTYPE, "");
@@ -128,8 +129,12 @@ int main(int argc, char **argv)
 		return EXIT_YES;
 	}
 	for (i = 0; i < COMMANDS; i++)
-		if (!strcmp(argv[1], commands[i].name))
+		if (!strcmp(argv[1], commands[i].name)) {
+			/* getopt's messages begin with it. */
+			snprintf(name, sizeof(name), "flightrec %s", argv[1]);
+			argv[1] = name;
 			return commands[i].run(argc - 1, argv + 1);
+		}
 	complain("\"%s\" is not a command; see \"flightrec --help\"", argv[1]);
 	return EXIT_USAGE;
 }

@@ -182,8 +182,11 @@ static void print_summary(const struct recovery *recovery)
 	uint64_t n;
 	size_t i;
 
-	fprintf(stderr, "flightrec: %" PRIu64 " record%s recovered, none of them verified\n",
-		recovery->printed, recovery->printed == 1 ? "" : "s");
+	if (recovery->printed)
+		fprintf(stderr, "flightrec: %" PRIu64 " record%s recovered, none of them verified\n",
+			recovery->printed, recovery->printed == 1 ? "" : "s");
+	else
+		fprintf(stderr, "flightrec: no record found\n");
 	for (i = 0; i < COUNTS; i++) {
 		n = flightrec_recover_count(recovery->recover, counts[i].what);
 		if (n && counts[i].text)

@@ -48,7 +48,7 @@ def target(request):
 def test_compiles_and_runs(target, language):
     target.run(f"{CASES[language]} $(pkg-config --cflags --libs flightrec)", cwd="/work")
     output = target.run(["/work/program"]).stdout
-    assert output == f'{VERSION}: the driver is not loaded: see "modprobe flightrec"\n'
+    assert output == f'{VERSION}: the driver is not loaded. Next: modprobe flightrec\n'
 
 
 def test_is_linked_to_the_packaged_library(target):

@@ -312,6 +312,22 @@ def test_broken_drop_in_spares_the_others(system):
     assert f"{NEW}: sample: ok" in result.out
 
 
+def test_what_boots_next_is_asked_everywhere(system):
+    (system.path / "boot/grub/grub.cfg").unlink()
+    assert ask(system, "--next-boot")[0] == 3
+    system.tree.put("run/systemd/container", "lxc\n")
+    assert ask(system, "--next-boot")[0] == 3
+    assert ask(system)[0] == 0
+
+
+@pytest.mark.parametrize("verb", ["doctor", "status", "guard"])
+def test_mistyped_root_is_not_safe(system, verb):
+    result = system.tree.run(verb, "--root", "/no/such/place", root=False)
+    assert result.code == 3
+    assert "kmodkeep: --root /no/such/place: No such file or directory" in result.err
+    assert "SAFE" not in result.out and "safe" not in result.out
+
+
 def test_two_drivers(system):
     system.driver("second")
     system.install(OLD, name="second")
@@ -369,6 +385,16 @@ def test_status_where_it_cannot_be_told(system):
     (system.path / "boot/grub/grub.cfg").unlink()
     code, page = status(system)
     assert code == 3 and page.startswith("CANNOT TELL ")
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_status_with_a_broken_drop_in(system, others):
+    if not others:
+        (system.path / "usr/lib/kmodkeep/drivers.d/sample.conf").unlink()
+    system.driver("broken", "modules\n")
+    code, page = status(system)
+    assert code == 3 and page.startswith("CANNOT TELL ")
+    assert "a file in drivers.d has an error" in " ".join(page.split())
 
 
 def test_status_without_drivers(system):

@@ -105,6 +105,18 @@ def test_half_configured_package_is_named(system):
     assert f"package linux-image-{NEW} is half-configured. Next: " in text
 
 
+def test_broken_drop_in_is_not_safe(system):
+    system.driver("broken", "modules\n")
+    code, text = guard(system)
+    assert code == 3 and "next boot: cannot tell: a file in drivers.d has an error" in text
+
+
+def test_nothing_to_release_is_done(system):
+    result = system.tree.run("pin", "release")
+    assert (result.code, result.out) == (0, "kmodkeep: nothing is pinned\n")
+    assert system.tree.run("pin").code == 1
+
+
 def test_pin_and_its_end(pinning):
     pinning.remove(NEW)
     code, text = guard(pinning)
