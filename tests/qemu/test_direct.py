@@ -6,7 +6,7 @@ import pytest
 from tests.lib import console
 from tests.lib.guest import Guest, GuestError, parse_verdict
 from tests.lib.kernels import KERNELS
-from tests.qemu.direct import compile_static, direct_guest, run_direct
+from tests.qemu.direct import compile_static, direct_guest, emulator_failed, run_direct
 
 ANY = "6.1"  # what is tested is the runner, so one kernel will do
 
@@ -29,6 +29,15 @@ def test_not_ok_and_a_script_that_ends_early_are_failures():
     assert not verdict.ok
     assert verdict.failed == [("two", "because"), ("main", "exit status 3")]
     assert "not ok two - because" in verdict.explain()
+
+
+def test_only_a_boot_that_the_emulator_ended_is_tried_again():
+    verdict = parse_verdict("")
+    assert not emulator_failed(verdict)
+    verdict.problems.append("console: [    1.450208] Oops: int3: 0000 [#1] SMP NOPTI")
+    assert emulator_failed(verdict)
+    verdict.passed.append("one")
+    assert not emulator_failed(verdict)
 
 
 def test_silence_is_a_failure():
