@@ -37,8 +37,11 @@ RELEASES = {
 }
 
 
-def write_disk(disk, debs):
-    """Make DISK, a file system with the repositories; DEBS are the packages under test."""
+def write_disk(disk, debs, more=None):
+    """Make DISK, a file system with the repositories; DEBS are the packages under test.
+
+    MORE are further directories of packages, {name: files}, that are no repositories.
+    """
     with tempfile.TemporaryDirectory(prefix="repo-") as temporary:
         tree = Path(temporary)
         contents = {"flightrec": debs, "debian": dependencies(debs), "backports": newer_kernel()}
@@ -47,6 +50,10 @@ def write_disk(disk, debs):
             for deb in packages:
                 shutil.copy(deb, tree / name)
         sign(tree)
+        for name, packages in (more or {}).items():
+            (tree / name).mkdir()
+            for deb in packages:
+                shutil.copy(deb, tree / name)
         tree.chmod(0o755)
         size = sum(path.stat().st_size for path in tree.rglob("*")) // MIB + 32
         run("mkfs.ext4", "-q", "-F", "-L", "packages", "-m", "0", "-d", tree, disk, f"{size}M")
