@@ -33,6 +33,7 @@ TIERS = {
     "packaging": (["tests/packaging"], 25),
     "rpm-chroot": ([*RPM, *[f"tests/rpm/test_kills.py::{name}" for name in RPM_KILLS]], 10),
     "rpm": (["tests/rpm"], 25),
+    "guard": (["tests/guard"], 25),
     "demo": (["tests/demo"], 25),
 }
 

@@ -62,10 +62,6 @@ def put(guest, path, data):
     guest.check(f"printf '{''.join(f'{chr(92)}{byte:03o}' for byte in data)}' >{path}")
 
 
-def last_line(output):
-    return output.strip().splitlines()[-1]
-
-
 def loaded(guest):
     return set(re.findall(r"^(flightrec|v4l2loopback) ", guest.check("lsmod"), re.M))
 
@@ -78,10 +74,9 @@ def power_cycle(guest):
 
 def test_install_says_that_the_next_boot_is_safe(guest):
     Told.old = guest.check("uname -r").strip()
-    output = guest.check(f"{APT} install flightrec v4l2loopback-dkms", INSTALL)
-    # The drop-ins came later than kmodkeep: from now on both are guarded.
+    guest.check(f"{APT} install flightrec v4l2loopback-dkms", INSTALL)
+    # apt, which read its configuration before kmodkeep was there, says nothing yet.
     guest.check(DROP_INS, INSTALL)
-    assert last_line(output).startswith("kmodkeep: next boot safe"), output[-2000:]
     line = guest.check("kmodkeep guard", INSTALL)
     assert line == f"kmodkeep: next boot safe (kernel {Told.old})\n"
 
