@@ -69,7 +69,7 @@ def small_guest(name, workdir, debs, *, modules=(), files=None, more_stock=()):
         **(files or {}),
     }
     archive = initramfs.build(target, contents, workdir / "initrd", modules=modules, stock=there)
-    disks = [_boot_disk(workdir, target, archive), _state_disk(workdir)]
+    disks = [boot_disk(workdir, target, archive), _state_disk(workdir)]
     archive.unlink()
     return SmallGuest(disks, workdir, name=f"secureboot-{name}", memory="1G")
 
@@ -94,7 +94,8 @@ def is_module(target, name):
     return f"/{name}.ko" in index
 
 
-def _boot_disk(workdir, target, archive):
+def boot_disk(workdir, target, archive):
+    """A disk whose shim and GRUB boot the kernel TARGET with the initramfs ARCHIVE."""
     disk = workdir / "boot.img"
     files = {**esp.boot_files(GRUB_CFG), "vmlinuz": target.vmlinuz.read_bytes(),
              "initrd": archive.read_bytes()}
