@@ -197,6 +197,18 @@ static int add_block(struct flightrec_recover *recover, const struct block *bloc
 	return 0;
 }
 
+/*
+ * Loads the block at @addr; false if bytes that are in use are missing. In an ELF
+ * file makedumpfile leaves out pages of zeros: those that a block did not get to.
+ */
+static bool load_used(struct memory *memory, uint64_t addr, union loaded *block)
+{
+	size_t have = memory_read(memory, addr, block, sizeof(*block));
+	uint32_t used = used_bytes(block);
+
+	return have == sizeof(*block) || memory_read(memory, addr, block, used) == used;
+}
+
 struct scan {
 	struct flightrec_recover *recover;
 	struct memory *memory;
@@ -214,9 +226,8 @@ static int look_at(struct scan *scan, uint64_t addr)
 	struct block found = { .addr = addr, .source = recover->nsources - 1 };
 	int64_t channel;
 	unsigned int n, i;
-	size_t have;
+	bool whole = load_used(scan->memory, addr, block);
 
-	have = memory_read(scan->memory, addr, block, sizeof(*block));
 	if (block->head.version != FLIGHTREC_BLOCK_VERSION) {
 		counts[FLIGHTREC_RECOVER_OTHER_VERSION]++;
 		return 0;
@@ -235,7 +246,7 @@ static int look_at(struct scan *scan, uint64_t addr)
 		blocks->channels[channel].clear_seq = block->head.clear_seq;
 	n = list_records(block, entries, &unpublished, &damaged);
 	/* Where bytes are missing nobody knows why a number is 0. */
-	if (have < sizeof(*block)) {
+	if (!whole) {
 		damaged += unpublished ? unpublished : 1;
 		unpublished = 0;
 	}

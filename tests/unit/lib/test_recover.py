@@ -121,6 +121,23 @@ def test_unpublished_and_damaged_are_counted(file):
     assert lines[20]["lost"] == 1
 
 
+def test_missing_pages_are_damage_only_where_a_block_uses_them(file):
+    records = [r for r in RECORDS if len(r.payload) < 64]
+    blocks = [crash.Channel().block(0, 2, records[:9]), crash.Channel().block(1, 2, records[9:99])]
+    image = crash.image(blocks, mib=1)
+    pages = [(at, image[at : at + 4096]) for at in range(0, len(image), 4096)]
+    # makedumpfile -E leaves out pages of zeros: most of the first block's.
+    there = [(at, page) for at, page in pages if any(page)]
+    assert len(there) < len(pages)
+    _, lines, summary, _ = recover(file(crash.elf(there)))
+    assert [stamps(line) for line in lines] == expected(records[:99])
+    assert (summary["unpublished"], summary["damaged"]) == (0, 0)
+    second = image.index(blocks[1])
+    without = [(at, page) for at, page in there if at != second + 4096]
+    _, lines, summary, _ = recover(file(crash.elf(without)))
+    assert len(lines) < 99 and (summary["unpublished"], summary["damaged"]) == (0, 1)
+
+
 def test_what_an_earlier_lap_left_is_no_record(file):
     old = crash.Channel(lap=6).block(0, 1, RECORDS[:30])
     new = crash.Channel(lap=7).block(0, 1, RECORDS[100:103])
