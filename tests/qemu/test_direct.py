@@ -6,6 +6,7 @@ import pytest
 from tests.lib import console
 from tests.lib.guest import Guest, GuestError, parse_verdict
 from tests.lib.kernels import KERNELS
+from tests.qemu import direct
 from tests.qemu.direct import compile_static, direct_guest, emulator_failed, run_direct
 
 ANY = "6.1"  # what is tested is the runner, so one kernel will do
@@ -31,13 +32,17 @@ def test_not_ok_and_a_script_that_ends_early_are_failures():
     assert "not ok two - because" in verdict.explain()
 
 
-def test_only_a_boot_that_the_emulator_ended_is_tried_again():
-    verdict = parse_verdict("")
-    assert not emulator_failed(verdict)
-    verdict.problems.append("console: [    1.450208] Oops: int3: 0000 [#1] SMP NOPTI")
-    assert emulator_failed(verdict)
-    verdict.passed.append("one")
-    assert not emulator_failed(verdict)
+def test_only_a_boot_that_the_emulator_ended_is_started_again(monkeypatch, tmp_path, capsys):
+    hit = "[    1.450208] Oops: int3: 0000 [#1] SMP NOPTI\n"
+    assert emulator_failed(hit)
+    assert not emulator_failed("[    1.450208] Oops: 0002 [#1] SMP NOPTI\n")
+    assert not emulator_failed(f"[    1.4] {direct.PROCESS_1}\n" + hit)
+
+    # A line of every boot stands for the breakpoint: each one is taken for broken.
+    monkeypatch.setattr(direct, "STALE_BREAKPOINT", "Linux version")
+    with direct_guest(ANY, {}, "ok one", tmp_path) as guest:
+        assert guest.wait_verdict(120).passed == ["one"]  # the last one counts as it is
+    assert capsys.readouterr().out.count("once more") == guest.BOOTS - 1
 
 
 def test_silence_is_a_failure():
