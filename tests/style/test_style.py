@@ -98,7 +98,9 @@ def test_keeper_does_not_know_the_recorder():
 def test_one_version():
     dkms = re.search(r'^PACKAGE_VERSION="(.*)"$', text_of(TOP / "dkms.conf"), re.M)[1]
     changelog = re.match(r"flightrec \((.*)\) ", text_of(TOP / "debian/changelog"))[1]
-    assert dkms == changelog
+    spec = re.search(r"^Version: (.*)$", text_of(TOP / "rpm/flightrec.spec"), re.M)[1]
+    manuals = {re.search(r'^\.TH .* "\w+ (.*)" "', text_of(path), re.M)[1] for path in MANUALS}
+    assert {changelog, spec} | manuals == {dkms}
 
 
 def test_no_private_key():
