@@ -71,7 +71,8 @@ def small_guest(name, workdir, debs, *, modules=(), files=None, more_stock=()):
     archive = initramfs.build(target, contents, workdir / "initrd", modules=modules, stock=there)
     disks = [boot_disk(workdir, target, archive), _state_disk(workdir)]
     archive.unlink()
-    return SmallGuest(disks, workdir, name=f"secureboot-{name}", memory="1G")
+    # One CPU: the emulator's stale breakpoints (see DirectGuest) need two.
+    return SmallGuest(disks, workdir, name=f"secureboot-{name}", memory="1G", cpus=1)
 
 
 def userland(debs):
