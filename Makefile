@@ -59,7 +59,9 @@ deb: deps
 rpm: deps
 	rpm/build-packages
 
-rpm-repo: rpm
+rpm-repo: deps
+	@rpm/make-repository "$(KEY)" --check
+	rpm/build-packages
 	rpm/make-repository "$(KEY)" build/rpm
 
 bench: deps

@@ -84,7 +84,7 @@ int loader_set_default(const struct host *h, enum loader l, const char *entry,
 int guard_write_motd(const struct host *h, const struct safety *s);
 int guard_write_metrics(const struct doctor *d, const struct guard_state *s,
 			const struct safety *safety, const char *file);
-/* Keeps apt from removing the pinned kernel; kernel NULL: no more. */
+/* Keeps apt and dnf5 from removing the pinned kernel; kernel NULL: no more. */
 int guard_keep_package(const struct host *h, const char *kernel);
 
 #endif

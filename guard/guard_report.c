@@ -14,6 +14,8 @@
 #define MOTD MOTD_DIR "/kmodkeep"
 #define APT_DIR "/etc/apt/apt.conf.d"
 #define APT_CONF APT_DIR "/02kmodkeep-pin"
+#define DNF5_DIR "/etc/dnf/libdnf5.conf.d"
+#define DNF5_CONF DNF5_DIR "/80-kmodkeep-pin.conf"
 
 static int write_text(const char *path, char *text, mode_t mode)
 {
@@ -60,25 +62,57 @@ static char *quote(const char *release)
 	return out;
 }
 
+/* The file of a package manager that is here; text NULL: it goes. */
+static int keep_file(const struct host *h, const char *dir, const char *file,
+		     char *text)
+{
+	char *where = host_path(h, dir), *path = host_path(h, file);
+	int err = where && path ? 0 : -ENOMEM;
+
+	if (!err && !text) {
+		err = remove_file(path);
+	} else if (!err && path_exists(where)) {
+		err = write_text(path, text, 0644);
+		text = NULL;
+	}
+	free(text);
+	free(where);
+	free(path);
+	return err;
+}
+
+/* dnf 4 has no such directory: its plug-in looks for the pin itself. */
 int guard_keep_package(const struct host *h, const char *kernel)
 {
-	char *dir = host_path(h, APT_DIR), *path = host_path(h, APT_CONF);
 	char *pattern = kernel ? quote(kernel) : NULL;
-	int err = dir && path && (!kernel || pattern) ? 0 : -ENOMEM;
+	char *apt = NULL, *dnf5 = NULL;
+	int err;
 
-	if (!err && !kernel)
-		err = remove_file(path);
-	else if (!err && path_exists(dir))
-		err = write_text(path, text_of(
+	if (kernel) {
+		apt = pattern ? text_of(
 			"// Written by kmodkeep, which pinned the boot loader to "
 			"this kernel.\n"
 			"// It goes when the pin does: kmodkeep pin release\n"
 			"APT::NeverAutoRemove { \"^linux-(image|headers|modules|"
-			"binary|base)-%s$\"; };\n", pattern), 0644);
-	free(dir);
-	free(path);
+			"binary|base)-%s$\"; };\n", pattern) : NULL;
+		dnf5 = text_of(
+			"# Written by kmodkeep, which pinned the boot loader to "
+			"kernel\n# %s: dnf must not remove it for being too old.\n"
+			"# It goes when the pin does: kmodkeep pin release\n"
+			"[main]\ninstallonly_limit=0\n", kernel);
+	}
 	free(pattern);
-	return err;
+	if (kernel && (!apt || !dnf5)) {
+		free(apt);
+		free(dnf5);
+		return -ENOMEM;
+	}
+	err = keep_file(h, APT_DIR, APT_CONF, apt);
+	if (err) {
+		free(dnf5);
+		return err;
+	}
+	return keep_file(h, DNF5_DIR, DNF5_CONF, dnf5);
 }
 
 /* Adds to a text; the whole is lost together. */

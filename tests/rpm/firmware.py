@@ -15,8 +15,8 @@ import sys
 from tests.qemu.secureboot import VARIABLES
 from tests.rpm import builder
 from tests.rpm.chroot import OURS
-from tests.rpm.story import Story, expect, main
-from tests.rpm.trees import FIRST, UNREADY
+from tests.rpm.story import TWO_KERNELS, Story, expect, main
+from tests.rpm.trees import FIRST, FIXED, UNREADY
 
 OWNER = "7f1ec0de-0000-4000-8000-000000000002"  # who put the certificate there: anybody
 NAME = "fleet of the test"
@@ -36,7 +36,9 @@ class FirmwareStory(Story):
             ("boot; the firmware's db has the certificate", self.boot),
             ("dnf install: signed with that key, loaded at once, smoke test passed", self.install),
             ("a source that is not ready for the next kernel: taken for this one", self.unready),
-            ("dnf upgrade 'kernel*': it ends, the old kernel keeps its module", self.new_kernel),
+            ("dnf upgrade 'kernel*': it ends; the old module stays; unsafe", self.new_kernel),
+            ("pinned by policy: kept by dnf, booted, loaded, smoke test passed", self.pin),
+            ("its successor builds for both: no pin any more, the new kernel is safe", self.fixed),
         ]
 
     def prepare(self):
@@ -68,12 +70,40 @@ class FirmwareStory(Story):
 
     def new_kernel(self):
         self.guest.use("updates")
-        self.guest.dnf("upgrade 'kernel*'")
+        said = self.guest.dnf("upgrade 'kernel*'").output
         self.old, self.new = self.guest.kernels()
         self.guest.check(f"ls /boot/loader/entries/*-{self.new}.conf")
         self._installed(self.old, UNREADY)
         expect(self.guest.verdict(self.old), "ok", "verdict for the old kernel")
         expect(self.guest.verdict(self.new), "missing", "verdict for the new kernel")
+        lost = f"next boot would lose flightrec (kernel {self.new}, flightrec: missing"
+        self._guard_says(said, "no", lost)
+        assert lost in self.guest.check("cat /run/motd.d/kmodkeep")
+        # Started at the end of the transaction, which does not wait for it.
+        self.guest.check("until systemctl -q is-failed kmodkeep-guard.service; do sleep 1; done",
+                         what="the guard's unit to fail")
+
+    def pin(self):
+        policy = "/etc/kmodkeep/drivers.d/flightrec.conf"
+        self.guest.check("sed 's/^policy =.*/policy = pin-last-good/'"
+                         f" /usr/lib/kmodkeep/drivers.d/flightrec.conf >{policy}")
+        pinned = f"next boot safe (kernel {self.old}); pinned, as {self.new} would lose a driver"
+        self._guard_says(self.guest.check("kmodkeep guard"), "yes", pinned)
+        self.guest.use("dummy98")
+        self.guest.dnf(f"install kernel-core-98 {TWO_KERNELS}")
+        self.guest.check("test -e /usr/lib/modules/98-dummy/vmlinuz")
+        expect(self.guest.kernels(), [self.old, self.new], "kernels that are left")
+        self.guest.restart()
+        self._serves(self.old, UNREADY)
+
+    def fixed(self):
+        self.guest.use("dkms", "fixed")
+        said = self.guest.dnf(f"upgrade {OURS}").output
+        self._installed(self.old, FIXED)
+        self._installed(self.new, FIXED)
+        lifted = f"next boot safe (kernel {self.new}); the pin on kernel {self.old} is lifted"
+        self._guard_says(said, "yes", lifted)
+        expect(self.guest.guard()["pin"], None, "pin")
 
 
 def make_key(directory):

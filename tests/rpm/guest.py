@@ -58,6 +58,10 @@ class RpmGuest(SecureBootGuest):
         result = self.run(f"kmodkeep verify --json --kernel {kernel} --module {module}")
         return json.loads(result.output)["results"][0]["verdict"]
 
+    def guard(self):
+        """What the guard found last: its state file."""
+        return json.loads(self.check("cat /var/lib/kmodkeep/state.json"))
+
     def smoke(self, field="result"):
         """FIELD of what the smoke test of this boot says."""
         result = json.loads(self.check("cat /var/lib/kmodkeep/smoke/flightrec.json"))

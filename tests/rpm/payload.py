@@ -20,7 +20,7 @@ from tests.rpm.convert import BUILD_DEFINES, FILES, keep, rpmbuild
 SYSTEM = """
     acl base-files base-passwd bash bsdutils coreutils cpio dash dbus debianutils
     diffutils dnf dracut-core e2fsprogs file findutils gawk gcc gcc-14 gpg gpg-agent
-    gpgconf grep gzip hostname kmod libc-bin libc6-dev libefivar1t64 libjson-c5
+    gpgconf grep grub2-common gzip hostname kmod libc-bin libc6-dev libefivar1t64 libjson-c5
     libkeyutils1 libelf1t64 login.defs make mokutil mount ncurses-base openssl pahole
     passwd patch procps psmisc rpm sed systemd systemd-sysv tar udev util-linux
     xz-utils zstd

@@ -21,6 +21,11 @@ from tests.rpm.guest import RpmGuest
 from tests.rpm.system import LABEL
 from tests.rpm.trees import FIRST, SECOND
 
+TWO_KERNELS = "--setopt=installonly_limit=2"
+
+# Where what dnf and the system noted is no part of the packages.
+LOOKED_OVER = r"\( -path /var/cache/dnf -o -path /var/lib/dnf -o -path /var/log \)"
+
 PASSWORD_CHARACTERS = "bcdefghijklnoprstuvx"
 
 
@@ -73,6 +78,7 @@ class Story:
             ("release 1 to 2 with the old one loaded: ready for the next boot", self.new_release),
             ("dnf upgrade 'kernel*': built, signed and trusted before the reboot", self.new_kernel),
             ("reboot into it: loaded, smoke test passed", self.next_boot),
+            ("one kernel too many: the oldest goes, and its module", self.too_many_kernels),
             ("dnf remove: nothing is left but the key", self.remove),
         ]
 
@@ -142,11 +148,12 @@ class Story:
 
     def new_kernel(self):
         self.guest.use("updates")
-        self.guest.dnf("upgrade 'kernel*'")
+        said = self.guest.dnf("upgrade 'kernel*'").output
         self.old, self.new = self.guest.kernels()
         self._installed(self.old, SECOND)
         self._installed(self.new, SECOND)
         expect(self.guest.verdict(self.new), "ok", "verdict for the next boot")
+        self._guard_says(said, "yes", f"next boot safe (kernel {self.new})")
         self._no_complaints()
 
     def next_boot(self):
@@ -154,16 +161,26 @@ class Story:
         self._serves(self.new, SECOND)
         self._no_complaints()
 
+    def too_many_kernels(self):
+        self.guest.use("dummy98")
+        said = self.guest.dnf(f"install kernel-core-98 {TWO_KERNELS}").output
+        expect(self.guest.kernels(), [self.new], "kernels that are left")
+        self.guest.check("test -e /usr/lib/modules/98-dummy/vmlinuz;"
+                         f"! test -e /boot/loader/entries/rpm-test-{self.old}.conf;"
+                         f"! find /usr/lib/modules/{self.old} -name 'flightrec*' | grep .")
+        self._installed(self.new, SECOND)
+        self._guard_says(said, "yes", f"next boot safe (kernel {self.new})")
+
     def remove(self):
         self.guest.dnf(f"remove {OURS}")
-        left = self.guest.check(
-            "ls -d /sys/module/flightrec* /usr/src/flightrec* /var/lib/dkms/flightrec"
-            " /usr/lib/modules/*/extra/flightrec* /etc/kmodkeep /usr/lib/kmodkeep"
-            " /usr/lib/flightrec 2>/dev/null; find /var/lib/kmodkeep; true").split()
-        keys = "/var/lib/kmodkeep/keys"
-        expect([p for p in left if p not in ("/var/lib/kmodkeep", keys)
-                and not p.startswith(f"{keys}/")], [], "what is left beside the key")
-        assert f"{keys}/signing.key" in left, left
+        left = self.guest.check(f"find / -xdev {LOOKED_OVER} -prune -o"
+                                r" \( -name '*flightrec*' -o -name '*kmodkeep*' \) -print").split()
+        expect(sorted(left), ["/var/lib/kmodkeep"], "what is left")
+        left = self.guest.check("cd /var/lib/kmodkeep; find . -type f; ls -d /sys/module/flightrec*"
+                                " /usr/lib/modules/*/extra 2>/dev/null; true").split()
+        keys = ["./keys/machine-id", "./keys/signing.der", "./keys/signing.key"]
+        expect(sorted(left), keys, "what is left beside the key")
+        expect(self.guest.check("systemctl --failed --no-legend --plain"), "", "failed units")
 
     # What several stages need.
 
@@ -186,6 +203,12 @@ class Story:
         expect(self.guest.check("cat /sys/module/flightrec/version").strip(), version, "loaded")
         expect(self.guest.verdict(kernel), "ok", "verdict")
         expect(self.guest.smoke(), "passed", "smoke test")
+
+    def _guard_says(self, said, safe, line):
+        """The guard's LINE is the last that dnf SAID of it, and its state file says SAFE."""
+        lines = [text for text in said.splitlines() if text.startswith("kmodkeep: next boot")]
+        assert lines and lines[-1].startswith(f"kmodkeep: {line}"), said
+        expect(self.guest.guard()["safe"], safe, "safe, in the guard's state")
 
     def _no_complaints(self):
         complaints = console.scan(self.guest.check("dmesg"))

@@ -4,6 +4,8 @@
 RPM mechanics on Debian payload.
 """
 
+import json
+
 import pytest
 
 from tests.rpm.chroot import OURS
@@ -33,12 +35,20 @@ def test_new_kernel(updated):
 
 
 def test_too_many_kernels(updated):
-    """installonly_limit: the oldest goes, and its module with it; the others keep theirs."""
+    """installonly_limit: the oldest goes, and its module with it, unless it is pinned."""
+    state = updated.path / "var/lib/kmodkeep/state.json"
+    state.write_text(json.dumps({"pin": {"kernel": updated.old}}), encoding="ascii")
     updated.use("dummy98")
     updated.dnf("install kernel-core-98 --setopt=installonly_limit=2")
     modules = updated.path / "usr/lib/modules"
-    assert not (modules / updated.old / "vmlinuz").exists(), updated.said
     assert (modules / "98-dummy/vmlinuz").exists(), updated.said
+    assert updated.kernels() == [updated.old, updated.new], updated.said
+    updated.has(FIRST, updated.old, updated.new)
+    state.unlink()
+    updated.use("dummy99")
+    updated.dnf("install kernel-core-99 --setopt=installonly_limit=3")
+    assert not (modules / updated.old / "vmlinuz").exists(), updated.said
+    assert (modules / "99-dummy/vmlinuz").exists(), updated.said
     assert not list((modules / updated.old).rglob("flightrec*")), updated.said
     assert updated.old not in updated.run("dkms status").stdout
     assert boot_entries(updated) == {updated.new}

@@ -8,10 +8,11 @@ What counts is whether the package is there afterwards.
 
 import re
 import shutil
+import subprocess
 
 import pytest
 
-from tests.rpm import builder, dnf5, repo
+from tests.rpm import builder, dnf5, repo, trees
 from tests.rpm.convert import rpmbuild
 
 SPEC = """\
@@ -118,3 +119,19 @@ def test_takes_a_signed_file(manager):
 def test_refuses_a_file(manager, name):
     there, said = install(manager, "good", FILE.format(dashed(name)))
     assert not there and re.search(REFUSAL, said), said
+
+
+def test_the_verb_says_what_is_missing():
+    """make rpm-repo, before it builds anything; and make-repository itself."""
+    done = subprocess.run(["make", "-s", "-C", trees.TOP, "rpm-repo", "KEY="], check=False,
+                          capture_output=True, text=True)
+    assert done.returncode == 2 and "no key is named. Next: make rpm-repo KEY=" in done.stderr
+    with builder.Builder() as clone:
+        shutil.copy(repo.MAKE_REPOSITORY, clone.path / "srv")
+        for arguments, code, words in (("nobody /srv", 3, "gpg has no secret key 'nobody'. Next: "),
+                                       ("nobody /nowhere", 2, "/nowhere is no directory. Next: ")):
+            done = clone.run(f"/srv/make-repository {arguments}", check=False)
+            assert (done.returncode, words in done.stdout) == (code, True), done.stdout
+        repo.make_key(clone)
+        done = clone.run(["/srv/make-repository", repo.SIGNER, "/srv"], check=False)
+        assert (done.returncode, "/srv has no packages" in done.stdout) == (2, True), done.stdout

@@ -47,7 +47,7 @@ echo none >%{buildroot}/usr/lib/modules/%{version}-dummy/vmlinuz
 %files
 /usr/lib/modules/%{version}-dummy
 """
-DUMMIES = ("98",)
+DUMMIES = ("98", "99")
 
 
 @functools.cache

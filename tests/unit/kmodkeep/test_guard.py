@@ -34,6 +34,7 @@ printf '%s' "$2" >'{tree}/bootctl-default'
 """
 PINNED = "modules = sample\npolicy = pin-last-good\n"
 KEPT = "etc/apt/apt.conf.d/02kmodkeep-pin"
+KEPT_BY_DNF5 = "etc/dnf/libdnf5.conf.d/80-kmodkeep-pin.conf"
 MOTD = "run/motd.d/kmodkeep"
 
 
@@ -41,6 +42,7 @@ MOTD = "run/motd.d/kmodkeep"
 def system(tree):
     system = System(tree)
     tree.put("etc/apt/apt.conf.d/.keep")
+    tree.put("etc/dnf/libdnf5.conf.d/.keep")
     for name, text in (("grub-set-default", GRUB_SET_DEFAULT), ("grub-editenv", GRUB_EDITENV)):
         tree.put(f"usr/sbin/{name}", text).chmod(0o755)
     tree.put("run/.keep")
@@ -126,13 +128,14 @@ def test_pin_and_its_end(pinning):
     assert 'NeverAutoRemove { "^linux-(image|headers|modules|binary|base)-6\\.1\\.0-30-amd64$"; };' in (
         pinning.path / KEPT
     ).read_text()
+    assert "\n[main]\ninstallonly_limit=0\n" in (pinning.path / KEPT_BY_DNF5).read_text()
     assert state(pinning)["pin"]["kernel"] == OLD
     # It stays while the fault does.
     assert guard(pinning)[0] == 0 and default(pinning) == advanced(OLD)
     pinning.install(NEW)
     assert guard(pinning) == (0, f"kmodkeep: next boot safe (kernel {NEW}); the pin on kernel {OLD} is lifted\n")
     assert default(pinning) is None and state(pinning)["pin"] is None
-    assert not (pinning.path / KEPT).exists()
+    assert not (pinning.path / KEPT).exists() and not (pinning.path / KEPT_BY_DNF5).exists()
 
 
 def test_pin_gives_back_the_default_that_was(pinning):
