@@ -65,8 +65,9 @@ class FirmwareStory(Story):
 
     def unready(self):
         self.guest.use("dkms", "unready")
-        self.guest.dnf(f"upgrade {OURS}")
+        said = self.guest.dnf(f"upgrade {OURS}").output
         self._installed(self.old, UNREADY)
+        self._waits(FIRST, UNREADY, said)
 
     def new_kernel(self):
         self.guest.use("updates")

@@ -3,15 +3,14 @@
 
 import pytest
 
-from tests.rpm import trees
-from tests.rpm.story import Stages, Story, tell
+from tests.rpm.firmware import FirmwareStory
+from tests.rpm.story import Story
 
 
-@pytest.mark.parametrize("kind", (Story,))
-def test_story(kind, repositories, tmp_path, capsys):
-    stages = Stages()
-    try:
-        tell(kind, tmp_path, trees.write_disk(tmp_path, repositories), stages)
-    finally:
-        with capsys.disabled():
-            print("\n" + stages.table(), flush=True)
+@pytest.mark.parametrize("kind", (Story, FirmwareStory))
+def test_story(kind, stories, capsys):
+    table, error = stories[kind].result()
+    with capsys.disabled():
+        print("\n" + table, flush=True)
+    if error:
+        raise error
