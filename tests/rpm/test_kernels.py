@@ -5,9 +5,11 @@ RPM mechanics on Debian payload.
 """
 
 import json
+import re
 
 import pytest
 
+from tests.rpm import dnf5
 from tests.rpm.chroot import OURS
 from tests.rpm.trees import FIRST, FIXED, UNREADY
 
@@ -72,3 +74,21 @@ def test_source_that_does_not_build_on_the_new_kernel(host):
     host.use("dkms", "fixed")
     host.dnf(f"upgrade {OURS}")
     host.has(FIXED, host.old, new)
+
+
+def test_dnf5_takes_the_setting_of_a_pin():
+    """The file is the one that kmodkeep guard writes: see test_guard.py of its unit tests."""
+    with dnf5.Dnf5() as root:
+        def limit():
+            said = root.run("dnf5 --dump-main-config").stdout
+            return re.search(r"^installonly_limit *= *(\d+)$", said, re.M)[1]
+
+        (root.path / "etc/dnf").mkdir(exist_ok=True)
+        # As Fedora has it: without this file dnf5 looks at no other.
+        (root.path / "etc/dnf/dnf.conf").write_text("[main]\n", encoding="ascii")
+        assert limit() != "0"
+        directory = root.path / "etc/dnf/libdnf5.conf.d"
+        directory.mkdir(exist_ok=True)
+        setting = directory / "80-kmodkeep-pin.conf"
+        setting.write_text("# why\n[main]\ninstallonly_limit=0\n", encoding="ascii")
+        assert limit() == "0"
