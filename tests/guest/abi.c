@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The calls on /dev/flightrec/<channel>: what they do and what they refuse.
- * Runs with the core loaded as "channels=default,small size_kb=1024,MIN".
+ * Runs with the core loaded as "channels=default,small size_kb=1024,MIN"; as a
+ * 32-bit program, too.
  */
 #include "harness.h"
+
+#include <stdint.h>
+
+#define KERNEL_HALF ((void *)(uintptr_t)(sizeof(long) == 8 ? 0xffff888000000000 : 0xfffff000))
 
 static void expect(int fd, const char *text)
 {
@@ -108,7 +113,7 @@ static void write_bad_pointer(void)
 	CHECK_ERRNO(writev(fd, half, 2), EFAULT);
 	CHECK_EQ(guest_stat("default", "rejected_fault"), before + 3);
 	/* The kernel's half: refused before the driver is asked. */
-	CHECK_ERRNO(write(fd, (void *)0xffff888000000000UL, 8), EFAULT);
+	CHECK_ERRNO(write(fd, KERNEL_HALF, 8), EFAULT);
 	CHECK_ERRNO(read(fd, (char[8192]){0}, 8192), EAGAIN);
 }
 

@@ -55,6 +55,12 @@ static void run_case(const struct guest_case *c, unsigned int limit,
 		snprintf(reason, size, "exit status %d", WEXITSTATUS(status));
 }
 
+/* So that the verdicts of a 32-bit program can be told from those of the same in 64. */
+static const char *prefix(void)
+{
+	return sizeof(long) == 4 ? "32-bit-" : "";
+}
+
 int guest_main(int argc, char **argv, const struct guest_case *cases,
 	       size_t count, unsigned int limit)
 {
@@ -73,14 +79,14 @@ int guest_main(int argc, char **argv, const struct guest_case *cases,
 		return 2;
 	}
 	for (i = 0; i < count; i++) {
-		printf("# %s\n", cases[i].name);
+		printf("# %s%s\n", prefix(), cases[i].name);
 		run_case(&cases[i], limit, reason, sizeof(reason));
 		if (*reason) {
 			failed++;
-			fprintf(out, "not ok %s - %s\n", cases[i].name, reason);
+			fprintf(out, "not ok %s%s - %s\n", prefix(), cases[i].name, reason);
 			printf("# FAILED: %s\n", reason);
 		} else {
-			fprintf(out, "ok %s\n", cases[i].name);
+			fprintf(out, "ok %s%s\n", prefix(), cases[i].name);
 		}
 		fflush(out);
 	}
@@ -194,6 +200,23 @@ int guest_load(const char *file, const char *params)
 int guest_unload(const char *name)
 {
 	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
+}
+
+/* The file is read once: it is long, and a guest is slow. */
+unsigned long long guest_symbol(const char *name)
+{
+	static char *symbols;
+	char want[64], *at;
+
+	if (!symbols)
+		symbols = guest_slurp("/proc/kallsyms");
+	snprintf(want, sizeof(want), " %s\t[flightrec]\n", name);
+	at = strstr(symbols, want);
+	if (!at)
+		FAIL("no symbol \"%s\" of the driver in /proc/kallsyms", name);
+	while (at > symbols && at[-1] != '\n')
+		at--;
+	return strtoull(at, NULL, 16);
 }
 
 void guest_sleep_ms(unsigned int ms)

@@ -5,7 +5,7 @@
  * descriptors or hangs says nothing about the others.
  *
  * The verdicts go to the file named by argv[1], a line each: "ok NAME" or
- * "not ok NAME - reason".
+ * "not ok NAME - reason". A 32-bit program puts "32-bit-" before its names.
  */
 #ifndef GUEST_HARNESS_H
 #define GUEST_HARNESS_H
@@ -97,6 +97,9 @@ char *guest_slurp(const char *path);
 /* insmod and rmmod: 0, or -errno. */
 int guest_load(const char *file, const char *params);
 int guest_unload(const char *name);
+
+/* The address of a symbol of the driver, static ones too, from /proc/kallsyms. */
+unsigned long long guest_symbol(const char *name);
 
 void guest_sleep_ms(unsigned int ms);
 

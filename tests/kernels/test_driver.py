@@ -14,13 +14,18 @@ from pathlib import Path
 import pytest
 
 from tests.lib.guestmodules import build_guest_modules
-from tests.lib.kernels import KERNELS, build_modules
+from tests.lib.kernels import KERNELS, KERNELS_RT, build_modules
 from tests.lib.tool import flightrec_tool
 from tests.qemu.direct import compile_static, run_direct
 
 TOP = Path(__file__).parents[2]
 GUEST = TOP / "tests/guest"
 PROGRAMS = ["load", "abi", "reading", "quota", "procfs", "stamps", "events"]
+# Run a second time as 32-bit programs on the 64-bit kernel.
+PROGRAMS_32 = ["abi", "reading", "procfs"]
+
+# Without gcc-multilib, which nothing that cross-compiles tolerates.
+FLAGS_32 = ["-m32", "-I/usr/include/x86_64-linux-gnu"]
 
 # The cases hand bad pointers to system calls on purpose.
 FLAGS = ["-std=gnu11", "-Wno-stringop-overread", "-Wno-stringop-overflow"]
@@ -34,6 +39,9 @@ run_program /tests/reading
 run_program /tests/quota
 run_program /tests/procfs
 run_program /tests/stamps
+run_program /tests/abi-32
+run_program /tests/reading-32
+run_program /tests/procfs-32
 check unload-core rmmod flightrec
 check tool-without-driver tool_without_driver
 check smoke-test-fails-without-driver smoke_test_fails_without_driver
@@ -54,7 +62,8 @@ check unload-both modprobe -r flightrec_events flightrec
 SCRIPT_CASES = re.findall(r"^check (\S+)", SCRIPT, re.M)
 
 # K=6.12 narrows.
-SELECTED = os.environ["K"].split(",") if os.environ.get("K") else list(KERNELS)
+ALL = [*KERNELS, *KERNELS_RT]
+SELECTED = os.environ["K"].split(",") if os.environ.get("K") else ALL
 
 
 def cases_of(program):
@@ -63,19 +72,23 @@ def cases_of(program):
 
 
 def all_cases():
-    return [case for program in PROGRAMS for case in cases_of(program)] + SCRIPT_CASES
+    cases_32 = [f"32-bit-{case}" for program in PROGRAMS_32 for case in cases_of(program)]
+    return [c for program in PROGRAMS for c in cases_of(program)] + cases_32 + SCRIPT_CASES
+
+
+def compile_program(name, directory, suffix="", flags=()):
+    """Compile the test program NAME, static, into DIRECTORY; its path."""
+    sources = [GUEST / f"{name}.c", GUEST / "harness.c"]
+    return compile_static(sources, directory / (name + suffix), [*FLAGS, *flags])
 
 
 @functools.lru_cache(maxsize=None)
 def programs():
     """What goes into the guests, built once: {path in the guest: path here}."""
     directory = Path(tempfile.mkdtemp(prefix="guest-programs-"))
-    files = {
-        f"tests/{name}": compile_static(
-            [GUEST / f"{name}.c", GUEST / "harness.c"], directory / name, FLAGS
-        )
-        for name in PROGRAMS
-    }
+    files = {f"tests/{name}": compile_program(name, directory) for name in PROGRAMS}
+    for name in PROGRAMS_32:
+        files[f"tests/{name}-32"] = compile_program(name, directory, "-32", FLAGS_32)
     files.update(flightrec_tool(directory))
     files["tests/tools.sh"] = GUEST / "tools.sh"
     files["usr/lib/flightrec/smoke-test"] = TOP / "system/flightrec-smoke-test"

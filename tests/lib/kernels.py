@@ -27,6 +27,9 @@ KERNELS = {
     "7.3": "trixie",  # from its backports
 }
 
+# The same with PREEMPT_RT: named by series and flavour. No root has their headers.
+KERNELS_RT = {"6.12-rt": "trixie"}
+
 # What a build leaves behind is no source.
 BUILD_PRODUCTS = shutil.ignore_patterns(
     "*.o", "*.ko", "*.mod", "*.mod.c", ".*.cmd", "*.symvers", "modules.order", ".tmp_*"
@@ -80,8 +83,11 @@ class Kernel:
 
 def kernel(name):
     """The kernel NAME, fetched now if need be."""
-    suite = KERNELS[name]
-    release = roots.release(suite, name)
+    suite = {**KERNELS, **KERNELS_RT}[name]
+    series, _, flavour = name.partition("-")
+    release = roots.release(suite, series)
+    if flavour:
+        release = release.replace("-amd64", f"-{flavour}-amd64")
     files = cached("kernels", release, lambda path: _fetch(suite, release, path))
     return Kernel(name, release, suite, files)
 
@@ -138,6 +144,8 @@ def _build(target, source, extra_make_args, into):
     with progress(f"build {source.name} for {target.release}"), roots.Clone(target.suite) as clone:
         inside = clone.path / "work/src"
         shutil.copytree(source, inside)
+        if target.name in KERNELS_RT:
+            _put_headers(clone, target)
         done = clone.run([
             "make", "-C", f"/lib/modules/{target.release}/build", "M=/work/src",
             "W=1", "KCFLAGS=-Werror", "C=1", f"CHECK={_sparse(clone, target)}",
@@ -152,6 +160,19 @@ def _build(target, source, extra_make_args, into):
         into.mkdir()
         for module in modules:
             shutil.copy2(module, into)
+
+
+def _put_headers(clone, target):
+    """Put the headers of TARGET into CLONE; what they need to build is there already."""
+    names = [f"linux-headers-{target.release}",
+             f"linux-headers-{target.release.replace('-rt-amd64', '-common-rt')}"]  # fmt: skip
+    for deb in sorted(apt.download(target.suite, names).iterdir()):
+        apt.extract(deb, clone.path / "work/headers")
+    for directory in (clone.path / "work/headers/usr/src").iterdir():
+        directory.rename(clone.path / "usr/src" / directory.name)
+    build = clone.path / "usr/lib/modules" / target.release / "build"
+    build.parent.mkdir()
+    build.symlink_to(f"/usr/src/linux-headers-{target.release}")
 
 
 def _complaints(output):
@@ -197,7 +218,7 @@ def _sparse(clone, target):
 def main():
     """The command line: fetch the kernels named."""
     parser = argparse.ArgumentParser(description="Fetch the stock kernels.")
-    parser.add_argument("kernels", nargs="*", default=list(KERNELS), metavar="KERNEL")
+    parser.add_argument("kernels", nargs="*", default=[*KERNELS, *KERNELS_RT], metavar="KERNEL")
     for name in parser.parse_args().kernels:
         print(f"{name}: {kernel(name).release}")
 

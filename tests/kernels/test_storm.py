@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The driver under load on four CPUs: records from every context, NMIs injected by the
+emulator, writers that stall and are killed, descriptors passed on, bad input.
+
+One boot per kernel.  FULL=1 makes the storm longer.
+"""
+
+import functools
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.kernels.test_driver import SELECTED, cases_of, compile_program
+from tests.lib.guestmodules import build_guest_modules
+from tests.qemu.direct import direct_guest
+
+PROGRAMS = ["storm", "torture", "badinput", "unload"]
+SECONDS = 120 if os.environ.get("FULL") else 3
+LIMIT = 600
+
+SCRIPT = f"""
+insmod /modules/flightrec.ko channels=default,small size_kb=1024,128 events=cpu
+insmod /modules/guest-storm.ko
+export STORM_SECONDS={SECONDS} UNLOAD_SECONDS={SECONDS} STORM_NMIS=1
+run_program /tests/storm
+run_program /tests/torture
+run_program /tests/badinput
+rmmod guest-storm
+check unload-after-the-storm rmmod flightrec
+run_program /tests/unload
+"""
+
+CASES = [case for program in PROGRAMS for case in cases_of(program)] + ["unload-after-the-storm"]
+
+
+@functools.lru_cache(maxsize=None)
+def programs():
+    directory = Path(tempfile.mkdtemp(prefix="guest-storm-"))
+    return {f"tests/{name}": compile_program(name, directory) for name in PROGRAMS}
+
+
+def inject_nmis(guest, until, batch=25):
+    """Send NMIs to all CPUs as fast as they are taken until the console has UNTIL."""
+    while guest.running() and until not in guest.console.text:
+        for _ in range(batch):
+            guest.qmp.inject_nmi()
+        guest.console.update()
+
+
+@functools.lru_cache(maxsize=None)
+def verdict(kernel):
+    """What the guest with KERNEL reported."""
+    built = build_guest_modules(kernel)
+    modules = [built["flightrec"], built["guest-storm"]]
+    with tempfile.TemporaryDirectory(prefix="storm-") as workdir:
+        with direct_guest(
+            kernel, programs(), SCRIPT, workdir, modules=modules, cpus=4,
+            append="apic_extnmi=all",
+        ) as guest:  # fmt: skip
+            guest.wait_for("^== storm$", 300, "the storm")
+            inject_nmis(guest, "== calm")
+            guest.send("\n")
+            return guest.wait_verdict(LIMIT, f"the end of {guest.name}", exits=True)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("kernel", SELECTED)
+def test_storm(kernel, case):
+    result = verdict(kernel)
+    for name, reason in result.failed:
+        assert name != case, f"{reason}\n{result.explain()}"
+    assert case in result.passed, f"the guest said nothing about it\n{result.explain()}"
+
+
+@pytest.mark.parametrize("kernel", SELECTED)
+def test_guest_ends_clean(kernel):
+    """No oops, no warning, no stall on the console, and nothing unaccounted for."""
+    result = verdict(kernel)
+    assert result.done and not result.problems, result.explain()
+    assert sorted(result.passed + [n for n, _ in result.failed]) == sorted(CASES)
