@@ -76,10 +76,10 @@ def all_cases():
     return [c for program in PROGRAMS for c in cases_of(program)] + cases_32 + SCRIPT_CASES
 
 
-def compile_program(name, directory, suffix="", flags=()):
+def compile_program(name, directory, suffix="", flags=(), **options):
     """Compile the test program NAME, static, into DIRECTORY; its path."""
     sources = [GUEST / f"{name}.c", GUEST / "harness.c"]
-    return compile_static(sources, directory / (name + suffix), [*FLAGS, *flags])
+    return compile_static(sources, directory / (name + suffix), [*FLAGS, *flags], **options)
 
 
 @functools.lru_cache(maxsize=None)

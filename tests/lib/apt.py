@@ -71,50 +71,55 @@ def acquire_options():
     return [line for line in dump.splitlines() if wanted.match(line)]
 
 
-def update(suite):
+def _state(suite, arch):
+    return cache_dir("apt", suite if arch == "amd64" else f"{suite}-{arch}")
+
+
+def update(suite, arch="amd64"):
     """Fetch the package lists of SUITE."""
-    state = cache_dir("apt", suite)
+    state = _state(suite, arch)
     (state / "sources.list").write_text(sources_list(suite), encoding="utf-8")
     for name in ("lists/partial", "archives/partial"):
         (state / name).mkdir(parents=True, exist_ok=True)
-    with locked(f"apt-{suite}"), progress(f"{suite}: package lists"):
-        _run(["apt-get", *_private(suite), "update"])
+    with locked(f"apt-{state.name}"), progress(f"{state.name}: package lists"):
+        _run(["apt-get", *_private(suite, arch), "update"])
 
 
-def package_names(suite, prefix):
+def package_names(suite, prefix, arch="amd64"):
     """The names of all packages of SUITE that begin with PREFIX."""
-    if not (cache_dir("apt", suite) / "sources.list").exists():
-        update(suite)
-    return _run(["apt-cache", *_private(suite), "pkgnames", prefix]).split()
+    if not (_state(suite, arch) / "sources.list").exists():
+        update(suite, arch)
+    return _run(["apt-cache", *_private(suite, arch), "pkgnames", prefix]).split()
 
 
-def download(suite, packages):
+def download(suite, packages, arch="amd64"):
     """A cached directory with the .deb files of exactly PACKAGES (no dependencies).
 
-    A package may be given as NAME or NAME=VERSION.  The lists are fetched again
+    ARCH is an architecture of Debian; others than this machine's have lists of
+    their own.  A package may be given as NAME or NAME=VERSION.  The lists are fetched again
     when a package is not to be had: they may be old.
     """
 
     def fetch(directory):
         directory.mkdir()
         try:
-            _download(suite, packages, directory)
+            _download(suite, packages, directory, arch)
         except AptError:
-            update(suite)
-            _download(suite, packages, directory)
+            update(suite, arch)
+            _download(suite, packages, directory, arch)
 
-    name = f"{suite}-{packages[0]}-{digest(sorted(packages))}"
+    name = f"{_state(suite, arch).name}-{packages[0]}-{digest(sorted(packages))}"
     return cached("debs", name, fetch)
 
 
-def _download(suite, packages, directory):
+def _download(suite, packages, directory, arch):
     with progress(f"{suite}: download {' '.join(packages)}"):
-        _run(["apt-get", *_private(suite), "download", *packages], cwd=directory)
+        _run(["apt-get", *_private(suite, arch), "download", *packages], cwd=directory)
 
 
-def _private(suite):
+def _private(suite, arch="amd64"):
     """Options that make apt use the private state of SUITE."""
-    state = cache_dir("apt", suite)
+    state = _state(suite, arch)
     settings = {
         "Dir::Etc::sourcelist": state / "sources.list",
         "Dir::Etc::sourceparts": "-",
@@ -125,7 +130,8 @@ def _private(suite):
         "Dir::State::status": "/dev/null",
         "Dir::Cache": state,
         "Dir::Cache::archives": state / "archives",
-        "APT::Architecture": "amd64",
+        "APT::Architecture": arch,
+        "APT::Architectures::": arch,
         "APT::Sandbox::User": "root",  # the cache may be closed to user _apt
     }
     options = ["-q"]

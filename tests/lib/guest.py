@@ -111,7 +111,9 @@ class Guest:
     is removed at the end).  DISPLAY adds a VGA screen, for screen pictures;
     without one, firmware and boot loader talk on the console.  REBOOT=False
     ends QEMU where the guest would reboot.  ACCEL is for those that measure;
-    the default is what works best here.
+    the default is what works best here.  PROGRAM and VERDICT_PORT are for other
+    machines: the emulator, and the arguments for a port at the chardev "verdict",
+    which must be the guest's ttyS1.
     """
 
     def __init__(
@@ -127,6 +129,8 @@ class Guest:
         cpus=2,
         display=False,
         reboot=True,
+        program="qemu-system-x86_64",
+        verdict_port=("-serial", "chardev:verdict"),
     ):
         self.name = name
         self._temporary = None if workdir else tempfile.TemporaryDirectory(prefix="guest-")
@@ -135,12 +139,12 @@ class Guest:
         self.verdict_log = self.workdir / "verdict.log"
         self.display = display
         self._command = [
-            "qemu-system-x86_64", "-nodefaults", "-name", name,
+            program, "-nodefaults", "-name", name,
             "-machine", machine, "-accel", accel or best_accel(), "-cpu", cpu,
             "-m", memory, "-smp", str(cpus), "-display", "none",
             "-vga", "std" if display else "none",
             "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
-            "-chardev", f"file,id=verdict,path={self.verdict_log}", "-serial", "chardev:verdict",
+            "-chardev", f"file,id=verdict,path={self.verdict_log}", *verdict_port,
             *([] if reboot else ["-no-reboot"]),
             *args,
         ]  # fmt: skip

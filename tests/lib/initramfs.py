@@ -9,7 +9,10 @@ import re
 import shutil
 import stat
 import subprocess
+import tempfile
 from pathlib import Path
+
+from tests.lib import apt
 
 BUSYBOX = Path("/bin/busybox")
 KMOD = Path("/bin/kmod")  # busybox has modprobe too, but not for all compressions
@@ -36,8 +39,11 @@ def build(kernel, files, into, *, modules=(), stock=()):
         (tree / name).mkdir(parents=True)
     for path, what in ACCOUNTS.items():
         put(tree, path, what)
-    _put_busybox(tree)
-    _put_kmod(tree)
+    if kernel.arch == "amd64":
+        _put_busybox(tree, BUSYBOX)
+        _put_kmod(tree)
+    else:
+        _put_foreign_userland(tree, kernel)
     _put_modules(tree, kernel, modules, stock)
     for path, what in files.items():
         put(tree, path, what)
@@ -74,8 +80,20 @@ def libraries(program):
     return [Path(library) for library in re.findall(r"(/\S+) \(0x", listing)]
 
 
-def _put_busybox(tree):
-    put(tree, "bin/busybox", BUSYBOX)
+def _put_foreign_userland(tree, kernel):
+    """Busybox of the kernel's architecture, which has modprobe, too."""
+    (deb,) = apt.download(kernel.suite, ["busybox-static"], kernel.arch).iterdir()
+    with tempfile.TemporaryDirectory() as directory:
+        apt.extract(deb, directory)
+        _put_busybox(tree, next(Path(directory).rglob("bin/busybox")))
+    (tree / "sbin").mkdir(exist_ok=True)
+    for name in KMOD_NAMES:
+        (tree / "sbin" / name).symlink_to("/bin/busybox")
+
+
+def _put_busybox(tree, busybox):
+    """Put BUSYBOX there under all names that this machine's has."""
+    put(tree, "bin/busybox", busybox)
     names = subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True).stdout
     for name in sorted(set(names.split()) - {"busybox", *KMOD_NAMES}):
         (tree / "bin" / name).symlink_to("busybox")

@@ -27,8 +27,10 @@ KERNELS = {
     "7.3": "trixie",  # from its backports
 }
 
-# The same with PREEMPT_RT: named by series and flavour. No root has their headers.
+# More, named by series and flavour: with PREEMPT_RT, and for another architecture. No
+# root has their headers.
 KERNELS_RT = {"6.12-rt": "trixie"}
+KERNELS_ARM64 = {"6.12-arm64": "trixie"}
 
 # What a build leaves behind is no source.
 BUILD_PRODUCTS = shutil.ignore_patterns(
@@ -59,6 +61,11 @@ class Kernel:
     files: Path  # the unpacked packages
 
     @property
+    def arch(self):
+        """Its architecture, as Debian calls it."""
+        return self.release.rpartition("-")[2]
+
+    @property
     def vmlinuz(self):
         """The boot image, with the distribution's signature."""
         return self._one(f"boot/vmlinuz-{self.release}", "usr/lib/modules/{r}/vmlinuz")
@@ -83,23 +90,23 @@ class Kernel:
 
 def kernel(name):
     """The kernel NAME, fetched now if need be."""
-    suite = {**KERNELS, **KERNELS_RT}[name]
+    suite = {**KERNELS, **KERNELS_RT, **KERNELS_ARM64}[name]
     series, _, flavour = name.partition("-")
-    release = roots.release(suite, series)
-    if flavour:
-        release = release.replace("-amd64", f"-{flavour}-amd64")
+    flavours = {"": "amd64", "rt": "rt-amd64", "arm64": "arm64"}
+    release = roots.release(suite, series).replace("amd64", flavours[flavour])
     files = cached("kernels", release, lambda path: _fetch(suite, release, path))
     return Kernel(name, release, suite, files)
 
 
 def _fetch(suite, release, target):
     """Unpack the packages of kernel RELEASE at TARGET and index its modules."""
-    names = apt.package_names(suite, "linux-")
+    arch = release.rpartition("-")[2]
+    names = apt.package_names(suite, "linux-", arch)
     # Up to 6.12 one package has it all; in 7.x that one only depends on these.
     parts = [f"linux-{part}-{release}" for part in ("binary", "modules", "base")]
     split = [name for name in parts if name in names]
     try:
-        debs = apt.download(suite, split or [f"linux-image-{release}"])
+        debs = apt.download(suite, split or [f"linux-image-{release}"], arch)
     except apt.AptError as error:
         raise apt.AptError(
             f"the archive no longer has kernel {release}; bring the root up to date with "
@@ -144,12 +151,11 @@ def _build(target, source, extra_make_args, into):
     with progress(f"build {source.name} for {target.release}"), roots.Clone(target.suite) as clone:
         inside = clone.path / "work/src"
         shutil.copytree(source, inside)
-        if target.name in KERNELS_RT:
-            _put_headers(clone, target)
+        more = _make_arguments(clone, target)
         done = clone.run([
             "make", "-C", f"/lib/modules/{target.release}/build", "M=/work/src",
             "W=1", "KCFLAGS=-Werror", "C=1", f"CHECK={_sparse(clone, target)}",
-            *extra_make_args, "modules",
+            *more, *extra_make_args, "modules",
         ], check=False)  # fmt: skip
         problems = _complaints(done.stdout)
         if done.returncode and not problems:
@@ -162,17 +168,26 @@ def _build(target, source, extra_make_args, into):
             shutil.copy2(module, into)
 
 
-def _put_headers(clone, target):
-    """Put the headers of TARGET into CLONE; what they need to build is there already."""
-    names = [f"linux-headers-{target.release}",
-             f"linux-headers-{target.release.replace('-rt-amd64', '-common-rt')}"]  # fmt: skip
-    for deb in sorted(apt.download(target.suite, names).iterdir()):
+def _make_arguments(clone, target):
+    """Put into CLONE what its root lacks to build for TARGET; more arguments for make."""
+    if target.name in KERNELS:
+        return []
+    names = [f"linux-headers-{target.release}"]
+    if target.name in KERNELS_RT:
+        names += [f"linux-headers-{target.release.replace('-rt-amd64', '-common-rt')}"]
+    for deb in sorted(apt.download(target.suite, names, target.arch).iterdir()):
         apt.extract(deb, clone.path / "work/headers")
     for directory in (clone.path / "work/headers/usr/src").iterdir():
         directory.rename(clone.path / "usr/src" / directory.name)
     build = clone.path / "usr/lib/modules" / target.release / "build"
     build.parent.mkdir()
     build.symlink_to(f"/usr/src/linux-headers-{target.release}")
+    if target.name not in KERNELS_ARM64:
+        return []
+    # The programs that build, linux-kbuild, are those of this machine's architecture.
+    clone.run(["apt-get", "install", "-qq", "-y", "--no-install-recommends",
+               "gcc-aarch64-linux-gnu"])  # fmt: skip
+    return ["ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-"]
 
 
 def _complaints(output):
@@ -218,7 +233,8 @@ def _sparse(clone, target):
 def main():
     """The command line: fetch the kernels named."""
     parser = argparse.ArgumentParser(description="Fetch the stock kernels.")
-    parser.add_argument("kernels", nargs="*", default=[*KERNELS, *KERNELS_RT], metavar="KERNEL")
+    parser.add_argument("kernels", nargs="*", default=[*KERNELS, *KERNELS_RT, *KERNELS_ARM64],
+                        metavar="KERNEL")
     for name in parser.parse_args().kernels:
         print(f"{name}: {kernel(name).release}")
 

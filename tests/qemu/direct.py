@@ -23,8 +23,17 @@ PROCESS_1 = "Run /init as init process"
 STALE_BREAKPOINT = "Oops: int3: "
 
 # The machine may be noisy: a CPU of the guest that gets no time for a while is
-# not a stall of the guest's kernel.
-PATIENCE = "rcupdate.rcu_cpu_stall_timeout=120 watchdog_thresh=60"
+# not a stall of the guest's kernel, nor is its timer broken.
+PATIENCE = "no_timer_check rcupdate.rcu_cpu_stall_timeout=120 watchdog_thresh=60"
+
+
+# A machine for arm64. It has one serial port; as the others come PCI ones, of which the
+# first shall be ttyS0, so that the second is ttyS1 as everywhere.
+ARM64 = {
+    "program": "qemu-system-aarch64", "machine": "virt", "cpu": "cortex-a72", "accel": "tcg",
+    "verdict_port": ["-chardev", "null,id=none", "-device", "pci-serial,chardev=none",
+                     "-device", "pci-serial,chardev=verdict"],
+}  # fmt: skip
 
 
 def build_initramfs(target, files, script, into, **contents):
@@ -75,11 +84,11 @@ def emulator_failed(console):
 
 
 def direct_guest(name, files, script, workdir, *, modules=(), stock=(), append="",
-                 oops_panics=True, reboot=False, **settings):  # fmt: skip
+                 oops_panics=True, reboot=False, args=(), **settings):  # fmt: skip
     """A DirectGuest, not yet started, that boots kernel NAME ("6.1") and runs SCRIPT.
 
     FILES, MODULES and STOCK go into its initramfs (see initramfs.build()),
-    APPEND to the kernel's command line, SETTINGS to Guest.  A panic ends it at
+    APPEND to the kernel's command line, ARGS to QEMU's, SETTINGS to Guest.  A panic ends it at
     once, or with REBOOT boots it again; so does an oops, unless OOPS_PANICS is false.
     """
     target = kernel(name)
@@ -87,12 +96,15 @@ def direct_guest(name, files, script, workdir, *, modules=(), stock=(), append="
     archive = build_initramfs(
         target, files, script, workdir / "initramfs", modules=modules, stock=stock
     )
-    line = f"console=ttyS0 rdinit=/init panic=-1 {PATIENCE} {append}"
+    if target.arch == "arm64":
+        settings = {**ARM64, **settings}
+    console = "ttyAMA0" if target.arch == "arm64" else "ttyS0"
+    line = f"console={console} rdinit=/init panic=-1 {PATIENCE} {append}"
     if oops_panics:
         line += " oops=panic"
     arguments = ["-kernel", target.vmlinuz, "-initrd", archive, "-append", line]
     return DirectGuest(
-        [str(a) for a in arguments],
+        [str(a) for a in [*arguments, *args]],
         name=f"linux-{name}",
         workdir=workdir,
         reboot=reboot,
@@ -111,8 +123,8 @@ def run_direct(name, files, script, timeout=300, *, allow=(), **options):
             return guest.wait_verdict(timeout, f"the end of {guest.name}", exits=True, allow=allow)
 
 
-def compile_static(sources, program, flags=()):
+def compile_static(sources, program, flags=(), compiler="gcc"):
     """Compile C SOURCES into the static PROGRAM for guests; its path."""
-    command = ["gcc", "-static", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]
+    command = [compiler, "-static", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]
     subprocess.run([*command, *flags, "-o", program, *sources], check=True)
     return Path(program)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""QEMU's debugger stub, as far as it takes to stop one CPU of a guest for good."""
+
+import re
+import socket
+import time
+
+
+class GdbStub:
+    """A connection to the stub at the UNIX socket PATH.  Connecting stops the guest."""
+
+    def __init__(self, path, timeout=120):
+        self._sock = socket.socket(socket.AF_UNIX)
+        self._sock.settimeout(timeout)
+        self._sock.connect(str(path))
+        self._buffer = b""
+        self.ask("qSupported:multiprocess-;vContSupported+")
+
+    def ask(self, command):
+        """Send COMMAND and return its answer; an error is raised."""
+        self._send(command)
+        answer = self._receive()
+        if re.fullmatch(r"E[0-9a-fA-F]{2}", answer):
+            raise RuntimeError(f"debugger stub: {command} gets {answer}")
+        return answer
+
+    def set_breakpoint(self, address):
+        """Stop all CPUs where one is about to execute what is at ADDRESS."""
+        self._expect_ok(f"Z0,{address:x},1")
+
+    def clear_breakpoint(self, address):
+        self._expect_ok(f"z0,{address:x},1")
+
+    def go(self, cpu=None):
+        """Let all CPUs go on, or only CPU: then the others stay where they are."""
+        self._send("vCont;c" if cpu is None else f"vCont;c:{cpu + 1:x}")
+
+    def wait_stop(self):
+        """Wait until a CPU hits a breakpoint; which one, from 0."""
+        answer = self._receive()
+        stop = re.match(r"T05thread:(?:p[0-9a-f]+\.)?([0-9a-f]+);", answer)
+        if not stop:
+            raise RuntimeError(f"debugger stub: not a breakpoint but {answer}")
+        return int(stop[1], 16) - 1
+
+    def close(self):
+        self._sock.close()
+
+    def _expect_ok(self, command):
+        answer = self.ask(command)
+        if answer != "OK":
+            raise RuntimeError(f"debugger stub: {command} gets {answer or 'nothing'}")
+
+    def _send(self, command):
+        data = command.encode()
+        self._sock.sendall(b"$%s#%02x" % (data, sum(data) & 0xFF))
+
+    def _receive(self):
+        """The next packet; acknowledgements in between are passed over."""
+        deadline = time.monotonic() + self._sock.gettimeout()
+        while True:
+            packet = re.search(rb"\$([^#]*)#[0-9a-f]{2}", self._buffer)
+            if packet:
+                self._buffer = self._buffer[packet.end() :]
+                self._sock.sendall(b"+")
+                return packet[1].decode()
+            if time.monotonic() > deadline:
+                raise TimeoutError("debugger stub: no answer")
+            data = self._sock.recv(4096)
+            if not data:
+                raise ConnectionError("QEMU closed the debugger's channel")
+            self._buffer += data
