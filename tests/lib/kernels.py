@@ -63,7 +63,7 @@ class Kernel:
     @property
     def arch(self):
         """Its architecture, as Debian calls it."""
-        return self.release.rpartition("-")[2]
+        return "arm64" if self.release.endswith("-arm64") else "amd64"
 
     @property
     def vmlinuz(self):
