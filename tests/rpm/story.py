@@ -49,7 +49,8 @@ class Stages:
     def table(self):
         """The stages with their times, as text."""
         lines = [LABEL]
-        lines += [f"{name:<64}{outcome:>7}{seconds:>7.0f} s" for name, outcome, seconds in self.rows]
+        width = max(len(name) for name, _, _ in self.rows) + 1 if self.rows else 0
+        lines += [f"{name:<{width}}{outcome:>7}{seconds:>7.0f} s" for name, outcome, seconds in self.rows]
         return "\n".join(lines)
 
 

@@ -76,6 +76,18 @@ def test_source_that_does_not_build_on_the_new_kernel(host):
     host.has(FIXED, host.old, new)
 
 
+def test_guard_is_asked_after_each_change(host):
+    """By the file trigger of a transaction; by kernel-install where no package came or went."""
+    asked = host.path / "asked"
+    host.replace("/usr/sbin/kmodkeep", 'echo "$@" >>/asked\nexec "$real" "$@"')
+    host.use("dummy98")
+    for command in ("dnf -y install kernel-core-98", "dnf -y remove kernel-core-98",
+                    "kernel-install remove 98-dummy"):
+        asked.write_text("", encoding="ascii")
+        said = host.run(command).stdout
+        assert asked.read_text("ascii").splitlines() == ["guard --trigger"], (command, said)
+
+
 def test_dnf5_takes_the_setting_of_a_pin():
     """The file is the one that kmodkeep guard writes: see test_guard.py of its unit tests."""
     with dnf5.Dnf5() as root:
