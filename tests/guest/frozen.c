@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A writer on CPU 1, which the host stops for good in the middle of its write,
- * and a panic on CPU 0. Runs with the core loaded. Says "== ADDRESS", that of
- * flightrec_write(), waits for a line on standard input, and writes.
+ * and a panic on CPU 0. Runs with the core loaded. Says "== ADDRESS FROZEN",
+ * where flightrec_write() is and a byte of the writer's memory, waits for a line on
+ * standard input, and writes. Once the writer is stopped the host sets the byte.
  */
 #define _GNU_SOURCE
 #include "harness.h"
@@ -23,24 +24,23 @@ static void panic_beside_a_frozen_cpu(void)
 {
 	int trigger = open("/proc/sysrq-trigger", O_WRONLY);
 	int fd = guest_open("default", O_WRONLY);
-	volatile bool *written;
+	volatile char *frozen;
 	char line;
 
-	written = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	CHECK(trigger >= 0 && written != MAP_FAILED);
+	frozen = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(trigger >= 0 && frozen != MAP_FAILED);
 	pin(0);
-	printf("== %llx\n", guest_symbol("flightrec_write"));
+	printf("== %llx %lx\n", guest_symbol("flightrec_write"), (unsigned long)frozen);
 	fflush(stdout);
 	CHECK_EQ(read(0, &line, 1), 1);
 	if (!fork()) {
 		pin(1);
+		*frozen = 0;	/* the page must be there */
 		guest_write(fd, "stopped in the middle");
-		*written = true;
-		_exit(0);
-	}
-	guest_sleep_ms(3000);
-	if (*written)
 		FAIL("the write has ended");
+	}
+	while (!*frozen)
+		guest_sleep_ms(20);
 	guest_write(fd, "after the frozen one");
 	guest_write(trigger, "c");
 }

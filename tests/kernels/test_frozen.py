@@ -61,13 +61,15 @@ def crash(kernel, place, workdir):
         kernel, programs, SCRIPT, workdir, modules=modules, cpus=2,
         args=["-chardev", f"socket,id=gdb,path={stub},server=on,wait=off", "-gdb", "chardev:gdb"],
     ) as guest:  # fmt: skip
-        address = int(guest.wait_for(r"^== ([0-9a-f]+)$", 300)[1], 16) + offsets(module)[place]
+        said = guest.wait_for(r"^== ([0-9a-f]+) ([0-9a-f]+)$", 300)
+        address = int(said[1], 16) + offsets(module)[place]
         debugger = GdbStub(stub)
         debugger.set_breakpoint(address)
         debugger.go()
         guest.send("\n")
         assert debugger.wait_stop() == 1
         debugger.clear_breakpoint(address)
+        debugger.write_memory(1, int(said[2], 16), b"\1")
         debugger.go(cpu=0)
         guest.wait_exit(300, "the panic")
         debugger.close()

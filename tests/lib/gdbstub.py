@@ -6,10 +6,14 @@ import socket
 import time
 
 
+STOPPED = re.compile(r"T(?P<signal>[0-9a-f]{2})thread:(?:p[0-9a-f]+\.)?(?P<thread>[0-9a-f]+);")
+SIGTRAP = "05"
+
+
 class GdbStub:
     """A connection to the stub at the UNIX socket PATH.  Connecting stops the guest."""
 
-    def __init__(self, path, timeout=120):
+    def __init__(self, path, timeout=300):
         self._sock = socket.socket(socket.AF_UNIX)
         self._sock.settimeout(timeout)
         self._sock.connect(str(path))
@@ -17,9 +21,14 @@ class GdbStub:
         self.ask("qSupported:multiprocess-;vContSupported+")
 
     def ask(self, command):
-        """Send COMMAND and return its answer; an error is raised."""
+        """Send COMMAND and return its answer; an error is raised.
+
+        That the guest has stopped, as it does when we connect, is no answer.
+        """
         self._send(command)
         answer = self._receive()
+        while STOPPED.match(answer):
+            answer = self._receive()
         if re.fullmatch(r"E[0-9a-fA-F]{2}", answer):
             raise RuntimeError(f"debugger stub: {command} gets {answer}")
         return answer
@@ -31,17 +40,24 @@ class GdbStub:
     def clear_breakpoint(self, address):
         self._expect_ok(f"z0,{address:x},1")
 
+    def write_memory(self, cpu, address, data):
+        """Write DATA at ADDRESS, as CPU sees its memory now."""
+        self._expect_ok(f"Hg{cpu + 1:x}")
+        self._expect_ok(f"M{address:x},{len(data):x}:{data.hex()}")
+
     def go(self, cpu=None):
         """Let all CPUs go on, or only CPU: then the others stay where they are."""
         self._send("vCont;c" if cpu is None else f"vCont;c:{cpu + 1:x}")
 
     def wait_stop(self):
         """Wait until a CPU hits a breakpoint; which one, from 0."""
-        answer = self._receive()
-        stop = re.match(r"T05thread:(?:p[0-9a-f]+\.)?([0-9a-f]+);", answer)
-        if not stop:
-            raise RuntimeError(f"debugger stub: not a breakpoint but {answer}")
-        return int(stop[1], 16) - 1
+        while True:
+            answer = self._receive()
+            stop = STOPPED.match(answer)
+            if not stop:
+                raise RuntimeError(f"debugger stub: not a breakpoint but {answer}")
+            if stop["signal"] == SIGTRAP:
+                return int(stop["thread"], 16) - 1
 
     def close(self):
         self._sock.close()
