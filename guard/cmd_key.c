@@ -9,6 +9,8 @@
 #include "efivars.h"
 #include "json.h"
 #include "keystate.h"
+#include "page.h"
+#include "tpm.h"
 #include "util.h"
 #include "verbs.h"
 
@@ -52,8 +54,22 @@ static const char *origin_text(const struct keystate *s)
 						 "adopted from Ubuntu";
 }
 
-static void print_page(const struct keystate *s)
+/* NULL: no disk is concerned, or nothing could be found out without memory. */
+static char *disk_warning(const struct host *h)
 {
+	struct tpm tpm;
+	char *text;
+
+	if (tpm_read(h, &tpm))
+		return NULL;
+	text = tpm_warning(&tpm);
+	tpm_free(&tpm);
+	return text;
+}
+
+static void print_page(const struct host *h, const struct keystate *s)
+{
+	char *disk = s->demand == DEMAND_NO ? NULL : disk_warning(h);
 	const char *next = keystate_next_step(s);
 
 	printf("Secure Boot:  %s%s%s\n", secure_boot_word(s->secure_boot),
@@ -83,14 +99,18 @@ static void print_page(const struct keystate *s)
 	else if (s->key_error == -EACCES)
 		puts("Problem:      this user may not read the key");
 	printf("Enrolment:    %s\n", enrolment_word(s->enrolment));
+	if (disk)
+		page_item("Encryption:", 14, disk);
 	if (next)
 		printf("Next:         %s\n", next);
+	free(disk);
 }
 
 static void print_shell(const struct host *h, const struct keystate *s)
 {
 	char *boot_dir = efi_boot_directory(h);
 	char *boot_id = host_boot_id(h), *machine_id = host_machine_id(h);
+	char *disk = disk_warning(h);
 
 	printf("place=%s\nsecure_boot=%s\nenrolment=%s\n",
 	       place_word(s->place), secure_boot_word(s->secure_boot),
@@ -106,16 +126,18 @@ static void print_shell(const struct host *h, const struct keystate *s)
 	       or_none(s->name), s->sha256, yes_no(s->boots_kernels));
 	printf("other_pending=%s\nnvram_free=%lld\nboot_dir=%s\n",
 	       yes_no(s->other_pending), efivars_free(h), or_none(boot_dir));
-	printf("boot_id=%s\nmachine_id=%s\n", or_none(boot_id),
-	       or_none(machine_id));
+	printf("boot_id=%s\nmachine_id=%s\ntpm_warning=%s\n",
+	       or_none(boot_id), or_none(machine_id), or_none(disk));
+	free(disk);
 	free(boot_dir);
 	free(boot_id);
 	free(machine_id);
 }
 
-static void print_json(const struct keystate *s)
+static void print_json(const struct host *h, const struct keystate *s)
 {
 	struct json_object *o = json_object_new_object();
+	char *disk = disk_warning(h);
 
 	json_object_object_add(o, "schema", json_object_new_int(1));
 	json_add(o, "place", place_word(s->place));
@@ -132,7 +154,9 @@ static void print_json(const struct keystate *s)
 	json_add(o, "fingerprint_sha1", s->sha1);
 	json_object_object_add(o, "boots_kernels", s->name ?
 			json_object_new_boolean(s->boots_kernels) : NULL);
+	json_add(o, "tpm_warning", disk);
 	json_add(o, "next_step", keystate_next_step(s));
+	free(disk);
 	puts(json_text(o));
 	json_object_put(o);
 }
@@ -191,13 +215,13 @@ static int status(int argc, char **argv)
 	}
 	code = keystate_exit(s);
 	if (form == 'j')
-		print_json(s);
+		print_json(h, s);
 	else if (form == 's')
 		print_shell(h, s);
 	else if (form == 'd')
 		print_removal(s);
 	else
-		print_page(s);
+		print_page(h, s);
 	if (form == 's' || form == 'd')
 		code = EXIT_YES;	/* they answer another question */
 	keystate_free(s);

@@ -10,6 +10,7 @@
 #include "keystate.h"
 #include "page.h"
 #include "safety.h"
+#include "tpm.h"
 #include "util.h"
 #include "verbs.h"
 
@@ -111,6 +112,21 @@ static void print_key(const struct doctor *d, struct todo *todo)
 	keystate_free(s);
 }
 
+/* A key may stand between an encrypted disk and its TPM. */
+static void print_tpm(const struct doctor *d)
+{
+	struct tpm tpm;
+	char *text;
+
+	if (host_demands_signature(d->h) == DEMAND_NO || tpm_read(d->h, &tpm))
+		return;
+	text = tpm_warning(&tpm);
+	if (text)
+		page_item("Encryption", COLUMN, text);
+	free(text);
+	tpm_free(&tpm);
+}
+
 /* Where a kernel stands, in a word or two. */
 static const char *role_of(const struct doctor *d, const struct kernel *k)
 {
@@ -180,6 +196,7 @@ static void print_page(struct doctor *d, const struct safety *s)
 		item("Next boot", text_of("unknown: %s", d->next.why));
 	print_secure_boot(d);
 	print_key(d, &todo);
+	print_tpm(d);
 	print_kernels(d, &todo);
 	print_packages(d, &todo);
 	if (!d->drivers.count)

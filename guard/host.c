@@ -107,6 +107,25 @@ const char *host_running_kernel(const struct host *h)
 	return h->uts.release;
 }
 
+char *host_tool(const struct host *h, const char *const *names)
+{
+	static const char *const dirs[] = {
+		"/usr/sbin", "/usr/bin", "/sbin", "/bin",
+	};
+
+	for (; *names; names++)
+		for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+			char *rel = text_of("%s/%s", dirs[i], *names);
+			char *path = rel ? host_path(h, rel) : NULL;
+
+			free(rel);
+			if (path && path_exists(path))
+				return path;
+			free(path);
+		}
+	return NULL;
+}
+
 char *host_line(const struct host *h, const char *path)
 {
 	char *p = host_path(h, path), *line = NULL;

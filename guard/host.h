@@ -45,6 +45,9 @@ char *host_boot_id(const struct host *h);
 /* NULL for an image that has not got its own yet. */
 char *host_machine_id(const struct host *h);
 
+/* The first of these programs that it has, names end with NULL; malloc'ed. */
+char *host_tool(const struct host *h, const char *const *names);
+
 /* Value of CONFIG_name of a kernel without quotes; NULL if not known. */
 char *host_kernel_config(const struct host *h, const char *kernel,
 			 const char *name);

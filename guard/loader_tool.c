@@ -11,26 +11,6 @@
 
 #define PATIENCE 60
 
-/* The first of these programs that the system has; malloc'ed, NULL if none. */
-static char *find_tool(const struct host *h, const char *const *names)
-{
-	static const char *const dirs[] = {
-		"/usr/sbin", "/usr/bin", "/sbin", "/bin",
-	};
-
-	for (; *names; names++)
-		for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
-			char *rel = text_of("%s/%s", dirs[i], *names);
-			char *path = rel ? host_path(h, rel) : NULL;
-
-			free(rel);
-			if (path && path_exists(path))
-				return path;
-			free(path);
-		}
-	return NULL;
-}
-
 static int run_tool(char *const argv[], char said[256])
 {
 	struct run_result run;
@@ -50,7 +30,7 @@ static int set_grub(const struct host *h, const char *entry, char said[256])
 	static const char *const editors[] = {
 		"grub-editenv", "grub2-editenv", NULL,
 	};
-	char *tool = find_tool(h, entry ? setters : editors);
+	char *tool = host_tool(h, entry ? setters : editors);
 	char *boot = host_path(h, "/boot");
 	char *env = host_path(h, "/boot/grub/grubenv");
 	char *option = text_of("--boot-directory=%s", boot ? boot : "");
@@ -75,7 +55,7 @@ static int set_grub(const struct host *h, const char *entry, char said[256])
 static int set_sdboot(const struct host *h, const char *entry, char said[256])
 {
 	static const char *const names[] = { "bootctl", NULL };
-	char *tool = find_tool(h, names);
+	char *tool = host_tool(h, names);
 	char *argv[] = { tool, (char *)"set-default",
 			 (char *)(entry ? entry : ""), NULL };
 	int err = tool ? run_tool(argv, said) : -ENOENT;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Feeds the parsers of what boots: the menu of GRUB and its saved variables,
- * boot loader entries, initramfs archives, and dpkg's status. The first byte
- * says which one is meant.
+ * boot loader entries, initramfs archives, dpkg's status, and what unlocks an
+ * encrypted disk. The first byte says which one is meant.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -14,6 +14,7 @@
 #include "dpkg.h"
 #include "grub.h"
 #include "initramfs.h"
+#include "tpm.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -94,12 +95,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const char *text = (const char *)data + 1;
 	struct buf b;
 	struct packages p;
+	struct tpm t = { 0 };
 
 	if (!size)
 		return 0;
 	b.data = (unsigned char *)data + 1;
 	b.len = size - 1;
-	switch (data[0] % 5) {
+	switch (data[0] % 6) {
 	case 0:
 		menu(text, size - 1);
 		break;
@@ -115,6 +117,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	case 4:
 		if (!dpkg_parse(&b, &p))
 			packages_free(&p);
+		break;
+	case 5:
+		tpm_take(&t, "disk", &b);
+		free(tpm_warning(&t));
+		tpm_free(&t);
 		break;
 	}
 	return 0;
