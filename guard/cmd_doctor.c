@@ -156,6 +156,11 @@ int verb_doctor(int argc, char **argv)
 	code = ask(d, &o);
 	if (code)
 		goto out;
+	if (o.module && !d->count) {
+		code = complain(EXIT_UNSURE, "doctor: no kernel is installed "
+				"here to ask about '%s'", o.module);
+		goto out;
+	}
 	if (o.json) {
 		doc = doctor_json(d);
 		puts(json_text(doc));

@@ -59,7 +59,8 @@ static void print_answer(const struct safety *s)
 		[ANSWER_UNVERIFIED] = "CANNOT TELL",
 	};
 
-	page_item(heads[s->safe], COLUMN, s->line);
+	/* The reason stands with the module, below. */
+	page_item(heads[s->safe], COLUMN, s->brief ? s->brief : s->line);
 }
 
 static void print_secure_boot(const struct doctor *d)

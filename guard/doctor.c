@@ -87,8 +87,43 @@ const struct kernel *doctor_kernel(struct doctor *d, const char *release)
 	return k;
 }
 
+/* Does any installed kernel have a module of that name? */
+static bool module_known(const struct doctor *d, const char *module)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < d->kernels.count && !found; i++) {
+		char *path = NULL;
+
+		found = !module_find(d->h, d->kernels.list[i].release, module,
+				     &path);
+		free(path);
+	}
+	return found;
+}
+
+/* What makes an initramfs here; malloc'ed. */
+static char *initramfs_step(const struct doctor *d, const char *kernel)
+{
+	static const char *const debian[] = { "update-initramfs", NULL };
+	static const char *const other[] = { "dracut", NULL };
+	char *ours = host_tool(d->h, debian), *theirs = host_tool(d->h, other);
+	char *step;
+
+	if (ours && !theirs)
+		step = text_of("update-initramfs -c -k %s", kernel);
+	else if (theirs && !ours)
+		step = text_of("dracut -f --kver %s", kernel);
+	else
+		step = text_of("update-initramfs -c -k %s, or: dracut -f "
+			       "--kver %s", kernel, kernel);
+	free(ours);
+	free(theirs);
+	return step;
+}
+
 /* What dkms knows makes the next step of a missing module precise. */
-static int explain_missing(struct finding *f)
+static int explain_missing(const struct doctor *d, struct finding *f)
 {
 	const char *driver = f->driver && f->driver->dkms ? f->driver->dkms :
 							    f->module;
@@ -106,6 +141,13 @@ static int explain_missing(struct finding *f)
 	else if (f->dkms.state == DKMS_BUILT)
 		next = text_of("it is built: dkms install %s/%s -k %s", driver,
 			       f->dkms.version, kernel);
+	else if (!f->driver && f->dkms.state == DKMS_UNKNOWN &&
+		 !module_known(d, f->module))
+		return report_set(&f->report, VERDICT_MISSING,
+				  "look at its name: kmodkeep status lists the "
+				  "drivers that are registered",
+				  "no driver, DKMS module or module file of "
+				  "this host is called '%s'", f->module);
 	else
 		return 0;
 	if (!next)
@@ -159,8 +201,7 @@ static int judge_bytes(const struct doctor *d, struct finding *f,
 	if (!raw.data)
 		return -ENOMEM;
 	memcpy(raw.data, copy->bytes.data, copy->bytes.len);
-	next = text_of("update-initramfs -u -k %s, or: dracut -f --kver %s",
-		       f->kernel->release, f->kernel->release);
+	next = initramfs_step(d, f->kernel->release);
 	err = modfile_take(&raw, &m);
 	if (err == -EBADMSG || err == -EFBIG)
 		err = report_set(&r, VERDICT_TAMPERED, NULL, "damaged");
@@ -182,6 +223,25 @@ static int judge_bytes(const struct doctor *d, struct finding *f,
 	return err;
 }
 
+/* An initramfs that cannot be read may hold any copy. */
+static int judge_unread(const struct doctor *d, struct finding *f, int why)
+{
+	char *again = initramfs_step(d, f->kernel->release);
+	int err = report_set(&f->report, VERDICT_UNKNOWN,
+			     why == -EACCES ? "ask again as root" :
+			     why == -ENOPKG ? "look into it by lsinitramfs or "
+			     "lsinitrd, or have it compressed with zstd" :
+			     again,
+			     "the module is good, but %s, which may hold "
+			     "another copy of it, cannot be read: %s",
+			     f->kernel->initramfs, why == -ENOPKG ?
+			     "it is not compressed with gzip, xz, lzma or "
+			     "zstd, which are known here" : strerror(-why));
+
+	free(again);
+	return err;
+}
+
 static int judge_copy(const struct doctor *d, struct finding *f,
 		      const struct copies *copies)
 {
@@ -195,16 +255,7 @@ static int judge_copy(const struct doctor *d, struct finding *f,
 	if (f->report.verdict != VERDICT_OK)
 		return 0;
 	if (copies->err)
-		return report_set(&f->report, VERDICT_UNKNOWN,
-				  copies->err == -EACCES ? "ask again as root" :
-				  "make it again: update-initramfs -u, or "
-				  "dracut -f",
-				  "the module is good, but %s, which may hold "
-				  "another copy of it, cannot be read: %s",
-				  f->kernel->initramfs,
-				  copies->err == -ENOPKG ? "compressed in a "
-				  "way not known here" :
-				  strerror(-copies->err));
+		return judge_unread(d, f, copies->err);
 	if (!copy || !strcmp(copy->sha256, f->report.sha256)) {
 		f->initramfs = copy ? "same" : f->initramfs;
 		return 0;
@@ -224,6 +275,8 @@ static int judge_copy(const struct doctor *d, struct finding *f,
 static int judge_kernel(const struct doctor *d, struct finding *f)
 {
 	const struct kernel *k = f->kernel;
+	char *again;
+	int err;
 
 	if (f->report.verdict != VERDICT_OK || k->running)
 		return 0;
@@ -231,13 +284,15 @@ static int judge_kernel(const struct doctor *d, struct finding *f)
 		return report_set(&f->report, VERDICT_KERNEL_INCOMPLETE,
 				  "install that kernel, or ask about another",
 				  "kernel %s has no boot image", k->release);
-	if (!k->initramfs && d->kernels.uses_initramfs && !d->next.unified)
-		return report_set(&f->report, VERDICT_KERNEL_INCOMPLETE,
-				  "finish its installation: dpkg --configure -a, "
-				  "or: update-initramfs -c -k all",
-				  "kernel %s has no initramfs, unlike the others",
-				  k->release);
-	return 0;
+	if (k->initramfs || !d->kernels.uses_initramfs || d->next.unified)
+		return 0;
+	again = d->unfinished.count ? strdup("dpkg --configure -a") :
+				      initramfs_step(d, k->release);
+	err = report_set(&f->report, VERDICT_KERNEL_INCOMPLETE, again,
+			 "kernel %s has no initramfs, unlike the others",
+			 k->release);
+	free(again);
+	return err;
 }
 
 static int examine(struct doctor *d, struct finding *f,
@@ -260,7 +315,7 @@ static int examine(struct doctor *d, struct finding *f,
 		err = verify_module(d->h, d->t, f->module, f->kernel->release,
 				    &f->file, &f->report);
 	if (!err)
-		err = explain_missing(f);
+		err = explain_missing(d, f);
 	if (!err)
 		err = judge_kernel(d, f);
 	if (!err)

@@ -10,6 +10,7 @@
 void safety_free(struct safety *s)
 {
 	free(s->line);
+	free(s->brief);
 	free(s->next);
 	memset(s, 0, sizeof(*s));
 }
@@ -77,20 +78,26 @@ static int judge_kernel(const struct doctor *d, const struct kernel *k,
 	char *doubt = names(d, k, ANSWER_UNVERIFIED, &unsure);
 	int err;
 
-	if (lost && losing)
+	if (lost && losing) {
+		out->brief = text_of("next boot would lose %s (kernel %s, %s: %s)",
+				     losing, k->release, lost->module,
+				     verdict_word(lost->report.verdict));
 		err = say(out, ANSWER_NO, lost->report.next_step,
 			  text_of("next boot would lose %s (kernel %s, %s: %s: %s)",
 				  losing, k->release, lost->module,
 				  verdict_word(lost->report.verdict),
 				  lost->report.message));
-	else if (unsure && doubt)
+	} else if (unsure && doubt) {
+		out->brief = text_of("next boot: cannot tell for %s (kernel %s)",
+				     doubt, k->release);
 		err = say(out, ANSWER_UNVERIFIED, unsure->report.next_step,
 			  text_of("next boot: cannot tell for %s (kernel %s, %s: %s)",
 				  doubt, k->release, unsure->module,
 				  unsure->report.message));
-	else
+	} else {
 		err = say(out, ANSWER_YES, NULL,
 			  text_of("next boot safe (kernel %s)", k->release));
+	}
 	free(losing);
 	free(doubt);
 	return err;

@@ -8,6 +8,7 @@
 struct safety {
 	enum answer safe;
 	char *line;	/* one line for people */
+	char *brief;	/* the same without the reason; NULL: line has none */
 	char *next;	/* what to do; NULL: nothing */
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "verify.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <openssl/evp.h>
 #include <openssl/obj_mac.h>
@@ -385,6 +386,24 @@ static bool kernel_forces_signatures(const struct host *h, const char *kernel)
 	return forces;
 }
 
+/* Something else than a module, or what is left of one. */
+static int judge_other(const struct buf *bytes, struct report *r)
+{
+	bool elf = bytes->len >= SELFMAG &&
+		   !memcmp(bytes->data, ELFMAG, SELFMAG);
+
+	if (!bytes->len)
+		return report_set(r, VERDICT_TAMPERED, REBUILD,
+				  "an empty file");
+	if (!elf)
+		return report_set(r, VERDICT_TAMPERED,
+				  "look at its name; if it was a module: "
+				  REBUILD, "no kernel module: not an ELF file");
+	return report_set(r, VERDICT_TAMPERED, REBUILD,
+			  "no kernel module, or a damaged one: an ELF file "
+			  "without a readable section .modinfo");
+}
+
 int verify_bytes(const struct host *h, const struct trust *t,
 		 const struct buf *bytes, const char *kernel,
 		 struct report *r)
@@ -399,8 +418,7 @@ int verify_bytes(const struct host *h, const struct trust *t,
 	hex_encode(j.hash, sizeof(j.hash), r->sha256);
 	err = modinfo_read(bytes->data, bytes->len, &r->info);
 	if (err == -ENOEXEC)
-		return report_set(r, VERDICT_TAMPERED, REBUILD,
-				  "not a kernel module, or a damaged one");
+		return judge_other(bytes, r);
 	if (err)
 		return err;
 	built_for = modinfo_release(&r->info);
@@ -452,7 +470,8 @@ int verify_file(const struct host *h, const struct trust *t, const char *path,
 		return report_set(r, VERDICT_TAMPERED, REBUILD,
 				  "damaged: cannot be decompressed");
 	if (err)
-		return report_set(r, VERDICT_UNKNOWN, "ask again as root",
+		return report_set(r, VERDICT_UNKNOWN, err == -EACCES ?
+				  "ask again as root" : "look at its name",
 				  "cannot be read: %s", strerror(-err));
 	err = verify_modfile(h, t, &m, kernel, r);
 	modfile_free(&m);

@@ -30,12 +30,12 @@ class SecureBootGuest(Guest):
     """A guest that boots the first of DISKS, (path, QEMU's options) each, under Secure Boot.
 
     WORKDIR receives the variable store and the logs.  The screen is there for
-    pictures of MokManager.
+    pictures of MokManager.  MORE are further arguments of QEMU.
     """
 
     reboot_command = "systemctl reboot"
 
-    def __init__(self, disks, workdir, *, name="secureboot", memory="2G", cpus=2):
+    def __init__(self, disks, workdir, *, name="secureboot", memory="2G", cpus=2, more=()):
         workdir = Path(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
         variables = workdir / "efivars.fd"
@@ -45,7 +45,7 @@ class SecureBootGuest(Guest):
         self._port = Path(self._sockets.name) / "shell"
         self._shell = None
         args = [*uefi_args(FIRMWARE, variables), *rootshell.qemu_args(self._port),
-                "-device", "virtio-rng-pci"]
+                "-device", "virtio-rng-pci", *more]
         for path, options in disks:
             # A run's disk is thrown away after it, so nobody waits for it to be safe.
             # Where this machine's disk is full the guest gets an error: by default QEMU

@@ -48,12 +48,14 @@ class SmallGuest(SecureBootGuest):
     reboot_command = "sync; reboot -f"
 
 
-def small_guest(name, workdir, debs, *, modules=(), files=None, more_stock=()):
+def small_guest(name, workdir, debs, *, modules=(), files=None, more_stock=(),
+                more_disks=(), more=()):
     """A guest, not yet started, with kernel NAME ("6.1") and the packages DEBS unpacked.
 
     MODULES are .ko files that modprobe shall find, FILES more contents of its
     initramfs (see initramfs.build()).  MORE_STOCK are modules of the kernel that are
-    there, if they are modules, but not loaded at boot.
+    there, if they are modules, but not loaded at boot.  MORE_DISKS come after its own,
+    MORE are further arguments of QEMU.
     """
     target, workdir = kernel(name), Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -69,10 +71,10 @@ def small_guest(name, workdir, debs, *, modules=(), files=None, more_stock=()):
         **(files or {}),
     }
     archive = initramfs.build(target, contents, workdir / "initrd", modules=modules, stock=there)
-    disks = [boot_disk(workdir, target, archive), _state_disk(workdir)]
+    disks = [boot_disk(workdir, target, archive), _state_disk(workdir), *more_disks]
     archive.unlink()
     # One CPU: the emulator's stale breakpoints (see DirectGuest) need two.
-    return SmallGuest(disks, workdir, name=f"secureboot-{name}", memory="1G", cpus=1)
+    return SmallGuest(disks, workdir, name=f"secureboot-{name}", memory="1G", cpus=1, more=more)
 
 
 def userland(debs):

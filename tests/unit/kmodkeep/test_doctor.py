@@ -74,7 +74,20 @@ def test_one_module_or_driver(system):
     code, found = verdicts(system, "--next-boot", "--module", "second")
     assert (code, found) == (1, {(NEW, "second"): "missing"})
     # A module that no driver names can be asked about as well.
+    system.install(OLD, name="third")
     assert verdicts(system, "--next-boot", "--module", "third")[1] == {(NEW, "third"): "missing"}
+
+
+def test_name_that_nobody_knows(system):
+    result = system.tree.run("doctor", "--module", "smaple")
+    assert result.code == 1
+    assert "no driver, DKMS module or module file of this host is called 'smaple'" in result.out
+    assert "dkms autoinstall" not in result.out
+    for kernel in (OLD, NEW):
+        (system.path / f"boot/vmlinuz-{kernel}").unlink()
+    (system.path / "proc/sys/kernel/osrelease").unlink()
+    result = system.tree.run("doctor", "--module", "smaple")
+    assert result.code == 3 and "no kernel is installed here to ask about 'smaple'" in result.err
 
 
 def test_missing(system):
@@ -127,6 +140,11 @@ def test_kernel_without_initramfs(system):
     system.initramfs(OLD, {})
     finding = new_verdict(system)
     assert finding["verdict"] == "kernel-incomplete" and "no initramfs" in finding["message"]
+    assert finding["next_step"] == f"update-initramfs -c -k {NEW}, or: dracut -f --kver {NEW}"
+    system.tree.put("usr/bin/dracut")
+    assert new_verdict(system)["next_step"] == f"dracut -f --kver {NEW}"
+    system.packages(**{f"linux_image_{NEW}": "half-configured"})
+    assert new_verdict(system)["next_step"] == "dpkg --configure -a"
     system.initramfs(NEW, {})
     assert new_verdict(system)["verdict"] == "ok"
 
@@ -257,12 +275,13 @@ def test_initramfs_copy_signed_again_is_as_good(system, pair, other_pair):
 
 
 @pytest.mark.parametrize("data,said", [
-    (b"\x02\x21\x4c\x18 legacy lz4", "compressed in a way not known here"),
+    (b"\x02\x21\x4c\x18 legacy lz4", "not compressed with gzip, xz, lzma or zstd"),
+    (b"BZh91AY&SY bzip2", "not compressed with gzip, xz, lzma or zstd"),
     (packed(cpio({"a": b"x" * 10000}), TOOLS["gzip"])[:-30], "Bad message"),
     (cpio({"a": b"x" * 1000})[:600], "Bad message"),
     (b"070701zzzz" + b"x" * 200, "Bad message"),
-    (b"junk of some kind", "not known here"),
-], ids=["lz4", "gzip cut short", "archive cut short", "number", "junk"])  # fmt: skip
+    (b"junk of some kind", "known here"),
+], ids=["lz4", "bzip2", "gzip cut short", "archive cut short", "number", "junk"])  # fmt: skip
 def test_initramfs_that_cannot_be_read(system, data, said):
     system.tree.put(f"boot/initrd.img-{NEW}", data)
     finding = new_verdict(system)
@@ -377,7 +396,9 @@ def test_status_of_a_bad_host(system):
     code, page = status(system)
     assert code == 1
     text = " ".join(page.split())
-    assert text.startswith(f"NOT SAFE next boot would lose sample (kernel {NEW}, sample: missing: ")
+    assert text.startswith(f"NOT SAFE next boot would lose sample (kernel {NEW}, sample: missing) ")
+    # The reason stands there once.
+    assert text.count("no such module") == 1
     assert f"What to do sample on {NEW}: install the headers" in text
 
 
@@ -385,6 +406,13 @@ def test_status_where_it_cannot_be_told(system):
     (system.path / "boot/grub/grub.cfg").unlink()
     code, page = status(system)
     assert code == 3 and page.startswith("CANNOT TELL ")
+
+
+def test_status_says_once_what_it_cannot_read(system):
+    system.tree.put(f"boot/initrd.img-{NEW}", b"BZh91AY&SY")
+    result = system.tree.run("status")
+    assert result.code == 3
+    assert " ".join(result.out.split()).count("which may hold another copy") == 1
 
 
 @pytest.mark.parametrize("others", [True, False])

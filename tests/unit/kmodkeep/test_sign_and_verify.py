@@ -357,3 +357,34 @@ def test_two_of_a_kind_are_told_apart(tree, plain_module, pair, tmp_path):
     assert verify(tree, module).code == 0
     tree.enrol(twins[1].cert)
     assert ": tampered: " in verify(tree, module).out
+
+
+@pytest.mark.parametrize("data,said", [
+    (b"", "tampered: an empty file"),
+    (b"root:x:0:0:root:/root:/bin/sh\n", "tampered: no kernel module: not an ELF file"),
+    (b"\x7fELF" + b"\2\1\1" + bytes(200), "tampered: no kernel module, or a damaged one: an ELF"),
+    (b"\xfd7zXZ\0garbage", "tampered: damaged: cannot be decompressed"),
+], ids=["empty", "text", "another ELF", "garbage"])  # fmt: skip
+def test_what_is_no_module(tree, tmp_path, data, said):
+    path = tmp_path / "file.ko"
+    path.write_bytes(data)
+    result = verify(tree, path)
+    assert result.code == 1 and result.out.startswith(f"{path}: {said}"), result.out
+
+
+def test_paths_that_lead_to_no_file(tree, tmp_path):
+    loop = tmp_path / "loop.ko"
+    loop.symlink_to(loop)
+    for path, why in ((loop, "Too many levels of symbolic links"), (tmp_path, "Is a directory")):
+        result = verify(tree, path)
+        assert result.code == 3 and f"cannot be read: {why}" in result.out
+        assert "root" not in result.out.rsplit("Next: ", 1)[1]
+
+
+def test_file_beyond_any_module(tree, tmp_path):
+    """Sparse, so that nobody has to write it; and not read into memory either."""
+    path = tmp_path / "huge.ko"
+    with open(path, "wb") as out:
+        out.truncate(1 << 40)
+    result = verify(tree, path)
+    assert result.code == 1 and "tampered" in result.out

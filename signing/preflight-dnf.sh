@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=sh
+# What preflight has to know of dnf and RPM.
+# shellcheck disable=SC2034,SC2154 # both sides of what preflight reads
+manager=dnf
+tools='dnf rpm2cpio cpio'
+
+how_to_look() { printf 'look at: dnf install --downloadonly kernel-devel-%s' "$1"; }
+how_to_keep() { printf "put excludepkgs=kernel* into /etc/dnf/dnf.conf"; }
+
+# The newest kernel among the updates; a package's version with its architecture
+# is what its kernel calls itself.
+candidates() {
+	dnf -q repoquery --upgrades --latest-limit=1 --qf '%{version}-%{release}.%{arch}\n' \
+		kernel-core >"$scratch/updates" 2>"$scratch/dnf.log" ||
+		fail 3 "preflight: dnf repoquery: $(tail -n 1 "$scratch/dnf.log"). Next: dnf check-update"
+	sed '/^$/d' "$scratch/updates" | sort -u
+}
+
+# fetch_headers KERNEL DIR: into DIR; prints where they are now.
+fetch_headers() {
+	into=$2
+	dnf -q -y install --downloadonly --destdir="$into/packages" "kernel-devel-$1" >"$into/log" 2>&1 ||
+		return 1
+	mkdir -p "$into/root"
+	for rpm in "$into"/packages/kernel-devel-*.rpm; do
+		rpm2cpio "$rpm" | (cd "$into/root" && cpio -idm --quiet) || return 1
+	done
+	release=$(find "$into/root/usr/src" -path '*/include/config/kernel.release' | head -n 1)
+	headers=${release%/include/config/kernel.release}
+	[ -e "$headers/Makefile" ] || return 1
+	printf '%s\n' "$headers"
+}
