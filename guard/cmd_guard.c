@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "guard.h"
@@ -26,7 +27,8 @@ static const char usage[] =
 "\n"
 "  --boot         at boot, by kmodkeep-guard.service\n"
 "  --trigger      by the trigger of a package; apt gets its line at its end\n"
-"  --transaction  at the end of apt: says the line if a trigger was run\n"
+"  --transaction  at the end of apt: says the line if a trigger was run, or the\n"
+"                 boot menu is another one\n"
 "  --root DIR     the system installed under DIR\n"
 "\n"
 "Exit code: 0 safe, 1 not safe, 2 wrong usage, 3 could not tell. With --trigger\n"
@@ -225,6 +227,36 @@ static bool take_mark(const struct host *h)
 	return there;
 }
 
+/* When a file below root was written last; 0: there is none. */
+static time_t written(const struct host *h, const char *rel)
+{
+	char *path = host_path(h, rel);
+	struct stat st;
+	bool there = path && stat(path, &st) == 0;
+
+	free(path);
+	return there ? st.st_mtime : 0;
+}
+
+/*
+ * A package that makes the boot menu anew may put a kernel into it that was
+ * left half-way: no trigger tells of that.
+ */
+static bool menu_changed(const struct host *h)
+{
+	static const char *const menus[] = {
+		"/boot/grub/grub.cfg", "/boot/grub2/grub.cfg",
+		"/boot/loader/entries", "/boot/efi/loader/entries",
+		"/efi/loader/entries",
+	};
+	time_t seen = written(h, GUARD_STATE);
+
+	for (size_t i = 0; seen && i < ARRAY_SIZE(menus); i++)
+		if (written(h, menus[i]) > seen)
+			return true;
+	return false;
+}
+
 static int guard(const struct host *h, const char *root, int how)
 {
 	enum place place = host_place(h);
@@ -240,7 +272,7 @@ static int guard(const struct host *h, const char *root, int how)
 	}
 	if (how == 't')
 		quiet = leave_to_apt(h);
-	if (how == 'e' && !take_mark(h))
+	if (how == 'e' && !take_mark(h) && !menu_changed(h))
 		return EXIT_YES;
 	/* Before anything is read: what another one does may change it. */
 	lock = take_lock(h);

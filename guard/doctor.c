@@ -187,6 +187,18 @@ static int judge_loaded(const struct doctor *d, struct finding *f)
 			  "another build of it is loaded than is installed");
 }
 
+/* What is inside the image that boots next may be another copy. */
+static int judge_unified(const struct doctor *d, struct finding *f)
+{
+	if (f->report.verdict != VERDICT_OK || !d->next.unified ||
+	    !d->next.kernel || strcmp(d->next.kernel, f->kernel->release))
+		return 0;
+	return report_set(&f->report, VERDICT_NOT_APPLICABLE, NULL,
+			  "the module is good, but this kernel boots as a "
+			  "unified image, %s: a copy in it would not be seen",
+			  d->next.entry);
+}
+
 /* The copy in the initramfs is the one that early boot loads. */
 static int judge_bytes(const struct doctor *d, struct finding *f,
 		       const struct copy *copy)
@@ -320,6 +332,8 @@ static int examine(struct doctor *d, struct finding *f,
 		err = judge_kernel(d, f);
 	if (!err)
 		err = judge_copy(d, f, copies);
+	if (!err)
+		err = judge_unified(d, f);
 	if (!err)
 		err = judge_loaded(d, f);
 	return err;

@@ -29,7 +29,7 @@ TIERS = {
     "check": (["tests/unit", "tests/style", "bench"], 3),
     "mutants": (["tests/mutants"], 4),
     "kernels": (["tests/roots", "tests/kernels", "tests/qemu"], 12),
-    "secureboot": (["tests/secureboot"], 14),
+    "secureboot": (["tests/secureboot"], 16),
     "packaging": (["tests/packaging"], 25),
     "rpm-chroot": ([*RPM, *[f"tests/rpm/test_kills.py::{name}" for name in RPM_KILLS]], 10),
     "rpm": (["tests/rpm"], 25),

@@ -115,6 +115,12 @@ def other_vermagic(module, change):
     return module[: match.start(1)] + new + module[match.end(1) :]
 
 
+def other_srcversion(module):
+    """MODULE as if it were built from another source."""
+    match = re.search(rb"\0srcversion=([0-9A-F])", module)
+    return module[: match.start(1)] + (b"0" if match[1] != b"0" else b"1") + module[match.end(1) :]
+
+
 def damaged(module, file, message, seed):
     """FILE, which is MODULE with MESSAGE behind it, changed in random places."""
     rng = random.Random(seed)
@@ -160,6 +166,7 @@ def variants(module, keys, seeds):
     yield Cell("revoked-hash", revoked_hash_file(module, keys))
     yield Cell("release", signed("good", content=other_vermagic(
         module, lambda v: ("9" if v[0] != "9" else "8") + v[1:])))
+    yield Cell("other-build", signed("good", content=other_srcversion(module)), ("ok",))
     yield Cell("settings", signed("good", content=other_vermagic(
         module, lambda v: v.replace("mod_unload", "mod_unloax"))), ("wrong-kernel",))
 

@@ -23,6 +23,7 @@ from tests.qemu import variables
 from tests.qemu.smallguest import small_guest
 from tests.secureboot import cells
 from tests.secureboot.chain import TOP, _packages
+from tests.unit.kmodkeep.system import cpio
 
 DEFAULT = ["6.1"]
 ALL = ["5.10", "6.1", "6.12", "7.2"]
@@ -58,6 +59,34 @@ for file in */table.ko*; do
 done
 """
 
+# What early boot and a driver that stays loaded make of the same files: the doctor's word,
+# then the kernel's.
+STALE = r"""
+set -e
+release=$(uname -r)
+mkdir -p /boot "/lib/modules/$release/updates"
+ask() { kmodkeep doctor --json --module table --kernel "$release" || :; }
+cp /table/good/table.ko "/lib/modules/$release/updates/table.ko"
+depmod
+running() { modprobe table; cat /sys/module/table/srcversion; rmmod table; }
+case $1 in
+loaded)
+    insmod /table/other-build/table.ko
+    ask >/stale.json
+    cat /sys/module/table/srcversion
+    rmmod table
+    ask >/good.json ;;
+copy)
+    running
+    cp /images/stale "/boot/initrd.img-$release"
+    ask >/stale.json
+    cp /images/good "/boot/initrd.img-$release"
+    ask >/good.json
+    rm "/boot/initrd.img-$release" ;;
+esac
+running
+"""
+
 
 class Table:
     """What was predicted of each file on kernel NAME, and what came of it."""
@@ -68,6 +97,7 @@ class Table:
         self.expected = {}
         self.predicted = {}
         self.loaded = {}
+        self.stale = {}
         self._run(workdir)
 
     def _run(self, workdir):
@@ -77,6 +107,11 @@ class Table:
         self.expected = cells.files(module, keys, self.seeds, os.environ.get("CELLS"))
         files = {f"table/{path}": cell.data for path, cell in self.expected.items()}
         files[f"boot/config-{target.release}"] = target.config
+        files["stale.sh"] = STALE
+        for name, cell in (("stale", "unsigned"), ("good", "good")):
+            if f"{cell}/table.ko" in self.expected:
+                inside = f"usr/lib/modules/{target.release}/updates/table.ko"
+                files[f"images/{name}"] = cpio({inside: self.expected[f"{cell}/table.ko"].data})
         files["pending"] = b"\x07\0\0\0" + variables.signature_list(
             variables.X509, [keys["pending"].der])
         guest = small_guest(self.name, workdir, _packages(workdir / "debs"), files=files,
@@ -97,6 +132,15 @@ class Table:
                 path, code, loaded, said = (line.split("\t") + [""] * 3)[:4]
                 if path in self.expected:
                     self.loaded[path] = (code == "0", loaded == "yes", said)
+            if not os.environ.get("CELLS"):
+                self.stale = {case: self._stale(guest, case) for case in ("loaded", "copy")}
+
+    def _stale(self, guest, case):
+        """The verdicts on the stale and on the good, and the builds that ran meanwhile."""
+        builds = guest.check(f"sh /stale.sh {case}", PATIENCE).split()
+        verdicts = [json.loads(guest.check(f"cat /{name}.json"))["findings"][0]["verdict"]
+                    for name in ("stale", "good")]
+        return verdicts, builds
 
 
 def _module(name, workdir):
@@ -161,3 +205,17 @@ def test_compression_changes_nothing(table):
         if plain in table.expected:
             assert table.predicted[path]["verdict"] == table.predicted[plain]["verdict"], path
             assert table.loaded[path][1] == table.loaded[plain][1], path
+
+
+if not os.environ.get("CELLS"):
+
+    def test_old_build_that_is_still_loaded(table):
+        verdicts, (before, after) = table.stale["loaded"]
+        assert verdicts == ["stale-loaded", "ok"]
+        assert before != after, "what ran was not what is installed, until it was loaded again"
+
+    def test_stale_copy_in_the_initramfs(table):
+        verdicts, builds = table.stale["copy"]
+        assert verdicts == ["stale-initramfs", "ok"]
+        # The installed one is good; the copy is the file that the kernel refused above.
+        assert len(set(builds)) == 1 and not table.loaded["unsigned/table.ko"][1]

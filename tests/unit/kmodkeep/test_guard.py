@@ -356,6 +356,21 @@ def test_a_transaction_of_apt_gets_its_line_at_the_end(system):
     assert code == 0 and "next boot would lose sample" in text
 
 
+def test_a_transaction_that_writes_the_menu_is_judged(pinning):
+    """A kernel that was left half-way comes into the menu later, by another package."""
+    menu = pinning.path / "boot/grub/grub.cfg"
+    pinning.remove(NEW)
+    menu.write_text(grub_cfg([OLD]))
+    assert guard(pinning) == (0, f"kmodkeep: next boot safe (kernel {OLD})\n")
+    assert guard(pinning, "--transaction") == (0, "")
+    menu.write_text(grub_cfg([NEW, OLD]))
+    later = time.time() + 5
+    os.utime(menu, (later, later))
+    code, text = guard(pinning, "--transaction")
+    assert code == 0 and f"pinned, as {NEW} would lose a driver" in text
+    assert default(pinning) == advanced(OLD)
+
+
 def test_container_has_nothing_to_guard(system):
     system.tree.put("run/systemd/container", "lxc\n")
     assert guard(system) == (0, "kmodkeep: nothing to guard in a container\n")

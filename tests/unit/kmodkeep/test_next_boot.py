@@ -188,6 +188,11 @@ def test_unified_image(sdboot):
     sdboot.tree.put(f"boot/efi/EFI/Linux/debian-{NEW}.efi", "MZ")
     sdboot.tree.put("boot/efi/loader/loader.conf", "default debian-*\n")
     assert boots(sdboot) == NEW
+    result = sdboot.tree.run("doctor", "--next-boot")
+    assert result.code == 0
+    assert f"not-applicable: the module is good, but this kernel boots as a unified image, debian-{NEW}" in result.out
+    sdboot.remove(NEW)
+    assert ": missing: " in sdboot.tree.run("doctor", "--next-boot").out
 
 
 def test_the_loader_that_started_this_boot_counts(sdboot):

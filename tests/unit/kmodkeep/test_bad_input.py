@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a host can have wrong with it: kmodkeep says what it could not see, and goes on."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.unit.kmodkeep.host import GLOBAL, PROGRAM, SHIM, TOP, Tree
+from tests.unit.kmodkeep.system import NEW, OLD, System
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def system(tree):
+    return System(tree)
+
+
+def next_boot(system):
+    """The verdict on the kernel that boots next, and what a person is told of it."""
+    result = system.tree.run("doctor", "--json", "--next-boot")
+    (finding,) = json.loads(result.out)["findings"]
+    assert (result.code == 0) == (finding["verdict"] in ("ok", "not-applicable")), result.text
+    return finding["verdict"], f"{finding['message']}. Next: {finding['next_step']}"
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"\xb0\x07\xf4\x57" + b"\xff" * 400, bytes(4096)],
+                         ids=["empty", "junk", "offsets beyond", "zeros"])  # fmt: skip
+def test_broken_index_of_modules(system, content):
+    index = system.path / f"lib/modules/{NEW}"
+    for path in index.glob("modules.*.bin"):
+        path.write_bytes(content)
+    (index / "modules.dep").write_bytes(content)
+    verdict, said = next_boot(system)
+    assert verdict in ("missing", "unknown", "kernel-incomplete"), (verdict, said)
+    assert "Next: " in said
+    # The other kernel's is whole.
+    assert f"{OLD}: sample: ok" in system.tree.run("doctor", "--all").out
+
+
+def test_variables_full_of_junk(system, pair):
+    system.install(NEW, sign=pair)
+    system.tree.secure_boot()
+    system.tree.enrol(pair.cert)
+    assert next_boot(system)[0] == "ok"
+    whole = (system.path / f"sys/firmware/efi/efivars/MokListRT-{SHIM}").read_bytes()
+    for junk in (b"", b"\7\0\0", b"\7\0\0\0", whole[:60], b"\7\0\0\0" + os.urandom(5000)):
+        system.tree.variable("MokListRT", junk)
+        assert next_boot(system)[0] in ("untrusted-key", "unknown")
+    system.tree.variable("MokListRT", whole)
+    system.tree.variable("SecureBoot", b"\6\0\0\0", GLOBAL)
+    assert next_boot(system)[0] in ("ok", "unknown")
+    (system.path / f"sys/firmware/efi/efivars/SecureBoot-{GLOBAL}").unlink()
+    for name in ("dbx", "db", "MokNew", "MokListXRT", "LoaderInfo", "BootOrder", "Boot0001"):
+        for guid in (SHIM, GLOBAL):
+            system.tree.variable(name, os.urandom(333), guid)
+    assert next_boot(system)[0] in ("ok", "unknown", "untrusted-key", "revoked")
+
+
+def test_kernel_without_its_configuration(system):
+    (system.path / f"boot/config-{NEW}").unlink()
+    assert next_boot(system)[0] == "ok"  # nothing here demands signatures
+    system.tree.secure_boot()
+    assert next_boot(system)[0] == "unsigned"
+
+
+@pytest.fixture
+def open_system():
+    """A host in a folder that any user may enter."""
+    with tempfile.TemporaryDirectory(prefix="host-", dir="/var/tmp") as directory:
+        os.chmod(directory, 0o755)
+        system = System(Tree(Path(directory) / "host"))
+        shutil.copy(PROGRAM, directory)
+        system.program = Path(directory) / PROGRAM.name
+        yield system
+
+
+def as_nobody(system, *words):
+    done = subprocess.run([system.program, *words, "--root", system.path], capture_output=True,
+                          text=True, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/")  # fmt: skip
+    assert "Sanitizer" not in done.stderr, done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as somebody else")
+def test_any_user_may_ask(open_system):
+    code, text = as_nobody(open_system, "doctor")
+    assert code == 0 and f"{NEW}: sample: ok" in text
+    code, text = as_nobody(open_system, "status")
+    assert code == 0 and text.startswith("SAFE")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as somebody else")
+@pytest.mark.parametrize("what", [f"boot/initrd.img-{NEW}", "boot", "boot/grub",
+                                  f"lib/modules/{NEW}/updates/dkms/sample.ko"])  # fmt: skip
+def test_what_a_user_may_not_see_is_no_guess(open_system, what):
+    open_system.initramfs(OLD, {})
+    open_system.initramfs(NEW, {})
+    (open_system.path / what).chmod(0)
+    code, text = as_nobody(open_system, "doctor", "--next-boot")
+    assert code == 3, text
+    assert re.search(r"unknown", text) and not re.search(rf"{NEW}: sample: ok", text), text
+
+
+def test_disk_full_under_the_state(system):
+    """Nothing is half-written, the old state stays, and the answer is given all the same."""
+    assert system.tree.run("guard").code == 0
+    directory = system.path / "var/lib/kmodkeep"
+    state = (directory / "state.json").read_bytes()
+    system.remove(NEW)
+    script = f"""
+        set -e
+        cp -a {directory} {system.path}/saved
+        mount -t tmpfs -o size=64k full {directory}
+        cp -a {system.path}/saved/. {directory}
+        dd if=/dev/zero of={directory}/filler bs=4k 2>/dev/null || :
+        code=0
+        {PROGRAM} guard --root {system.path} || code=$?
+        cp {directory}/state.json {system.path}/after
+        ls -A {directory}
+        exit $code
+    """
+    done = subprocess.run(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script],
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "state.json: No space left on device" in done.stderr
+    assert "next boot would lose sample" in done.stdout
+    assert (system.path / "after").read_bytes() == state
+    assert set(done.stdout.split("\n")[1:]) - {""} == {"filler", "guard.lock", "state.json"}
+
+
+def test_every_key_of_the_document_is_described(system):
+    system.packages(**{f"linux_image_{NEW}": "half-configured"})
+    described = (TOP / "docs/kmodkeep-json.md").read_text()
+    keys = set()
+
+    def walk(part):
+        if isinstance(part, dict):
+            keys.update(part)
+            part = list(part.values())
+        for inner in part if isinstance(part, list) else []:
+            walk(inner)
+
+    for words in (["doctor", "--all", "--json"], ["key", "status", "--json"]):
+        walk(json.loads(system.tree.run(*words).out))
+    system.tree.run("guard")
+    walk(json.loads((system.path / "var/lib/kmodkeep/state.json").read_text()))
+    assert not [key for key in keys if f"`{key}`" not in described]
