@@ -9,12 +9,13 @@ how_to_look() { printf 'look at: dnf install --downloadonly kernel-devel-%s' "$1
 how_to_keep() { printf "put excludepkgs=kernel* into /etc/dnf/dnf.conf"; }
 
 # The newest kernel among the updates; a package's version with its architecture
-# is what its kernel calls itself.
+# is what its kernel calls itself. A key that nobody has accepted yet is not
+# accepted here.
 candidates() {
-	dnf -q repoquery --upgrades --latest-limit=1 --qf '%{version}-%{release}.%{arch}\n' \
+	dnf -q --assumeno repoquery --upgrades --latest-limit=1 --qf '%{version}-%{release}.%{arch}\n' \
 		kernel-core >"$scratch/updates" 2>"$scratch/dnf.log" ||
 		fail 3 "preflight: dnf repoquery: $(tail -n 1 "$scratch/dnf.log"). Next: dnf check-update"
-	sed '/^$/d' "$scratch/updates" | sort -u
+	grep -E '^[0-9][^ ]*\.[a-z0-9_]+$' "$scratch/updates" | sort -u
 }
 
 # fetch_headers KERNEL DIR: into DIR; prints where they are now.
