@@ -15,6 +15,9 @@ candidates() {
 	dnf -q --assumeno repoquery --upgrades --latest-limit=1 --qf '%{version}-%{release}.%{arch}\n' \
 		kernel-core >"$scratch/updates" 2>"$scratch/dnf.log" ||
 		fail 3 "preflight: dnf repoquery: $(tail -n 1 "$scratch/dnf.log"). Next: dnf check-update"
+	# dnf goes on without a repository that it may not use: that is no "no update".
+	! trouble=$(grep -h -m 1 -iE 'gpg key|is this ok|error|fail|ignor|skipp' "$scratch/dnf.log" "$scratch/updates") ||
+		fail 3 "preflight: dnf repoquery: $(printf '%s\n' "$trouble" | head -n 1). Next: dnf check-update"
 	grep -E '^[0-9][^ ]*\.[a-z0-9_]+$' "$scratch/updates" | sort -u
 }
 
