@@ -15,7 +15,7 @@ def kind_of(item):
 
 
 def pytest_collection_modifyitems(items):
-    """The stories come last: they go on beside all other tests, which need one processor."""
+    """The stories come last: they go on beside each other and all other tests."""
     items.sort(key=lambda item: kind_of(item) is not None)
 
 
@@ -36,7 +36,7 @@ def stories(request, tmp_path_factory):
     tree = request.getfixturevalue("repositories")
     directory = tmp_path_factory.mktemp("stories")
     disk = trees.write_disk(directory, tree)
-    with ThreadPoolExecutor(1) as pool:  # one guest after the other
+    with ThreadPoolExecutor(2) as pool:
         yield {kind: pool.submit(tell_one, kind, directory / kind.__name__, disk) for kind in kinds}
 
 
