@@ -7,6 +7,7 @@
 #ifndef FLIGHTREC_COMM_H
 #define FLIGHTREC_COMM_H
 
+#include <linux/compiler.h>
 #include <linux/sched.h>
 #include <linux/string.h>
 #include <asm/word-at-a-time.h>
@@ -22,7 +23,8 @@ static __always_inline void flightrec_comm_words(unsigned long *words, const cha
 	int i;
 
 	for (i = 0; i < FLIGHTREC_COMM_WORDS; i++) {
-		__builtin_memcpy(&words[i], comm + i * sizeof(*words), sizeof(*words));
+		data_race(__builtin_memcpy(&words[i], comm + i * sizeof(*words),
+					   sizeof(*words)));
 		if (!has_zero(words[i], &zeroes, &constants))
 			continue;
 		zeroes = prep_zero_mask(words[i], zeroes, &constants);

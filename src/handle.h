@@ -14,9 +14,17 @@
 struct flightrec_handle {
 	struct flightrec_channel *channel;
 	struct mutex lock;		/* the cursor, between readers of one descriptor */
-	struct flightrec_cursor cursor;
-	u32 flags;			/* FLIGHTREC_FL_* */
+	struct flightrec_cursor cursor;	/* poll looks at its number without the lock */
+	u32 flags;			/* FLIGHTREC_FL_*, with no lock */
 };
+
+/* With the lock held, or before anybody else has the descriptor. */
+static inline void flightrec_handle_go(struct flightrec_handle *handle,
+				       struct flightrec_cursor to)
+{
+	WRITE_ONCE(handle->cursor.seq, to.seq);
+	handle->cursor.from = to.from;
+}
 
 /* read.c */
 ssize_t flightrec_read_iter(struct kiocb *iocb, struct iov_iter *to);

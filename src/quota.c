@@ -19,6 +19,7 @@
 #include <linux/minmax.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
+#include <linux/string.h>
 #include <linux/time64.h>
 
 #include "quota.h"
@@ -36,6 +37,9 @@
 /* What a CPU takes in advance: a part of a second's share, within limits. */
 #define ADVANCE_PART	256
 #define ADVANCE_MAX	(64U << 10)
+
+/* Of a value that makes no sense, what the log gets. */
+#define SHOWN_MAX	64
 
 /* Others who were quicker, before an account is used as if it was idle. */
 #define TRIES		8
@@ -155,8 +159,8 @@ static int set_quota(const char *val, const struct kernel_param *kp)
 
 	err = kstrtouint(val, 0, &rate);
 	if (err) {
-		pr_err("parameter quota: \"%s\" is not a number of bytes per second, 0 to 4294967295\n",
-		       val);
+		pr_err("parameter quota: \"%*pE\" is not a number of bytes per second, 0 to 4294967295\n",
+		       (int)strnlen(val, SHOWN_MAX), val);
 		return err;
 	}
 	WRITE_ONCE(quota, rate);

@@ -69,7 +69,7 @@ static ssize_t fill(const struct flightrec_ring *ring, struct flightrec_cursor *
 }
 
 /* Bytes of the whole records within the first @copied bytes; moves past them. */
-static size_t whole_records(struct flightrec_cursor *cursor, const void *bounce,
+static size_t whole_records(struct flightrec_handle *handle, const void *bounce,
 			    size_t copied)
 {
 	const struct flightrec_record *record;
@@ -79,7 +79,7 @@ static size_t whole_records(struct flightrec_cursor *cursor, const void *bounce,
 		record = bounce + done;
 		if (record->size > copied - done)
 			break;
-		*cursor = flightrec_cursor_at(record->seq + 1);
+		flightrec_handle_go(handle, flightrec_cursor_at(record->seq + 1));
 		done += record->size;
 	}
 	return done;
@@ -107,10 +107,10 @@ static ssize_t deliver(struct flightrec_handle *handle, void *bounce, size_t roo
 			return done ?: -EINVAL;
 		copied = n ? copy_to_iter(bounce, n, to) : 0;
 		if (copied < n) {
-			done += whole_records(&handle->cursor, bounce, copied);
+			done += whole_records(handle, bounce, copied);
 			return done ?: -EFAULT;
 		}
-		handle->cursor = next;
+		flightrec_handle_go(handle, next);
 		done += n;
 		if (!n || fatal_signal_pending(current))
 			return done;
@@ -179,13 +179,16 @@ ssize_t flightrec_read_iter(struct kiocb *iocb, struct iov_iter *to)
 
 void flightrec_seek_oldest(struct flightrec_handle *handle)
 {
-	handle->cursor = flightrec_cursor_at(
-		flightrec_ring_oldest(&handle->channel->ring, NULL));
+	u64 seq = flightrec_ring_oldest(&handle->channel->ring, NULL);
+
+	flightrec_handle_go(handle, flightrec_cursor_at(seq));
 }
 
 void flightrec_seek_newest(struct flightrec_handle *handle)
 {
-	handle->cursor = flightrec_cursor_at(flightrec_ring_next(&handle->channel->ring));
+	u64 seq = flightrec_ring_next(&handle->channel->ring);
+
+	flightrec_handle_go(handle, flightrec_cursor_at(seq));
 }
 
 int flightrec_seek_seq(struct flightrec_handle *handle, u64 seq)
@@ -193,7 +196,7 @@ int flightrec_seek_seq(struct flightrec_handle *handle, u64 seq)
 	if (!seq || seq > flightrec_ring_next(&handle->channel->ring))
 		return -EINVAL;
 	/* Records from @seq on that are gone count as lost. */
-	handle->cursor = flightrec_cursor_at(seq);
+	flightrec_handle_go(handle, flightrec_cursor_at(seq));
 	return 0;
 }
 
@@ -226,5 +229,5 @@ void flightrec_seek_time(struct flightrec_handle *handle, u64 boot_ns)
 	cursor = flightrec_cursor_at(low);
 	if (!flightrec_ring_read(ring, &cursor, &stamp, NULL, &lost))
 		low = stamp.seq;
-	handle->cursor = flightrec_cursor_at(low);
+	flightrec_handle_go(handle, flightrec_cursor_at(low));
 }

@@ -18,6 +18,9 @@
 /* Bytes of an event's text at most. */
 #define EVENT_MAX 256
 
+/* Of a value that makes no sense, what the log gets. */
+#define SHOWN_MAX 64
+
 static const char * const source_names[] = FLIGHTREC_SOURCE_NAMES;
 
 static unsigned long wanted = BIT(FLIGHTREC_SOURCES) - 1;
@@ -72,8 +75,8 @@ static long parse_sources(char *list)
 	while ((name = strsep(&list, ","))) {
 		id = match_string(source_names, FLIGHTREC_SOURCES, name);
 		if (id < 0) {
-			pr_err("parameter events: \"%s\" is not a source; there are " FLIGHTREC_SOURCE_WORDS "or none\n",
-			       name);
+			pr_err("parameter events: \"%*pE\" is not a source; there are " FLIGHTREC_SOURCE_WORDS "or none\n",
+			       (int)strnlen(name, SHOWN_MAX), name);
 			return -EINVAL;
 		}
 		mask |= BIT(id);

@@ -147,7 +147,7 @@ static noinline ssize_t write_large(struct flightrec_handle *handle,
 		       !copy_from_user(copy, buf, count);
 	end_payload(copy, count);
 	err = whole ? flightrec_channel_write(channel, copy, count,
-					      handle->flags & FLIGHTREC_FL_RAW) :
+					      READ_ONCE(handle->flags) & FLIGHTREC_FL_RAW) :
 		      refuse_fault(handle);
 	kfree(copy);
 	return err ?: count;
@@ -177,7 +177,7 @@ ssize_t flightrec_write(struct file *file, const char __user *buf, size_t count,
 	if (unlikely(raw_copy_from_user(copy, buf, count)))
 		return refuse_fault(handle);
 	end_payload(copy, count);
-	err = record(handle->channel, copy, count, handle->flags & FLIGHTREC_FL_RAW);
+	err = record(handle->channel, copy, count, READ_ONCE(handle->flags) & FLIGHTREC_FL_RAW);
 	return err ?: count;
 }
 
@@ -196,6 +196,6 @@ ssize_t flightrec_write_iter(struct kiocb *iocb, struct iov_iter *from)
 		return refuse_fault(handle);
 	end_payload(copy, count);
 	err = flightrec_channel_write(handle->channel, copy, count,
-				      handle->flags & FLIGHTREC_FL_RAW);
+				      READ_ONCE(handle->flags) & FLIGHTREC_FL_RAW);
 	return err ?: count;
 }
