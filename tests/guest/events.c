@@ -68,7 +68,7 @@ static void reload(void)
 
 static void set_up(const char *dev, bool up)
 {
-	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
 	struct ifreq req = { 0 };
 
 	CHECK(fd >= 0);

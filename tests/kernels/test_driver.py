@@ -20,7 +20,7 @@ from tests.qemu.direct import compile_static, run_direct
 
 TOP = Path(__file__).parents[2]
 GUEST = TOP / "tests/guest"
-PROGRAMS = ["load", "abi", "reading", "quota", "procfs", "stamps", "events"]
+PROGRAMS = ["load", "abi", "reading", "quota", "procfs", "stamps", "events", "fuzz"]
 # Run a second time as 32-bit programs on the 64-bit kernel.
 PROGRAMS_32 = ["abi", "reading", "procfs"]
 
@@ -58,6 +58,9 @@ check tool-stats tool_stats
 check tool-refuses-nonsense tool_refuses_nonsense
 run_program /tests/events
 check unload-both modprobe -r flightrec_events flightrec
+check load-for-the-fuzzer insmod /modules/flightrec.ko channels=default,small size_kb=1024,128
+run_program /tests/fuzz
+check unload-after-the-fuzzer modprobe -r flightrec_events flightrec
 """
 SCRIPT_CASES = re.findall(r"^check (\S+)", SCRIPT, re.M)
 
@@ -78,15 +81,15 @@ def all_cases():
 
 def compile_program(name, directory, suffix="", flags=(), **options):
     """Compile the test program NAME, static, into DIRECTORY; its path."""
-    sources = [GUEST / f"{name}.c", GUEST / "harness.c"]
+    sources = [GUEST / f"{name}.c", *sorted(GUEST.glob(f"{name}_*.c")), GUEST / "harness.c"]
     return compile_static(sources, directory / (name + suffix), [*FLAGS, *flags], **options)
 
 
 @functools.lru_cache(maxsize=None)
-def programs():
-    """What goes into the guests, built once: {path in the guest: path here}."""
+def programs(more=()):
+    """What goes into the guests, built once, with MORE: {path in the guest: path here}."""
     directory = Path(tempfile.mkdtemp(prefix="guest-programs-"))
-    files = {f"tests/{name}": compile_program(name, directory) for name in PROGRAMS}
+    files = {f"tests/{name}": compile_program(name, directory) for name in [*PROGRAMS, *more]}
     for name in PROGRAMS_32:
         files[f"tests/{name}-32"] = compile_program(name, directory, "-32", FLAGS_32)
     files.update(flightrec_tool(directory))

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Random numbers, and the memory that calls read from and write to.
+ */
+#define _GNU_SOURCE
+#include "fuzz.h"
+
+#define PAGE		FUZZ_PAGE
+#define BUFFER_PAGES	4	/* then one that is not there */
+
+uint64_t fuzz_random(uint64_t *state)
+{
+	uint64_t z = (*state += 0x9e3779b97f4a7c15ULL);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+	return z ^ (z >> 31);
+}
+
+uint8_t fuzz_fill(uint32_t tid, uint32_t len, uint32_t at)
+{
+	/* Never a newline, which procfs takes away at the end. */
+	return 0x80 | (tid * 31 + len + at * 7);
+}
+
+/* Some pages, one that is not there, one that may only be read. */
+char *fuzz_make_area(uint64_t random)
+{
+	size_t size = (BUFFER_PAGES + 3) * PAGE, i;
+	char *area = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(area != MAP_FAILED);
+	for (i = 0; i < size; i++)
+		area[i] = fuzz_random(&random);
+	memcpy(area, "<3>", 3);
+	CHECK(!munmap(area + BUFFER_PAGES * PAGE, PAGE));
+	CHECK(!mprotect(area + (BUFFER_PAGES + 1) * PAGE, PAGE, PROT_READ));
+	CHECK(!munmap(area + (BUFFER_PAGES + 2) * PAGE, PAGE));
+	return area;
+}
+
+/* Buffers of all kinds: most are good, some end within, some are nowhere. */
+void *fuzz_buffer(char *area, const struct fuzz_call *call)
+{
+	static char *const nowhere[] = {
+		NULL, (char *)8, (char *)0x7ffffffff000, (char *)0x8000000000000000,
+		(char *)0xffff888000100000, (char *)0xffffffff81000000,
+		(char *)0xfffffffffffff000, (char *)-1L,
+	};
+
+	switch (call->place % 16) {
+	case 0:
+		return nowhere[call->place / 16 % 8];
+	case 1: case 2: case 3:		/* may reach into the page that is not there */
+		return area + BUFFER_PAGES * PAGE - call->place / 16 % (call->len + 9);
+	case 4:				/* a page that may only be read */
+		return area + (BUFFER_PAGES + 1) * PAGE + call->place / 16 % PAGE;
+	default:
+		return area + call->place / 16 % PAGE;
+	}
+}
+
+bool fuzz_buffer_is_good(const struct fuzz_call *call)
+{
+	/* Short enough to end before the page that is not there. */
+	return call->place % 16 > 4 && call->len <= (BUFFER_PAGES - 1) * PAGE;
+}
