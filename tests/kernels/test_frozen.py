@@ -73,7 +73,8 @@ def crash(kernel, place, workdir):
         debugger.go(cpu=0)
         guest.wait_exit(300, "the panic")
         debugger.close()
-        return guest.console.text, guest.scan_console(PANIC)
+        problems = guest.scan_console(PANIC)
+        return guest.console.text, problems
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -83,6 +84,7 @@ def test_frozen_cpu(kernel, place):
         console, problems = crash(kernel, place, Path(directory))
     assert not problems, console[-6000:]
     assert "stopped in the middle" not in console
+    assert "flightrec: B " in console, console[-6000:]
     (text,) = crash_sets(console)
     assert text.payloads("default")[-2:] == ["record 20", "after the frozen one"]
     assert text.unpublished == PLACES[place]
