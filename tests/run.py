@@ -34,13 +34,15 @@ TIERS = {
     "rpm-chroot": ([*RPM, *[f"tests/rpm/test_kills.py::{name}" for name in RPM_KILLS]], 10),
     "rpm": (["tests/rpm"], 25),
     "guard": (["tests/guard"], 25),
+    "debug": (["tests/debug"], 120),
     "demo": (["tests/demo"], 25),
 }
 
 # What a tier finds in the cache, and who puts it there with progress; pytest would hide it.
 STOCK = ["tests.lib.roots"], ["tests.lib.kernels"]
 PREPARE = {"check": (), "mutants": (), "rpm-chroot": (["tests.rpm.prepare"],),
-           "rpm": (["tests.rpm.prepare", "--guest"],)}
+           "rpm": (["tests.rpm.prepare", "--guest"],),
+           "debug": (["tests.debug.kernels"],)}
 
 PREPARE_BUDGET = 12
 

@@ -333,5 +333,5 @@ static const struct guest_case cases[] = {
 
 int main(int argc, char **argv)
 {
-	return guest_main(argc, argv, cases, sizeof(cases) / sizeof(*cases), 3000);
+	return guest_main(argc, argv, cases, sizeof(cases) / sizeof(*cases), 5400);
 }

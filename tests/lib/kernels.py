@@ -60,6 +60,10 @@ class Kernel:
     suite: str
     files: Path  # the unpacked packages
 
+    def build(self, source, make_args, into):
+        """Build the modules in SOURCE, with no complaint, and keep them in INTO."""
+        _build(self, source, make_args, into)
+
     @property
     def arch(self):
         """Its architecture, as Debian calls it."""
@@ -89,7 +93,9 @@ class Kernel:
 
 
 def kernel(name):
-    """The kernel NAME, fetched now if need be."""
+    """The kernel NAME, fetched now if need be; a Kernel stands for itself."""
+    if isinstance(name, Kernel):
+        return name
     suite = {**KERNELS, **KERNELS_RT, **KERNELS_ARM64}[name]
     series, _, flavour = name.partition("-")
     flavours = {"": "amd64", "rt": "rt-amd64", "arm64": "arm64"}
@@ -138,7 +144,7 @@ def build_modules(name, srcdir, extra_make_args=(), out=None):
         built = cached(
             "modules",
             f"{Path(srcdir).name}-{target.release}-{key}",
-            lambda path: _build(target, source, extra_make_args, path),
+            lambda path: target.build(source, extra_make_args, path),
         )
     if not out:
         return built

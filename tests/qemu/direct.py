@@ -85,7 +85,7 @@ def emulator_failed(console):
 
 def direct_guest(name, files, script, workdir, *, modules=(), stock=(), append="",
                  oops_panics=True, reboot=False, args=(), **settings):  # fmt: skip
-    """A DirectGuest, not yet started, that boots kernel NAME ("6.1") and runs SCRIPT.
+    """A DirectGuest, not yet started, that boots kernel NAME ("6.1", or a Kernel) and runs SCRIPT.
 
     FILES, MODULES and STOCK go into its initramfs (see initramfs.build()),
     APPEND to the kernel's command line, ARGS to QEMU's, SETTINGS to Guest.  A panic ends it at
@@ -105,7 +105,7 @@ def direct_guest(name, files, script, workdir, *, modules=(), stock=(), append="
     arguments = ["-kernel", target.vmlinuz, "-initrd", archive, "-append", line]
     return DirectGuest(
         [str(a) for a in [*arguments, *args]],
-        name=f"linux-{name}",
+        name=f"linux-{target.name}",
         workdir=workdir,
         reboot=reboot,
         **settings,
