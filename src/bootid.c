@@ -3,6 +3,7 @@
 
 #include <linux/err.h>
 #include <linux/fs.h>
+#include <linux/init.h>
 #include <linux/printk.h>
 #include <linux/uuid.h>
 
@@ -14,7 +15,7 @@ static uuid_t boot_id;
 static_assert(sizeof(boot_id) == FLIGHTREC_BOOT_ID_BYTES);
 
 /* The kernel exports it by this file only. */
-static int read_boot_id(uuid_t *id)
+static int __init read_boot_id(uuid_t *id)
 {
 	char text[UUID_STRING_LEN + 1] = "";
 	struct file *file;
@@ -29,7 +30,7 @@ static int read_boot_id(uuid_t *id)
 	return n < 0 ? n : uuid_parse(text, id);
 }
 
-void flightrec_boot_id_init(void)
+void __init flightrec_boot_id_init(void)
 {
 	int err = read_boot_id(&boot_id);
 

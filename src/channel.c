@@ -3,6 +3,7 @@
  * Channels: rings with stamps, counts and readers to wake.
  */
 #include <linux/cred.h>
+#include <linux/init.h>
 #include <linux/mm.h>
 #include <linux/poll.h>
 #include <linux/random.h>
@@ -28,7 +29,7 @@ static const char * const reject_names[FLIGHTREC_REJECTS] = {
 	[FLIGHTREC_REJECT_QUOTA] = "quota",
 };
 
-bool flightrec_name_ok(const char *name)
+bool __init flightrec_name_ok(const char *name)
 {
 	size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-");
 
@@ -37,7 +38,7 @@ bool flightrec_name_ok(const char *name)
 	       strcmp(name, "stats");
 }
 
-u64 flightrec_min_bytes(void)
+u64 __init flightrec_min_bytes(void)
 {
 	return ALIGN(flightrec_ring_min_bytes(nr_cpu_ids), 1024);
 }
@@ -132,7 +133,7 @@ static void wake_work(struct irq_work *work)
 /* No retry: better no recorder than a machine that starts to swap. */
 #define RING_GFP	(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
 
-static void free_pages_of(struct page **pages, unsigned long count)
+static void __init free_pages_of(struct page **pages, unsigned long count)
 {
 	while (count--)
 		__free_page(pages[count]);
@@ -143,7 +144,7 @@ static void free_pages_of(struct page **pages, unsigned long count)
  * Each block in one piece of physical memory, so that it is found whole in an
  * image of it, and all in one range of addresses. Freed by vfree().
  */
-static u64 *alloc_blocks(u32 nblocks)
+static u64 * __init alloc_blocks(u32 nblocks)
 {
 	unsigned int order = get_order(FLIGHTREC_RING_BLOCK_BYTES);
 	unsigned long count = ALIGN(DIV_ROUND_UP((u64)nblocks * FLIGHTREC_RING_BLOCK_BYTES,
@@ -172,7 +173,7 @@ static u64 *alloc_blocks(u32 nblocks)
 	return blocks;
 }
 
-static int make_ring(struct flightrec_channel *channel)
+static int __init make_ring(struct flightrec_channel *channel)
 {
 	u32 nblocks = flightrec_ring_blocks_in(channel->config.bytes);
 	u64 instance;
@@ -195,7 +196,7 @@ static int make_ring(struct flightrec_channel *channel)
 	});
 }
 
-struct flightrec_channel *flightrec_channel_new(const struct flightrec_config *config)
+struct flightrec_channel * __init flightrec_channel_new(const struct flightrec_config *config)
 {
 	struct flightrec_channel *channel;
 	int err;

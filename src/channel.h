@@ -13,6 +13,7 @@
 #include <linux/proc_fs.h>
 #include <linux/wait.h>
 
+#include "crash_text.h"
 #include "ring.h"
 #include "uapi/flightrec.h"
 
@@ -65,6 +66,9 @@ struct flightrec_channel {
 	atomic64_t wakeups;
 	atomic_t readers;		/* descriptors open for reading */
 	atomic64_t rejected[FLIGHTREC_REJECTS];
+
+	struct flightrec_crash_channel in_oops, in_panic;
+	u64 printed_to;			/* the first number that no crash text has shown */
 
 	struct device dev;		/* its release frees the channel */
 	struct proc_dir_entry *proc;

@@ -5,6 +5,7 @@
 #include <linux/cdev.h>
 #include <linux/capability.h>
 #include <linux/fs.h>
+#include <linux/init.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/poll.h>
@@ -211,7 +212,7 @@ static const struct device_type node_type = {
 	.devnode = FLIGHTREC_DEVICE_TYPE_PICK(devnode, node_devnode),
 };
 
-int flightrec_chardev_add(struct flightrec_channel *channel, unsigned int id)
+int __init flightrec_chardev_add(struct flightrec_channel *channel, unsigned int id)
 {
 	struct device *dev = &channel->dev;
 	int err;
@@ -226,7 +227,7 @@ int flightrec_chardev_add(struct flightrec_channel *channel, unsigned int id)
 	return device_add(dev);
 }
 
-void flightrec_chardev_announce(struct flightrec_channel *channel)
+void __init flightrec_chardev_announce(struct flightrec_channel *channel)
 {
 	dev_set_uevent_suppress(&channel->dev, false);
 	kobject_uevent(&channel->dev.kobj, KOBJ_ADD);
@@ -237,7 +238,7 @@ void flightrec_chardev_del(struct flightrec_channel *channel)
 	device_del(&channel->dev);
 }
 
-int flightrec_chardev_init(void)
+int __init flightrec_chardev_init(void)
 {
 	int err;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <linux/cache.h>
+#include <linux/init.h>
 
 #include "clock.h"
 
@@ -8,7 +9,7 @@
 
 struct flightrec_clock flightrec_clock __read_mostly;
 
-void flightrec_clock_init(void)
+void __init flightrec_clock_init(void)
 {
 	WRITE_ONCE(flightrec_clock.wall_offset,
 		   ktime_mono_to_any(0, TK_OFFS_REAL) - ktime_mono_to_any(0, TK_OFFS_BOOT));

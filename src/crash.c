@@ -29,15 +29,11 @@ struct printer {
 	const char *reason;
 	atomic_t busy;
 	struct flightrec_crash_set set;
-	struct flightrec_crash_channel channels[FLIGHTREC_CHANNELS_MAX];
+	struct flightrec_crash_channel *first, **end;
 };
 
-static struct printer oops = { .reason = "oops" };
-static struct printer panicked = { .reason = "panic" };
-
-/* Of each channel the first number that was not printed yet. */
-static u64 printed_to[FLIGHTREC_CHANNELS_MAX];
-static unsigned int channel_count;
+static struct printer oops = { .reason = "oops", .end = &oops.first };
+static struct printer panicked = { .reason = "panic", .end = &panicked.first };
 static atomic_t sets = ATOMIC_INIT(0);
 
 static void print_line(const char *line, size_t len)
@@ -54,7 +50,7 @@ static void print_set(struct printer *printer)
 	printer->set.number = atomic_inc_return(&sets);
 	printer->set.reason = printer->reason;
 	printer->set.print = print_line;
-	flightrec_crash_print(&printer->set, printer->channels, channel_count);
+	flightrec_crash_print(&printer->set, printer->first);
 	atomic_set_release(&printer->busy, 0);
 }
 
@@ -87,23 +83,23 @@ static struct notifier_block panic_nb = {
 	.priority = PANIC_PRIORITY,
 };
 
-static void add_to(struct printer *printer, struct flightrec_channel *channel)
+static void __init add_to(struct printer *printer, struct flightrec_crash_channel *link,
+			  struct flightrec_channel *channel)
 {
-	printer->channels[channel_count] = (struct flightrec_crash_channel) {
-		.name = channel->name,
-		.ring = &channel->ring,
-		.from = &printed_to[channel_count],
-	};
+	link->name = channel->name;
+	link->ring = &channel->ring;
+	link->from = &channel->printed_to;
+	*printer->end = link;
+	printer->end = &link->next;
 }
 
-void flightrec_crash_add(struct flightrec_channel *channel)
+void __init flightrec_crash_add(struct flightrec_channel *channel)
 {
-	add_to(&oops, channel);
-	add_to(&panicked, channel);
-	channel_count++;
+	add_to(&oops, &channel->in_oops, channel);
+	add_to(&panicked, &channel->in_panic, channel);
 }
 
-void flightrec_crash_start(void)
+void __init flightrec_crash_start(void)
 {
 	/* They fail only for a block that is registered already. */
 	register_die_notifier(&die_nb);

@@ -240,50 +240,50 @@ static void print_channel(struct flightrec_crash_set *set,
  * Share @room out: who wants less than an equal share gets that, and the
  * others what it leaves.
  */
-static void share_out(struct flightrec_crash_channel *channels, u32 n, u32 room)
+static void share_out(struct flightrec_crash_channel *first, u32 room)
 {
-	u32 i, equal, open = 0;
+	struct flightrec_crash_channel *channel;
+	u32 equal, open = 0;
 	bool settled;
 
-	for (i = 0; i < n; i++) {
-		channels[i].share = 0;
-		open += channels[i].wanted > 0;
+	for (channel = first; channel; channel = channel->next) {
+		channel->share = 0;
+		open += channel->wanted > 0;
 	}
 	do {
 		settled = true;
 		equal = open ? room / open : 0;
-		for (i = 0; i < n; i++) {
-			if (channels[i].share || !channels[i].wanted ||
-			    channels[i].wanted > equal)
+		for (channel = first; channel; channel = channel->next) {
+			if (channel->share || !channel->wanted || channel->wanted > equal)
 				continue;
-			channels[i].share = channels[i].wanted;
-			room -= channels[i].wanted;
+			channel->share = channel->wanted;
+			room -= channel->wanted;
 			open--;
 			settled = false;
 		}
 	} while (!settled);
-	for (i = 0; i < n; i++)
-		if (!channels[i].share && channels[i].wanted)
-			channels[i].share = equal;
+	for (channel = first; channel; channel = channel->next)
+		if (!channel->share && channel->wanted)
+			channel->share = equal;
 }
 
 static void measure(struct flightrec_crash_set *set,
-		    struct flightrec_crash_channel *channels, u32 n, u32 room)
+		    struct flightrec_crash_channel *first, u32 room)
 {
-	u32 i;
+	struct flightrec_crash_channel *channel;
 
-	for (i = 0; i < n; i++) {
-		channels[i].to = flightrec_ring_next(channels[i].ring);
-		channels[i].wanted = room;
-		first_fitting(set, &channels[i], &channels[i].wanted);
+	for (channel = first; channel; channel = channel->next) {
+		channel->to = flightrec_ring_next(channel->ring);
+		channel->wanted = room;
+		first_fitting(set, channel, &channel->wanted);
 	}
-	share_out(channels, n, room);
+	share_out(first, room);
 }
 
 void flightrec_crash_print(struct flightrec_crash_set *set,
-			   struct flightrec_crash_channel *channels, u32 n)
+			   struct flightrec_crash_channel *first)
 {
-	u32 i;
+	struct flightrec_crash_channel *channel;
 
 	set->printed = 0;
 	set->unpublished = 0;
@@ -293,10 +293,9 @@ void flightrec_crash_print(struct flightrec_crash_set *set,
 	put(set, " %u %s", set->number, set->reason);
 	end_line(set);
 	set->print(set->line, set->used);
-	measure(set, channels, n,
-		FLIGHTREC_CRASH_TEXT_MAX - line_bytes(set) - END_MAX);
-	for (i = 0; i < n; i++)
-		print_channel(set, &channels[i]);
+	measure(set, first, FLIGHTREC_CRASH_TEXT_MAX - line_bytes(set) - END_MAX);
+	for (channel = first; channel; channel = channel->next)
+		print_channel(set, channel);
 	start_line(set);
 	put(set, "E ");
 	put_boot_id(set, 4);

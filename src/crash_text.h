@@ -15,6 +15,7 @@
 
 /**
  * struct flightrec_crash_channel - a channel as crash text sees it
+ * @next: the channel after it in the text, or NULL
  * @name: its name
  * @ring: its ring
  * @from: the first number that no earlier set has printed; shared by sets
@@ -23,6 +24,7 @@
  * @share: private: bytes that they may take
  */
 struct flightrec_crash_channel {
+	struct flightrec_crash_channel *next;
 	const char *name;
 	const struct flightrec_ring *ring;
 	u64 *from;
@@ -58,10 +60,10 @@ struct flightrec_crash_set {
 
 /**
  * flightrec_crash_print - print a set
- * @channels: @n of them, each gets an equal share of the set's bytes, and more
+ * @first: a list; each channel gets an equal share of the set's bytes, and more
  *	where others need less; *@from moves behind each line printed
  */
 void flightrec_crash_print(struct flightrec_crash_set *set,
-			   struct flightrec_crash_channel *channels, u32 n);
+			   struct flightrec_crash_channel *first);
 
 #endif

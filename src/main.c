@@ -81,7 +81,7 @@ int flightrec_may_open(void)
 	return -EPERM;
 }
 
-static int check_counts(void)
+static int __init check_counts(void)
 {
 	const struct {
 		const char *name;
@@ -104,7 +104,7 @@ static int check_counts(void)
 	return 0;
 }
 
-static int check_name(unsigned int i)
+static int __init check_name(unsigned int i)
 {
 	unsigned int j;
 
@@ -127,12 +127,12 @@ static int check_name(unsigned int i)
 	return 0;
 }
 
-static u64 default_bytes(void)
+static u64 __init default_bytes(void)
 {
 	return max(DEFAULT_SIZE_KB * 1024ULL, flightrec_min_bytes());
 }
 
-static int configure_size(struct flightrec_config *config, unsigned int i)
+static int __init configure_size(struct flightrec_config *config, unsigned int i)
 {
 	config->bytes = default_bytes();
 	if (i >= sizes_count)
@@ -151,7 +151,7 @@ static int configure_size(struct flightrec_config *config, unsigned int i)
 	return -EINVAL;
 }
 
-static int configure_access(struct flightrec_config *config, unsigned int i)
+static int __init configure_access(struct flightrec_config *config, unsigned int i)
 {
 	config->mode = 0600;
 	config->gid = GLOBAL_ROOT_GID;
@@ -176,7 +176,7 @@ static int configure_access(struct flightrec_config *config, unsigned int i)
 	return 0;
 }
 
-static int configure(struct flightrec_config *config, unsigned int i)
+static int __init configure(struct flightrec_config *config, unsigned int i)
 {
 	int err;
 
@@ -192,7 +192,7 @@ static int configure(struct flightrec_config *config, unsigned int i)
 }
 
 /* All channels as wanted: the two that always exist, then the user's. */
-static int configure_all(struct flightrec_config *configs)
+static int __init configure_all(struct flightrec_config *configs)
 {
 	u64 limit = (u64)totalram_pages() * PAGE_SIZE / 4;
 	u64 total = 0;
@@ -234,7 +234,7 @@ static void destroy_channels(void)
 	}
 }
 
-static int create_channels(void)
+static int __init create_channels(void)
 {
 	struct flightrec_config *configs;
 	struct flightrec_channel *channel;
@@ -269,7 +269,7 @@ static void hide_channels(unsigned int count)
 	}
 }
 
-static int show_channels(void)
+static int __init show_channels(void)
 {
 	unsigned int i;
 	int err;

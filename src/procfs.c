@@ -13,6 +13,7 @@
  * newline that echo adds.
  */
 #include <linux/fs.h>
+#include <linux/init.h>
 #include <linux/minmax.h>
 #include <linux/module.h>
 #include <linux/proc_fs.h>
@@ -255,7 +256,7 @@ static const struct proc_ops stats_ops = {
 	.proc_release = stats_release,
 };
 
-int flightrec_procfs_add(struct flightrec_channel *channel)
+int __init flightrec_procfs_add(struct flightrec_channel *channel)
 {
 	const struct flightrec_config *config = &channel->config;
 
@@ -272,7 +273,7 @@ void flightrec_procfs_del(struct flightrec_channel *channel)
 	proc_remove(channel->proc);
 }
 
-int flightrec_procfs_init(void)
+int __init flightrec_procfs_init(void)
 {
 	dir = proc_mkdir("flightrec", NULL);
 	if (!dir)

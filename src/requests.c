@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #define pr_fmt(fmt) "flightrec: " fmt
 
+#include <linux/init.h>
 #include <linux/kernel.h>
 #include <linux/kmod.h>
 #include <linux/module.h>
@@ -46,7 +47,7 @@ static void request_events(struct work_struct *work)
 
 static DECLARE_WORK(request_work, request_events);
 
-void flightrec_requests_start(struct flightrec_channel *channel)
+void __init flightrec_requests_start(struct flightrec_channel *channel)
 {
 	/* Pairs with the acquire in flightrec_emit() and set_events(). */
 	smp_store_release(&event_channel, channel);

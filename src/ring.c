@@ -70,33 +70,33 @@
 #define RECORDS_PER_BLOCK ((BLOCK_WORDS - BLOCK_HEADER) / RECORD_WORDS_MIN)
 
 /* The index has an entry for each record that may be retained. */
-static u64 index_entries(u64 nblocks)
+static u64 __init index_entries(u64 nblocks)
 {
 	return roundup_pow_of_two(nblocks * RECORDS_PER_BLOCK);
 }
 
-u64 flightrec_ring_index_bytes(u64 nblocks)
+u64 __init flightrec_ring_index_bytes(u64 nblocks)
 {
 	return index_entries(nblocks) * sizeof(u64);
 }
 
-static u64 layout_bytes(u64 nblocks)
+static u64 __init layout_bytes(u64 nblocks)
 {
 	return nblocks * FLIGHTREC_RING_BLOCK_BYTES +
 	       flightrec_ring_index_bytes(nblocks);
 }
 
-u64 flightrec_ring_min_bytes(u32 ncpus)
+u64 __init flightrec_ring_min_bytes(u32 ncpus)
 {
 	return layout_bytes(ncpus + 2ULL);
 }
 
-u64 flightrec_ring_max_bytes(void)
+u64 __init flightrec_ring_max_bytes(void)
 {
 	return layout_bytes(BLOCKS_MAX);
 }
 
-u64 flightrec_ring_blocks_in(u64 bytes)
+u64 __init flightrec_ring_blocks_in(u64 bytes)
 {
 	u64 nblocks = bytes / FLIGHTREC_RING_BLOCK_BYTES;
 
@@ -134,7 +134,7 @@ static __always_inline bool entry_newer(u64 entry, u64 tag)
 }
 
 /* All that never changes. */
-static void describe_block(u64 *words, u32 i, const struct flightrec_ring_setup *setup)
+static void __init describe_block(u64 *words, u32 i, const struct flightrec_ring_setup *setup)
 {
 	struct flightrec_block *block = (struct flightrec_block *)words;
 	const size_t from = offsetof(struct flightrec_block, magic);
@@ -157,7 +157,7 @@ static __always_inline atomic64_t *clear_seq(const struct flightrec_ring *ring)
 	return block_word(ring, 0, BLOCK_CLEAR_SEQ);
 }
 
-int flightrec_ring_init(struct flightrec_ring *ring,
+int __init flightrec_ring_init(struct flightrec_ring *ring,
 			const struct flightrec_ring_setup *setup)
 {
 	u64 state = make_state(FIRST_LAP - 1, BLOCK_HEADER);
@@ -276,14 +276,38 @@ static __always_inline void get_words(void *to, const u64 *from, u64 n)
 #undef GET_WORD
 }
 
+/* Out of line, for those that have the time. */
+static noinline void get_words_slowly(void *to, const u64 *from, u64 n)
+{
+	get_words(to, from, n);
+}
+
+static noinline void put_words_slowly(u64 *to, const void *from, u64 n)
+{
+	flightrec_put_words(to, from, n);
+}
+
 static void get_payload(void *payload, const u64 *from, u32 len)
 {
 	u64 last;
 
-	get_words(payload, from, len / sizeof(u64));
+	get_words_slowly(payload, from, len / sizeof(u64));
 	if (len % sizeof(u64)) {
 		last = READ_ONCE(from[len / sizeof(u64)]);
 		memcpy((u8 *)payload + (len & ~7U), &last, len % sizeof(u64));
+	}
+}
+
+/* Whole words, then what is left over, padded with zeroes. */
+static void put_payload(const struct flightrec_place *place, const void *payload, u32 len)
+{
+	u64 *to = (u64 *)(place->stamp + 1);
+	u64 last = 0;
+
+	put_words_slowly(to, payload, len / sizeof(u64));
+	if (len % sizeof(u64)) {
+		memcpy(&last, (const u8 *)payload + (len & ~7U), len % sizeof(u64));
+		WRITE_ONCE(to[len / sizeof(u64)], last);
 	}
 }
 
@@ -296,10 +320,10 @@ int flightrec_ring_append(struct flightrec_ring *ring, u32 cpu,
 		return -ENOBUFS;
 	stamp->check = flightrec_ring_check(&place, stamp->boot_ns, stamp->len);
 	/* All but the number. */
-	flightrec_put_words((u64 *)place.stamp + 1, (u64 *)stamp + 1,
-			    FLIGHTREC_STAMP_WORDS - 1);
+	put_words_slowly((u64 *)place.stamp + 1, (u64 *)stamp + 1,
+			 FLIGHTREC_STAMP_WORDS - 1);
 	stamp->check = 0;
-	flightrec_put_payload(&place, payload, stamp->len);
+	put_payload(&place, payload, stamp->len);
 	stamp->seq = flightrec_ring_commit(ring, cpu, stamp->len, &place);
 	return 0;
 }
@@ -388,7 +412,7 @@ static bool copy_out(const struct flightrec_ring *ring, const struct place *plac
 {
 	const u64 *record = record_at(ring, place);
 
-	get_words(stamp, record, FLIGHTREC_STAMP_WORDS);
+	get_words_slowly(stamp, record, FLIGHTREC_STAMP_WORDS);
 	if (stamp->seq != seq || !bounded_words(stamp->len, place)) {
 		stamp->len = 0;
 		return false;

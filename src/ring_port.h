@@ -12,6 +12,7 @@
 #include <linux/atomic.h>
 #include <linux/compiler.h>
 #include <linux/errno.h>
+#include <linux/init.h>
 #include <linux/log2.h>
 #include <linux/math64.h>
 #include <linux/sched.h>
@@ -47,6 +48,9 @@ typedef uint8_t u8;
 typedef struct {
 	s64 counter;
 } atomic64_t;
+
+#define __init
+#define noinline		__attribute__((__noinline__))
 
 #ifndef __always_inline	/* glibc has it */
 #define __always_inline		inline __attribute__((always_inline))

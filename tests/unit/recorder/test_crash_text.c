@@ -132,9 +132,10 @@ static void print_channels(const char *reason, u32 n)
 	};
 	for (i = 0; i < n; i++)
 		channels[i] = (struct flightrec_crash_channel) {
+			.next = i + 1 < n ? &channels[i + 1] : NULL,
 			.name = names[i], .ring = &rings[i], .from = &printed_to[i],
 		};
-	flightrec_crash_print(set, channels, n);
+	flightrec_crash_print(set, channels);
 	assert_true(bytes <= FLIGHTREC_CRASH_TEXT_MAX);
 	free(set);
 }
