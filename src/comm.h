@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A task's name as a stamp has it: without a lock, so that it may be torn, and
- * with nothing behind its end, where until 5.17 the rest of an older name may
- * be.
+ * with nothing behind its end.
  */
 #ifndef FLIGHTREC_COMM_H
 #define FLIGHTREC_COMM_H
@@ -11,6 +10,8 @@
 #include <linux/sched.h>
 #include <linux/string.h>
 #include <asm/word-at-a-time.h>
+
+#include "compat/compat.h"
 
 #define FLIGHTREC_COMM_WORDS	(TASK_COMM_LEN / sizeof(unsigned long))
 static_assert(TASK_COMM_LEN == 16);
@@ -25,7 +26,7 @@ static __always_inline void flightrec_comm_words(unsigned long *words, const cha
 	for (i = 0; i < FLIGHTREC_COMM_WORDS; i++) {
 		data_race(__builtin_memcpy(&words[i], comm + i * sizeof(*words),
 					   sizeof(*words)));
-		if (!has_zero(words[i], &zeroes, &constants))
+		if (FLIGHTREC_COMM_PADDED || !has_zero(words[i], &zeroes, &constants))
 			continue;
 		zeroes = prep_zero_mask(words[i], zeroes, &constants);
 		words[i] &= zero_bytemask(create_zero_mask(zeroes));

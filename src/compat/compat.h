@@ -44,6 +44,12 @@ static inline void flightrec_hrtimer_setup(struct hrtimer *timer,
 #endif
 }
 
+/*
+ * 5.17: a task's name is padded with zeroes. Before, the rest of an older,
+ * longer one may be behind its end.
+ */
+#define FLIGHTREC_COMM_PADDED	(LINUX_VERSION_CODE >= KERNEL_VERSION(5, 17, 0))
+
 /* 5.14: panic_notifier_list moved here from kernel.h. Kbuild looks for it. */
 #ifdef FLIGHTREC_HAVE_PANIC_NOTIFIER_H
 #include <linux/panic_notifier.h>
