@@ -18,7 +18,8 @@ help:
 	@echo 'make test-mutants  break the ring on purpose: do its tests notice?'
 	@echo 'make shell       a guest with the driver loaded; K=6.12 chooses its kernel'
 	@echo 'make deb         the Debian packages, into build/deb/; SUITES="bookworm sid"'
-	@echo 'make bench       instructions of the recorder beside its peers; K=6.1 narrows'
+	@echo 'make bench       instructions of the recorder beside its peers; K=6.1 narrows,'
+	@echo '                 KEEP=docs/bench puts the figures and plots of a whole run there'
 	@echo 'make rpm         the RPM packages, into build/rpm/'
 	@echo 'make rpm-repo    sign and index them; KEY=NAME is one that gpg has'
 	@echo 'make fuzz        feed the parsers of untrusted bytes, each for SECONDS=300'
@@ -65,7 +66,7 @@ rpm-repo: deps
 	rpm/make-repository "$(KEY)" build/rpm
 
 bench: deps
-	$(PYTHON) -m bench $(if $(K),--kernels $(K))
+	$(PYTHON) -m bench $(if $(K),--kernels $(K)) $(if $(KEEP),--keep $(KEEP))
 
 fuzz: deps
 	$(MAKE) -C tests/unit/lib fuzz

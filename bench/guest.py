@@ -6,12 +6,9 @@ instruction, so a difference of its time stamp counter is an exact number of
 instructions, whatever else runs on this machine.
 """
 
-import re
-import tempfile
 from pathlib import Path
 
 from tests.lib.accel import accel
-from tests.lib.cache import progress
 from tests.lib.guest import Guest
 from tests.lib.kernels import build_modules, kernel
 from tests.qemu.direct import PATIENCE, build_initramfs, compile_static
@@ -32,39 +29,6 @@ COMMAND_LINE = "tsc=reliable clocksource=tsc printk.devkmsg=on loglevel=1"
 TRACEFS = "mount -t tracefs tracefs /sys/kernel/tracing"
 # The quota is on, as everywhere, and so high that no loop of writes reaches it.
 CHANNEL = "channels=default size_kb=1024 events=none quota=4294967295"
-
-# One guest for all that is compared.
-COUNT_SCRIPT = f"""
-{TRACEFS}
-check memory sh -c '/bench memory /modules/flightrec.ko /modules/flightrec-events.ko >/dev/ttyS2'
-check load insmod /modules/flightrec.ko {CHANNEL}
-check count sh -c '/bench count >/dev/ttyS2'
-check readers sh -c '/bench readers >/dev/ttyS2'
-check reading sh -c '/bench reading >/dev/ttyS2'
-check unload rmmod flightrec
-"""
-
-# Records of four CPUs need four CPUs: they take turns on the same clock, and
-# while one reads the others are halted.
-INTERLEAVED_SCRIPT = f"""
-check online /bench online
-check load insmod /modules/flightrec.ko {CHANNEL}
-check interleaved sh -c '/bench reading >/dev/ttyS2'
-check unload rmmod flightrec
-"""
-
-WALL_SCRIPT = f"""
-{TRACEFS}
-check load insmod /modules/flightrec.ko {CHANNEL}
-check wall sh -c '/bench wall >/dev/ttyS2'
-check unload rmmod flightrec
-"""
-
-RESULT = re.compile(r"result (\S+) (\d+) (-?[\d.]+)")
-
-
-class BenchFailed(AssertionError):
-    """A guest did not do all it should; the text has its last lines."""
 
 
 def compile_programs(directory):
@@ -90,12 +54,10 @@ def bench_guest(name, script, workdir, *, counting=True, arguments=(), append=""
         modules=sorted(built.glob("*.ko")),
     )
     line = f"console=ttyS0 rdinit=/init panic=-1 oops=panic {PATIENCE} {COMMAND_LINE} {append}"
-    results = f"file,id=results,path={workdir / 'results.log'}"
     return Guest(
         [str(a) for a in (
             "-kernel", target.vmlinuz, "-initrd", archive, "-append", line,
-            "-chardev", results, "-serial", "chardev:results",
-            *(ICOUNT if counting else []), *arguments,
+            *results_arguments(workdir), *(ICOUNT if counting else []), *arguments,
         )],
         name=f"bench-{name}",
         workdir=workdir,
@@ -106,34 +68,7 @@ def bench_guest(name, script, workdir, *, counting=True, arguments=(), append=""
     )  # fmt: skip
 
 
-def parse_results(text):
-    """{(name, bytes): value} of the lines of results."""
-    return {(m[1], int(m[2])): float(m[3]) for m in RESULT.finditer(text)}
-
-
-def run(name, script, *, timeout=1200, **options):
-    """Run SCRIPT in a guest with kernel NAME; what it measured, and the lines of what failed."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as workdir:
-        with bench_guest(name, script, workdir, **options) as guest:
-            verdict = guest.wait_verdict(timeout, f"the end of {guest.name}", exits=True)
-        results = parse_results(Path(workdir, "results.log").read_text(encoding="ascii"))
-    if not verdict.ok:
-        return results, [f"kernel {name}: {line}" for line in verdict.explain().splitlines()]
-    return results, []
-
-
-def measure(name, wall=True):
-    """All measurements with kernel NAME: {(name, bytes): value}, and lines of what failed."""
-    parts = [
-        (COUNT_SCRIPT, {"cpus": 1}),
-        (INTERLEAVED_SCRIPT, {"cpus": 4, "append": "maxcpus=1"}),
-    ]
-    if wall:
-        parts.append((WALL_SCRIPT, {"cpus": 2, "counting": False}))
-    results, problems = {}, []
-    for script, options in parts:
-        with progress(f"bench: kernel {name}, guest with CPUs: {options['cpus']}"):
-            more, failed = run(name, script, **options)
-        results.update(more)
-        problems += failed
-    return results, problems
+def results_arguments(workdir):
+    """QEMU arguments for the third serial port, which results are written to."""
+    return ["-chardev", f"file,id=results,path={workdir / 'results.log'}",
+            "-serial", "chardev:results"]  # fmt: skip

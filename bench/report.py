@@ -2,9 +2,12 @@
 """The figures as rows for results.json, and as tables for people."""
 
 import datetime
+import re
+import subprocess
 
-from bench.guest import TOP
+from bench.guest import CPU, ICOUNT, TOP
 from bench.verdict import SIZES
+from tests.lib.accel import accel
 from tests.lib.cache import digest_tree
 from tests.lib.kernels import kernel
 
@@ -26,6 +29,18 @@ def named(results, prefix, size=None):
     }
 
 
+def machines():
+    """What machine instructions were counted on, and what clock was looked at."""
+    version = subprocess.run(
+        ["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    qemu = f"QEMU {re.search(r'version ([0-9.]+)', version)[1]}"
+    return {
+        "instructions": f"{qemu}, {' '.join(ICOUNT)}, -cpu {CPU}, one CPU",
+        "wall_ns": f"{qemu}, {accel()}, 2 CPUs",
+    }
+
+
 def rows(name, results):
     """The rows of results.json for kernel NAME."""
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -35,12 +50,15 @@ def rows(name, results):
             "release": kernel(name).release,
             "date": now.strftime("%Y-%m-%d"),
             "driver_source": digest_tree(TOP / "src"),
+            "machine": machines(),
             "bytes": size,
             "instructions": {
                 op: results[op, size] for op in operations(results) if (op, size) in results
             },
             "idle_readers": named(results, "idle_readers_", size),
             "waiting_readers": named(results, "waiting_readers_", size),
+            "waiting_writer": named(results, "waiting_writer_", size),
+            "waiting_wakeups_per_ms": named(results, "waiting_wakeups_", size),
             "wall_ns": named(results, "wall_", size),
             "memory_bytes": named(results, "memory_"),
             **({"notes": {"kmsg": KMSG_NOTE}} if size == 1024 else {}),
@@ -65,19 +83,24 @@ def print_kernel(name, results):
     print(f"({KMSG_NOTE})")
     _print_group("a write of 64 bytes beside readers, instructions", {
         **{f"{n} open, idle": v for n, v in named(results, "idle_readers_", 64).items()},
-        **{f"{n} waiting, their own work included": v
+        **{f"{n} waiting, the writer's own": v
+           for n, v in named(results, "waiting_writer_", 64).items()},
+        **{f"{n} waiting, their work included": v
            for n, v in named(results, "waiting_readers_", 64).items()},
         **{f"epoll set of {n}, nobody waits": v
            for n, v in named(results, "epoll_set_of_", 64).items()},
     })  # fmt: skip
+    _print_group("wake-ups in a millisecond of writing", {
+        f"{n} waiting": v for n, v in named(results, "waiting_wakeups_", 64).items()
+    }, 2)
     _print_group("memory, bytes", named(results, "memory_"))
     _print_wall(named(results, "wall_"))
 
 
-def _print_group(title, figures):
+def _print_group(title, figures, digits=0):
     print(f"\n{title}:")
     for name, value in figures.items():
-        print(f"  {name:50}{_number(value):>12}")
+        print(f"  {name:50}{value:>12,.{digits}f}")
 
 
 def _print_wall(figures):
@@ -93,7 +116,7 @@ def print_verdict(checks):
     """Print what was to be reached, a line each."""
     print("\n== must reach ==")
     for check in checks:
-        digits = 0 if check.unit else 3
+        digits = 0 if check.limit > 100 else 3
         value = "missing" if check.value is None else f"{check.value:,.{digits}f}"
         print(
             f"{'ok' if check.ok else 'FAILED':8}{check.kernel:6}{check.what:66}"

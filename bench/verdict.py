@@ -12,9 +12,29 @@ GATED = [64, 256]
 
 # In each row of the results, at each size.
 REQUIRED = [
-    "null", "trace_marker", "kmsg", "pipe", "dgram", "mqueue", "tmpfs",
-    "flightrec_write", "flightrec_writev", "flightrec_read_batched",
+    "null", "trace_marker", "kmsg", "pipe", "dgram", "mqueue", "tmpfs", "journald",
+    "flightrec_write", "flightrec_writev", "flightrec_uring", "flightrec_read_batched",
+    "flightrec_read_batched_interleaved",
 ]  # fmt: skip
+
+READERS = [0, 1, 10, 100]
+
+# What the wall clock is looked at for, with one writer and with two.
+TIMED = [
+    "null", "trace_marker", "kmsg", "pipe", "dgram", "mqueue", "tmpfs",
+    "flightrec_write", "flightrec_writev", "flightrec_uring",
+]  # fmt: skip
+
+# Not at each size: {figure: sizes}.
+REQUIRED_TOO = {
+    **{f"idle_readers_{n}": GATED for n in READERS},
+    **{f"waiting_{what}_{n}": [64] for n in READERS for what in ("readers", "writer", "wakeups")},
+    "epoll_set_of_100": [64],
+    **{f"memory_{what}": [0] for what in (
+        "module_flightrec", "module_flightrec_events", "descriptor", "channel_slab",
+        "channel_vmalloc", "channel_percpu",
+    )},
+}  # fmt: skip
 
 # figure, what it is compared with, how many times as much it may be. A call is
 # compared with the same call: writev(2) and io_uring have a price of their
@@ -32,6 +52,8 @@ RATIOS = [
 
 READ_LIMIT = 250  # instructions per record of 64 bytes
 READ_FIGURES = ["flightrec_read_batched", "flightrec_read_batched_interleaved"]
+
+WAKEUPS_PER_MS = 1
 
 MODULE_BYTES = 64 << 10
 CPU_BYTES = 4 << 10  # per possible CPU
@@ -61,6 +83,10 @@ def checks(kernel, results):
         found.append(
             Check(kernel, f"{name}, 64 bytes", results.get((name, 64)), READ_LIMIT, "instructions")
         )
+    for n in READERS[1:]:
+        value = results.get((f"waiting_wakeups_{n}", 64))
+        found.append(Check(kernel, f"wake-ups of {n} waiting readers", value, WAKEUPS_PER_MS,
+                           "per millisecond"))  # fmt: skip
     return found + _memory(kernel, {n: v for (n, size), v in results.items() if not size})
 
 
@@ -89,11 +115,14 @@ def _memory(kernel, figures):
     ]  # fmt: skip
 
 
-def missing(kernel, results):
+def missing(kernel, results, wall=True):
     """Lines that say which figures of the rows are not there."""
+    wanted = [(name, size) for size in SIZES for name in REQUIRED]
+    wanted += [(name, size) for name, sizes in REQUIRED_TOO.items() for size in sizes]
+    if wall:
+        wanted += [(f"wall_{name}_{n}", 64) for name in TIMED for n in (1, 2)]
     return [
-        f"kernel {kernel}: no figure for {name} at {size} bytes"
-        for size in SIZES
-        for name in REQUIRED
+        f"kernel {kernel}: no figure for {name}" + (f" at {size} bytes" if size else "")
+        for name, size in wanted
         if (name, size) not in results
     ]

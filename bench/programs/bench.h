@@ -132,6 +132,7 @@ int count_main(int argc, char **argv);
 int readers_main(int argc, char **argv);
 int reading_main(int argc, char **argv);
 int memory_main(int argc, char **argv);
+int journald_main(int argc, char **argv);
 int wall_main(int argc, char **argv);
 int online_main(int argc, char **argv);
 int once_main(int argc, char **argv);

@@ -20,6 +20,7 @@ static const struct {
 	{ "readers", readers_main, "a write beside readers that are open, or wait" },
 	{ "reading", reading_main, "instructions per record read" },
 	{ "memory", memory_main, "bytes per channel, descriptor and module" },
+	{ "journald", journald_main, "instructions of a message to journald, until it is stored" },
 	{ "wall", wall_main, "nanoseconds of each operation, 1 and 2 writers" },
 	{ "online", online_main, "bring the other CPUs up" },
 	{ "once", once_main, "OP BYTES: one operation again and again, to be traced" },
@@ -41,6 +42,8 @@ void bench_die(const char *file, int line, const char *fmt, ...)
 
 void bench_result(const char *name, size_t bytes, double value)
 {
+	if (value != value || value - value != 0)
+		DIE("%s, %zu bytes: %f is no figure", name, bytes, value);
 	printf("result %s %zu %.2f\n", name, bytes, value);
 	fflush(stdout);
 }

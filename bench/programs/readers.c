@@ -50,11 +50,46 @@ static void count_idle(const struct op *op, size_t bytes, int n)
 	bench_close(state);
 }
 
-/* For some time, whatever runs meanwhile; instructions per write. */
-static double over_a_window(const struct op *op, struct state *state)
+/* How often readers of the channel have been woken. */
+static uint64_t wakeups(void)
 {
-	uint64_t start = now_instructions();
-	uint64_t spent;
+	FILE *file = fopen("/proc/flightrec/stats", "r");
+	char line[1024], *at = NULL;
+
+	NEED(file);
+	while (!at && fgets(line, sizeof(line), file))
+		if (!strncmp(line, "channel=default ", 16))
+			at = strstr(line, " wakeups=");
+	fclose(file);
+	NEED(at);
+	return strtoull(at + 9, NULL, 10);
+}
+
+/* Instructions of this task alone, as nanoseconds that it has run. */
+static uint64_t own_instructions(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return t.tv_sec * 1000000000ULL + t.tv_nsec;
+}
+
+/**
+ * struct window - what happened in a while of writing without a pause
+ * @writer: the writer's own instructions per write, those to wake others included
+ * @all: instructions per write, whatever ran meanwhile
+ * @wakeups: wake-ups per millisecond, the first one not counted
+ */
+struct window {
+	double writer;
+	double all;
+	double wakeups;
+};
+
+static struct window over_a_window(const struct op *op, struct state *state)
+{
+	uint64_t woken = wakeups(), own = own_instructions();
+	uint64_t start = now_instructions(), spent;
 	unsigned int n = 0;
 
 	do {
@@ -62,7 +97,13 @@ static double over_a_window(const struct op *op, struct state *state)
 		n++;
 		spent = now_instructions() - start;
 	} while (spent < WINDOW_INSTRUCTIONS || n < WINDOW_WRITES);
-	return (double)spent / n;
+	own = own_instructions() - own;
+	woken = wakeups() - woken;
+	return (struct window){
+		.writer = (double)own / n,
+		.all = (double)spent / n,
+		.wakeups = woken ? (woken - 1) * 1e6 / spent : 0,
+	};
 }
 
 static void count_epoll(const struct op *op, size_t bytes)
@@ -77,7 +118,7 @@ static void count_epoll(const struct op *op, size_t bytes)
 		fds[i] = open_reader(0);
 		NEED(!epoll_ctl(set, EPOLL_CTL_ADD, fds[i], &event));
 	}
-	bench_result("epoll_set_of_100", bytes, over_a_window(op, state));
+	bench_result("epoll_set_of_100", bytes, over_a_window(op, state).all);
 	for (i = 0; i < MANY; i++)
 		close(fds[i]);
 	close(set);
@@ -103,6 +144,7 @@ static void count_waiting(const struct op *op, size_t bytes, int n)
 	struct timespec settle = { 0, 50000000 };
 	struct state *state = bench_open(op, bytes);
 	pid_t children[MANY];
+	struct window window;
 	char name[64];
 	int i;
 
@@ -113,8 +155,13 @@ static void count_waiting(const struct op *op, size_t bytes, int n)
 			follow();
 	}
 	nanosleep(&settle, NULL);	/* all of them are in poll now */
+	window = over_a_window(op, state);
 	snprintf(name, sizeof(name), "waiting_readers_%d", n);
-	bench_result(name, bytes, over_a_window(op, state));
+	bench_result(name, bytes, window.all);
+	snprintf(name, sizeof(name), "waiting_writer_%d", n);
+	bench_result(name, bytes, window.writer);
+	snprintf(name, sizeof(name), "waiting_wakeups_%d", n);
+	bench_result(name, bytes, window.wakeups);
 	for (i = 0; i < n; i++) {
 		kill(children[i], SIGKILL);
 		waitpid(children[i], NULL, 0);

@@ -62,7 +62,8 @@ static unsigned int calibrate(const struct op *op, struct state *state)
 
 	while ((ns = spend(op, state, runs)) < ROUND_NS / 4)
 		runs *= 2;
-	return runs * (double)ROUND_NS / ns;
+	runs = runs * (double)ROUND_NS / ns;
+	return runs ? runs : 1;	/* the first one may have been kept from running */
 }
 
 /* Nanoseconds of an operation as each of @n writers sees it, in one round. */
