@@ -27,7 +27,7 @@ for program in abi reading quota procfs stamps storm torture badinput; do
     run_program /tests/$program
 done
 rmmod guest-storm
-check unload-core rmmod flightrec
+check unload-core rmmod flightrec_events flightrec
 run_program /tests/unload
 """
 CASES = [case for program in PROGRAMS for case in cases_of(program)] + ["unload-core"]
