@@ -27,6 +27,17 @@
  * is left to him, and the next one is tried. There are two blocks more than
  * CPUs, so there is one to be had.
  *
+ * The next block in turn is not always the one whose records are the oldest: a
+ * CPU that had been idle may have just written into it. Each block has a mark
+ * for that:
+ *
+ *   open (1 bit) | offset of its free space when it was last met, or
+ *                | the claim with which its CPU left it
+ *
+ * A block that was left less than ring->fresh claims ago, or is open and was
+ * written to since it was met a round ago, is passed over. Nobody relies on
+ * marks: they choose among blocks, and after some tries any block will do.
+ *
  * An entry of the index is one word:
  *
  *   tag (14 bits) | lap (19) | block (20) | offset (11)
@@ -59,6 +70,8 @@
 #define BLOCKS_MAX	(1U << ENTRY_BLOCK_BITS)
 #define LAP_MASK	RING_MASK(40)
 
+#define MARK_OPEN	(1ULL << 63)
+
 /*
  * Laps start shortly before they wrap in an entry, so that what breaks there
  * breaks in the first minute rather than after weeks.
@@ -77,7 +90,7 @@ static u64 __init index_entries(u64 nblocks)
 
 u64 __init flightrec_ring_index_bytes(u64 nblocks)
 {
-	return index_entries(nblocks) * sizeof(u64);
+	return (index_entries(nblocks) + nblocks) * sizeof(u64);
 }
 
 static u64 __init layout_bytes(u64 nblocks)
@@ -133,6 +146,18 @@ static __always_inline bool entry_newer(u64 entry, u64 tag)
 	       entry >> ENTRY_TAG_SHIFT != tag >> ENTRY_TAG_SHIFT;
 }
 
+/*
+ * For how many claims a block stays fresh after its CPU left it: most of a
+ * round, but so few that those which are full in due time never are when their
+ * turn comes, and in the smallest ring one of the two that are not open is not.
+ */
+static u32 __init fresh_claims(u32 nblocks, u32 ncpus)
+{
+	u32 spare = nblocks - ncpus;
+
+	return spare - (ncpus < spare / 2 ? ncpus : spare / 2);
+}
+
 /* All that never changes. */
 static void __init describe_block(u64 *words, u32 i, const struct flightrec_ring_setup *setup)
 {
@@ -173,11 +198,15 @@ int __init flightrec_ring_init(struct flightrec_ring *ring,
 	ring->ncpus = setup->ncpus;
 	ring->nindex = index_entries(setup->nblocks);
 	ring->index_shift = ilog2(ring->nindex);
+	ring->marks = (atomic64_t *)&ring->index[ring->nindex];
+	ring->fresh = fresh_claims(ring->nblocks, ring->ncpus);
 	atomic64_set(&ring->next_seq, 1);
 	for (i = 0; i < ring->nblocks; i++) {
 		describe_block(&ring->words[i * BLOCK_WORDS], i, setup);
 		atomic64_set(block_word(ring, i, BLOCK_STATE), state | STATE_CLOSED);
 		atomic64_set(block_word(ring, i, BLOCK_COMMITTED), state);
+		/* Left a round before the first claim. */
+		atomic64_set(&ring->marks[i], (0 - ring->nblocks) & ~MARK_OPEN);
 	}
 	atomic64_set(clear_seq(ring), 1);
 	/* As if each entry's number of one round before had been there. */
@@ -206,22 +235,51 @@ static bool close_block(atomic64_t *word, u64 lap, s64 *state)
 	return false;
 }
 
-/*
- * Try to make the next block in turn this CPU's open one. That it may fail is
- * left to the caller, who looks whether he has an open block now.
- */
-static void claim_block(struct flightrec_ring *ring, u32 cpu)
+/* This CPU's open block, if it still is, is full: from now on it grows old. */
+static void leave_block(struct flightrec_ring *ring, u32 cpu)
 {
+	u64 open = READ_ONCE(ring->cpus[cpu].open);
+	u32 block = open & RING_MASK(ENTRY_BLOCK_BITS);
+
+	if (lap_of(atomic64_read(block_word(ring, block, BLOCK_STATE))) !=
+	    open >> OPEN_LAP_SHIFT)
+		return;
+	atomic64_set(&ring->marks[block],
+		     atomic64_read(&ring->next_claim) & ~MARK_OPEN);
+}
+
+/* Were records written to the block not long ago, though its turn has come? */
+static bool is_fresh(struct flightrec_ring *ring, u32 block, u64 claim)
+{
+	u64 state = atomic64_read(block_word(ring, block, BLOCK_STATE));
+	u64 mark = atomic64_read(&ring->marks[block]);
+	u64 now = MARK_OPEN | (state & RING_MASK(STATE_OFF_BITS));
+
+	if (!(mark & MARK_OPEN))
+		return ((claim - mark) & ~MARK_OPEN) < ring->fresh;
+	atomic64_set(&ring->marks[block], now);
+	return mark != now;
+}
+
+/*
+ * Try to make the next block in turn this CPU's open one, unless @choosy and
+ * it is fresh. That it may fail is left to the caller, who looks whether he
+ * has an open block now.
+ */
+static void claim_block(struct flightrec_ring *ring, u32 cpu, bool choosy)
+{
+	u64 claim = atomic64_fetch_add(1, &ring->next_claim);
 	atomic64_t *state_word, *committed_word;
 	s64 state, committed;
 	u32 block;
 	u64 lap;
 
-	lap = FIRST_LAP + ring_div(atomic64_fetch_add(1, &ring->next_claim),
-				   ring->nblocks, &block);
+	lap = FIRST_LAP + ring_div(claim, ring->nblocks, &block);
 	state_word = block_word(ring, block, BLOCK_STATE);
 	committed_word = block_word(ring, block, BLOCK_COMMITTED);
 
+	if (choosy && is_fresh(ring, block, claim))
+		return;
 	if (!close_block(state_word, lap, &state))
 		return;
 	committed = atomic64_read_acquire(committed_word);	/* G, pairs with F */
@@ -234,6 +292,7 @@ static void claim_block(struct flightrec_ring *ring, u32 cpu)
 	if (!atomic64_try_cmpxchg(committed_word, &committed,
 				  make_state(lap, BLOCK_HEADER)))
 		return;
+	atomic64_set(&ring->marks[block], MARK_OPEN);
 	state = make_state(lap, BLOCK_HEADER) | STATE_CLOSED;
 	if (!atomic64_try_cmpxchg(state_word, &state, make_state(lap, BLOCK_HEADER)))
 		return;
@@ -241,14 +300,17 @@ static void claim_block(struct flightrec_ring *ring, u32 cpu)
 }
 
 /*
- * Each claim that fails met a block that a stopped writer holds, of which
- * each CPU has at most a few, or lost it to a writer that went on.
+ * Each claim that fails met a block that is fresh, or that a stopped writer
+ * holds, of both of which each CPU has at most a few, or lost it to a writer
+ * that went on.
  */
 bool flightrec_ring_claim(struct flightrec_ring *ring, u32 cpu, u32 tries)
 {
-	if (tries >= 4 * ring->ncpus + 8)
+	if (tries >= 6 * ring->ncpus + 12)
 		return false;
-	claim_block(ring, cpu);
+	if (!tries)
+		leave_block(ring, cpu);
+	claim_block(ring, cpu, tries < 2 * ring->ncpus + 4);
 	return true;
 }
 

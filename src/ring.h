@@ -67,11 +67,13 @@ struct flightrec_ring {
 	/* Constant from init on. */
 	u64 *words;			/* the blocks */
 	u64 *index;			/* where the record of each number is */
+	atomic64_t *marks;		/* how fresh each block is, see ring.c */
 	struct flightrec_ring_cpu *cpus;
 	u64 nindex;			/* entries of @index, a power of two */
 	u32 index_shift;		/* its logarithm */
 	u32 nblocks;
 	u32 ncpus;
+	u32 fresh;			/* claims for which a full block is */
 
 	/* Written by every append and every claim of a block. */
 	atomic64_t next_seq __attribute__((aligned(64)));
@@ -121,7 +123,7 @@ u64 flightrec_ring_max_bytes(void);
 /* The most blocks that fit into @bytes together with their index. */
 u64 flightrec_ring_blocks_in(u64 bytes);
 
-/* Bytes of the index of so many blocks. */
+/* Bytes of the index of so many blocks, and of a mark for each. */
 u64 flightrec_ring_index_bytes(u64 nblocks);
 
 /**

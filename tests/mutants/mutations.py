@@ -64,6 +64,14 @@ MUTATIONS = {
         "		if (true) {"),
     "claim ignores what is not committed": (
         RING, "	if (committed != (s64)(state & ~STATE_CLOSED))\n		return;\n", ""),
+    "fresh blocks are claimed": (
+        RING, "	if (choosy && is_fresh(ring, block, claim))\n		return;\n", ""),
+    "block that is left does not grow old": (
+        RING, "	if (!tries)\n		leave_block(ring, cpu);\n", ""),
+    "open block never fresh": (RING, "	return mark != now;", "	return false;"),
+    "open block fresh for ever": (RING, "	return mark != now;", "	return true;"),
+    "block fresh for a round": (
+        RING, "	return spare - (ncpus < spare / 2 ? ncpus : spare / 2);", "	return nblocks;"),
     "claim gives the block the lap before": (
         RING, "	lap = FIRST_LAP + ring_div(", "	lap = FIRST_LAP - 1 + ring_div("),
     "clear moves backwards": (

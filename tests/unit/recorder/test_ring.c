@@ -107,6 +107,106 @@ static void retains_the_newest(void **state)
 	fixture_free(&f);
 }
 
+/* Is record @seq there, and whole? */
+static bool retained(struct fixture *f, u64 seq)
+{
+	struct flightrec_cursor cursor = flightrec_cursor_at(seq);
+	struct flightrec_stamp stamp;
+	u8 payload[4096];
+	u64 lost;
+
+	return !flightrec_ring_read(&f->ring, &cursor, &stamp, payload, &lost) &&
+	       !lost && intact(&stamp, payload);
+}
+
+/* How many records of one busy CPU fit before the one with this number is gone. */
+static u64 lives_for(struct fixture *f, u64 seq, u64 n)
+{
+	u64 i;
+
+	for (i = 0; retained(f, seq); i++) {
+		append(f, n + i, 0);
+		assert_true(i < 100000);
+	}
+	return i;
+}
+
+/*
+ * CPUs that write now and then, at any moment of the busy one's round, to a block
+ * that they opened long before: their records live as long as the busy one's.
+ */
+static void idle_cpus_records_are_as_new(void **state)
+{
+	u64 sizes[] = { ring_bytes(), 2 * ring_bytes(), 12 * ring_bytes() };
+	u64 n = 1, seq, per_block;
+	struct fixture f;
+	u32 i, gap;
+
+	(void)state;
+	for (i = 0; i < 3; i++) {
+		fixture_init(&f, sizes[i]);
+		/* Records in a block, roughly. */
+		per_block = FLIGHTREC_RING_BLOCK_BYTES / (300 + 72);
+		for (gap = 1; gap < 2 * f.ring.nblocks * per_block; gap = gap * 5 / 4 + 1) {
+			u32 cpu = 1 + gap % (CPUS - 1), k;
+
+			append(&f, n++, cpu);
+			for (k = 0; k < gap; k++)
+				append(&f, n++, 0);
+			seq = append(&f, n++, cpu);
+			assert_true(lives_for(&f, seq, n) + per_block / 2 >=
+				    (f.ring.nblocks - CPUS - 1) * per_block);
+			n += 100000;
+		}
+		fixture_free(&f);
+	}
+}
+
+/* Bytes of the newest records, back to the first that is gone. */
+static u64 newest_bytes(struct fixture *f)
+{
+	u64 seq = flightrec_ring_next(&f->ring) - 1, lost, bytes = 0;
+	struct flightrec_cursor cursor;
+	struct flightrec_stamp stamp;
+
+	for (; seq; seq--) {
+		cursor = flightrec_cursor_at(seq);
+		if (flightrec_ring_read(&f->ring, &cursor, &stamp, NULL, &lost) || lost)
+			break;
+		bytes += sizeof(stamp) + ((stamp.len + 7) & ~7U);
+	}
+	return bytes;
+}
+
+/* CPUs of different speeds, which change: two thirds of the blocks hold the newest. */
+static void random_loads_keep_the_newest(void **state)
+{
+	u32 speed[CPUS] = { 1, 1, 1, 1 };
+	struct fixture f;
+	u32 seed, cpu;
+	u64 n;
+
+	(void)state;
+	for (seed = 0; seed < 12; seed++) {
+		srand(seed);
+		fixture_init(&f, 10 * ring_bytes());
+		for (n = 1; n < 30000; n++) {
+			u32 turn = rand() % (speed[0] + speed[1] + speed[2] + speed[3]);
+
+			for (cpu = 0; turn >= speed[cpu]; cpu++)
+				turn -= speed[cpu];
+			append(&f, n, cpu);
+			if (n % 1500 == 0)
+				for (cpu = 0; cpu < CPUS; cpu++)
+					speed[cpu] = 1 << rand() % 12;
+			if (n > 10000 && n % 499 == 0)
+				assert_true(newest_bytes(&f) >= f.ring.nblocks * 2 / 3 *
+					    FLIGHTREC_RING_BLOCK_BYTES);
+		}
+		fixture_free(&f);
+	}
+}
+
 /* Every size, so that each way to fill a block's end is met. */
 static void fills_blocks_to_the_end(void **state)
 {
@@ -478,6 +578,8 @@ int main(void)
 		cmocka_unit_test(empty_ring_has_nothing),
 		cmocka_unit_test(largest_records_in_smallest_ring),
 		cmocka_unit_test(retains_the_newest),
+		cmocka_unit_test(idle_cpus_records_are_as_new),
+		cmocka_unit_test(random_loads_keep_the_newest),
 		cmocka_unit_test(fills_blocks_to_the_end),
 		cmocka_unit_test(loss_is_exact),
 		cmocka_unit_test(clear_counts_as_lost),
