@@ -73,15 +73,22 @@ static int check_loaded(const struct smoke *s, const char *module,
 			struct report *r)
 {
 	char *loaded = sysfs_line(s, module, "srcversion");
+	char *version = sysfs_line(s, module, "version");
 	struct modinfo *info = &r->info;
 	int err;
 
 	if (!loaded || !info->srcversion || !strcmp(loaded, info->srcversion)) {
 		free(loaded);
+		/* The same source may be installed as another release. */
+		if (version) {
+			free(info->version);
+			info->version = version;
+		}
 		return 0;
 	}
 	if (verdict_exit(r->verdict) == EXIT_NO) {
 		free(loaded);
+		free(version);
 		err = name_module(r, module);
 		return err ? err : 1;
 	}
@@ -94,7 +101,7 @@ static int check_loaded(const struct smoke *s, const char *module,
 	free(info->srcversion);
 	free(info->version);
 	info->srcversion = loaded;
-	info->version = sysfs_line(s, module, "version");
+	info->version = version;
 	return err;
 }
 

@@ -398,6 +398,26 @@ static void stale_world(struct world *w, const struct buf *module,
 	smoke(w);
 }
 
+/* What is loaded was built from the same source as release 1.1. */
+static void smoke_names_the_loaded_release(void **state)
+{
+	struct world w;
+	struct buf b;
+
+	(void)state;
+	signed_module(&b);
+	make_world(&w, &b);
+	enrol(&w);
+	put_text(w.tree, "/sys/module/sample/srcversion", "ABCDEF0123\n");
+	put_text(w.tree, "/sys/module/sample/version", "1.1\n");
+	smoke(&w);
+	assert_int_equal(w.out.result, SMOKE_PASSED);
+	assert_int_equal(w.out.report.verdict, VERDICT_OK);
+	assert_string_equal(w.out.report.info.version, "1.1");
+	end_world(&w);
+	buf_free(&b);
+}
+
 /* The old build is tried out, and the new one has its turn at the next boot. */
 static void smoke_stale_module(void **state)
 {
@@ -556,6 +576,7 @@ int main(void)
 		cmocka_unit_test(smoke_passes),
 		cmocka_unit_test(smoke_names_the_cause),
 		cmocka_unit_test(smoke_unexplained_refusal),
+		cmocka_unit_test(smoke_names_the_loaded_release),
 		cmocka_unit_test(smoke_stale_module),
 		cmocka_unit_test(smoke_killed_is_no_success),
 		cmocka_unit_test(smoke_test_fails),
