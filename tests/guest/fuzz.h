@@ -45,6 +45,7 @@ struct fuzz_thread {
 	int pipe[2];
 	struct fuzz_ring *ring;
 	char *in, *out;			/* what reads write to, what writes read from */
+	char *async_in, *async_out;	/* the same for requests that may be under way */
 	uint64_t mark;			/* begins payloads that the reader can check */
 	bool child;
 	char wrong[256];		/* the first result that must not be */
@@ -74,8 +75,7 @@ void *fuzz_buffer(char *area, const struct fuzz_call *call);
 bool fuzz_buffer_is_good(const struct fuzz_call *call);
 
 /* In fuzz_uring.c: one request, whose completion is taken some time later. */
-void fuzz_uring(struct fuzz_thread *thread, int fd, const struct fuzz_call *call,
-		void *buf, size_t len);
+void fuzz_uring(struct fuzz_thread *thread, int fd, const struct fuzz_call *call);
 void fuzz_uring_end(struct fuzz_thread *thread);
 
 #endif

@@ -399,8 +399,7 @@ static void do_splice(struct fuzz_thread *thread, const struct fuzz_call *call)
 
 static void do_uring(struct fuzz_thread *thread, const struct fuzz_call *call)
 {
-	fuzz_uring(thread, slot_of(thread, call)->fd, call,
-		   fuzz_buffer(call->value & 1 ? thread->out : thread->in, call), call->len);
+	fuzz_uring(thread, slot_of(thread, call)->fd, call);
 }
 
 static void do_rename(struct fuzz_thread *thread, const struct fuzz_call *call)
@@ -536,6 +535,8 @@ void fuzz_prepare(struct fuzz_thread *thread)
 	CHECK(!pipe2(thread->pipe, O_NONBLOCK | O_CLOEXEC));
 	thread->in = fuzz_make_area(1);
 	thread->out = fuzz_make_area(thread->random);
+	thread->async_in = fuzz_make_area(1);
+	thread->async_out = fuzz_make_area(thread->random);
 }
 
 void fuzz_end(struct fuzz_thread *thread)

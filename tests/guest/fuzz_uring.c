@@ -61,8 +61,12 @@ static void take_completions(struct fuzz_ring *ring)
 	atomic_store(head, tail);
 }
 
-void fuzz_uring(struct fuzz_thread *thread, int fd, const struct fuzz_call *call,
-		void *buf, size_t len)
+static bool fills_memory(uint8_t opcode)
+{
+	return opcode == IORING_OP_READ || opcode == IORING_OP_READV;
+}
+
+void fuzz_uring(struct fuzz_thread *thread, int fd, const struct fuzz_call *call)
 {
 	static const uint8_t opcodes[] = {
 		IORING_OP_READ, IORING_OP_WRITE, IORING_OP_WRITE, IORING_OP_READV,
@@ -89,8 +93,10 @@ void fuzz_uring(struct fuzz_thread *thread, int fd, const struct fuzz_call *call
 	/* One in eight by a worker. */
 	sqe->flags = call->flags & 7 ? 0 : IOSQE_ASYNC;
 	sqe->fd = fd;
-	sqe->addr = (uintptr_t)buf;
-	sqe->len = len;
+	/* Not the other calls' memory: their results and payloads are checked. */
+	sqe->addr = (uintptr_t)fuzz_buffer(fills_memory(sqe->opcode) ? thread->async_in :
+					   thread->async_out, call);
+	sqe->len = call->len;
 	sqe->off = call->value & 256 ? 0 : (uint64_t)-1;
 	if (sqe->opcode == IORING_OP_POLL_ADD)
 		sqe->poll32_events = POLLIN | POLLOUT;
