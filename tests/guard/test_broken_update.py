@@ -130,6 +130,8 @@ def test_policy_pins_the_old_kernel(guest):
 
 
 def test_pin_goes_when_the_fault_does(guest):
+    # The disk with the packages is not mounted again at boot.
+    guest.check(aptrepo.guest_sources("flightrec", "debian", "backports"))
     result = at_work(guest, f"dpkg --force-depends -i {aptrepo.MOUNT_POINT}/fixed/*.deb; "
                             "dpkg --configure -a; kmodkeep guard")  # fmt: skip
     assert f"the pin on kernel {Told.old} is lifted" in result.output, result.output[-3000:]
