@@ -64,73 +64,11 @@
  * Each load and store of shared words is a single relaxed access, so a race
  * has a defined outcome, which is then thrown away.
  */
-#include "crc.h"
 #include "ring_write.h"
-
-#define BLOCKS_MAX	(1U << ENTRY_BLOCK_BITS)
-#define LAP_MASK	RING_MASK(40)
-
-#define MARK_OPEN	(1ULL << 63)
-
-/*
- * Laps start shortly before they wrap in an entry, so that what breaks there
- * breaks in the first minute rather than after weeks.
- */
-#define FIRST_LAP	(RING_MASK(ENTRY_LAP_BITS) - 2)
-
-/* The smallest record: more never fit into a block. */
-#define RECORD_WORDS_MIN (FLIGHTREC_STAMP_WORDS + 1)
-#define RECORDS_PER_BLOCK ((BLOCK_WORDS - BLOCK_HEADER) / RECORD_WORDS_MIN)
-
-/* The index has an entry for each record that may be retained. */
-static u64 __init index_entries(u64 nblocks)
-{
-	return roundup_pow_of_two(nblocks * RECORDS_PER_BLOCK);
-}
-
-u64 __init flightrec_ring_index_bytes(u64 nblocks)
-{
-	return (index_entries(nblocks) + nblocks) * sizeof(u64);
-}
-
-static u64 __init layout_bytes(u64 nblocks)
-{
-	return nblocks * FLIGHTREC_RING_BLOCK_BYTES +
-	       flightrec_ring_index_bytes(nblocks);
-}
-
-u64 __init flightrec_ring_min_bytes(u32 ncpus)
-{
-	return layout_bytes(ncpus + 2ULL);
-}
-
-u64 __init flightrec_ring_max_bytes(void)
-{
-	return layout_bytes(BLOCKS_MAX);
-}
-
-u64 __init flightrec_ring_blocks_in(u64 bytes)
-{
-	u64 nblocks = bytes / FLIGHTREC_RING_BLOCK_BYTES;
-
-	while (nblocks && layout_bytes(nblocks) > bytes)
-		nblocks--;
-	return nblocks;
-}
-
-static __always_inline atomic64_t *block_word(const struct flightrec_ring *ring, u32 block, u32 word)
-{
-	return (atomic64_t *)&ring->words[block * BLOCK_WORDS + word];
-}
 
 static __always_inline u64 lap_of(u64 state)
 {
 	return state >> STATE_LAP_SHIFT;
-}
-
-static u64 make_state(u64 lap, u64 off)
-{
-	return (lap & LAP_MASK) << STATE_LAP_SHIFT | off;
 }
 
 /* Is lap @a before lap @b? They are never half a range apart. */
@@ -144,76 +82,6 @@ static __always_inline bool entry_newer(u64 entry, u64 tag)
 {
 	return !flightrec_entry_older(entry, tag) &&
 	       entry >> ENTRY_TAG_SHIFT != tag >> ENTRY_TAG_SHIFT;
-}
-
-/*
- * For how many claims a block stays fresh after its CPU left it: most of a
- * round, but so few that those which are full in due time never are when their
- * turn comes, and in the smallest ring one of the two that are not open is not.
- */
-static u32 __init fresh_claims(u32 nblocks, u32 ncpus)
-{
-	u32 spare = nblocks - ncpus;
-
-	return spare - (ncpus < spare / 2 ? ncpus : spare / 2);
-}
-
-/* All that never changes. */
-static void __init describe_block(u64 *words, u32 i, const struct flightrec_ring_setup *setup)
-{
-	struct flightrec_block *block = (struct flightrec_block *)words;
-	const size_t from = offsetof(struct flightrec_block, magic);
-
-	block->magic = FLIGHTREC_BLOCK_MAGIC;
-	block->version = FLIGHTREC_BLOCK_VERSION;
-	block->header_size = sizeof(*block);
-	block->block_bytes = FLIGHTREC_BLOCK_BYTES;
-	block->block = i;
-	block->nblocks = setup->nblocks;
-	memcpy(block->boot_id, setup->boot_id, sizeof(block->boot_id));
-	memcpy(block->name, setup->name, strnlen(setup->name, sizeof(block->name) - 1));
-	block->instance = setup->instance;
-	block->check = flightrec_crc32((u8 *)block + from,
-				       offsetof(struct flightrec_block, check) - from);
-}
-
-static __always_inline atomic64_t *clear_seq(const struct flightrec_ring *ring)
-{
-	return block_word(ring, 0, BLOCK_CLEAR_SEQ);
-}
-
-int __init flightrec_ring_init(struct flightrec_ring *ring,
-			const struct flightrec_ring_setup *setup)
-{
-	u64 state = make_state(FIRST_LAP - 1, BLOCK_HEADER);
-	u64 i;
-
-	if (setup->nblocks < setup->ncpus + 2ULL || setup->nblocks > BLOCKS_MAX)
-		return -EINVAL;
-	memset(ring, 0, sizeof(*ring));
-	ring->words = setup->blocks;
-	ring->index = setup->index;
-	ring->cpus = setup->cpus;
-	ring->nblocks = setup->nblocks;
-	ring->ncpus = setup->ncpus;
-	ring->nindex = index_entries(setup->nblocks);
-	ring->index_shift = ilog2(ring->nindex);
-	ring->marks = (atomic64_t *)&ring->index[ring->nindex];
-	ring->fresh = fresh_claims(ring->nblocks, ring->ncpus);
-	atomic64_set(&ring->next_seq, 1);
-	for (i = 0; i < ring->nblocks; i++) {
-		describe_block(&ring->words[i * BLOCK_WORDS], i, setup);
-		atomic64_set(block_word(ring, i, BLOCK_STATE), state | STATE_CLOSED);
-		atomic64_set(block_word(ring, i, BLOCK_COMMITTED), state);
-		/* Left a round before the first claim. */
-		atomic64_set(&ring->marks[i], (0 - ring->nblocks) & ~MARK_OPEN);
-	}
-	atomic64_set(clear_seq(ring), 1);
-	/* As if each entry's number of one round before had been there. */
-	for (i = 0; i < ring->nindex; i++)
-		ring->index[i] = flightrec_ring_tag(ring, i ? i : ring->nindex) -
-				 (1ULL << ENTRY_TAG_SHIFT);
-	return 0;
 }
 
 /*

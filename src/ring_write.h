@@ -47,6 +47,16 @@ enum {
  */
 #define OPEN_LAP_SHIFT	ENTRY_BLOCK_BITS
 
+#define LAP_MASK	RING_MASK(40)
+
+#define MARK_OPEN	(1ULL << 63)
+
+/*
+ * Laps start shortly before they wrap in an entry, so that what breaks there
+ * breaks in the first minute rather than after weeks.
+ */
+#define FIRST_LAP	(RING_MASK(ENTRY_LAP_BITS) - 2)
+
 /**
  * struct flightrec_place - where a record goes
  * @block: the first word of its block
@@ -62,6 +72,21 @@ struct flightrec_place {
 	u32 off;
 	u32 words;
 };
+
+static __always_inline atomic64_t *block_word(const struct flightrec_ring *ring, u32 block, u32 word)
+{
+	return (atomic64_t *)&ring->words[block * BLOCK_WORDS + word];
+}
+
+static __always_inline atomic64_t *clear_seq(const struct flightrec_ring *ring)
+{
+	return block_word(ring, 0, BLOCK_CLEAR_SEQ);
+}
+
+static __always_inline u64 make_state(u64 lap, u64 off)
+{
+	return (lap & LAP_MASK) << STATE_LAP_SHIFT | off;
+}
 
 static __always_inline u32 flightrec_record_words(u32 len)
 {

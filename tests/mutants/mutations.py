@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What is broken in the ring, each by one exact replacement: name -> (file, old, new)."""
 
-RING, WRITE = "ring.c", "ring_write.h"
+RING, INIT, WRITE = "ring.c", "ring_init.c", "ring_write.h"
 
 COPY_OUT = """stamp->len < room ? stamp->len : room);
 	smp_rmb();	/* B, pairs with A */
@@ -71,7 +71,7 @@ MUTATIONS = {
     "open block never fresh": (RING, "	return mark != now;", "	return false;"),
     "open block fresh for ever": (RING, "	return mark != now;", "	return true;"),
     "block fresh for a round": (
-        RING, "	return spare - (ncpus < spare / 2 ? ncpus : spare / 2);", "	return nblocks;"),
+        INIT, "	return spare - (ncpus < spare / 2 ? ncpus : spare / 2);", "	return nblocks;"),
     "claim gives the block the lap before": (
         RING, "	lap = FIRST_LAP + ring_div(", "	lap = FIRST_LAP - 1 + ring_div("),
     "clear moves backwards": (
