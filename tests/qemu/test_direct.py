@@ -45,6 +45,13 @@ def test_only_a_boot_that_the_emulator_ended_is_started_again(monkeypatch, tmp_p
     assert capsys.readouterr().out.count("once more") == guest.BOOTS - 1
 
 
+def test_boot_that_stops_is_started_again(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(direct.DirectGuest, "BOOT_TIMEOUT", 0.3)  # no boot is that quick
+    with direct_guest(ANY, {}, "ok one", tmp_path) as guest:
+        assert guest.wait_verdict(120).passed == ["one"]
+    assert capsys.readouterr().out.count("without process 1; once more") == guest.BOOTS - 1
+
+
 def test_silence_is_a_failure():
     verdict = run_direct(ANY, {}, "poweroff -f")
     assert not verdict.ok

@@ -41,8 +41,8 @@ PATIENCE = 1800
 PREDICT = r"""
 cd /table
 mount -o remount,rw / 2>/dev/null || :
-kmodkeep verify --json */table.ko* >/predictions.json || :
-cat /predictions.json
+kmodkeep verify --json */table.ko* >/predictions.json
+[ $? -eq 1 ] && cat /predictions.json
 """
 # insmod of kmod unpacks what it was built for; gzip is not among that in Debian 12.
 LOAD = r"""
