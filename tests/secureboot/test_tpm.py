@@ -43,7 +43,7 @@ MODULES = ("dm_mod", "dm_crypt", "xts", "ecb", "algif_skcipher", "tpm_crb", "tpm
 
 FORMAT = """
     set -e
-    modprobe dm_mod 2>/dev/null || :
+    [ -e /sys/class/misc/device-mapper ] || modprobe dm_mod
     printf secret >/run/key
     cryptsetup -q luksFormat --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 {0} /run/key
     cryptsetup open --key-file /run/key {0} {1}

@@ -119,7 +119,7 @@ def test_disk_full_under_the_state(system):
         cp -a {directory} {system.path}/saved
         mount -t tmpfs -o size=64k full {directory}
         cp -a {system.path}/saved/. {directory}
-        dd if=/dev/zero of={directory}/filler bs=4k 2>/dev/null || :
+        if dd if=/dev/zero of={directory}/filler bs=4k 2>/dev/null; then exit 99; fi
         code=0
         {PROGRAM} guard --root {system.path} || code=$?
         cp {directory}/state.json {system.path}/after
