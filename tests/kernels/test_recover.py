@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lib.dumped import FILL, OPTIONS, assert_dumped, of_channel
 from tests.lib.kernels import KERNELS, build_modules
 from tests.lib.tool import build_flightrec, flightrec_tool
 from tests.qemu.direct import direct_guest
@@ -28,21 +29,12 @@ CHANNELS = ["default", "small", "kernel"]
 # What this console may contain.
 PANIC = [r"sysrq triggered crash", r"Kernel panic - not syncing"]
 
-# Two writers at once; more than the small channel holds, so that it goes round.
-SCRIPT = r"""
-insmod /modules/flightrec.ko channels=default,small size_kb=256,96 crash=1,0 events=none
-fill() {
-	yes "<$2>event of writer $1, long enough to go round" | head -n 1500 |
-		flightrec write -c small
-	yes "writer $1" | head -n 200 | flightrec write
-}
-fill one 3 & fill two 5
-wait
-printf 'binary \000\001\377 and "quotes"' >/dev/flightrec/default
-head -c 4096 /dev/zero | tr '\0' z >/dev/flightrec/default
-list() {
+SCRIPT = rf"""
+insmod /modules/flightrec.ko {OPTIONS}
+{FILL}
+list() {{
 	for channel in default small kernel; do flightrec read -c "$channel" --json; done
-}
+}}
 list | gzip >/run/listed.gz
 echo LISTED-BEGIN
 base64 /run/listed.gz
@@ -50,9 +42,6 @@ echo LISTED-END
 read -r _ </dev/console
 echo c >/proc/sysrq-trigger
 """
-
-MEMBERS = ["seq", "boot_ns", "wall_ns", "severity", "origin", "interrupt", "pid", "tgid", "uid",
-           "euid", "cpu", "comm", "text", "payload_hex"]  # fmt: skip
 
 
 @functools.cache
@@ -68,10 +57,6 @@ def recovered(*files):
     assert done.returncode in (0, 1), done.stderr
     *lines, last = [json.loads(line) for line in done.stdout.splitlines()]
     return lines, last["summary"]
-
-
-def of_channel(lines, channel):
-    return [[line.get(m) for m in MEMBERS] for line in lines if line["channel"] == channel]
 
 
 class Crashed:
@@ -117,9 +102,7 @@ def crashed(kernel):
 def test_every_retained_record_is_in_the_dump(kernel, state, kind):
     result = crashed(kernel)
     lines, summary = result.found[state, kind]
-    for channel in CHANNELS:
-        assert of_channel(lines, channel) == of_channel(result.listed, channel)
-    assert len(of_channel(lines, "default")) >= 402 and len(of_channel(lines, "small")) > 300
+    assert_dumped(lines, result.listed, CHANNELS)
     assert not summary["damaged"] and not summary["unpublished"] and not summary["conflicts"]
     assert {line["verified"] for line in lines} == {False}
 
