@@ -16,7 +16,7 @@ help:
 	@echo 'make test-all    everything: $(TEST_ALL), more combinations'
 	@echo 'make check       style, static checks, unit tests under sanitizers'
 	@echo 'make test-TIER   one of: $(TIERS); K=6.12 narrows to a kernel'
-	@echo 'make test-mutants  break the ring on purpose: do its tests notice?'
+	@echo 'make test-mutants  break the ring on purpose: do its tests notice? its model, its barriers'
 	@echo 'make shell       a guest with the driver loaded; K=6.12 chooses its kernel'
 	@echo 'make deb         the Debian packages, into build/deb/; SUITES="bookworm sid"'
 	@echo 'make bench       instructions of the recorder beside its peers; K=6.1 narrows,'
@@ -44,7 +44,8 @@ test-all: deps
 
 test-mutants: deps
 	nice -n 10 $(PYTHON) -m tests.mutants
-	nice -n 10 $(PYTHON) -m pytest -q -p no:cacheprovider tests/mutants/test_model.py
+	nice -n 10 $(PYTHON) -m pytest -q -p no:cacheprovider tests/mutants/test_model.py \
+		tests/mutants/test_litmus.py
 
 check: deps
 	$(PYTHON) tests/run.py check
