@@ -177,21 +177,21 @@ ssize_t flightrec_read_iter(struct kiocb *iocb, struct iov_iter *to)
 	return ret;
 }
 
-void flightrec_seek_oldest(struct flightrec_handle *handle)
+void __cold flightrec_seek_oldest(struct flightrec_handle *handle)
 {
 	u64 seq = flightrec_ring_oldest(&handle->channel->ring, NULL);
 
 	flightrec_handle_go(handle, flightrec_cursor_at(seq));
 }
 
-void flightrec_seek_newest(struct flightrec_handle *handle)
+void __cold flightrec_seek_newest(struct flightrec_handle *handle)
 {
 	u64 seq = flightrec_ring_next(&handle->channel->ring);
 
 	flightrec_handle_go(handle, flightrec_cursor_at(seq));
 }
 
-int flightrec_seek_seq(struct flightrec_handle *handle, u64 seq)
+int __cold flightrec_seek_seq(struct flightrec_handle *handle, u64 seq)
 {
 	if (!seq || seq > flightrec_ring_next(&handle->channel->ring))
 		return -EINVAL;
@@ -206,7 +206,7 @@ int flightrec_seek_seq(struct flightrec_handle *handle, u64 seq)
  * are in order but for that moment. Asked of each number is the first record
  * from there on: which ones are gone follows their blocks, not their numbers.
  */
-void flightrec_seek_time(struct flightrec_handle *handle, u64 boot_ns)
+void __cold flightrec_seek_time(struct flightrec_handle *handle, u64 boot_ns)
 {
 	struct flightrec_ring *ring = &handle->channel->ring;
 	u64 low = flightrec_ring_oldest(ring, NULL);
