@@ -196,7 +196,8 @@ def _take_down(directory):
     """End what still runs in the clone, unmount it and remove it."""
     merged = directory / "root"
     _kill_inside(merged)
-    if os.path.ismount(merged):
+    # Not by os.path.ismount(): it does not see a directory that is mounted on itself.
+    if _mounts_below(directory):
         subprocess.run(["umount", "--recursive", str(merged)], check=True)
     if _mounts_below(directory):
         raise RuntimeError(f"{directory} still has mounts, not removing it")

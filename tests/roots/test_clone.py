@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.lib import apt, roots
-from tests.lib.clone import CommandFailed
+from tests.lib.clone import CommandFailed, ThrowAwayRoot
 from tests.lib.roots import Clone, newest_release
 
 ANY = "bookworm"
@@ -36,6 +36,20 @@ def test_it_is_gone_after_an_exception_too():
         with Clone(ANY) as clone:
             raise KeyError
     assert not clone.path.exists()
+
+
+def test_a_copy_of_copies_is_gone_too(tmp_path):
+    """Overlays go two deep: the third is a plain copy."""
+    for name in ("dev", "etc", "proc", "usr/sbin"):
+        (tmp_path / name).mkdir(parents=True)
+    with ThrowAwayRoot(tmp_path, "first") as first, ThrowAwayRoot(first.path, "second") as second:
+        (second.path / "word").write_text("passed on", encoding="ascii")
+        with ThrowAwayRoot(second.path, "third") as third:
+            assert (third.path / "word").read_text(encoding="ascii") == "passed on"
+            assert f" {second.path} overlay " in mounts()
+            assert f" {third.path} " in mounts() and f" {third.path} overlay " not in mounts()
+        assert not third.path.exists()
+    assert not first.path.exists() and not second.path.exists()
 
 
 def test_failures_show_the_output():

@@ -103,7 +103,9 @@ class Host:
         """Fail unless the module of VERSION is there for KERNELS (all), signed, and dkms knows it."""
         status = self.run("dkms status flightrec").stdout
         assert "broken" not in status, status
-        for kernel in kernels or self.kernels():
+        kernels = kernels or self.kernels()
+        assert kernels
+        for kernel in kernels:
             line = f"flightrec/{version}, {kernel}, x86_64: installed"
             assert line in status, status + self.said
             assert self.module("version", kernel) == version, self.said

@@ -14,8 +14,9 @@ import sys
 
 from tests.qemu.secureboot import VARIABLES
 from tests.rpm import builder
-from tests.rpm.story import TWO_KERNELS, Story, expect, main
-from tests.rpm.trees import UNREADY
+from tests.rpm.chroot import OURS
+from tests.rpm.story import Story, expect, main
+from tests.rpm.trees import FIRST, UNREADY
 
 OWNER = "7f1ec0de-0000-4000-8000-000000000002"  # who put the certificate there: anybody
 NAME = "fleet of the test"
@@ -34,6 +35,7 @@ class FirmwareStory(Story):
         return [
             ("boot; the firmware's db has the certificate", self.boot),
             ("dnf install: signed with that key, loaded at once, smoke test passed", self.install),
+            ("dnf upgrade with the old version loaded: ready for the next boot", self.new_version),
             ("dnf upgrade 'kernel*': it ends; the old module stays; unsafe", self.new_kernel),
             ("pinned by policy: kept by dnf, booted, loaded, smoke test passed", self.pin),
         ]
@@ -50,17 +52,29 @@ class FirmwareStory(Story):
                              f"chmod {mode} mok.{name}; echo {data} | base64 -d >mok.{name}")
 
     def install(self):
-        """Of the driver the newest there is, whose source is not ready for the next kernel."""
-        self.guest.use("flightrec", "dkms", "unready")
+        self.guest.use("flightrec", "dkms")
         said = self.guest.dnf("install flightrec").output
-        self._installed(self.old, UNREADY)
+        self._installed(self.old, FIRST)
         expect(self.guest.verdict(self.old), "ok", "verdict")
-        expect(self.guest.check("cat /sys/module/flightrec/version").strip(), UNREADY, "loaded")
+        expect(self.guest.check("cat /sys/module/flightrec/version").strip(), FIRST, "loaded")
         expect(self.guest.smoke(), "passed", "smoke test")
         self._guard_says(said, "yes", f"next boot safe (kernel {self.old})")
         assert "kmodkeep: adopted the signing key of dkms" in said, said
         enrolment = self.guest.run("kmodkeep key status").output
         assert "Enrolment:    enrolled" in enrolment, enrolment
+
+    def new_version(self):
+        """To one whose source is not ready for the next kernel."""
+        self.guest.use("unready")
+        said = self.guest.dnf(f"upgrade {OURS}").output
+        self._installed(self.old, UNREADY)
+        expect(self.guest.verdict(self.old), "ok", "verdict for the next boot")
+        line = f"flightrec {FIRST} is still loaded; {UNREADY} is used from the next boot on"
+        assert line in said, said
+        expect(self.guest.check("cat /sys/module/flightrec/version").strip(), FIRST, "loaded")
+        expect(self.guest.smoke(), "passed", "smoke test of what is loaded")
+        expect(self.guest.smoke("verdict"), "stale-loaded", "verdict on what is loaded")
+        self._guard_says(said, "yes", f"next boot safe (kernel {self.old})")
 
     def new_kernel(self):
         self.guest.use("updates")
@@ -84,7 +98,7 @@ class FirmwareStory(Story):
         pinned = f"next boot safe (kernel {self.old}); pinned, as {self.new} would lose a driver"
         self._guard_says(self.guest.check("kmodkeep guard"), "yes", pinned)
         self.guest.use("dummy98")
-        self.guest.dnf(f"install kernel-core-98 {TWO_KERNELS}")
+        self.guest.dnf("install kernel-core-98 --setopt=installonly_limit=2")
         self.guest.check("test -e /usr/lib/modules/98-dummy/vmlinuz")
         expect(self.guest.kernels(), [self.old, self.new], "kernels that are left")
         self.guest.restart()

@@ -2,6 +2,8 @@
 """A running RPM system, and what tests want to know of the driver on it."""
 
 import json
+import os
+from pathlib import Path
 
 from tests.qemu.secureboot import BOOT_TIMEOUT, FIXED, OVERLAY, SecureBootGuest
 from tests.rpm import repo, system
@@ -17,6 +19,15 @@ class RpmGuest(SecureBootGuest):
         workdir.mkdir(parents=True, exist_ok=True)
         disks = [(system.overlay(workdir), OVERLAY), (packages, FIXED)]
         super().__init__(disks, workdir, name=name)
+        self._worked = 0
+
+    def processor_time(self):
+        """The seconds of processor time that the emulator has taken so far."""
+        if self.running():
+            stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii")
+            ticks = [int(word) for word in stat.rpartition(")")[2].split()[11:13]]
+            self._worked = sum(ticks) / os.sysconf("SC_CLK_TCK")
+        return self._worked
 
     def use(self, *names, **settings):
         """Make the repositories NAMES dnf's only ones."""

@@ -41,7 +41,13 @@ def test_too_many_kernels(updated):
     state = updated.path / "var/lib/kmodkeep/state.json"
     state.write_text(json.dumps({"pin": {"kernel": updated.old}}), encoding="ascii")
     updated.use("dummy98")
-    updated.dnf("install kernel-core-98 --setopt=installonly_limit=2")
+    install = "install kernel-core-98 --setopt=installonly_limit=2"
+    # Without the plug-in the pinned one would go: only tried, nothing is installed.
+    tried = updated.dnf(f"{install} --disableplugin=kmodkeep --setopt=tsflags=test")
+    going = tried.split("\nRemoving:\n")[-1].split("\n\n")[0]
+    version = re.escape(updated.old.partition("+")[0])
+    assert re.search(rf"^ kernel-core +x86_64 +{version}-", going, re.M), tried
+    updated.dnf(install)
     modules = updated.path / "usr/lib/modules"
     assert (modules / "98-dummy/vmlinuz").exists(), updated.said
     assert updated.kernels() == [updated.old, updated.new], updated.said
@@ -76,12 +82,16 @@ def test_source_that_does_not_build_on_the_new_kernel(host):
     host.has(FIXED, host.old, new)
 
 
-def test_guard_is_asked_after_each_change(host):
-    """By the file trigger of a transaction; by kernel-install where no package came or went."""
+def test_guard_is_asked_once_after_each_change(host):
+    """By a file trigger of the transaction; by kernel-install where no package came or went."""
     asked = host.path / "asked"
     host.replace("/usr/sbin/kmodkeep", 'echo "$@" >>/asked\nexec "$real" "$@"')
-    host.use("dummy98")
-    for command in ("dnf -y install kernel-core-98", "dnf -y remove kernel-core-98",
+    host.use("dummy98", "dummy99")
+    for command in ("dnf -y install kernel-core-98",
+                    "dnf -y remove kernel-core-98",
+                    "dnf -y install kernel-core-98",  # after one that only removed
+                    "dnf -y swap kernel-core-98 kernel-core-99",
+                    "dnf -y remove kernel-core-99",  # after one that did both
                     "kernel-install remove 98-dummy"):
         asked.write_text("", encoding="ascii")
         said = host.run(command).stdout
