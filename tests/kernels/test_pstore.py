@@ -72,7 +72,7 @@ def story(kernel):
             base64 = r"([A-Za-z0-9+/=\s]+)"
             listed = guest.wait_for(rf"LISTED-BEGIN\s+{base64}LISTED-END", 300)[1]
             boot = guest.wait_for(r"([0-9a-f-]{36})", 30)[1].replace("-", "")
-            traces = guest.wait_for(r"TRACES (\d+)", 400, "the boot after the panic")[1]
+            traces = guest.wait_for(r"TRACES (\d+)\n", 400, "the boot after the panic")[1]
             found = guest.wait_for(rf"RECOVERED-BEGIN\s+{base64}RECOVERED-END", 60)[1]
             return unpacked(listed), boot, unpacked(found), int(traces)
 

@@ -103,7 +103,7 @@ class Story:
                 self.boot = started.wait_for(r"([0-9a-f-]{36})", 30)[1].replace("-", "")
                 self.files = started.wait_for(r"(?:/sys/fs/pstore/\S+\s+)+", BOOT_TIMEOUT,
                                               "the boot after the panic")[0].split()  # fmt: skip
-                self.traces = int(started.wait_for(r"TRACES (\d+)", 300)[1])
+                self.traces = int(started.wait_for(r"TRACES (\d+)\n", 300)[1])
                 found = started.wait_for(rf"RECOVERED-BEGIN\s+{BASE64}RECOVERED-END", 60)[1]
                 *self.found, last = unpacked(found)
                 self.summary = last["summary"]
