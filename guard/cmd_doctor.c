@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,14 +90,21 @@ static bool is_asked(const struct doctor *d, const struct options *o,
 
 static int ask(struct doctor *d, const struct options *o)
 {
-	int err = 0;
+	const struct kernel **list;
+	size_t n = 0;
+	int err;
 
 	if (o->kernel && !doctor_kernel(d, o->kernel))
 		return complain(EXIT_UNSURE, "kernel %s: too many kernels",
 				o->kernel);
-	for (size_t i = 0; i < d->kernels.count && !err; i++)
+	list = calloc(d->kernels.count + 1, sizeof(*list));
+	err = list ? 0 : -ENOMEM;
+	for (size_t i = 0; i < d->kernels.count && list; i++)
 		if (is_asked(d, o, &d->kernels.list[i]))
-			err = doctor_ask(d, &d->kernels.list[i], o->module);
+			list[n++] = &d->kernels.list[i];
+	if (!err)
+		err = doctor_ask(d, list, n, o->module);
+	free(list);
 	return err ? complain_errno(err, "doctor") : EXIT_YES;
 }
 

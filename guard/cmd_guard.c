@@ -108,8 +108,8 @@ static int judge(struct guard *g)
 		err = guard_conf_read(d->h, print_error, NULL, &g->conf);
 	if (!err)
 		err = note_boot(g);
-	for (size_t i = 0; i < d->kernels.count && !err; i++)
-		err = doctor_ask(d, &d->kernels.list[i], NULL);
+	if (!err)
+		err = doctor_ask_all(d);
 	if (!err)
 		err = pin_keep(d, &g->state, &g->conf, &g->changed,
 			       &g->pin_said);

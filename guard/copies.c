@@ -11,6 +11,7 @@
 #include "initramfs.h"
 #include "json.h"
 #include "modfile.h"
+#include "parallel.h"
 
 #define CACHE_DIR "/var/cache/kmodkeep"
 #define CACHE_FILE CACHE_DIR "/initramfs.json"
@@ -250,33 +251,83 @@ static struct json_object *remember(const char *id, char *const *modules,
 	return file;
 }
 
-int copies_read(struct copies_cache *cache, const struct kernel *k,
-		char *const *modules, size_t count, bool fresh,
-		struct copies *out)
+/* One call of copies_read(): its threads share what none of them changes. */
+struct search {
+	const struct kernel *const *kernels;
+	char *const *modules;
+	size_t count;
+	struct copies *out;
+	char **ids;	/* of the files to read; NULL: there is no need */
+};
+
+static void search_one(void *arg, size_t i)
 {
-	struct reading r = { k->release, modules, count, out };
+	const struct search *s = arg;
+	struct reading r = { s->kernels[i]->release, s->modules, s->count,
+			     &s->out[i] };
 	struct cpio_reader reader = { want, found, &r };
+
+	if (s->ids[i])
+		s->out[i].err = initramfs_read(s->kernels[i]->initramfs,
+					       &reader);
+}
+
+/* What the cache knows is taken from there; the rest gets an identity. */
+static int prepare(const struct search *s, struct copies_cache *cache,
+		   bool fresh, size_t i)
+{
+	const char *path = s->kernels[i]->initramfs;
 	struct json_object *file = NULL;
 	char *id;
 
-	memset(out, 0, sizeof(*out));
-	if (!k->initramfs)
+	if (!path)
 		return 0;
-	id = identity(k->initramfs);
+	id = identity(path);
+	/* One that is not there is asked for, to say why. */
+	s->ids[i] = id ? id : strdup("");
+	if (!s->ids[i])
+		return -ENOMEM;
 	if (id && cache)
-		json_object_object_get_ex(cache->old, k->initramfs, &file);
-	if (file && !fresh && recall(file, id, modules, count, out)) {
-		json_object_object_add(cache->new, k->initramfs,
-				       json_object_get(file));
-		free(id);
+		json_object_object_get_ex(cache->old, path, &file);
+	if (!file || fresh ||
+	    !recall(file, id, s->modules, s->count, &s->out[i]))
 		return 0;
-	}
-	out->err = initramfs_read(k->initramfs, &reader);
-	if (!out->err && id && cache) {
-		json_object_object_add(cache->new, k->initramfs,
-				       remember(id, modules, count, out));
+	json_object_object_add(cache->new, path, json_object_get(file));
+	free(s->ids[i]);
+	s->ids[i] = NULL;
+	return 0;
+}
+
+static int finish(const struct search *s, struct copies_cache *cache, size_t i)
+{
+	const struct copies *out = &s->out[i];
+
+	if (s->ids[i] && *s->ids[i] && cache && !out->err) {
+		json_object_object_add(cache->new, s->kernels[i]->initramfs,
+				       remember(s->ids[i], s->modules,
+						s->count, out));
 		cache->changed = true;
 	}
-	free(id);
+	free(s->ids[i]);
 	return out->err == -ENOMEM ? -ENOMEM : 0;
+}
+
+int copies_read(struct copies_cache *cache, const struct kernel *const *kernels,
+		size_t n, char *const *modules, size_t count, bool fresh,
+		struct copies *out)
+{
+	struct search s = { kernels, modules, count, out,
+			    calloc(n + 1, sizeof(*s.ids)) };
+	int err = s.ids ? 0 : -ENOMEM;
+
+	memset(out, 0, n * sizeof(*out));
+	for (size_t i = 0; i < n && !err; i++)
+		err = prepare(&s, cache, fresh, i);
+	if (!err)
+		parallel_each(n, search_one, &s);
+	for (size_t i = 0; i < n && s.ids; i++)
+		if (finish(&s, err ? NULL : cache, i))
+			err = -ENOMEM;
+	free(s.ids);
+	return err;
 }

@@ -30,11 +30,12 @@ struct copies_cache *copies_cache_open(const struct host *h);
 void copies_cache_close(struct copies_cache *c);
 
 /*
- * Looks for these modules. fresh: read the file also if it is remembered, to
- * have the bytes. 0 or -ENOMEM.
+ * Looks for these modules in the initramfs of each of n kernels, several at
+ * once. fresh: read a file also if it is remembered, to have the bytes.
+ * 0 or -ENOMEM.
  */
-int copies_read(struct copies_cache *cache, const struct kernel *k,
-		char *const *modules, size_t count, bool fresh,
+int copies_read(struct copies_cache *cache, const struct kernel *const *kernels,
+		size_t n, char *const *modules, size_t count, bool fresh,
 		struct copies *out);
 void copies_free(struct copies *c);
 const struct copy *copies_find(const struct copies *c, const char *module);

@@ -274,7 +274,8 @@ static int judge_copy(const struct doctor *d, struct finding *f,
 	}
 	if (!copy->bytes.len) {
 		/* Only its hash was remembered. */
-		err = copies_read(NULL, f->kernel, modules, 1, true, &fresh);
+		err = copies_read(NULL, &f->kernel, 1, modules, 1, true,
+				  &fresh);
 		copy = err ? NULL : copies_find(&fresh, f->module);
 	}
 	if (copy)
@@ -396,23 +397,52 @@ static char **all_modules(const struct doctor *d, const char *only,
 	return all;
 }
 
-int doctor_ask(struct doctor *d, const struct kernel *k, const char *only)
+static int ask_kernel(struct doctor *d, const struct kernel *k,
+		      const char *only, const struct copies *copies)
 {
-	struct copies copies = { 0 };
-	size_t count, before = d->count;
-	char **modules = all_modules(d, only, &count);
-	int err = modules ? 0 : -ENOMEM;
+	size_t before = d->count;
+	int err = 0;
 
-	if (!err && d->place != PLACE_CONTAINER)
-		err = copies_read(d->cache, k, modules, count, false, &copies);
 	for (size_t i = 0; i < d->drivers.count && !err; i++)
 		if (!d->drivers.list[i].broken)
-			err = ask_driver(d, k, &d->drivers.list[i], &copies,
+			err = ask_driver(d, k, &d->drivers.list[i], copies,
 					 only);
 	if (!err && only && d->count == before)
-		err = add_finding(d, NULL, only, k, &copies);
-	copies_free(&copies);
+		err = add_finding(d, NULL, only, k, copies);
+	return err;
+}
+
+int doctor_ask(struct doctor *d, const struct kernel *const *list, size_t n,
+	       const char *only)
+{
+	struct copies *copies = calloc(n + 1, sizeof(*copies));
+	size_t count;
+	char **modules = all_modules(d, only, &count);
+	int err = modules && copies ? 0 : -ENOMEM;
+
+	if (!err && d->place != PLACE_CONTAINER)
+		err = copies_read(d->cache, list, n, modules, count, false,
+				  copies);
+	for (size_t i = 0; i < n && !err; i++)
+		err = ask_kernel(d, list[i], only, &copies[i]);
+	for (size_t i = 0; i < n && copies; i++)
+		copies_free(&copies[i]);
+	free(copies);
 	free(modules);
+	return err;
+}
+
+int doctor_ask_all(struct doctor *d)
+{
+	const struct kernel **list = calloc(d->kernels.count + 1,
+					    sizeof(*list));
+	int err = list ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < d->kernels.count && list; i++)
+		list[i] = &d->kernels.list[i];
+	if (!err)
+		err = doctor_ask(d, list, d->kernels.count, NULL);
+	free(list);
 	return err;
 }
 

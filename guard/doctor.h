@@ -45,8 +45,11 @@ int doctor_new(const char *root, dropin_error_fn *report, void *arg,
 	       struct doctor **out);
 void doctor_free(struct doctor *d);
 
-/* Adds the findings on a kernel for all drivers, or for one module or driver. */
-int doctor_ask(struct doctor *d, const struct kernel *k, const char *only);
+/* Adds the findings on n kernels for all drivers, or for one module or driver. */
+int doctor_ask(struct doctor *d, const struct kernel *const *list, size_t n,
+	       const char *only);
+/* The same on all kernels that are installed. */
+int doctor_ask_all(struct doctor *d);
 const struct kernel *doctor_kernel(struct doctor *d, const char *release);
 
 /* Is it one that will serve after a boot of that kernel? */

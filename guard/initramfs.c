@@ -12,6 +12,8 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "parallel.h"
+
 #define CHUNK (128u << 10)
 #define MEMORY_LIMIT (256u << 20)
 /* Of what comes out: no machine could boot with more. */
@@ -104,25 +106,40 @@ static int unpack_gz(struct source *s)
 	return err;
 }
 
+/* A file of many blocks, as dracut has them made, is read by several threads. */
+static lzma_ret open_lzma(lzma_stream *z, bool old)
+{
+#if LZMA_VERSION >= 50040002
+	lzma_mt mt = { .threads = parallel_cpus(),
+		       .memlimit_threading = MEMORY_LIMIT / 2,
+		       .memlimit_stop = MEMORY_LIMIT };
+
+	if (!old && mt.threads > 1)
+		return lzma_stream_decoder_mt(z, &mt);
+#endif
+	return old ? lzma_alone_decoder(z, MEMORY_LIMIT) :
+		     lzma_stream_decoder(z, MEMORY_LIMIT, 0);
+}
+
 static int unpack_lzma(struct source *s, bool old)
 {
 	lzma_stream z = LZMA_STREAM_INIT;
-	lzma_ret ret = old ? lzma_alone_decoder(&z, MEMORY_LIMIT) :
-			     lzma_stream_decoder(&z, MEMORY_LIMIT, 0);
+	lzma_ret ret = open_lzma(&z, old);
 	int err = ret == LZMA_OK ? 0 : -ENOMEM;
 
 	while (!err && ret != LZMA_STREAM_END) {
 		ssize_t n = ahead(s, 1);
 
-		if (n <= 0) {
-			err = n ? n : -EBADMSG;
+		if (n < 0) {
+			err = n;
 			break;
 		}
 		z.next_in = s->in + s->pos;
 		z.avail_in = n;
 		z.next_out = s->out;
 		z.avail_out = CHUNK;
-		ret = lzma_code(&z, LZMA_RUN);
+		/* All was read, but there may still be some to come out. */
+		ret = lzma_code(&z, n ? LZMA_RUN : LZMA_FINISH);
 		s->pos = s->len - z.avail_in;
 		if (ret == LZMA_MEM_ERROR)
 			err = -ENOMEM;

@@ -128,7 +128,7 @@ int safety_judge(struct doctor *d, struct safety *out)
 			   text_of("next boot: cannot tell which kernel: %s",
 				   d->next.why));
 	if (!safety_asked(d, k))
-		err = doctor_ask(d, k, NULL);
+		err = doctor_ask(d, &k, 1, NULL);
 	if (!err)
 		err = judge_kernel(d, k, out);
 	if (!err && d->broken && out->safe == ANSWER_YES) {
