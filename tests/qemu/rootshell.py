@@ -63,6 +63,7 @@ class Shell:
         """
         number = f"run-{next(self._numbers)}"
         request = f"{number} {base64.b64encode(command.encode()).decode()}\n".encode()
+        # With its newline: a long one comes in pieces.
         answer = re.compile(rf"^{number} (\d+) (\S*)\n", re.MULTILINE)
         self._received = ""
         next_send = time.monotonic()
