@@ -53,6 +53,17 @@ static void print_usage(FILE *to)
 	      "3 could not tell.\n", to);
 }
 
+/* A full disk must not look like success, nor like an answer that was given. */
+static int finish(int code)
+{
+	int err = fflush(stdout) ? errno : ferror(stdout) ? EIO : 0;
+
+	if (!err)
+		return code;
+	complain_errno(-err, "the answer could not be written");
+	return code == EXIT_YES ? EXIT_UNSURE : code;
+}
+
 int main(int argc, char **argv)
 {
 	static char name[32];
@@ -78,10 +89,7 @@ int main(int argc, char **argv)
 			argv[1] = name;
 			code = verbs[i].run(argc - 1, argv + 1);
 
-			/* A full disk must not look like success. */
-			if (fflush(stdout) && code == EXIT_YES)
-				code = complain_errno(-errno, "output");
-			return code;
+			return finish(code);
 		}
 	return complain(EXIT_USAGE, "no verb '%s'; see kmodkeep --help",
 			argv[1]);

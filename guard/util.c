@@ -218,9 +218,33 @@ void hex_encode(const unsigned char *in, size_t len, char *out)
 	out[2 * len] = '\0';
 }
 
+/* Length of the UTF-8 character at s that may be shown; 0: there is none. */
+static size_t character(const unsigned char *s)
+{
+	static const unsigned int least[] = { 0, 0, 0xa0, 0x800, 0x10000 };
+	size_t n = *s < 0x80 ? 1 : *s >= 0xf0 ? 4 : *s >= 0xe0 ? 3 : 2;
+	unsigned int c = *s & (0xff >> (n + 1));
+
+	if (n == 1)
+		return !iscntrl(*s);
+	for (size_t i = 1; i < n; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (s[i] & 0x3f);
+	}
+	/* Not longer than need be, no controls (C1), surrogates or beyond. */
+	if (*s < 0xc2 || c < least[n] || c > 0x10ffff || c >> 11 == 0x1b)
+		return 0;
+	return n;
+}
+
 void make_printable(char *s)
 {
-	for (; *s; s++)
-		if (iscntrl((unsigned char)*s))
+	while (*s) {
+		size_t n = character((unsigned char *)s);
+
+		if (!n)
 			*s = '?';
+		s += n ? n : 1;
+	}
 }

@@ -38,7 +38,10 @@ bool str_ends_with(const char *s, const char *suffix);
 /* Hexadecimal, lower case; out holds 2 * len + 1. */
 void hex_encode(const unsigned char *in, size_t len, char *out);
 
-/* Replaces control characters, so that no file can forge a line of output. */
+/*
+ * Replaces control characters and what is not UTF-8, so that no file can forge a
+ * line of output or spoil JSON.
+ */
 void make_printable(char *s);
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))

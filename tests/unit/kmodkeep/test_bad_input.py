@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.kmodkeep.host import GLOBAL, PROGRAM, SHIM, TOP, Tree
-from tests.unit.kmodkeep.system import NEW, OLD, System
+from tests.unit.kmodkeep.system import NEW, OLD, System, module_bytes
 
 NOBODY = 65534
 
@@ -133,6 +133,26 @@ def test_disk_full_under_the_state(system):
     assert "next boot would lose sample" in done.stdout
     assert (system.path / "after").read_bytes() == state
     assert set(done.stdout.split("\n")[1:]) - {""} == {"filler", "guard.lock", "state.json"}
+
+
+def test_answer_that_cannot_be_written(system):
+    """It is said, also where the exit code alone would pass for an answer."""
+    for words, code in ((["--next-boot"], 3), (["--module", "nothing"], 1)):
+        for form in ([], ["--json"]):
+            command = [PROGRAM, "doctor", "--root", system.path, *words, *form]
+            with open("/dev/full", "w") as full:
+                done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+            assert done.returncode == code, done.stderr
+            assert done.stderr == ("kmodkeep: the answer could not be written: "
+                                   "No space left on device\n")  # fmt: skip
+
+
+def test_names_that_are_no_text_do_not_spoil_json(system):
+    data = module_bytes(NEW, version="1.2@@@@").replace(b"@@@@", b"\xff\xc2\x9b\n")
+    system.install(NEW, data=data)
+    command = [PROGRAM, "doctor", "--json", "--next-boot", "--root", system.path]
+    out = subprocess.run(command, capture_output=True).stdout
+    assert json.loads(out.decode("utf-8"))["findings"][0]["version"] == "1.2????"
 
 
 def test_every_key_of_the_document_is_described(system):

@@ -214,9 +214,37 @@ static void only_plain_files_are_read(void **state)
 	remove_tree(tree);
 }
 
+static void text_that_may_be_shown(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} texts[] = {
+		{ "plain ~", "plain ~" },
+		{ "a\nb\x1b[m\x7f", "a?b?[m?" },
+		{ "\xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80",
+		  "\xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80" },
+		{ "\xc2\x9b" "31m \x9b", "??31m ?" },	/* C1 */
+		{ "\xc3", "?" },
+		{ "\xe2\x82", "??" },
+		{ "\xc0\xaf \xe0\x80\xaf", "?? ???" },	/* too long */
+		{ "\xed\xa0\x80", "???" },			/* a surrogate */
+		{ "\xf4\x90\x80\x80 \xff\xfe", "???? ??" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		char *s = strdup(texts[i].in);
+
+		make_printable(s);
+		assert_string_equal(s, texts[i].out);
+		free(s);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(text_that_may_be_shown),
 		cmocka_unit_test(there_and_back),
 		cmocka_unit_test(damaged_streams),
 		cmocka_unit_test(bombs_are_stopped),
