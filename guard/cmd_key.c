@@ -54,22 +54,9 @@ static const char *origin_text(const struct keystate *s)
 						 "adopted from Ubuntu";
 }
 
-/* NULL: no disk is concerned, or nothing could be found out without memory. */
-static char *disk_warning(const struct host *h)
-{
-	struct tpm tpm;
-	char *text;
-
-	if (tpm_read(h, &tpm))
-		return NULL;
-	text = tpm_warning(&tpm);
-	tpm_free(&tpm);
-	return text;
-}
-
 static void print_page(const struct host *h, const struct keystate *s)
 {
-	char *disk = s->demand == DEMAND_NO ? NULL : disk_warning(h);
+	char *disk = s->demand == DEMAND_NO ? NULL : tpm_warning_of(h);
 	const char *next = keystate_next_step(s);
 
 	printf("Secure Boot:  %s%s%s\n", secure_boot_word(s->secure_boot),
@@ -110,7 +97,7 @@ static void print_shell(const struct host *h, const struct keystate *s)
 {
 	char *boot_dir = efi_boot_directory(h);
 	char *boot_id = host_boot_id(h), *machine_id = host_machine_id(h);
-	char *disk = disk_warning(h);
+	char *disk = tpm_warning_of(h);
 
 	printf("place=%s\nsecure_boot=%s\nenrolment=%s\n",
 	       place_word(s->place), secure_boot_word(s->secure_boot),
@@ -126,6 +113,7 @@ static void print_shell(const struct host *h, const struct keystate *s)
 	       or_none(s->name), s->sha256, yes_no(s->boots_kernels));
 	printf("other_pending=%s\nnvram_free=%lld\nboot_dir=%s\n",
 	       yes_no(s->other_pending), efivars_free(h), or_none(boot_dir));
+	printf("nvram_read_only=%s\n", yes_no(efivars_read_only(h)));
 	printf("boot_id=%s\nmachine_id=%s\ntpm_warning=%s\n",
 	       or_none(boot_id), or_none(machine_id), or_none(disk));
 	free(disk);
@@ -137,7 +125,7 @@ static void print_shell(const struct host *h, const struct keystate *s)
 static void print_json(const struct host *h, const struct keystate *s)
 {
 	struct json_object *o = json_object_new_object();
-	char *disk = disk_warning(h);
+	char *disk = tpm_warning_of(h);
 
 	json_object_object_add(o, "schema", json_object_new_int(1));
 	json_add(o, "place", place_word(s->place));

@@ -116,16 +116,12 @@ static void print_key(const struct doctor *d, struct todo *todo)
 /* A key may stand between an encrypted disk and its TPM. */
 static void print_tpm(const struct doctor *d)
 {
-	struct tpm tpm;
-	char *text;
+	char *text = host_demands_signature(d->h) == DEMAND_NO ? NULL :
+		     tpm_warning_of(d->h);
 
-	if (host_demands_signature(d->h) == DEMAND_NO || tpm_read(d->h, &tpm))
-		return;
-	text = tpm_warning(&tpm);
 	if (text)
 		page_item("Encryption", COLUMN, text);
 	free(text);
-	tpm_free(&tpm);
 }
 
 /* Where a kernel stands, in a word or two. */
@@ -220,10 +216,8 @@ static void print_error(void *arg, const char *message)
 static int show(struct doctor *d)
 {
 	struct safety s;
-	int err = 0, code;
+	int err = doctor_ask_all(d), code;
 
-	for (size_t i = 0; i < d->kernels.count && !err; i++)
-		err = doctor_ask(d, &d->kernels.list[i], NULL);
 	if (!err)
 		err = safety_judge(d, &s);
 	if (err)

@@ -2,9 +2,11 @@
 /* The doctor's answer as JSON: docs/kmodkeep-json.md describes it. */
 #include "doctor_json.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "json.h"
+#include "tpm.h"
 
 static struct json_object *next_boot_json(const struct next_boot *n)
 {
@@ -72,6 +74,7 @@ struct json_object *doctor_json(const struct doctor *d)
 	struct json_object *o = json_object_new_object();
 	struct json_object *kernels = json_object_new_array();
 	struct json_object *findings = json_object_new_array();
+	char *disk = tpm_warning_of(d->h);
 
 	json_add_int(o, "schema", DOCTOR_SCHEMA);
 	json_add(o, "place", place_word(d->place));
@@ -88,6 +91,8 @@ struct json_object *doctor_json(const struct doctor *d)
 	json_object_object_add(o, "findings", findings);
 	json_object_object_add(o, "unfinished_packages",
 			       packages_json(&d->unfinished));
+	json_add(o, "tpm_warning", disk);
 	json_add(o, "not_seen", trust_gap(d->t));
+	free(disk);
 	return o;
 }

@@ -103,6 +103,16 @@ long long efivars_free(const struct host *h)
 	return left;
 }
 
+bool efivars_read_only(const struct host *h)
+{
+	char *path = host_path(h, DIR_EFIVARS);
+	struct statvfs st;
+	bool so = path && statvfs(path, &st) == 0 && st.f_flag & ST_RDONLY;
+
+	free(path);
+	return so;
+}
+
 static uint32_t le32(const unsigned char *p)
 {
 	return p[0] | p[1] << 8 | p[2] << 16 | (uint32_t)p[3] << 24;

@@ -31,6 +31,9 @@ char *efivar_text(const struct host *h, const char *name, const char *guid);
 /* Bytes left for new variables, or -1 where the kernel does not tell. */
 long long efivars_free(const struct host *h);
 
+/* Mounted so that nobody can write to it. */
+bool efivars_read_only(const struct host *h);
+
 enum efi_sig { EFI_SIG_X509, EFI_SIG_SHA256, EFI_SIG_OTHER };
 
 /*

@@ -57,6 +57,9 @@ int guard_note_boot(struct guard_state *s, const char *kernel,
 
 int guard_conf_read(const struct host *h, dropin_error_fn *report, void *arg,
 		    struct guard_conf *out);
+/* Takes apart the text of the file; the defaults are set already. */
+void guard_conf_parse(struct guard_conf *c, const char *file, char *text,
+		      dropin_error_fn *report, void *arg);
 void guard_conf_free(struct guard_conf *c);
 
 /* A digest of all that the firmware and shim revoke; malloc'ed, "" if nothing. */

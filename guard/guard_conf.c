@@ -54,8 +54,8 @@ static const char *set(struct guard_conf *c, const char *key, const char *value)
 	return "unknown setting, ignored";
 }
 
-static void parse(struct guard_conf *c, const char *file, char *text,
-		  dropin_error_fn *report, void *arg)
+void guard_conf_parse(struct guard_conf *c, const char *file, char *text,
+		      dropin_error_fn *report, void *arg)
 {
 	for (unsigned int number = 1; text; number++) {
 		char *line = trim(strsep(&text, "\n")), *equals;
@@ -90,7 +90,7 @@ int guard_conf_read(const struct host *h, dropin_error_fn *report, void *arg,
 	if (!err)
 		text = strndup((char *)b.data, b.len);
 	if (text)
-		parse(out, path, text, report, arg);
+		guard_conf_parse(out, path, text, report, arg);
 	else if (err != -ENOMEM)
 		err = 0;
 	buf_free(&b);

@@ -314,3 +314,15 @@ char *tpm_warning(const struct tpm *t)
 	free(names);
 	return text;
 }
+
+char *tpm_warning_of(const struct host *h)
+{
+	struct tpm tpm;
+	char *text;
+
+	if (tpm_read(h, &tpm))
+		return NULL;
+	text = tpm_warning(&tpm);
+	tpm_free(&tpm);
+	return text;
+}

@@ -39,5 +39,7 @@ int tpm_take(struct tpm *t, const char *name, const struct buf *metadata);
  * seen of that; malloc'ed. NULL: nothing.
  */
 char *tpm_warning(const struct tpm *t);
+/* The same for a host, from reading it; NULL also without memory. */
+char *tpm_warning_of(const struct host *h);
 
 #endif

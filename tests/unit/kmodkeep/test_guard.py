@@ -224,6 +224,48 @@ def test_pin_never_goes_across_a_revocation(pinning, pair):
     assert default(pinning) is None
 
 
+# As shim writes it: the first is its level of 15.7, the second revokes shims before 15.8
+# and the GRUBs of that time.
+SBAT_2023 = b"\6\0\0\0sbat,1,2023012900\nshim,2\ngrub,3\ngrub.debian,4\n"
+SBAT_2024 = b"\6\0\0\0sbat,1,2024010900\nshim,4\ngrub,3\ngrub.debian,4\n"
+
+
+def test_pin_never_goes_across_a_new_level_of_sbat(pinning):
+    """A kernel that booted under the old level may not boot under the new one."""
+    pinning.tree.variable("SbatLevelRT", SBAT_2023)
+    pinning.tree.secure_boot(False)
+    pinning.tree.boot(2)
+    pinning.remove(NEW)
+    # The old kernel runs under the first level: it may be pinned, and stays so.
+    for _ in range(2):
+        assert guard(pinning)[0] == 0 and default(pinning) == advanced(OLD)
+    first = state(pinning)["booted"]
+    pinning.tree.variable("SbatLevelRT", SBAT_2024)
+    code, text = guard(pinning)
+    assert code == 1 and "no pin goes across that" in text and default(pinning) is None
+    assert state(pinning)["booted"] == first, "it did not boot under the new level"
+    # It is seen to boot under it; but this kernel's pin was given up.
+    pinning.tree.boot(3)
+    code, text = guard(pinning)
+    assert code == 1 and "the pin was released" in text
+    assert state(pinning)["booted"] != first
+    # Against another failure it may be pinned again.
+    pinning.install(NEW)
+    assert guard(pinning)[0] == 0
+    pinning.remove(NEW)
+    assert guard(pinning)[0] == 0 and default(pinning) == advanced(OLD)
+
+
+def test_sbat_unknown_at_the_boot_of_the_kernel_is_no_leave_to_pin(pinning):
+    guard(pinning)
+    pinning.tree.variable("SbatLevelRT", SBAT_2023)
+    pinning.tree.secure_boot(False)
+    pinning.remove(NEW)
+    code, text = guard(pinning)
+    assert code == 1 and "have not run since the revocation lists changed" in text
+    assert default(pinning) is None
+
+
 def test_pin_has_an_age(pinning):
     pinning.tree.put("etc/kmodkeep/guard.conf", "# days\npin_max_age = 3\n")
     pinning.remove(NEW)

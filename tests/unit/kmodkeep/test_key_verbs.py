@@ -402,6 +402,27 @@ def test_full_nvram(ready):
     assert result.code == 1 and "bytes left for variables" in result.err
 
 
+def test_read_only_variables(ready):
+    """They tell all that is to be known, and take no request."""
+    if os.geteuid():
+        pytest.skip("mounting needs root")
+    variables = ready.path / "sys/firmware/efi/efivars"
+    before = status(ready)
+    subprocess.run(["mount", "--bind", variables, variables], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", variables], check=True)
+        result = enroll(ready)
+        assert status(ready) == before
+    finally:
+        subprocess.run(["umount", variables], check=True)
+    assert result.code == 1 and f"{variables} is mounted read-only" in result.err
+    assert "Next: mount -o remount,rw /sys/firmware/efi/efivars" in result.err
+    assert len(result.err.splitlines()) == 1
+    assert not (ready.path / "password").exists()
+    assert not (ready.path / "var/lib/kmodkeep/enrol-request").exists()
+    assert enroll(ready).code == 0
+
+
 @pytest.mark.parametrize(
     "password,message",
     [

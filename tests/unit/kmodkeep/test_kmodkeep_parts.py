@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The parts of kmodkeep in C, each case of the cmocka programs, and the fuzzer."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ import subprocess
 import pytest
 
 from tests.unit.kmodkeep.host import HERE, OUT, siglist
-from tests.unit.kmodkeep.system import cpio, grub_cfg, grubenv, packed
+from tests.unit.kmodkeep.system import cpio, grub_cfg, grubenv, module_bytes, packed
 
 CASES = [
     (source.stem, case)
@@ -83,3 +84,23 @@ def test_fuzzed_parsers_of_what_boots(tmp_path):
     for number, text in enumerate(texts):
         (directory / str(number)).write_bytes(text)
     fuzz("fuzz_boot", 60000, directory, tmp_path)
+
+
+def test_fuzzed_parsers_of_settings(tmp_path):
+    directory = tmp_path / "seeds"
+    directory.mkdir()
+    drop_in = b"# x\nmodules = a b-c\ndkms = a\nsmoke_test = /a/b\ntimeout = 9\npolicy = warn\n"
+    state = {"schema": 1, "boot_id": "x", "pin": {"kernel": "a", "entry": "b", "instead_of": "c",
+             "since": 1}, "booted": [{"kernel": "a", "revocations": None}]}  # fmt: skip
+    path = "\\EFI\\debian\\shimx64.efi\0".encode("utf-16-le")
+    node = b"\4\4" + (len(path) + 4).to_bytes(2, "little") + path + b"\x7f\xff\4\0"
+    option = b"\7\0\0\0\1\0\0\0" + len(node).to_bytes(2, "little") + b"d\0\0\0" + node
+    module = module_bytes("6.1.0-31-amd64", settings="SMP modversions ", symbols=(("module_layout", 1), ("a", 2)))
+    texts = [
+        b"\0" + drop_in, b"\1prometheus = /a\npin_max_age = 3\n", b"\2" + json.dumps(state).encode(),
+        b"\3CONFIG_MODULE_SIG_FORCE=y\nCONFIG_MODULE_SIG_HASH=\"sha256\"\n", b"\4" + option,
+        b"\5" + module,
+    ]  # fmt: skip
+    for number, text in enumerate(texts):
+        (directory / str(number)).write_bytes(text)
+    fuzz("fuzz_settings", 40000, directory, tmp_path)

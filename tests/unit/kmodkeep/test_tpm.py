@@ -97,13 +97,15 @@ def test_bound_disk_is_warned_of(host, token):
     assert warning in " ".join(page.split()) and page.count("Encryption") == 1
     assert all(len(line) <= 80 for line in page.splitlines())
     assert warning in " ".join(host.run("key", "status").out.split())
-    assert warning in json.loads(host.run("key", "status", "--json").out)["tpm_warning"]
+    for words in (["key", "status", "--json"], ["doctor", "--json"]):
+        assert warning in json.loads(host.run(*words).out)["tpm_warning"]
 
 
 def nothing_said(host):
     said = enroll(host) + host.run("status").out + host.run("key", "status").out
     assert "enrolment asked for" in said
-    assert json.loads(host.run("key", "status", "--json").out)["tpm_warning"] is None
+    for words in (["key", "status", "--json"], ["doctor", "--json"]):
+        assert json.loads(host.run(*words).out)["tpm_warning"] is None
     return "TPM" not in said and "Encryption" not in said and "warning" not in said
 
 
