@@ -103,4 +103,4 @@ def test_fuzzed_parsers_of_settings(tmp_path):
     ]  # fmt: skip
     for number, text in enumerate(texts):
         (directory / str(number)).write_bytes(text)
-    fuzz("fuzz_settings", 40000, directory, tmp_path)
+    fuzz("fuzz_settings", 10000, directory, tmp_path)
