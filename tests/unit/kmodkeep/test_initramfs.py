@@ -50,7 +50,6 @@ def test_xz_of_many_blocks(system):
     filler = {"filler": bulk(2), "end": os.urandom(70000)}
     good = cpio({**filler, COPY.format(NEW): module_bytes(NEW), "z": bulk(1)})
     image = packed(good, BLOCKS)
-    assert image.count(b"\0") and len(image) > 3 * 65536
     path = system.tree.put(f"boot/initrd.img-{NEW}", image)
     assert copies(system)[NEW] == "same"
     listing = subprocess.run(["xz", "--robot", "--list", "--format=xz", path], capture_output=True,
