@@ -42,7 +42,7 @@ TIERS = {
 STOCK = ["tests.lib.roots"], ["tests.lib.kernels"]
 PREPARE = {"check": (), "mutants": (), "rpm-chroot": (["tests.rpm.prepare"],),
            "rpm": (["tests.rpm.prepare", "--guest"],),
-           "debug": (["tests.debug.kernels"],)}
+           "debug": (*STOCK, ["tests.debug.kernels"])}
 
 PREPARE_BUDGET = 12
 

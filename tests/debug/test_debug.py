@@ -1,38 +1,47 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The driver in kernels that watch memory, locks, contexts and races.
+"""The driver in kernels that watch memory, locks, contexts and races; and the fuzzer, for long.
 
-The programs of the stock kernels' guests again; every allocation fails once;
-and the fuzzer, for longer.
+In a kernel of its own kind run the programs of the stock kernels' guests, those of the
+storm, one in which every allocation fails once, and the fuzzer.  That is slow, so most of
+the fuzzer's calls are made where nothing watches, in the stock kernels: together ten
+million, a million of them under KASAN.
 """
 
+import contextlib
 import functools
 import os
 import re
+import tempfile
 
 import pytest
 
-from tests.debug.kernels import DEBUG_KERNELS, debug_kernel
+from tests.debug.kernels import DEBUG_KERNELS, DEFAULT, debug_kernel
 from tests.debug.races import races
 from tests.kernels import test_driver as stock
+from tests.kernels import test_storm
+from tests.lib.guest import GuestError
 from tests.lib.guestmodules import build_guest_modules
-from tests.qemu.direct import run_direct
+from tests.lib.kernels import KERNELS
+from tests.qemu.direct import direct_guest, run_direct
 
-WATCH = stock.TOP / "tests/debug/watch.sh"
-KASAN = [name for name in DEBUG_KERNELS if name.endswith("kasan")]
-SELECTED = os.environ["K"].split(",") if os.environ.get("K") else list(DEBUG_KERNELS)
+HERE = stock.TOP / "tests/debug"
+NAMES = os.environ["K"].split(",") if os.environ.get("K") else [*DEFAULT, *KERNELS]
+WATCHED = [name for name in NAMES if name in DEBUG_KERNELS]
 
 # Without ACPI the kernel finds its CPUs in a table that has one of each socket.
-SOCKETS = "2,sockets=2"
+SOCKETS = "4,sockets=4"
 
-# Calls of each of the fuzzer's two runs.
-CALLS = {"kasan": 5_000_000, "kcsan": 250_000}
+# Seconds that a guest may take; on an idle machine none needs a fifth of it.
+LIMIT = 5400
+
+# Calls of each of the fuzzer's two runs, with a known seed and with a new one.
+CALLS = {"kasan": 500_000, "kcsan": 100_000, "stock": 900_000}
 
 START = ". /tests/watch.sh\ncheck start-watching start_watching\n"
-MEMORY = """
-run_program /tests/nomem
-check no-leaks no_leaks
-check lockdep-still-works lockdep_still_works
-"""
+END = {
+    "kasan": "check no-leaks no_leaks\ncheck lockdep-still-works lockdep_still_works\n",
+    "kcsan": "",
+}
 FUZZ = """
 FUZZ_CALLS={calls}
 export FUZZ_CALLS
@@ -40,73 +49,101 @@ check load-for-the-fuzzer insmod /modules/flightrec.ko channels=default,small si
 run_program /tests/fuzz
 check unload-after-the-fuzzer modprobe -r flightrec_events flightrec
 """
-LEAKS = "check no-leaks no_leaks\ncheck lockdep-still-works lockdep_still_works\n"
+SCRIPTS = {
+    # The fuzzer has guests of its own.
+    "driver": stock.SCRIPT.partition("check load-for-the-fuzzer")[0],
+    "storm": test_storm.SCRIPT,
+    "fuzz": FUZZ,
+    "memory": "run_program /tests/nomem\n",
+}
+PARTS = {"kasan": list(SCRIPTS), "kcsan": ["driver", "storm", "fuzz"], "stock": ["fuzz"]}
 
 
 def kind(name):
-    return name.split("-")[1]
+    return name.split("-")[1] if name in DEBUG_KERNELS else "stock"
 
 
-def driver_script(name):
-    return START + stock.SCRIPT + (MEMORY if kind(name) == "kasan" else "")
+def script(name, part):
+    text = SCRIPTS[part].replace("{calls}", str(CALLS[kind(name)]))
+    return START + text + END[kind(name)] if name in DEBUG_KERNELS else text
 
 
-def fuzz_script(name):
-    script = START + FUZZ.format(calls=CALLS[kind(name)])
-    return script + (LEAKS if kind(name) == "kasan" else "")
-
-
-def cases(script):
-    """The names of all cases of SCRIPT, those of its programs included."""
+def cases(name, part):
+    """The names of all cases of a guest, those of its programs included."""
     found = []
-    for program in re.findall(r"^run_program /tests/(\S+)", script, re.M):
+    text = script(name, part)
+    for program in re.findall(r"^run_program /tests/(\S+)", text, re.M):
         prefix = "32-bit-" if program.endswith("-32") else ""
         found += [prefix + case for case in stock.cases_of(program.removesuffix("-32"))]
-    return found + re.findall(r"^check (\S+)", script, re.M)
+    return found + re.findall(r"^check (\S+)", text, re.M)
+
+
+def files():
+    return {**stock.programs(("nomem",)), **test_storm.programs(),
+            "tests/watch.sh": HERE / "watch.sh", "tests/leaks.awk": HERE / "leaks.awk"}  # fmt: skip
 
 
 @functools.lru_cache(maxsize=None)
-def verdict(name, script):
-    """What the guest with the debug kernel NAME said to SCRIPT."""
-    kernel = debug_kernel(name)
-    files = {**stock.programs(("nomem",)), "tests/watch.sh": WATCH}
-    modules = sorted(build_guest_modules(kernel).values())
+def verdict(name, part):
+    """What the guest with the kernel NAME said to that PART of the tests."""
+    kernel = debug_kernel(name) if name in DEBUG_KERNELS else name
     # The kernel's own races are not ours: those that are come from races().
-    return run_direct(kernel, files, script, timeout=7200, modules=modules, stock=["dummy"],
-                      cpus=SOCKETS, memory="1G", allow=[r"BUG: KCSAN:"])  # fmt: skip
+    options = {"allow": [r"BUG: KCSAN:"], "cpus": 2}
+    if name in DEBUG_KERNELS:
+        options |= {"cpus": SOCKETS, "memory": "1G", "boot_timeout": 600}
+    options["modules"] = sorted(build_guest_modules(kernel).values())
+    if part == "storm":
+        return storm(kernel, script(name, part), **options)
+    return run_direct(kernel, files(), script(name, part), LIMIT, stock=["dummy"], **options)
 
 
-def runs(script_of):
-    return [(name, case) for name in SELECTED for case in cases(script_of(name))]
+def storm(kernel, text, allow, **options):
+    """The Verdict of a guest that takes NMIs during its storm."""
+    with tempfile.TemporaryDirectory(prefix="storm-") as workdir:
+        with direct_guest(kernel, files(), text, workdir, append="apic_extnmi=all",
+                          **options) as guest:  # fmt: skip
+            # Without a storm its case has failed, and the others have their say.
+            with contextlib.suppress(GuestError):
+                guest.wait_for("^== storm$", LIMIT, "the storm")
+            test_storm.inject_nmis(guest, "== calm")
+            guest.send("\n")
+            return guest.wait_verdict(LIMIT, f"the end of {guest.name}", exits=True, allow=allow)
 
 
-def judge(result, case):
-    for name, reason in result.failed:
-        assert name != case, reason
+GUESTS = [(name, part) for name in NAMES for part in PARTS[kind(name)]]
+
+
+@pytest.mark.parametrize(
+    "name, part, case", [(*guest, case) for guest in GUESTS for case in cases(*guest)]
+)
+def test_guest(name, part, case):
+    result = verdict(name, part)
+    for failed, reason in result.failed:
+        assert failed != case, f"{reason}\n{result.explain()}"
     assert case in result.passed, f"the guest said nothing about it\n{result.explain()}"
 
 
-@pytest.mark.parametrize("name, case", runs(driver_script))
-def test_driver(name, case):
-    judge(verdict(name, driver_script(name)), case)
-
-
-@pytest.mark.parametrize("name, case", runs(fuzz_script))
-def test_fuzzer(name, case):
-    judge(verdict(name, fuzz_script(name)), case)
-
-
-@pytest.mark.parametrize("script_of", [driver_script, fuzz_script])
-@pytest.mark.parametrize("name", SELECTED)
-def test_guest_ends_clean(name, script_of):
+@pytest.mark.parametrize("name, part", GUESTS)
+def test_guest_ends_clean(name, part):
     """Nothing that the kernel watches for was found."""
-    result = verdict(name, script_of(name))
+    result = verdict(name, part)
     assert result.done and not result.problems, result.explain()
     assert not races(result.console), "\n\n".join(races(result.console))
 
 
-@pytest.mark.parametrize("name", [name for name in SELECTED if name in KASAN])
-def test_ten_million_calls(name):
-    console = verdict(name, fuzz_script(name)).console
-    calls = [int(n) for n in re.findall(r"# fuzz: seed=\d+ calls=(\d+)", console)]
-    assert sum(calls) >= 10_000_000
+@pytest.mark.parametrize("name", WATCHED)
+def test_several_cpus(name):
+    assert re.search(r"^guest: \S+, 4 CPUs$", verdict(name, "storm").console, re.M)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_calls_were_made(name):
+    console = verdict(name, "fuzz").console
+    calls = [int(n) for n in re.findall(r"^# fuzz: seed=\d+ calls=(\d+)", console, re.M)]
+    assert calls == [CALLS[kind(name)]] * 2
+
+
+def test_ten_million_calls():
+    """Of all guests of a run that K does not narrow."""
+    assert 2 * sum(CALLS[kind(name)] for name in [*DEFAULT, *KERNELS]) >= 10_000_000
+    assert 2 * CALLS["kasan"] >= 1_000_000

@@ -17,12 +17,10 @@ scan_leaks() {
 	echo scan >"$LEAKS" && echo scan >"$LEAKS"
 }
 
-# An object of ours is known by the functions that allocated it. The names of
-# functions of a module that is gone are gone, too: bare addresses are left.
 no_leaks() {
 	scan_leaks || return 1
-	cat "$LEAKS" >/run/leaks
-	if grep -E 'flightrec|^ +\[<[0-9a-f]+>\] 0x[0-9a-f]+$' /run/leaks; then
+	awk -f /tests/leaks.awk "$LEAKS" >/run/leaks || return 1
+	if [ -s /run/leaks ]; then
 		cat /run/leaks
 		return 1
 	fi

@@ -65,6 +65,11 @@ class Kernel:
         _build(self, source, make_args, into)
 
     @property
+    def identity(self):
+        """What modules that were built for it are kept by."""
+        return self.release
+
+    @property
     def arch(self):
         """Its architecture, as Debian calls it."""
         return "arm64" if self.release.endswith("-arm64") else "amd64"
@@ -143,7 +148,7 @@ def build_modules(name, srcdir, extra_make_args=(), out=None):
         key = digest(digest_tree(source), list(extra_make_args))
         built = cached(
             "modules",
-            f"{Path(srcdir).name}-{target.release}-{key}",
+            f"{Path(srcdir).name}-{target.identity}-{key}",
             lambda path: target.build(source, extra_make_args, path),
         )
     if not out:

@@ -59,6 +59,10 @@ class DirectGuest(Guest):
     BOOTS = 3
     BOOT_TIMEOUT = 150  # seconds; an idle machine needs 5, a noisy one 60
 
+    def __init__(self, args, *, boot_timeout=None, **settings):
+        super().__init__(args, **settings)
+        self.boot_timeout = boot_timeout or self.BOOT_TIMEOUT
+
     def start(self):
         """Start QEMU, and wait for process 1."""
         for left in reversed(range(self.BOOTS)):
@@ -71,7 +75,7 @@ class DirectGuest(Guest):
 
     def _wait_process_1(self):
         """What the emulator did to the boot; None: nothing."""
-        deadline = time.monotonic() + self.BOOT_TIMEOUT
+        deadline = time.monotonic() + self.boot_timeout
         while True:
             running = self.running()
             self.console.update()
@@ -80,7 +84,7 @@ class DirectGuest(Guest):
             if PROCESS_1 in self.console.text or not running:
                 return None
             if time.monotonic() > deadline:
-                return f"{self.BOOT_TIMEOUT} s without process 1"
+                return f"{self.boot_timeout} s without process 1"
             time.sleep(0.1)
 
 
