@@ -111,7 +111,7 @@ static lzma_ret open_lzma(lzma_stream *z, bool old)
 {
 #if LZMA_VERSION >= 50040002
 	lzma_mt mt = { .threads = parallel_cpus(),
-		       .memlimit_threading = MEMORY_LIMIT / 2,
+		       .memlimit_threading = MEMORY_LIMIT / 4,
 		       .memlimit_stop = MEMORY_LIMIT };
 
 	if (!old && mt.threads > 1)
