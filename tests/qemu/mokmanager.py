@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.qemu.secureboot import BOOT_TIMEOUT
 
-STEP_TIMEOUT = 60  # seconds between two screens; idle it is less than one
+STEP_TIMEOUT = 300  # seconds between two screens; idle it is less than one
 
 # The selected line of a menu is the one on black: colour, position, frame, text.
 SELECTED = re.compile(rb"\x1b\[40m\x1b\[\d+;\d+H\xb3 *(.*?) *\xb3")
