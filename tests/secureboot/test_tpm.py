@@ -4,8 +4,14 @@
 A guest with a TPM has two encrypted disks, bound to it by the distribution's own
 systemd-cryptenroll: one by the register that shim measures its keys into, PCR 14, one
 by PCR 7.  A key is enrolled through MokManager; then each disk is asked to open.
+
+On the way stands what shim and the firmware say of revocations, and how an enrolment
+ends whose variables are mounted read-only.
 """
 
+import base64
+import hashlib
+import json
 import os
 import re
 import subprocess
@@ -14,7 +20,7 @@ import pytest
 
 from tests.lib.cache import cached, digest
 from tests.lib.roots import Clone, root
-from tests.qemu import esp, mokmanager
+from tests.qemu import esp, mokmanager, variables
 from tests.qemu.secureboot import CHANGED
 from tests.qemu.smallguest import small_guest
 from tests.qemu.tpm import Tpm
@@ -51,6 +57,11 @@ FORMAT = """
 BIND = ("systemd-cryptenroll --unlock-key-file=/run/key --tpm2-device=/dev/tpmrm0 "
         "--tpm2-pcrs={1} {0}")  # fmt: skip
 OPEN = "modprobe dm_mod 2>/dev/null; cryptsetup open --token-only {0} {1} </dev/null"
+REVOCATIONS = {"MokListXRT": variables.SHIM, "SbatLevelRT": variables.SHIM,
+               "dbx": "d719b2cb-3d3a-4596-a3bc-dad00e67656f"}  # fmt: skip
+VARIABLE = "if [ -e {0} ]; then base64 {0}; fi"
+REMOUNT = "mount -t efivarfs -o remount,{0} efivarfs /sys/firmware/efi/efivars"
+ENROL = f"echo {PASSWORD} | kmodkeep key enroll --password-stdin"
 PCRS = "cat /sys/class/tpm/tpm0/pcr-sha256/7 /sys/class/tpm/tpm0/pcr-sha256/14"
 
 
@@ -78,7 +89,7 @@ class Story:
                                  files={"usr": tools() / "usr", "sbin": tools() / "sbin",
                                         "lib": tools() / "lib"},
                                  more_stock=MODULES, more_disks=disks, more=tpm.qemu_args)
-        self.status, self.opened, self.pcrs = {}, {}, {}
+        self.status, self.doctor, self.opened, self.pcrs = {}, {}, {}, {}
 
     def run(self):
         with self.guest as guest:
@@ -92,8 +103,11 @@ class Story:
             self.bind("keys")
             self.look("both bound")
             self.open("before")
-            self.enrolled = guest.check(
-                f"echo {PASSWORD} | kmodkeep key enroll --password-stdin", SLOW)
+            self.read_revocations()
+            guest.check(REMOUNT.format("ro"))
+            self.refused = guest.run(ENROL, SLOW)
+            guest.check(REMOUNT.format("rw"))
+            self.enrolled = guest.check(ENROL, SLOW)
             guest.reboot()
             mokmanager.enrol(guest, PASSWORD, guest.workdir)
             guest.wait_shell()
@@ -105,8 +119,20 @@ class Story:
     def bind(self, name):
         self.guest.check(BIND.format(DEVICES[name], DISKS[name]), SLOW)
 
+    def read_revocations(self):
+        """The variables, with their four bytes of attributes, and what the guard makes of them."""
+        self.guest.run("kmodkeep guard", SLOW)
+        self.state = json.loads(self.guest.check("cat /var/lib/kmodkeep/state.json"))
+        self.variables = {
+            name: base64.b64decode(self.guest.check(
+                VARIABLE.format(f"/sys/firmware/efi/efivars/{name}-{guid}")))
+            for name, guid in REVOCATIONS.items()
+        }  # fmt: skip
+
     def look(self, when):
         self.status[when] = self.guest.run("kmodkeep status", SLOW).output
+        answer = self.guest.run("kmodkeep doctor --json", SLOW).output
+        self.doctor[when] = json.loads(answer)["tpm_warning"]
         self.pcrs[when] = self.guest.check(PCRS).split()
 
     def open(self, when):
@@ -145,3 +171,23 @@ def test_status_does_so_where_there_is_a_binding_and_nowhere_else(story):
     assert "Encryption" not in story.status["policy bound"]
     page = " ".join(story.status["both bound"].split())
     assert "Encryption the TPM unlocks keys (systemd-tpm2) by PCR 14, which changes" in page
+
+
+def test_doctor_tells_programs(story):
+    assert story.doctor["unbound"] is None and story.doctor["policy bound"] is None
+    assert story.doctor["both bound"].startswith("the TPM unlocks keys (systemd-tpm2) by PCR 14")
+
+
+def test_read_only_variables_are_named(story):
+    assert story.refused.status == 1
+    assert "/sys/firmware/efi/efivars is mounted read-only" in story.refused.output
+    assert "Next: mount -o remount,rw /sys/firmware/efi/efivars" in story.refused.output
+
+
+def test_level_of_sbat_is_among_the_revocations(story):
+    """That of the shim that booted; its change ends a pin (see the guard's unit tests)."""
+    assert story.variables["SbatLevelRT"][4:].startswith(b"sbat,1,20")
+    sha = hashlib.sha256()
+    for name, content in story.variables.items():
+        sha.update(name.encode() + content[4:] if content else b"")
+    assert [b["revocations"] for b in story.state["booted"]] == [sha.hexdigest()]
