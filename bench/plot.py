@@ -137,7 +137,7 @@ def ratios(rows):
         body.append(f'<path class="grid" d="M{left} {level(i):.1f}h{wide}"/>')
         body.append(_text(left - 10, level(i) + 4, f"{i}", "end"))
     body.append(f'<path class="limit" d="M{left} {level(LIMIT):.1f}h{wide}"/>')
-    body.append(_text(left + 6, level(LIMIT) - 5, f"{LIMIT}: what flightrec may take"))
+    body.append(_text(left + 6, level(LIMIT) - 5, f"{LIMIT}: what flightrec may take at 64 and 256 bytes"))
     for x, size in zip(places, SIZES):
         body.append(_text(x, top + high + 20, f"{size} bytes", "middle"))
     newest = list(kernels)[-1]
