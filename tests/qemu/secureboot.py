@@ -35,7 +35,7 @@ class SecureBootGuest(Guest):
 
     reboot_command = "systemctl reboot"
 
-    def __init__(self, disks, workdir, *, name="secureboot", memory="2G", cpus=2, cpu="max", more=()):
+    def __init__(self, disks, workdir, *, name="secureboot", memory="2G", cpus=2, more=()):
         workdir = Path(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
         variables = workdir / "efivars.fd"
@@ -53,7 +53,7 @@ class SecureBootGuest(Guest):
             drive = f"if=virtio,cache=unsafe,werror=report,rerror=report,{options},file={path}"
             args += ["-drive", drive]
         super().__init__(args, name=name, workdir=workdir, machine="q35,smm=on",
-                         memory=memory, cpus=cpus, cpu=cpu, display=True)
+                         memory=memory, cpus=cpus, display=True)
 
     def start(self):
         """Start QEMU and take hold of the shell's port."""

@@ -11,12 +11,6 @@ from tests.rpm import repo, system
 DNF_TIMEOUT = 1800  # seconds; an idle machine needs 100
 COMMAND_TIMEOUT = 300  # most need one
 
-# Without what only makes emulation slower: string instructions, which are done byte by
-# byte, and the fifth level of page tables. One processor: two guests run beside each
-# other, and QEMU 7.2 has a fault that needs two (see tests/qemu/direct.py).
-CPU = "max,-erms,-fsrm,-la57"
-CPUS = 1
-
 
 class RpmGuest(SecureBootGuest):
     """The test system, with the repositories on the disk PACKAGES."""
@@ -24,7 +18,7 @@ class RpmGuest(SecureBootGuest):
     def __init__(self, workdir, packages, name="rpm"):
         workdir.mkdir(parents=True, exist_ok=True)
         disks = [(system.overlay(workdir), OVERLAY), (packages, FIXED)]
-        super().__init__(disks, workdir, name=name, cpus=CPUS, cpu=CPU)
+        super().__init__(disks, workdir, name=name)
         self._worked = 0
 
     def processor_time(self):
