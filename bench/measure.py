@@ -8,8 +8,7 @@ from pathlib import Path
 
 from bench import full
 from bench.guest import CHANNEL, TRACEFS, bench_guest
-from tests.lib.cache import progress, say
-from tests.lib.guest import GuestError
+from tests.lib.cache import progress
 
 # One guest for all that is compared.
 COUNT_SCRIPT = f"""
@@ -47,20 +46,7 @@ def parse_results(text):
 
 
 def run(name, make, timeout=1200):
-    """Run the guest that MAKE makes, in a directory; what it measured, and what failed, by lines.
-
-    One that hangs is started once more: with two CPUs the emulator of Debian 12 may stop where
-    the kernel patches itself.
-    """
-    try:
-        return run_once(name, make, timeout)
-    except GuestError as error:
-        say(f"bench: kernel {name}: {str(error).splitlines()[0]}: once more")
-        return run_once(name, make, timeout)
-
-
-def run_once(name, make, timeout):
-    """The same in a single boot."""
+    """Run the guest that MAKE makes, in a directory; what it measured, and what failed, by lines."""
     with tempfile.TemporaryDirectory(prefix="bench-") as workdir:
         with make(workdir) as guest:
             verdict = guest.wait_verdict(timeout, f"the end of {guest.name}", exits=True)

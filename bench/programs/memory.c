@@ -223,8 +223,8 @@ static void whole_cost(const char *core, const char *events)
 	bench_result("memory_module_flightrec", 0, module_bytes("flightrec"));
 	bench_result("memory_module_flightrec_events", 0, module_bytes("flightrec_events"));
 	configured = configured_bytes(&channels);
-	/* Rings of less than the blocks and index that they have room for: not all was seen. */
-	NEED(both.vmalloc - none.vmalloc > configured / 2);
+	/* A ring fills its size but for the rest of a block: with less, not all was seen. */
+	NEED(both.vmalloc - none.vmalloc > 0.9 * configured);
 	bench_result("memory_whole_configured", 0, configured);
 	bench_result("memory_whole_channels", 0, channels);
 	bench_result("memory_whole_vmalloc", 0, both.vmalloc - none.vmalloc);

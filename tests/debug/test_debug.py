@@ -7,11 +7,9 @@ the fuzzer's calls are made where nothing watches, in the stock kernels: togethe
 million, a million of them under KASAN.
 """
 
-import contextlib
 import functools
 import os
 import re
-import tempfile
 
 import pytest
 
@@ -19,10 +17,9 @@ from tests.debug.kernels import DEBUG_KERNELS, DEFAULT, debug_kernel
 from tests.debug.races import races
 from tests.kernels import test_driver as stock
 from tests.kernels import test_storm
-from tests.lib.guest import GuestError
 from tests.lib.guestmodules import build_guest_modules
 from tests.lib.kernels import KERNELS
-from tests.qemu.direct import direct_guest, run_direct
+from tests.qemu.direct import run_direct
 
 HERE = stock.TOP / "tests/debug"
 NAMES = os.environ["K"].split(",") if os.environ.get("K") else [*DEFAULT, *KERNELS]
@@ -93,21 +90,8 @@ def verdict(name, part):
         options |= {"cpus": SOCKETS, "memory": "1G", "boot_timeout": 600}
     options["modules"] = sorted(build_guest_modules(kernel).values())
     if part == "storm":
-        return storm(kernel, script(name, part), **options)
+        return test_storm.run_storm(kernel, files(), script(name, part), LIMIT, **options)
     return run_direct(kernel, files(), script(name, part), LIMIT, stock=["dummy"], **options)
-
-
-def storm(kernel, text, allow, **options):
-    """The Verdict of a guest that takes NMIs during its storm."""
-    with tempfile.TemporaryDirectory(prefix="storm-") as workdir:
-        with direct_guest(kernel, files(), text, workdir, append="apic_extnmi=all",
-                          **options) as guest:  # fmt: skip
-            # Without a storm its case has failed, and the others have their say.
-            with contextlib.suppress(GuestError):
-                guest.wait_for("^== storm$", LIMIT, "the storm")
-            test_storm.inject_nmis(guest, "== calm")
-            guest.send("\n")
-            return guest.wait_verdict(LIMIT, f"the end of {guest.name}", exits=True, allow=allow)
 
 
 GUESTS = [(name, part) for name in NAMES for part in PARTS[kind(name)]]

@@ -77,7 +77,10 @@ class Console:
         return bool(data)
 
     def match(self, pattern):
-        """The first match of PATTERN after the last one, or None."""
+        """The first match of PATTERN after the last one, or None.
+
+        The last line may be there in part: end a PATTERN with \\n where that matters.
+        """
         found = re.compile(pattern, re.MULTILINE).search(self.text, self.cursor)
         if found:
             self.cursor = found.end()

@@ -9,7 +9,8 @@ from tests.lib.cache import cached, digest, progress
 SUITE = "sid"  # the only one that has herdtools7
 SOURCE = "linux-source-7.2"
 PACKAGES = ["herdtools7", "libc6", "libgmp10", SOURCE]
-LOADER = "lib64/ld-linux-x86-64.so.2"
+LOADER = "usr/lib64/ld-linux-x86-64.so.2"
+LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
 
 def verdict(litmus):
@@ -18,9 +19,8 @@ def verdict(litmus):
     "Never", "Sometimes" or "Always"; a data race, too, is an error here.
     """
     tree = _tree()
-    libraries = [tree / part / "x86_64-linux-gnu" for part in ("lib", "usr/lib")]
     command = [
-        tree / "usr" / LOADER, "--library-path", ":".join(map(str, libraries)),
+        tree / LOADER, "--library-path", tree / LIBRARIES,
         tree / "usr/bin/herd7", "-set-libdir", tree / "usr/share/herdtools7/herd",
         "-conf", "linux-kernel.cfg", litmus,
     ]  # fmt: skip

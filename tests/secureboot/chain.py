@@ -32,7 +32,9 @@ VARIANTS = {
 }
 PUT_IN_PLACE = """
     set -e
-    rmmod flightrec_events flightrec 2>/dev/null || :
+    for name in flightrec_events flightrec; do
+        [ ! -e /sys/module/$name ] || rmmod $name
+    done
     cd /lib/modules/$(uname -r)/updates
     [ -d /root/unsigned ] || { mkdir /root/unsigned; cp *.ko /root/unsigned; }
     cp /root/unsigned/*.ko .
