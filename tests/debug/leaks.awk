@@ -22,7 +22,7 @@ function judge() {
 	at = ""
 }
 
-/^ +\[<[0-9a-f]+>\] / {
+/^ +\[<[^>]+>\] / {
 	if (at == "kobject_set_name" && $2 ~ /^__class_register\+/)
 		kernels_own = 1
 	at = $2

@@ -20,7 +20,9 @@ NAME = ["kstrdup+0x3c/0x70", "kstrdup_const+0x4f/0x60", "kvasprintf_const+0x10c/
 
 
 def leak(*functions):
-    frames = [f"    [<ffffffff81{i:06x}>] {function}\n" for i, function in enumerate(functions)]
+    """With each function's address as kernels show it before and after they have secrets."""
+    addresses = ("ffffffff81000123", "(____ptrval____)")
+    frames = [f"    [<{addresses[i % 2]}>] {name}\n" for i, name in enumerate(functions)]
     return OBJECT + "".join(frames)
 
 

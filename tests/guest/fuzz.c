@@ -19,6 +19,7 @@
 #define THREADS		4
 #define KNOWN_SEED	20260101
 #define CALLS_DEFAULT	100000
+#define POKE_MS		3	/* who makes no call for so long is woken */
 #define QUOTA		"/sys/module/flightrec/parameters/quota"
 
 static const uint32_t users[THREADS] = { 0, 1000, 65534, 0 };
@@ -92,13 +93,16 @@ static uint64_t next_number(int fd)
 static void check_payload(struct follower *f, const struct flightrec_record *record)
 {
 	const struct fuzz_payload *payload = (const void *)(record + 1);
+	const uint8_t *fill = fuzz_fill(payload->tid, payload->len);
 	uint32_t i = 0;
 
-	if (payload->len == record->len && payload->tid == record->pid)
-		while (i < record->len - 16 &&
-		       payload->fill[i] == fuzz_fill(payload->tid, payload->len, i))
+	if (payload->len == record->len && payload->tid == record->pid) {
+		if (!memcmp(payload->fill, fill, record->len - 16))
+			return;
+		while (payload->fill[i] == fill[i])
 			i++;
-	if (i < record->len - 16 && !*f->wrong)
+	}
+	if (!*f->wrong)
 		snprintf(f->wrong, sizeof(f->wrong),
 			 "record %llu of thread %u, %u bytes: in it are %u bytes of thread %u, torn at %u",
 			 (unsigned long long)record->seq, record->pid, record->len,
@@ -177,7 +181,7 @@ static void poke(struct worker *workers)
 	unsigned int i, ended;
 
 	do {
-		guest_sleep_ms(10);
+		guest_sleep_ms(POKE_MS);
 		for (i = ended = 0; i < THREADS; i++) {
 			unsigned long made = workers[i].fuzz.made;
 
@@ -188,7 +192,7 @@ static void poke(struct worker *workers)
 			seen[i] = made;
 		}
 		/* With a quota of a few bytes nothing is written. */
-		if (++rounds % 5 == 0)
+		if (++rounds % 16 == 0)
 			put(QUOTA, "67108864");
 	} while (ended < THREADS);
 }

@@ -69,7 +69,7 @@ const char *fuzz_operation(unsigned int op, bool *must_succeed);
 
 /* In fuzz_buffers.c. */
 uint64_t fuzz_random(uint64_t *state);
-uint8_t fuzz_fill(uint32_t tid, uint32_t len, uint32_t at);
+const uint8_t *fuzz_fill(uint32_t tid, uint32_t len);
 char *fuzz_make_area(uint64_t random);
 void *fuzz_buffer(char *area, const struct fuzz_call *call);
 bool fuzz_buffer_is_good(const struct fuzz_call *call);

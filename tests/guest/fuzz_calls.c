@@ -250,16 +250,18 @@ static void do_write_marked(struct fuzz_thread *thread, const struct fuzz_call *
 {
 	struct fuzz_slot *slot = slot_of(thread, call);
 	uint32_t len = 16 + call->len % (FLIGHTREC_PAYLOAD_MAX - 16 + 1);
-	uint32_t tid = syscall(SYS_gettid), part = 1 + call->value % len, i;
-	struct fuzz_payload payload = { .mark = thread->mark, .tid = tid, .len = len };
+	uint32_t tid = syscall(SYS_gettid), part = 1 + call->value % len;
+	struct fuzz_payload payload;
 	bool known = known_device(thread, slot);
 	struct iovec parts[2] = {
 		{ &payload, part }, { (char *)&payload + part, len - part },
 	};
 	ssize_t n;
 
-	for (i = 0; i < len - 16; i++)
-		payload.fill[i] = fuzz_fill(tid, len, i);
+	payload.mark = thread->mark;
+	payload.tid = tid;
+	payload.len = len;
+	memcpy(payload.fill, fuzz_fill(tid, len), len - 16);
 	/* Of procfs each part is a record. */
 	n = known && call->flags & 1 ? writev(slot->fd, parts, 2) :
 				       write(slot->fd, &payload, len);
@@ -428,7 +430,7 @@ static void do_move(struct fuzz_thread *thread, const struct fuzz_call *call)
 static void do_fork(struct fuzz_thread *thread, const struct fuzz_call *call)
 {
 	struct fuzz_call own;
-	int i, status;
+	int i, status, interrupted = 0;
 	pid_t pid;
 
 	if (thread->child)
@@ -448,7 +450,8 @@ static void do_fork(struct fuzz_thread *thread, const struct fuzz_call *call)
 	if (call->flags & 1)
 		kill(pid, SIGKILL);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		kill(pid, SIGKILL);	/* it may have blocked */
+		if (++interrupted > 10)
+			kill(pid, SIGKILL);	/* it may have blocked */
 	if (WIFEXITED(status) && WEXITSTATUS(status))
 		wrong(thread, "in a child");
 	thread->succeeded[call->op]++;

@@ -17,6 +17,7 @@ import pytest
 from tests.lib.crashtext import crash_sets
 from tests.lib.guestmodules import build_guest_modules
 from tests.lib.kernels import KERNELS
+from tests.lib.scratch import scratch
 from tests.qemu.direct import compile_static, direct_guest
 
 GUEST = Path(__file__).parents[1] / "guest"
@@ -58,7 +59,7 @@ OOPS_IS_PANIC = LOAD + "echo oops >/proc/guest-trouble\n"
 
 @functools.lru_cache(maxsize=None)
 def program():
-    directory = Path(tempfile.mkdtemp(prefix="guest-crash-"))
+    directory = scratch("guest-crash-")
     return compile_static([GUEST / "crash.c", GUEST / "harness.c"], directory / "crash")
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from tests.lib.dumped import FILL, OPTIONS, assert_dumped, of_channel
 from tests.lib.kernels import KERNELS, build_modules
+from tests.lib.scratch import scratch
 from tests.lib.tool import build_flightrec, flightrec_tool
 from tests.qemu.direct import direct_guest
 
@@ -46,7 +47,7 @@ echo c >/proc/sysrq-trigger
 
 @functools.cache
 def tool():
-    directory = tempfile.mkdtemp(prefix="recover-")
+    directory = scratch("recover-")
     return build_flightrec(directory), flightrec_tool(directory)
 
 

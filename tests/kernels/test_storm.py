@@ -8,12 +8,12 @@ One boot per kernel.  FULL=1 makes the storm longer.
 import functools
 import os
 import tempfile
-from pathlib import Path
 
 import pytest
 
 from tests.kernels.test_driver import SELECTED, cases_of, compile_program
 from tests.lib.guestmodules import build_guest_modules
+from tests.lib.scratch import scratch
 from tests.qemu.direct import direct_guest
 
 PROGRAMS = ["storm", "torture", "badinput", "unload"]
@@ -38,7 +38,7 @@ CASES = [case for program in PROGRAMS for case in cases_of(program)] + ["unload-
 
 @functools.lru_cache(maxsize=None)
 def programs():
-    directory = Path(tempfile.mkdtemp(prefix="guest-storm-"))
+    directory = scratch("guest-storm-")
     return {f"tests/{name}": compile_program(name, directory) for name in PROGRAMS}
 
 

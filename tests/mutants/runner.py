@@ -28,15 +28,14 @@ class MutationError(RuntimeError):
     """A mutation does not apply, or what it makes does not compile."""
 
 
-def mutate(src, name):
-    """Apply a mutation to the copy SRC; its text must be there exactly once."""
-    file, old, new = MUTATIONS[name]
+def mutate(src, name, file, old, new):
+    """In the copy SRC of the driver make the mutation NAME: OLD, there exactly once, is NEW."""
     path = src / file
     text = path.read_text(encoding="utf-8")
     if text.count(old) != 1:
         raise MutationError(
             f'mutation "{name}": its text is {text.count(old)} times in src/{file}, not once;'
-            " adapt tests/mutants/mutations.py"
+            " adapt it"
         )
     path.write_text(text.replace(old, new), encoding="utf-8")
 
@@ -75,7 +74,7 @@ def caught_by(name):
         src = Path(directory) / "src"
         shutil.copytree(TOP / "src", src)
         if name != UNCHANGED:
-            mutate(src, name)
+            mutate(src, name, *MUTATIONS[name])
         for program in PROGRAMS:
             caught = failure(build(src, program), program)
             if caught:
