@@ -221,7 +221,6 @@ unsigned long long guest_symbol(const char *name)
 
 void guest_sleep_ms(unsigned int ms)
 {
-	struct timespec t = { ms / 1000, ms % 1000 * 1000000L };
-
-	nanosleep(&t, NULL);
+	/* Not nanosleep(), which a kernel may not have for programs of 32 bits. */
+	poll(NULL, 0, ms);
 }

@@ -24,9 +24,8 @@ PROGRAMS = ["load", "abi", "reading", "quota", "procfs", "stamps", "events", "fu
 # Run a second time as 32-bit programs on the 64-bit kernel.
 PROGRAMS_32 = ["abi", "reading", "procfs"]
 
-# Without gcc-multilib, which nothing that cross-compiles tolerates; and with the system
-# calls that every kernel has, whatever it thinks of a time of 32 bits.
-FLAGS_32 = ["-m32", "-I/usr/include/x86_64-linux-gnu", "-D_FILE_OFFSET_BITS=64", "-D_TIME_BITS=64"]
+# Without gcc-multilib, which nothing that cross-compiles tolerates.
+FLAGS_32 = ["-m32", "-I/usr/include/x86_64-linux-gnu"]
 
 # The cases hand bad pointers to system calls on purpose.
 FLAGS = ["-std=gnu11", "-Wno-stringop-overread", "-Wno-stringop-overflow"]
