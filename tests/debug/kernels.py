@@ -75,6 +75,12 @@ class DebugKernel(Kernel):
             shutil.copy2(module, into)
 
 
+def wanted():
+    """Those that K names; all that need no naming without it."""
+    names = os.environ.get("K")
+    return [name for name in names.split(",") if name in DEBUG_KERNELS] if names else DEFAULT
+
+
 def debug_kernel(name):
     """The kernel NAME, built now if need be."""
     suite, package, fragments = DEBUG_KERNELS[name]
@@ -150,7 +156,7 @@ def _make(arguments):
 def main():
     """The command line: build the kernels named."""
     parser = argparse.ArgumentParser(description="Build the debug kernels.")
-    parser.add_argument("kernels", nargs="*", default=DEFAULT, metavar="KERNEL")
+    parser.add_argument("kernels", nargs="*", default=wanted(), metavar="KERNEL")
     for name in parser.parse_args().kernels:
         print(f"{name}: {debug_kernel(name).release}")
 

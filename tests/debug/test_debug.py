@@ -13,7 +13,7 @@ import re
 
 import pytest
 
-from tests.debug.kernels import DEBUG_KERNELS, DEFAULT, debug_kernel
+from tests.debug.kernels import DEBUG_KERNELS, DEFAULT, debug_kernel, wanted
 from tests.debug.races import races
 from tests.kernels import test_driver as stock
 from tests.kernels import test_storm
@@ -23,7 +23,7 @@ from tests.qemu.direct import run_direct
 
 HERE = stock.TOP / "tests/debug"
 NAMES = os.environ["K"].split(",") if os.environ.get("K") else [*DEFAULT, *KERNELS]
-WATCHED = [name for name in NAMES if name in DEBUG_KERNELS]
+WATCHED = wanted()
 
 # Seconds that a guest may take; on an idle machine none needs a fifth of it.
 LIMIT = 5400

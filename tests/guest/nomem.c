@@ -137,7 +137,7 @@ static void loading_events(void)
 	CHECK_EQ(guest_load(CORE, "events=none"), 0);
 	module_fd = open(EVENTS, O_RDONLY);
 	module_params = "";
-	CHECK(each_failure("load events", load, check_no_events) > 10);
+	CHECK(each_failure("load events", load, check_no_events) > 30);
 	CHECK_EQ(guest_unload("flightrec"), 0);
 }
 

@@ -269,7 +269,6 @@ static void prepare_storm(void)
 	unsigned long long text = 0, size;
 	FILE *file = fopen("/sys/module/flightrec/sections/.text", "r");
 
-
 	CHECK(file && fscanf(file, "%llx", &text) == 1);
 	fclose(file);
 	file = fopen("/sys/module/flightrec/coresize", "r");

@@ -16,8 +16,8 @@ head -c 4096 /dev/zero | tr '\0' z >/dev/flightrec/default
 OPTIONS = "channels=default,small size_kb=256,96 crash=1,0 events=none"
 
 # The small channel's index has so many entries, room for the records of its five blocks;
-# the others hold fewer records than that. A CPU that went idle long ago may keep a block with numbers that have lost theirs to
-# later ones: lost for a reader, found in a dump.
+# the others hold fewer records than that. A CPU that went idle long ago may keep a block
+# with numbers that have lost theirs to later ones: lost for a reader, found in a dump.
 INDEXED = 1024
 
 MEMBERS = ["seq", "boot_ns", "wall_ns", "severity", "origin", "interrupt", "pid", "tgid", "uid",

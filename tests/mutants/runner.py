@@ -35,7 +35,7 @@ def mutate(src, name, file, old, new):
     if text.count(old) != 1:
         raise MutationError(
             f'mutation "{name}": its text is {text.count(old)} times in src/{file}, not once;'
-            " adapt it"
+            " adapt the mutation"
         )
     path.write_text(text.replace(old, new), encoding="utf-8")
 
