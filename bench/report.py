@@ -7,6 +7,7 @@ import subprocess
 
 from bench.guest import CPU, ICOUNT, TOP
 from bench.verdict import SIZES
+from tests.lib import emulator
 from tests.lib.accel import accel
 from tests.lib.cache import digest_tree
 from tests.lib.kernels import kernel
@@ -32,7 +33,7 @@ def named(results, prefix, size=None):
 def machines():
     """What machine instructions were counted on, and what clock was looked at."""
     version = subprocess.run(
-        ["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True
+        [*emulator.command(), "--version"], capture_output=True, text=True, check=True
     ).stdout
     qemu = f"QEMU {re.search(r'version ([0-9.]+)', version)[1]}"
     return {

@@ -39,9 +39,10 @@ TIERS = {
 }
 
 # What a tier finds in the cache, and who puts it there with progress; pytest would hide it.
-STOCK = ["tests.lib.roots"], ["tests.lib.kernels"]
+EMULATOR = ["tests.lib.emulator"]
+STOCK = ["tests.lib.roots"], ["tests.lib.kernels"], EMULATOR
 PREPARE = {"check": (), "mutants": (), "rpm-chroot": (["tests.rpm.prepare"],),
-           "rpm": (["tests.rpm.prepare", "--guest"],),
+           "rpm": (["tests.rpm.prepare", "--guest"], EMULATOR),
            "debug": (*STOCK, ["tests.debug.kernels"])}
 
 PREPARE_BUDGET = 12

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.lib import initramfs
+from tests.lib import emulator, initramfs
 from tests.lib.cache import cache_dir, cached, say
 from tests.lib.kernels import kernel
 
@@ -48,7 +48,7 @@ def _kvm_boots():
     with tempfile.TemporaryDirectory(prefix="kvm-") as directory:
         archive = initramfs.build(target, {"init": INIT}, Path(directory, "initramfs"))
         command = [
-            "qemu-system-x86_64", "-nodefaults", "-display", "none", "-serial", "stdio",
+            *emulator.command(), "-nodefaults", "-display", "none", "-serial", "stdio",
             "-accel", "kvm", "-cpu", "max", "-machine", "q35", "-m", "512M", "-smp", "2",
             "-no-reboot", "-kernel", target.vmlinuz, "-initrd", archive,
             "-append", "console=ttyS0 rdinit=/init panic=-1",

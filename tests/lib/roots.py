@@ -93,11 +93,15 @@ def _build(suite, packages, target):
     names = apt.package_names(suite, "linux-headers-")
     headers = [f"linux-headers-{newest_release(k, names)}" for k in HEADERS[suite]]
     with progress(f"{suite}: root with {', '.join(headers)}"):
-        _mmdebstrap(suite, packages + headers, target)
+        mmdebstrap(suite, packages + headers, target)
 
 
-def _mmdebstrap(suite, packages, target):
-    log = cache_dir("logs") / f"root-{suite}.log"
+def mmdebstrap(suite, packages, target, *options, sources=None):
+    """Make a root of SUITE with PACKAGES at TARGET, with mmdebstrap's OPTIONS.
+
+    SOURCES is the text of a sources.list, where the suite's own is not enough.
+    """
+    log = cache_dir("logs") / f"root-{target.name.removeprefix('.partial-')}.log"
     command = [
         "mmdebstrap",
         "--mode=root",
@@ -105,6 +109,7 @@ def _mmdebstrap(suite, packages, target):
         "--dpkgopt=force-unsafe-io",  # a cache: speed counts, not a power cut
         "--skip=cleanup/apt/lists",  # so that clones can install more
         f"--include={','.join(packages)}",
+        *options,
         *[f"--aptopt={line}" for line in apt.acquire_options()],
         suite,
         str(target),
@@ -112,7 +117,7 @@ def _mmdebstrap(suite, packages, target):
     ]
     with open(log, "wb") as out:
         done = subprocess.run(
-            command, input=apt.sources_list(suite).encode(), stdout=out, stderr=out
+            command, input=(sources or apt.sources_list(suite)).encode(), stdout=out, stderr=out
         )
     if done.returncode:
         remove(target)

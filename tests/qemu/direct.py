@@ -49,7 +49,7 @@ def build_initramfs(target, files, script, into, **contents):
 class DirectGuest(Guest):
     """A Guest whose start ends when its kernel runs process 1, or ended before.
 
-    With several CPUs, QEMU 7.2 sometimes runs a breakpoint that the kernel, patching
+    With several CPUs, QEMU (seen with 7.2) sometimes runs a breakpoint that the kernel, patching
     its own code, has already taken away: the kernel then dies of an int3 that nobody
     set (some boots in a thousand, of 7.2 and 7.3).  Seldom a boot of 7.3 stops with all
     CPUs busy.  Such a boot is started again: no code of ours ran in it.  What happens

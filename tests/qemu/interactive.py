@@ -9,8 +9,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.lib import initramfs
+from tests.lib import emulator, initramfs
 from tests.lib.accel import accel
+from tests.lib.guest import CPU
 from tests.lib.kernels import KERNELS, build_modules, kernel
 from tests.lib.tool import flightrec_tool
 
@@ -37,8 +38,8 @@ def start(name, directory):
     )
     print(HINT.format(release=target.release), flush=True)
     command = [
-        "qemu-system-x86_64", "-nodefaults", "-display", "none", "-serial", "mon:stdio",
-        "-machine", "q35", "-accel", accel(), "-cpu", "max", "-m", "512M", "-smp", "2",
+        *emulator.command(), "-nodefaults", "-display", "none", "-serial", "mon:stdio",
+        "-machine", "q35", "-accel", accel(), "-cpu", CPU, "-m", "512M", "-smp", "2",
         "-no-reboot", "-kernel", target.vmlinuz, "-initrd", archive,
         "-append", "console=ttyS0 rdinit=/init panic=-1 quiet",
     ]  # fmt: skip

@@ -7,9 +7,9 @@ nothing here is a Fedora or a RHEL.
 """
 
 from tests.lib import apt
-from tests.lib.cache import cache_dir, cached, digest, progress
+from tests.lib.cache import cached, digest, progress
 from tests.lib.clone import ThrowAwayRoot
-from tests.qemu.esp import run
+from tests.lib.roots import mmdebstrap
 
 SUITE = "trixie"
 
@@ -21,6 +21,8 @@ PACKAGES = """
     rpmlint systemd systemd-dev
     xz-utils zlib1g-dev zstd
 """.split()
+
+NO_DOCUMENTS = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale")]
 
 RECIPE = 1  # raise it when the root must be made anew though its packages are the same
 
@@ -50,11 +52,5 @@ class Builder(ThrowAwayRoot):
 
 
 def _build(suite, packages, target):
-    log = cache_dir("logs") / f"root-rpm-{suite}.log"
     with progress(f"RPM: {suite} root with {len(packages)} packages (1 to 2 minutes)"):
-        log.write_bytes(run(
-            "nice", "mmdebstrap", "--mode=root", "--variant=apt", "--dpkgopt=force-unsafe-io",
-            "--skip=cleanup/apt/lists", f"--include={','.join(packages)}",
-            *[f"--dpkgopt=path-exclude=/usr/share/{d}/*" for d in ("doc", "man", "locale")],
-            *[f"--aptopt={line}" for line in apt.acquire_options()],
-            suite, target, "-", stdin=sources(suite)))
+        mmdebstrap(suite, packages, target, *NO_DOCUMENTS, sources=sources(suite))
