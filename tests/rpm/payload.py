@@ -18,7 +18,7 @@ from tests.rpm.convert import BUILD_DEFINES, FILES, keep, rpmbuild
 
 # The system: systemd, dnf and rpm, dracut, a compiler. No kernel, no dkms.
 SYSTEM = """
-    acl base-files base-passwd bash bsdutils coreutils cpio dash dbus debianutils
+    acl base-files base-passwd bash bsdutils ccache coreutils cpio dash dbus debianutils
     diffutils dnf dracut-core e2fsprogs file findutils gawk gcc gcc-14 gpg gpg-agent
     gpgconf grep grub2-common gzip hostname kmod libc-bin libc6-dev libefivar1t64 libjson-c5
     libkeyutils1 libelf1t64 login.defs make mokutil mount ncurses-base openssl pahole

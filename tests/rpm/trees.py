@@ -10,7 +10,7 @@ import tempfile
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
-from tests.rpm import builder, payload, repo
+from tests.rpm import builder, compiled, payload, repo
 from tests.rpm.convert import rpmbuild
 
 TOP = Path(__file__).resolve().parents[2]
@@ -28,6 +28,14 @@ SOURCE = {
              f"{ERROR}#endif\n",
     BROKEN: ERROR,
     FIXED: "",
+}
+
+# What is compiled most often, (version, kernel), and the repository that has it.
+COMPILED = {
+    (FIRST, payload.KERNELS[0]): "flightrec",
+    (FIRST, payload.KERNELS[1]): "flightrec",
+    (SECOND, payload.KERNELS[0]): "release2",
+    (UNREADY, payload.KERNELS[0]): "unready",
 }
 
 # A kernel that is only a file, for what dnf does when there are too many.
@@ -96,7 +104,18 @@ def repositories(into):
     with builder.Builder() as clone:
         for version in DUMMIES:
             content[f"dummy{version}"] = _dummy_kernel(clone, version)
-        yield repo.write(clone, content)
+        tree = repo.write(clone, content)
+        compiled.add(tree, _sources(), {
+            pair: next(rpm for rpm in content[name] if rpm.name.startswith("flightrec-dkms"))
+            for pair, name in COMPILED.items()})
+        yield tree
+
+
+def _sources():
+    """What the driver is compiled from, in all versions: bytes."""
+    names = [name for name in build_packages().source_files(TOP)
+             if name == "dkms.conf" or name.startswith("src/")]
+    return [SOURCE[UNREADY], *[(TOP / name).read_bytes() for name in sorted(names)]]
 
 
 def _dummy_kernel(clone, version):
