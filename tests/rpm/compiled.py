@@ -15,15 +15,19 @@ from tests.rpm import payload, system
 
 PLACE = "ccache"  # beside the repositories; system.CCACHE has the path
 
+# Trees of dkms, each with directories of its own that are part of what is compared: where
+# a package being installed is built first, and where it is built for a new kernel.
+STAGE, TREE = "/var/lib/kmodkeep/dkms/flightrec/stage", "/var/lib/dkms"
+
 
 def add(tree, sources, packages):
     """Put it into the directory TREE.
 
-    SOURCES is what PACKAGES are known by: {(version, kernel): package with its sources}.
+    SOURCES is what the driver in PACKAGES is made from, {(version, kernel, tree): package}.
     """
     if os.environ.get("FULL"):
         return
-    key = digest(system.root().name, sources, [list(pair) for pair in packages])
+    key = digest(system.root().name, sources, [list(what) for what in packages])
     made = cached("compiled", key, lambda target: _make(target, packages))
     shutil.copytree(made, tree / PLACE)
 
@@ -31,17 +35,16 @@ def add(tree, sources, packages):
 def _make(target, packages):
     with progress("RPM: compile the driver, for ccache"), system.System() as clone:
         (clone.path / "srv/packages" / PLACE).mkdir(parents=True)
-        for kernel in {kernel for _, kernel in packages}:
+        for kernel in {kernel for _, kernel, _ in packages}:
             devel, = payload.directory(f"kernel-{kernel}").glob("kernel-devel-*.rpm")
             _unpack(clone, devel)
-        for (version, kernel), package in packages.items():
+        for (version, kernel, tree), package in packages.items():
             _unpack(clone, package)
             # As dkms does it, where dkms does it.
-            clone.run(f"cd /lib/modules/{kernel}.*; kernel=$PWD; rm -rf /var/lib/dkms/flightrec;"
-                      "mkdir -p /var/lib/dkms/flightrec;"
-                      f"cd /var/lib/dkms/flightrec; mkdir {version};"
-                      f"cp -a /usr/src/flightrec-{version} {version}/build; cd {version}/build;"
-                      "make KDIR=/lib/modules/${kernel##*/}/build modules",
+            build = f"{tree}/flightrec/{version}/build"
+            clone.run(f"cd /lib/modules/{kernel}.*; release=${{PWD##*/}}; mkdir -p {build};"
+                      f"cp -a /usr/src/flightrec-{version}/. {build}; cd {build};"
+                      "make KDIR=/lib/modules/$release/build modules",
                       env={"CCACHE_NOREADONLY": "1"})
         shutil.copytree(clone.path / "srv/packages" / PLACE, target)
 

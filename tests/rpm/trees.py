@@ -30,12 +30,12 @@ SOURCE = {
     FIXED: "",
 }
 
-# What is compiled most often, (version, kernel), and the repository that has it.
+# What is compiled most often, and the repository that has it.
 COMPILED = {
-    (FIRST, payload.KERNELS[0]): "flightrec",
-    (FIRST, payload.KERNELS[1]): "flightrec",
-    (SECOND, payload.KERNELS[0]): "release2",
-    (UNREADY, payload.KERNELS[0]): "unready",
+    (FIRST, payload.KERNELS[0], compiled.STAGE): "flightrec",
+    (FIRST, payload.KERNELS[1], compiled.TREE): "flightrec",
+    (SECOND, payload.KERNELS[0], compiled.STAGE): "release2",
+    (UNREADY, payload.KERNELS[0], compiled.STAGE): "unready",
 }
 
 # A kernel that is only a file, for what dnf does when there are too many.
@@ -106,8 +106,8 @@ def repositories(into):
             content[f"dummy{version}"] = _dummy_kernel(clone, version)
         tree = repo.write(clone, content)
         compiled.add(tree, _sources(), {
-            pair: next(rpm for rpm in content[name] if rpm.name.startswith("flightrec-dkms"))
-            for pair, name in COMPILED.items()})
+            what: next(rpm for rpm in content[name] if rpm.name.startswith("flightrec-dkms"))
+            for what, name in COMPILED.items()})
         yield tree
 
 
