@@ -19,7 +19,7 @@ TOP = Path(__file__).resolve().parent.parent
 RESULTS = TOP / "build" / "results"
 
 # Of the RPM packages what needs no guest; and a kill of each kind.
-RPM = [f"tests/rpm/test_{name}.py" for name in ("spec", "repository", "upgrades", "kernels")]
+RPM = [f"tests/rpm/test_{name}.py" for name in ("spec", "repository", "ccache", "upgrades", "kernels")]
 RPM_KILLS = ["test_every_scriptlet_is_known",
              "test_killed_at_a_scriptlet[post of flightrec-dkms]",
              "test_killed_at_a_step_of_dkms[install-after]"]
@@ -99,7 +99,7 @@ def main():
         if program not in programs:
             programs.append(program)
     if programs:
-        print("\n=== roots of the suites, kernels, packages", flush=True)
+        print("\n=== roots of the suites, kernels, emulator, packages", flush=True)
         rows.append(("prepare", *prepare(programs)))
     for number, tier in enumerate(tiers, start=1):
         print(f"\n=== {tier} ({number} of {len(tiers)})", flush=True)

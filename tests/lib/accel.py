@@ -3,7 +3,7 @@
 
 That /dev/kvm exists says little: inside a virtual machine QEMU may end at once
 on it, or a stock kernel may never come up.  So KVM is used only after a stock
-kernel has booted with it; asked once per boot of this machine.
+kernel has booted with it; asked once per boot of this machine and emulator.
 
 FLIGHTREC_ACCEL in the environment (kvm, tcg) overrides the answer.
 """
@@ -15,9 +15,9 @@ from pathlib import Path
 
 from tests.lib import emulator, initramfs
 from tests.lib.cache import cache_dir, cached, say
+from tests.lib.emulator import EMULATION
 from tests.lib.kernels import kernel
 
-EMULATION = "tcg"
 LIMIT = 60  # seconds; with KVM it takes 2
 WORD = "kvm-boots-a-stock-kernel"
 INIT = f"#!/bin/sh\necho {WORD}\npoweroff -f\n"
@@ -30,7 +30,7 @@ def accel():
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return EMULATION
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return cached("accel", boot, _probe).read_text(encoding="ascii")
+    return cached("accel", f"{boot}-{emulator.root().name}", _probe).read_text(encoding="ascii")
 
 
 def _probe(answer):

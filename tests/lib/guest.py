@@ -30,11 +30,6 @@ from tests.lib import console, emulator
 from tests.lib.accel import accel as best_accel
 from tests.lib.qmp import Qmp
 
-# All that the emulator can do, but for instructions that it only does by slow detours,
-# and that programs would choose for being quick.
-CPU = ("max,avx=off,avx2=off,f16c=off,fma=off,vaes=off,vpclmulqdq=off,"
-       "erms=off,fsrm=off,la57=off")
-
 POLL = 0.1  # seconds between two looks at a log file
 
 
@@ -115,8 +110,8 @@ class Guest:
     messages.  WORKDIR receives the logs (default: a temporary directory that
     is removed at the end).  DISPLAY adds a VGA screen, for screen pictures;
     without one, firmware and boot loader talk on the console.  REBOOT=False
-    ends QEMU where the guest would reboot.  ACCEL is for those that measure;
-    the default is what works best here.  PROGRAM and VERDICT_PORT are for other
+    ends QEMU where the guest would reboot.  ACCEL and CPU are for those that
+    measure; the defaults are what works best here.  PROGRAM and VERDICT_PORT are for other
     machines: the emulator, and the arguments for a port at the chardev "verdict",
     which must be the guest's ttyS1.
     """
@@ -129,7 +124,7 @@ class Guest:
         workdir=None,
         machine="q35",
         accel=None,
-        cpu=CPU,
+        cpu=None,
         memory="512M",
         cpus=2,
         display=False,
@@ -143,9 +138,10 @@ class Guest:
         self.workdir.mkdir(parents=True, exist_ok=True)
         self.verdict_log = self.workdir / "verdict.log"
         self.display = display
+        accel = accel or best_accel()
         self._command = [
             *emulator.command(program), "-nodefaults", "-name", name,
-            "-machine", machine, "-accel", accel or best_accel(), "-cpu", cpu,
+            "-machine", machine, "-accel", accel, "-cpu", cpu or emulator.best_cpu(accel),
             "-m", memory, "-smp", str(cpus), "-display", "none",
             "-vga", "std" if display else "none",
             "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",

@@ -87,8 +87,6 @@ def newest_release(kernel, names):
 
 def _build(suite, packages, target):
     """Make the root of SUITE at TARGET."""
-    if os.geteuid() != 0:
-        raise PermissionError("making suite roots needs root (it mounts and changes root)")
     apt.update(suite)
     names = apt.package_names(suite, "linux-headers-")
     headers = [f"linux-headers-{newest_release(k, names)}" for k in HEADERS[suite]]
@@ -96,16 +94,18 @@ def _build(suite, packages, target):
         mmdebstrap(suite, packages + headers, target)
 
 
-def mmdebstrap(suite, packages, target, *options, sources=None):
+def mmdebstrap(suite, packages, target, *options, variant="apt", sources=None):
     """Make a root of SUITE with PACKAGES at TARGET, with mmdebstrap's OPTIONS.
 
     SOURCES is the text of a sources.list, where the suite's own is not enough.
     """
+    if os.geteuid() != 0:
+        raise PermissionError("making suite roots needs root (it mounts and changes root)")
     log = cache_dir("logs") / f"root-{target.name.removeprefix('.partial-')}.log"
     command = [
         "mmdebstrap",
         "--mode=root",
-        "--variant=apt",
+        f"--variant={variant}",
         "--dpkgopt=force-unsafe-io",  # a cache: speed counts, not a power cut
         "--skip=cleanup/apt/lists",  # so that clones can install more
         f"--include={','.join(packages)}",

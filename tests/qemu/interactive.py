@@ -11,7 +11,6 @@ from pathlib import Path
 
 from tests.lib import emulator, initramfs
 from tests.lib.accel import accel
-from tests.lib.guest import CPU
 from tests.lib.kernels import KERNELS, build_modules, kernel
 from tests.lib.tool import flightrec_tool
 
@@ -37,9 +36,10 @@ def start(name, directory):
         target, files, Path(directory, "initramfs"), modules=modules, stock=["dummy"]
     )
     print(HINT.format(release=target.release), flush=True)
+    how = accel()
     command = [
         *emulator.command(), "-nodefaults", "-display", "none", "-serial", "mon:stdio",
-        "-machine", "q35", "-accel", accel(), "-cpu", CPU, "-m", "512M", "-smp", "2",
+        "-machine", "q35", "-accel", how, "-cpu", emulator.best_cpu(how), "-m", "512M", "-smp", "2",
         "-no-reboot", "-kernel", target.vmlinuz, "-initrd", archive,
         "-append", "console=ttyS0 rdinit=/init panic=-1 quiet",
     ]  # fmt: skip

@@ -24,6 +24,7 @@ def main():
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(_system, guest), pool.submit(_packages)]:
             done.result()
+    trees.compile_ahead()
 
 
 def _system(guest):

@@ -17,7 +17,7 @@ from tests.lib.cache import cached, digest, progress
 from tests.lib.clone import ThrowAwayRoot
 from tests.qemu import esp
 from tests.qemu.esp import MIB, run
-from tests.rpm import builder, payload
+from tests.rpm import builder, payload, repo
 
 LABEL = "RPM mechanics on Debian payload"
 
@@ -55,10 +55,12 @@ ROOT_UUID = "7f1ec0de-0000-4000-8000-000000000001"
 PATIENCE = ("no_timer_check rcupdate.rcu_cpu_stall_timeout=120 watchdog_thresh=60"
             " mitigations=off init_on_alloc=0")
 
-# See compiled.py. Scripts of packages look for programs in /usr/sbin first.
-CCACHE = {
-    "cache_dir": "/srv/packages/ccache", "read_only": "true", "temporary_dir": "/tmp",
-    "compiler_check": "content", "sloppiness": "locale", "stats": "false",
+# See ccache.py. It has what is on the disk with the packages, and adds nothing to it; the
+# other settings are what makes no difference to what is compiled.
+CCACHE = Path(repo.MOUNT_POINT, "ccache")
+CCACHE_SETTINGS = {
+    "cache_dir": CCACHE, "read_only_direct": "true", "stats": "false", "temporary_dir": "/tmp",
+    "compiler_check": "content", "sloppiness": "locale",
 }  # fmt: skip
 COMPILER = "x86_64-linux-gnu-gcc-14"  # as the kernels' build files call it
 
@@ -155,7 +157,8 @@ def _settle(tree):
                                     encoding="ascii")
     (tree / "etc/hostname").write_text("guest\n", encoding="ascii")
     (tree / "etc/ccache.conf").write_text(
-        "".join(f"{key} = {value}\n" for key, value in CCACHE.items()), encoding="ascii")
+        "".join(f"{key} = {value}\n" for key, value in CCACHE_SETTINGS.items()), encoding="ascii")
+    # Where rpm's scripts look first.
     (tree / "usr/sbin" / COMPILER).symlink_to("../bin/ccache")
     # Each guest is a host of its own: systemd makes its identity at first boot.
     (tree / "etc/machine-id").write_text("", encoding="ascii")

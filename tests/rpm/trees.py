@@ -10,7 +10,7 @@ import tempfile
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
-from tests.rpm import builder, compiled, payload, repo
+from tests.rpm import builder, ccache, payload, repo
 from tests.rpm.convert import rpmbuild
 
 TOP = Path(__file__).resolve().parents[2]
@@ -30,12 +30,12 @@ SOURCE = {
     FIXED: "",
 }
 
-# What is compiled most often, and the repository that has it.
-COMPILED = {
-    (FIRST, payload.KERNELS[0], compiled.STAGE): "flightrec",
-    (FIRST, payload.KERNELS[1], compiled.TREE): "flightrec",
-    (SECOND, payload.KERNELS[0], compiled.STAGE): "release2",
-    (UNREADY, payload.KERNELS[0], compiled.STAGE): "unready",
+# What dkms builds most often in tests, and the repository that has it.
+BUILT_OFTEN = {
+    (FIRST, payload.KERNELS[0], ccache.STAGE): "flightrec",
+    (FIRST, payload.KERNELS[1], ccache.TREE): "flightrec",
+    (SECOND, payload.KERNELS[0], ccache.STAGE): "release2",
+    (UNREADY, payload.KERNELS[0], ccache.STAGE): "unready",
 }
 
 # A kernel that is only a file, for what dnf does when there are too many.
@@ -105,10 +105,17 @@ def repositories(into):
         for version in DUMMIES:
             content[f"dummy{version}"] = _dummy_kernel(clone, version)
         tree = repo.write(clone, content)
-        compiled.add(tree, _sources(), {
+        ccache.add(tree, _sources(), {
             what: next(rpm for rpm in content[name] if rpm.name.startswith("flightrec-dkms"))
-            for what, name in COMPILED.items()})
+            for what, name in BUILT_OFTEN.items()})
         yield tree
+
+
+def compile_ahead():
+    """Make what repositories() takes from ccache's directory, where it is not there yet."""
+    if not ccache.ready(_sources(), BUILT_OFTEN):
+        with tempfile.TemporaryDirectory(prefix="rpm-trees-") as into, repositories(Path(into)):
+            pass
 
 
 def _sources():
