@@ -29,8 +29,8 @@ def ready(sources, builds):
 def add(repositories, sources, builds):
     """Put ccache's directory into REPOSITORIES, from where guests and chroots read it.
 
-    BUILDS, {(version, kernel, tree of dkms): package}, says what to compile, and SOURCES,
-    a list of bytes, what is in those packages of which anything is compiled.
+    BUILDS, {(version, kernel, tree of dkms): package}, says what to compile, and SOURCES
+    is the content of all files in those packages that the compiler reads: a list of bytes.
     """
     if WANTED:
         made = cached("ccache", _key(sources, builds), lambda target: _make(target, builds))

@@ -119,7 +119,7 @@ def compile_ahead():
 
 
 def _sources():
-    """What the driver is compiled from, in all versions: bytes."""
+    """The content of all files that the driver is compiled from, in all versions."""
     names = [name for name in build_packages().source_files(TOP)
              if name == "dkms.conf" or name.startswith("src/")]
     return [SOURCE[UNREADY], *[(TOP / name).read_bytes() for name in sorted(names)]]
