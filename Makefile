@@ -76,7 +76,7 @@ fuzz: deps
 install:
 	$(MAKE) -C lib install
 	$(MAKE) -C tools install
-	$(MAKE) -C guard install
+	$(MAKE) -C kmodkeep install
 
 clean:
 	rm -rf build

@@ -125,3 +125,31 @@ def test_no_package_mirror():
 def test_nothing_large():
     for path in FILES:
         assert path.stat().st_size <= 200_000, name(path)
+
+
+# kmodkeep's folders: each uses only those that stand to its right, and itself.
+ORDER = ["kmodkeep", "signing", "guard/verbs", "guard/pin", "guard/verdict", "guard/module",
+         "guard/boot", "guard/trust", "guard/host", "guard/base"]  # fmt: skip
+
+
+def test_folders_of_the_keeper_use_only_what_stands_to_their_right():
+    seen = set()
+    for path in FILES:
+        room = str(path.parent.relative_to(TOP))
+        if path.suffix not in (".c", ".h") or path.relative_to(TOP).parts[0] not in (
+            "guard", "signing", "kmodkeep"):  # fmt: skip
+            continue
+        seen.add(room)
+        for used in re.findall(r'^#include "(.*)/[^/]+"', text_of(path), re.M):
+            assert ORDER.index(room) <= ORDER.index(used), f"{name(path)} uses {used}"
+    assert seen == set(ORDER)
+
+
+def test_headers_of_the_keeper_make_no_circle():
+    headers = [p for p in FILES if p.suffix == ".h" and name(p).split("/")[0] in
+               ("guard", "signing", "kmodkeep")]  # fmt: skip
+    left = {name(p): set(re.findall(r'^#include "(.*)"', text_of(p), re.M)) for p in headers}
+    while free := [header for header, used in left.items() if not used & set(left)]:
+        for header in free:
+            del left[header]
+    assert not left

@@ -13,8 +13,8 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
-#include "host.h"
-#include "util.h"
+#include "guard/host/host.h"
+#include "guard/base/util.h"
 
 #define KERNEL "6.1.0-30-amd64"
 

@@ -10,11 +10,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "bls.h"
-#include "dpkg.h"
-#include "grub.h"
-#include "initramfs.h"
-#include "tpm.h"
+#include "guard/boot/bls.h"
+#include "guard/host/dpkg.h"
+#include "guard/boot/grub_cfg.h"
+#include "guard/module/initramfs.h"
+#include "guard/host/tpm.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compress.h"
-#include "efivars.h"
-#include "modfile.h"
-#include "modsig.h"
+#include "guard/module/compress.h"
+#include "guard/host/efivars.h"
+#include "guard/module/modfile.h"
+#include "guard/module/modsig.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

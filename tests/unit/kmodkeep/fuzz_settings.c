@@ -12,10 +12,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "dropin.h"
-#include "efivars.h"
-#include "guard.h"
-#include "vermagic.h"
+#include "guard/host/dropin.h"
+#include "guard/host/efivars.h"
+#include "guard/pin/conf.h"
+#include "guard/pin/state.h"
+#include "guard/module/vermagic.h"
 
 #define KERNEL "6.1.0-30-amd64"
 #define EFIVARS "/sys/firmware/efi/efivars/"

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "compress.h"
-#include "modfile.h"
+#include "guard/module/compress.h"
+#include "guard/module/modfile.h"
 
 static const enum compression types[] = {
 	COMPRESS_GZ, COMPRESS_XZ, COMPRESS_ZST,

@@ -23,7 +23,7 @@ def test_every_option_is_in_the_manual(tree, words):
 
 
 def test_every_verdict_is_in_the_manual():
-    source = (TOP / "guard/report.c").read_text()
+    source = (TOP / "guard/verdict/report.c").read_text()
     words = re.findall(r'^\t\[VERDICT_\w+\] = { "([a-z-]+)"', source, re.M)
     assert len(words) == 14
     for word in words:
@@ -31,7 +31,7 @@ def test_every_verdict_is_in_the_manual():
 
 
 def test_every_setting_of_a_driver_is_in_the_manual():
-    source = (TOP / "guard/dropin.c").read_text()
+    source = (TOP / "guard/host/dropin.c").read_text()
     for key in re.findall(r'^\t{ "(\w+)", set_', source, re.M):
         assert f"{key} = " in MANUAL, key
 
@@ -46,6 +46,6 @@ def test_front(tree):
 
 
 def test_every_setting_of_the_guard_is_in_the_manual():
-    source = (TOP / "guard/guard_conf.c").read_text()
+    source = (TOP / "guard/pin/conf.c").read_text()
     for key in re.findall(r'strcmp\(key, "(\w+)"\)', source):
         assert f"{key} = " in MANUAL, key

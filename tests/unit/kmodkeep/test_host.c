@@ -8,9 +8,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "efivars.h"
-#include "keyring.h"
-#include "rules.h"
+#include "guard/host/efivars.h"
+#include "guard/trust/keyring.h"
+#include "guard/trust/rules.h"
 
 static int count_entry(void *arg, enum efi_sig type,
 		       const unsigned char *data, size_t len)

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "modsig.h"
+#include "guard/module/modsig.h"
 
 static struct buf module, signed_by_one;
 

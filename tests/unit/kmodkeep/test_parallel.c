@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "parallel.h"
+#include "guard/base/parallel.h"
 
 #define MANY 1000
 

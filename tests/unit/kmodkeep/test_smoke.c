@@ -9,9 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "dropin.h"
-#include "run.h"
-#include "smoke.h"
+#include "guard/host/dropin.h"
+#include "guard/base/run.h"
+#include "guard/verdict/smoke.h"
 
 static char errors[4096];
 

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "modsig.h"
-#include "verify.h"
+#include "guard/module/modsig.h"
+#include "guard/verdict/verify.h"
 
 #define FLAGS (CMS_NOATTR | CMS_DETACHED)
 

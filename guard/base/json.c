@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "guard/base/json.h"
+
+#include <limits.h>
+
+#include "guard/base/util.h"
+
+#define FILE_MAX (4u << 20)
+
+void json_add(struct json_object *o, const char *key, const char *value)
+{
+	json_object_object_add(o, key, value && *value ?
+			       json_object_new_string(value) : NULL);
+}
+
+void json_add_bool(struct json_object *o, const char *key, bool value)
+{
+	json_object_object_add(o, key, json_object_new_boolean(value));
+}
+
+void json_add_int(struct json_object *o, const char *key, long long value)
+{
+	json_object_object_add(o, key, json_object_new_int64(value));
+}
+
+const char *json_text(struct json_object *o)
+{
+	return json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY |
+					      JSON_C_TO_STRING_NOSLASHESCAPE);
+}
+
+struct json_object *json_read(const char *path)
+{
+	struct json_tokener *tokener = json_tokener_new();
+	struct json_object *o = NULL;
+	struct buf text;
+
+	if (tokener && !file_read(path, FILE_MAX, &text)) {
+		o = json_tokener_parse_ex(tokener, (char *)text.data,
+					  text.len);
+		if (json_tokener_get_error(tokener) != json_tokener_success ||
+		    !json_object_is_type(o, json_type_object)) {
+			json_object_put(o);
+			o = NULL;
+		}
+		buf_free(&text);
+	}
+	if (tokener)
+		json_tokener_free(tokener);
+	return o;
+}
+
+static struct json_object *get(struct json_object *o, const char *key,
+			       enum json_type type)
+{
+	struct json_object *value;
+
+	if (!json_object_is_type(o, json_type_object) ||
+	    !json_object_object_get_ex(o, key, &value) ||
+	    !json_object_is_type(value, type))
+		return NULL;
+	return value;
+}
+
+const char *json_string(struct json_object *o, const char *key)
+{
+	struct json_object *value = get(o, key, json_type_string);
+
+	return value ? json_object_get_string(value) : NULL;
+}
+
+long long json_int(struct json_object *o, const char *key)
+{
+	struct json_object *value = get(o, key, json_type_int);
+
+	return value ? json_object_get_int64(value) : 0;
+}
+
+bool json_flag(struct json_object *o, const char *key)
+{
+	struct json_object *value = get(o, key, json_type_boolean);
+
+	return value && json_object_get_boolean(value);
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Errors of the verbs, one line each, on standard error. */
+#include "guard/base/say.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "guard/base/util.h"
+
+int complain(int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	fflush(stdout);
+	fputs("kmodkeep: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return code;
+}
+
+int complain_errno(int err, const char *what)
+{
+	return complain(EXIT_UNSURE, "%s: %s", what, strerror(-err));
+}

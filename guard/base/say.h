@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Lines for the person at the terminal. */
+#ifndef KMODKEEP_SAY_H
+#define KMODKEEP_SAY_H
+
+/* Prints "kmodkeep: " and a message on stderr; returns code. */
+int complain(int code, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/* For a failed call: the same with the text of -err; returns EXIT_UNSURE. */
+int complain_errno(int err, const char *what);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A boot loader is a file here and an entry in the table of nextboot.c. All that
+ * is known about one loader stands in its file.
+ */
+#ifndef KMODKEEP_LOADER_H
+#define KMODKEEP_LOADER_H
+
+#include "guard/boot/nextboot.h"
+
+#define LOADER_GUID "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+
+struct loader_ops {
+	/* Stable word for JSON and for people. */
+	const char *name;
+	/* How LoaderInfo, which the loader itself writes, begins. */
+	const char *info;
+	/* Does the host have what this loader reads? */
+	bool (*is_here)(const struct host *h);
+	/* Fills in all but loader; see next_boot_read(). 0 or -errno. */
+	int (*next_boot)(const struct host *h, const struct kernels *k,
+			 const char *saved, struct next_boot *out);
+	/* See next_boot_entry_for(). */
+	char *(*entry_for)(const struct host *h, const struct kernels *k,
+			   const char *release);
+	/* See next_boot_set_default(). */
+	int (*set_default)(const struct host *h, const char *entry,
+			   char said[LOADER_SAID]);
+};
+
+extern const struct loader_ops grub_loader, sd_boot_loader;
+
+/* Sets why, in place of what it was. 0 or -ENOMEM. */
+int next_boot_say(struct next_boot *out, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/*
+ * Runs the loader's own tool, argv[0] a path, for a minute at most. 0, or -EIO
+ * with what the tool wrote last in said.
+ */
+int loader_run_tool(char *const argv[], char said[LOADER_SAID]);
+
+#endif

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "guard/boot/nextboot.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guard/base/util.h"
+#include "guard/boot/loader.h"
+#include "guard/host/efivars.h"
+
+/* In the order of preference where the firmware does not say which one ran. */
+static const struct loader_ops *const loaders[] = {
+	&grub_loader, &sd_boot_loader,
+};
+
+const char *loader_word(const struct loader_ops *l)
+{
+	return l ? l->name : "unknown";
+}
+
+int next_boot_say(struct next_boot *out, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	free(out->why);
+	va_start(ap, fmt);
+	n = vasprintf(&out->why, fmt, ap);
+	va_end(ap);
+	if (n >= 0)
+		return 0;
+	out->why = NULL;
+	return -ENOMEM;
+}
+
+void next_boot_free(struct next_boot *n)
+{
+	free(n->kernel);
+	free(n->entry);
+	free(n->why);
+	free(n->saved);
+	free(n->obstacle);
+	free(n->later);
+	memset(n, 0, sizeof(*n));
+}
+
+/* The loader that started this boot gives its name to the firmware. */
+static const struct loader_ops *started_by(const struct host *h)
+{
+	char *name = efivar_text(h, "LoaderInfo", LOADER_GUID);
+	const struct loader_ops *l = NULL;
+
+	for (size_t i = 0; name && !l && i < ARRAY_SIZE(loaders); i++)
+		if (!strncmp(name, loaders[i]->info, strlen(loaders[i]->info)))
+			l = loaders[i];
+	free(name);
+	return l;
+}
+
+static const struct loader_ops *find_loader(const struct host *h)
+{
+	const struct loader_ops *l = started_by(h);
+
+	for (size_t i = 0; !l && i < ARRAY_SIZE(loaders); i++)
+		if (loaders[i]->is_here(h))
+			l = loaders[i];
+	return l;
+}
+
+/* Somebody asked the firmware for something else the next time. */
+static bool firmware_goes_elsewhere(const struct host *h)
+{
+	struct buf next, current;
+	bool other;
+
+	if (efivar_read(h, "BootNext", EFI_GLOBAL_GUID, &next))
+		return false;
+	other = true;
+	if (!efivar_read(h, "BootCurrent", EFI_GLOBAL_GUID, &current)) {
+		other = next.len < 2 || current.len < 2 ||
+			memcmp(next.data, current.data, 2);
+		buf_free(&current);
+	}
+	buf_free(&next);
+	return other;
+}
+
+int next_boot_read(const struct host *h, const struct kernels *k,
+		   const char *saved, struct next_boot *out)
+{
+	int err = 0;
+
+	memset(out, 0, sizeof(*out));
+	out->loader = find_loader(h);
+	if (out->loader)
+		err = out->loader->next_boot(h, k, saved, out);
+	else
+		err = next_boot_say(out, "no boot loader is found that is "
+				    "known here: neither grub.cfg nor entries "
+				    "of systemd-boot can be read");
+	if (!err && firmware_goes_elsewhere(h)) {
+		free(out->kernel);
+		out->kernel = NULL;
+		err = next_boot_say(out, "the firmware is asked to start "
+				    "something else at the next boot "
+				    "(BootNext)");
+	}
+	if (err)
+		next_boot_free(out);
+	return err;
+}
+
+char *next_boot_entry_for(const struct host *h, const struct kernels *k,
+			  const struct loader_ops *loader, const char *release)
+{
+	return loader ? loader->entry_for(h, k, release) : NULL;
+}
+
+int next_boot_set_default(const struct host *h, const struct loader_ops *loader,
+			  const char *entry, char said[LOADER_SAID])
+{
+	snprintf(said, LOADER_SAID, "the boot loader's tool is not installed");
+	return loader ? loader->set_default(h, entry, said) : -ENOENT;
+}

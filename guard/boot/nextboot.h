@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Which kernel the boot loader starts next, if nobody touches its menu. */
+#ifndef KMODKEEP_NEXTBOOT_H
+#define KMODKEEP_NEXTBOOT_H
+
+#include "guard/host/kernels.h"
+
+/* Room for what the tool of a boot loader says of a failure. */
+#define LOADER_SAID 256
+
+struct loader_ops;
+
+struct next_boot {
+	const struct loader_ops *loader;	/* NULL: none that is known here */
+	char *kernel;	/* release; NULL: it could not be told */
+	char *entry;	/* what the loader calls the entry; NULL as above */
+	char *why;	/* how it was chosen, or what could not be told */
+	bool once;	/* for the next boot alone */
+	bool unified;	/* a unified kernel image: what is in it is not seen */
+	char *saved;	/* the default kept by the loader's tool; NULL: none */
+	char *obstacle;	/* why that default cannot be set; NULL: it can */
+	/* The one after that: without what holds for the next boot alone. */
+	char *later;
+};
+
+/*
+ * saved: the default to reckon with in place of the one that is kept ("" is
+ * none), to see what would boot without a pin; NULL: what is there.
+ */
+int next_boot_read(const struct host *h, const struct kernels *k,
+		   const char *saved, struct next_boot *out);
+void next_boot_free(struct next_boot *n);
+
+/* "grub", "systemd-boot", or "unknown" for NULL. */
+const char *loader_word(const struct loader_ops *l);
+
+/*
+ * What to set as the default for a kernel, so that it means that kernel also
+ * after others were installed; malloc'ed. NULL: there is no such entry.
+ */
+char *next_boot_entry_for(const struct host *h, const struct kernels *k,
+			  const struct loader_ops *loader,
+			  const char *release);
+
+/*
+ * Sets the default of the boot loader through its own tool; entry NULL: none.
+ * 0; -ENOENT: there is no such tool; or -EIO with what the tool said in said.
+ */
+int next_boot_set_default(const struct host *h, const struct loader_ops *loader,
+			  const char *entry, char said[LOADER_SAID]);
+
+#endif

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* systemd-boot: loader.conf, entries and unified kernel images on its partition. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guard/base/util.h"
+#include "guard/boot/bls.h"
+#include "guard/boot/loader.h"
+#include "guard/host/efivars.h"
+
+#define CONF_MAX (64u << 10)
+
+/* Where the EFI system partition may be mounted, and what else is read. */
+static const char *const partitions[] = { "/efi", "/boot/efi", "/boot" };
+
+struct sdboot {
+	struct bls bls;
+	char *fallback;		/* "default" of loader.conf */
+	bool here;
+	int err;		/* of what could not be read */
+};
+
+static int read_partition(const struct host *h, const char *rel,
+			  struct sdboot *s)
+{
+	struct buf conf = { 0 };
+	char *dir = host_path(h, rel), *path;
+	int err = -ENOMEM;
+
+	if (!dir || asprintf(&path, "%s/loader/loader.conf", dir) < 0) {
+		free(dir);
+		return -ENOMEM;
+	}
+	err = file_read(path, CONF_MAX, &conf);
+	free(path);
+	if (!err && !s->fallback)
+		s->fallback = bls_setting((char *)conf.data, conf.len,
+					  "default");
+	s->here |= !err;
+	if (err == -EACCES)
+		s->err = err;
+	buf_free(&conf);
+	err = asprintf(&path, "%s/loader/entries", dir) < 0 ? -ENOMEM :
+	      bls_read(&s->bls, path);
+	if (err != -ENOMEM)
+		free(path);
+	if (!err) {
+		err = asprintf(&path, "%s/EFI/Linux", dir) < 0 ? -ENOMEM :
+		      bls_read(&s->bls, path);
+		if (err != -ENOMEM)
+			free(path);
+	}
+	free(dir);
+	if (err && err != -ENOMEM) {
+		s->err = err;
+		err = 0;
+	}
+	return err;
+}
+
+static void sdboot_close(struct sdboot *s)
+{
+	bls_free(&s->bls);
+	free(s->fallback);
+}
+
+static int sdboot_open(const struct host *h, struct sdboot *s)
+{
+	int err = 0;
+
+	memset(s, 0, sizeof(*s));
+	for (size_t i = 0; i < ARRAY_SIZE(partitions) && !err; i++)
+		err = read_partition(h, partitions[i], s);
+	if (err)
+		sdboot_close(s);
+	else
+		bls_sort(&s->bls);
+	return err;
+}
+
+static bool is_here(const struct host *h)
+{
+	struct sdboot s;
+	bool here;
+
+	if (sdboot_open(h, &s))
+		return false;
+	here = s.here && s.bls.count;
+	sdboot_close(&s);
+	return here;
+}
+
+/* The entry that a default means; "@saved" is the one booted last. */
+static int find_default(const struct host *h, const struct sdboot *s,
+			const char *wanted)
+{
+	char *last;
+	int at;
+
+	if (strcmp(wanted, "@saved"))
+		return bls_match(&s->bls, wanted);
+	last = efivar_text(h, "LoaderEntryLastBooted", LOADER_GUID);
+	at = last ? bls_match(&s->bls, last) : -1;
+	free(last);
+	return at;
+}
+
+/* In the order in which systemd-boot asks; 0 (the first) if none says. */
+static int choose(const struct host *h, const struct sdboot *s,
+		  const char *saved)
+{
+	int at = -1;
+
+	if (saved && *saved)
+		at = find_default(h, s, saved);
+	if (at < 0 && s->fallback)
+		at = find_default(h, s, s->fallback);
+	return at < 0 ? 0 : at;
+}
+
+static const char *release_of(const struct kernels *k,
+			      const struct bls_entry *e)
+{
+	const struct kernel *is = e->image ? kernels_by_image(k, e->image) :
+					     NULL;
+
+	if (is)
+		return is->release;
+	for (size_t i = 0; e->unified && i < k->count; i++)
+		if (strstr(e->id, k->list[i].release))
+			return k->list[i].release;
+	return NULL;
+}
+
+static int fill(const struct host *h, const struct kernels *k,
+		const char *saved, const struct sdboot *s,
+		struct next_boot *out)
+{
+	char *once = efivar_text(h, "LoaderEntryOneShot", LOADER_GUID);
+	int last = choose(h, s, saved ? saved : out->saved);
+	int at = once ? bls_match(&s->bls, once) : -1;
+	const char *release, *later = release_of(k, &s->bls.list[last]);
+	const struct bls_entry *e;
+
+	out->once = at >= 0;
+	free(once);
+	e = &s->bls.list[at < 0 ? last : at];
+	release = release_of(k, e);
+	out->unified = e->unified;
+	out->entry = strdup(e->id);
+	out->kernel = release ? strdup(release) : NULL;
+	out->later = later ? strdup(later) : NULL;
+	if (!out->entry || (release && !out->kernel) ||
+	    (later && !out->later))
+		return -ENOMEM;
+	if (!release)
+		return next_boot_say(out, "systemd-boot's default entry '%s' "
+				     "boots no kernel that is installed here",
+				     e->id);
+	return next_boot_say(out, out->once ? "systemd-boot, chosen for one "
+			     "boot: %s" : "systemd-boot, its default: %s",
+			     e->id);
+}
+
+static int next_boot(const struct host *h, const struct kernels *k,
+		     const char *saved, struct next_boot *out)
+{
+	struct sdboot s;
+	int err = sdboot_open(h, &s);
+
+	if (err)
+		return err;
+	out->saved = efivar_text(h, "LoaderEntryDefault", LOADER_GUID);
+	if (s.err)
+		err = next_boot_say(out, "systemd-boot's entries cannot be "
+				    "read: %s", strerror(-s.err));
+	else if (!s.bls.count)
+		err = next_boot_say(out, "no entry of systemd-boot is found; "
+				    "is its partition mounted?");
+	else
+		err = fill(h, k, saved, &s, out);
+	sdboot_close(&s);
+	return err;
+}
+
+static char *entry_for(const struct host *h, const struct kernels *k,
+		       const char *release)
+{
+	char *id = NULL;
+	struct sdboot s;
+
+	if (sdboot_open(h, &s))
+		return NULL;
+	for (size_t i = 0; i < s.bls.count && !id; i++) {
+		const char *is = release_of(k, &s.bls.list[i]);
+
+		if (is && !strcmp(is, release) && !s.bls.list[i].bad)
+			id = strdup(s.bls.list[i].id);
+	}
+	sdboot_close(&s);
+	return id;
+}
+
+static int set_default(const struct host *h, const char *entry, char said[LOADER_SAID])
+{
+	static const char *const names[] = { "bootctl", NULL };
+	char *tool = host_tool(h, names);
+	char *argv[] = { tool, (char *)"set-default",
+			 (char *)(entry ? entry : ""), NULL };
+	int err = tool ? loader_run_tool(argv, said) : -ENOENT;
+
+	free(tool);
+	return err;
+}
+
+const struct loader_ops sd_boot_loader = {
+	.name = "systemd-boot",
+	.info = "systemd-boot",
+	.is_here = is_here,
+	.next_boot = next_boot,
+	.entry_for = entry_for,
+	.set_default = set_default,
+};

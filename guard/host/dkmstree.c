@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "guard/host/dkmstree.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "guard/base/util.h"
+
+#define TREE "/var/lib/dkms"
+
+const char *dkms_word(enum dkms_state s)
+{
+	static const char *const words[] = {
+		"unknown", "no-source", "added", "built", "installed",
+	};
+
+	return words[s];
+}
+
+void dkms_free(struct dkms *d)
+{
+	free(d->version);
+	free(d->log);
+	memset(d, 0, sizeof(*d));
+}
+
+/* dkms says in the first line of its log what it was building. */
+static bool is_log_of(const char *path, const char *kernel)
+{
+	char *line = NULL, *at;
+	size_t n = strlen(kernel);
+	bool is;
+
+	if (file_read_line(path, &line))
+		return false;
+	at = strstr(line, kernel);
+	is = at && (!at[n] || at[n] == ' ' || at[n] == '\n');
+	free(line);
+	return is;
+}
+
+static bool exists_below(const char *dir, const char *name)
+{
+	char *path = text_of("%s/%s", dir, name);
+	bool there = path && path_exists(path);
+
+	free(path);
+	return there;
+}
+
+/* VERSION/KERNEL/ARCH/module is what was built. */
+static bool was_built(const char *version_dir, const char *kernel)
+{
+	char *dir = text_of("%s/%s", version_dir, kernel);
+	DIR *d = dir ? opendir(dir) : NULL;
+	struct dirent *e;
+	bool built = false;
+
+	while (d && !built && (e = readdir(d))) {
+		char *arch = text_of("%s/%s", dir, e->d_name);
+
+		built = e->d_name[0] != '.' && arch &&
+			exists_below(arch, "module");
+		free(arch);
+	}
+	if (d)
+		closedir(d);
+	free(dir);
+	return built;
+}
+
+static int take_version(struct dkms *out, const char *dir, const char *version,
+			const char *kernel)
+{
+	char *version_dir = text_of("%s/%s", dir, version);
+	char *log = version_dir ? text_of("%s/build/make.log", version_dir) :
+				  NULL;
+	enum dkms_state state = DKMS_ADDED;
+	int err = version_dir && log ? 0 : -ENOMEM;
+
+	if (err)
+		goto out;
+	if (!exists_below(version_dir, "source/dkms.conf"))
+		state = DKMS_NO_SOURCE;
+	else if (was_built(version_dir, kernel))
+		state = DKMS_BUILT;
+	if (!out->log && is_log_of(log, kernel)) {
+		out->log = log;
+		log = NULL;
+	}
+	if (state > out->state) {
+		free(out->version);
+		out->state = state;
+		out->version = strdup(version);
+		err = out->version ? 0 : -ENOMEM;
+	}
+out:
+	free(version_dir);
+	free(log);
+	return err;
+}
+
+/* kernel-V-ARCH leads to VERSION/V/ARCH once that is installed. */
+static int take_installed(struct dkms *out, const char *dir,
+			  const char *link)
+{
+	char *path = text_of("%s/%s", dir, link), target[PATH_MAX];
+	ssize_t n = path ? readlink(path, target, sizeof(target) - 1) : -1;
+
+	free(path);
+	if (n <= 0)
+		return 0;
+	target[n] = '\0';
+	target[strcspn(target, "/")] = '\0';
+	make_printable(target);
+	free(out->version);
+	out->state = DKMS_INSTALLED;
+	out->version = strdup(target);
+	return out->version ? 0 : -ENOMEM;
+}
+
+int dkms_read(const struct host *h, const char *name, const char *kernel,
+	      struct dkms *out)
+{
+	char *rel, *dir, *wanted;
+	struct dirent *e;
+	int err = 0;
+	DIR *d;
+
+	memset(out, 0, sizeof(*out));
+	rel = text_of(TREE "/%s", name);
+	wanted = text_of("kernel-%s-", kernel);
+	dir = rel ? host_path(h, rel) : NULL;
+	free(rel);
+	if (!dir || !wanted) {
+		free(dir);
+		free(wanted);
+		return -ENOMEM;
+	}
+	d = opendir(dir);
+	while (d && !err && (e = readdir(d))) {
+		if (!strncmp(e->d_name, wanted, strlen(wanted)))
+			err = take_installed(out, dir, e->d_name);
+		else if (e->d_name[0] != '.' &&
+			 strncmp(e->d_name, "kernel-", 7) &&
+			 strcmp(e->d_name, "original_module"))
+			err = take_version(out, dir, e->d_name, kernel);
+	}
+	if (d)
+		closedir(d);
+	free(dir);
+	free(wanted);
+	if (err)
+		dkms_free(out);
+	return err;
+}

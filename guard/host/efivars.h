@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * EFI variables as efivarfs shows them (four bytes of attributes, then data),
+ * read below the host's root. libefivar finds its directory through the
+ * environment, which a program run as root must not believe.
+ */
+#ifndef KMODKEEP_EFIVARS_H
+#define KMODKEEP_EFIVARS_H
+
+#include "guard/base/util.h"
+
+struct host;
+
+#define EFI_GLOBAL_GUID "8be4df61-93ca-11d2-aa0d-00e098032b8c"
+#define EFI_SECURITY_GUID "d719b2cb-3d3a-4596-a3bc-dad00e67656f"
+#define SHIM_GUID "605dab50-e046-4300-abb6-3dd810dd8b23"
+
+/* Is the file system there with anything in it? */
+bool efivars_readable(const struct host *h);
+
+/* The data of a variable without its attributes; -ENOENT if there is none. */
+int efivar_read(const struct host *h, const char *name, const char *guid,
+		struct buf *out);
+
+/* First byte of a variable, or -errno. */
+int efivar_flag(const struct host *h, const char *name, const char *guid);
+
+/* A variable of UTF-16 text, as printable ASCII; malloc'ed, NULL if none. */
+char *efivar_text(const struct host *h, const char *name, const char *guid);
+
+/* Bytes left for new variables, or -1 where the kernel does not tell. */
+long long efivars_free(const struct host *h);
+
+/* Mounted so that nobody can write to it. */
+bool efivars_read_only(const struct host *h);
+
+enum efi_sig { EFI_SIG_X509, EFI_SIG_SHA256, EFI_SIG_OTHER };
+
+/*
+ * Calls fn for each entry of a signature list. -EBADMSG if the list is not
+ * well-formed; entries before the damage were reported.
+ */
+typedef int efi_sig_fn(void *arg, enum efi_sig type,
+		       const unsigned char *data, size_t len);
+int efi_siglist_walk(const struct buf *list, efi_sig_fn *fn, void *arg);
+
+/*
+ * Directory on the ESP of what this boot started from, with slashes,
+ * like "/EFI/debian"; malloc'ed, NULL if the firmware does not say.
+ */
+char *efi_boot_directory(const struct host *h);
+
+#endif

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Secure Boot, lockdown and module.sig_enforce, as this host has them. */
+#include "guard/host/firmware.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guard/host/efivars.h"
+
+enum secure_boot host_secure_boot(const struct host *h)
+{
+	int on, setup, shim_off;
+
+	if (!host_has(h, "/sys/firmware/efi"))
+		return SB_NO_EFI;
+	on = efivar_flag(h, "SecureBoot", EFI_GLOBAL_GUID);
+	/* EFI firmware that cannot do Secure Boot has no such variable. */
+	if (on == -ENOENT && efivars_readable(h))
+		return SB_OFF;
+	if (on < 0)
+		return SB_UNKNOWN;
+	setup = efivar_flag(h, "SetupMode", EFI_GLOBAL_GUID);
+	shim_off = efivar_flag(h, "MokSBStateRT", SHIM_GUID);
+	return on && setup != 1 && shim_off != 1 ? SB_ON : SB_OFF;
+}
+
+const char *secure_boot_word(enum secure_boot s)
+{
+	static const char *const words[] = { "no-efi", "off", "on", "unknown" };
+
+	return words[s];
+}
+
+enum demand host_demands_signature(const struct host *h)
+{
+	enum secure_boot sb = host_secure_boot(h);
+	char *line;
+	bool yes = false;
+
+	if (sb == SB_ON)
+		return DEMAND_YES;
+	line = host_line(h, "/sys/module/module/parameters/sig_enforce");
+	if (line)
+		yes = line[0] == 'Y';
+	free(line);
+	line = host_line(h, "/sys/kernel/security/lockdown");
+	if (line)
+		yes |= strstr(line, "[integrity]") ||
+		       strstr(line, "[confidentiality]");
+	free(line);
+	if (yes)
+		return DEMAND_YES;
+	return sb == SB_UNKNOWN ? DEMAND_UNKNOWN : DEMAND_NO;
+}

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "guard/host/host.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "guard/base/util.h"
+
+struct host {
+	char *root;		/* "" for the running system */
+	struct utsname uts;
+};
+
+bool host_has(const struct host *h, const char *path)
+{
+	char *p = host_path(h, path);
+	bool there = p && path_exists(p);
+
+	free(p);
+	return there;
+}
+
+/* A tree with its own /proc runs one of its kernels, if it has that one. */
+static void name_kernel_of_image(struct host *h)
+{
+	char *release = host_line(h, "/proc/sys/kernel/osrelease"), *rel;
+
+	h->uts.release[0] = '\0';
+	rel = release && *release && !strchr(release, '/') ?
+	      text_of("/lib/modules/%s", release) : NULL;
+	if (rel && host_has(h, rel))
+		snprintf(h->uts.release, sizeof(h->uts.release), "%s",
+			 release);
+	free(rel);
+	free(release);
+}
+
+/* A mistyped root has no drivers, and so none to lose: say what is wrong here. */
+static int look_at_root(const char *root)
+{
+	struct stat st;
+	int err = stat(root, &st) < 0 ? -errno : S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+
+	if (err)
+		fprintf(stderr, "kmodkeep: --root %s: %s\n", root, strerror(-err));
+	return err;
+}
+
+int host_new(const char *root, struct host **out)
+{
+	struct host *h = calloc(1, sizeof(*h));
+	size_t len;
+	int err;
+
+	if (!h)
+		return -ENOMEM;
+	h->root = strdup(root ? root : "");
+	if (!h->root) {
+		free(h);
+		return -ENOMEM;
+	}
+	err = root ? look_at_root(root) : 0;
+	if (err) {
+		host_free(h);
+		return err;
+	}
+	for (len = strlen(h->root); len && h->root[len - 1] == '/'; len--)
+		h->root[len - 1] = '\0';
+	if (uname(&h->uts) < 0 || !host_is_live(h))
+		name_kernel_of_image(h);
+	*out = h;
+	return 0;
+}
+
+void host_free(struct host *h)
+{
+	if (h)
+		free(h->root);
+	free(h);
+}
+
+char *host_path(const struct host *h, const char *path)
+{
+	char *p;
+
+	return asprintf(&p, "%s%s", h->root, path) < 0 ? NULL : p;
+}
+
+const char *host_root(const struct host *h)
+{
+	return h->root[0] ? h->root : "/";
+}
+
+bool host_is_live(const struct host *h)
+{
+	return !h->root[0];
+}
+
+const char *host_running_kernel(const struct host *h)
+{
+	return h->uts.release;
+}
+
+char *host_tool(const struct host *h, const char *const *names)
+{
+	static const char *const dirs[] = {
+		"/usr/sbin", "/usr/bin", "/sbin", "/bin",
+	};
+
+	for (; *names; names++)
+		for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+			char *rel = text_of("%s/%s", dirs[i], *names);
+			char *path = rel ? host_path(h, rel) : NULL;
+
+			free(rel);
+			if (path && path_exists(path))
+				return path;
+			free(path);
+		}
+	return NULL;
+}
+
+char *host_line(const struct host *h, const char *path)
+{
+	char *p = host_path(h, path), *line = NULL;
+
+	if (p && file_read_line(p, &line))
+		line = NULL;
+	free(p);
+	return line;
+}
+
+char *host_boot_id(const struct host *h)
+{
+	return host_line(h, "/proc/sys/kernel/random/boot_id");
+}
+
+char *host_machine_id(const struct host *h)
+{
+	char *id = host_line(h, "/etc/machine-id");
+
+	/* systemd writes "uninitialized" into images, or leaves it empty. */
+	if (id && strlen(id) != 32) {
+		free(id);
+		return NULL;
+	}
+	return id;
+}
+
+static bool started_as_container(const struct host *h)
+{
+	char *p = host_path(h, "/proc/1/environ");
+	struct buf b = { 0 };
+	bool found = false;
+
+	if (p && file_read(p, 1 << 20, &b) == 0)
+		for (size_t i = 0; i < b.len && !found;
+		     i += strnlen((char *)b.data + i, b.len - i) + 1)
+			found = b.len - i > 10 &&
+				!memcmp(b.data + i, "container=", 10);
+	buf_free(&b);
+	free(p);
+	return found;
+}
+
+/* Device and directory that a process has as "/"; malloc'ed, NULL if none. */
+static char *root_mount(const char *mountinfo)
+{
+	char *line = NULL, *found = NULL, where[256];
+	size_t room = 0;
+	FILE *f = fopen(mountinfo, "re");
+
+	/* id, parent, device, directory of it, mount point: the last one counts. */
+	while (f && getline(&line, &room, f) > 0) {
+		int dir = 0, end = 0;
+
+		if (sscanf(line, "%*d %*d %n%*s %*s%n %255s", &dir, &end,
+			   where) != 1 || strcmp(where, "/"))
+			continue;
+		free(found);
+		found = strndup(line + dir, end - dir);
+	}
+	free(line);
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/*
+ * Not by /proc/1/root, which even root may not look at in some confined
+ * places, nor by mount IDs, which differ in the name space of a service.
+ */
+static bool in_chroot(void)
+{
+	char *here = root_mount("/proc/self/mountinfo");
+	char *init = root_mount("/proc/1/mountinfo");
+	bool chroot = !here || (init && strcmp(here, init));
+
+	free(here);
+	free(init);
+	return chroot;
+}
+
+/*
+ * Container engines leave no mark that all agree on, but each gives a process
+ * name space of its own; the first one has this number since Linux 3.8.
+ */
+static bool in_inner_pid_namespace(void)
+{
+	static const char first[] = "pid:[4026531836]";
+	char name[64];
+	ssize_t n = readlink("/proc/self/ns/pid", name, sizeof(name));
+
+	return n > 0 && ((size_t)n != strlen(first) || memcmp(name, first, n));
+}
+
+enum place host_place(const struct host *h)
+{
+	if (host_has(h, "/run/systemd/container") ||
+	    host_has(h, "/run/.containerenv") || host_has(h, "/.dockerenv") ||
+	    started_as_container(h) ||
+	    (host_is_live(h) && in_inner_pid_namespace()))
+		return PLACE_CONTAINER;
+	if (host_is_live(h) && in_chroot())
+		return PLACE_CHROOT;
+	return PLACE_HOST;
+}
+
+const char *place_word(enum place p)
+{
+	static const char *const words[] = { "host", "container", "chroot" };
+
+	return words[p];
+}
+
+bool host_is_immutable(const struct host *h)
+{
+	return host_has(h, "/run/ostree-booted");
+}
+
+static char *config_value(struct buf *b, const char *name)
+{
+	size_t n = strlen(name);
+	char *p = (char *)b->data, *end = p + b->len;
+
+	while (p < end) {
+		size_t len = strcspn(p, "\n");
+
+		if (len > n && !memcmp(p, name, n) && p[n] == '=') {
+			p += n + 1;
+			len -= n + 1;
+			if (len >= 2 && p[0] == '"' && p[len - 1] == '"') {
+				p++;
+				len -= 2;
+			}
+			return strndup(p, len);
+		}
+		p += len + 1;
+	}
+	return NULL;
+}
+
+char *host_kernel_config(const struct host *h, const char *kernel,
+			 const char *name)
+{
+	static const char *const where[] = {
+		"%s/boot/config-%s",
+		"%s/lib/modules/%s/config",
+		"%s/lib/modules/%s/build/.config",
+		"%s/lib/modules/%s/build/include/config/auto.conf",
+	};
+	char *value = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(where) && !value; i++) {
+		struct buf b = { 0 };
+		unsigned char *bigger;
+		char *path;
+
+		if (asprintf(&path, where[i], h->root, kernel) < 0)
+			return NULL;
+		if (file_read(path, 4 << 20, &b) == 0) {
+			bigger = realloc(b.data, b.len + 1);
+			if (bigger) {
+				b.data = bigger;
+				b.data[b.len] = '\0';
+				value = config_value(&b, name);
+			}
+		}
+		buf_free(&b);
+		free(path);
+	}
+	return value;
+}

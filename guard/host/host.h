@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The host asked about: its file tree (the running one, or an image named by
+ * --root), and what kind of place it is.
+ */
+#ifndef KMODKEEP_HOST_H
+#define KMODKEEP_HOST_H
+
+#include <stdbool.h>
+
+struct host;
+
+/* root NULL or "/": the running system. */
+int host_new(const char *root, struct host **out);
+void host_free(struct host *h);
+
+/* root + path, malloc'ed; path starts with a slash. */
+char *host_path(const struct host *h, const char *path);
+const char *host_root(const struct host *h);
+
+/* Is this the running system, so that its kernel and keyrings count? */
+bool host_is_live(const struct host *h);
+
+enum place { PLACE_HOST, PLACE_CONTAINER, PLACE_CHROOT };
+enum place host_place(const struct host *h);
+const char *place_word(enum place p);
+
+/* Does it boot whole file systems, and not kernels out of packages? */
+bool host_is_immutable(const struct host *h);
+
+/* Is there such a file or directory below root? path starts with a slash. */
+bool host_has(const struct host *h, const char *path);
+
+/* Release of the running kernel; "" for an image that runs none of its own. */
+const char *host_running_kernel(const struct host *h);
+
+/* First line of a file under root, NULL if it cannot be read; malloc'ed. */
+char *host_line(const struct host *h, const char *path);
+char *host_boot_id(const struct host *h);
+/* NULL for an image that has not got its own yet. */
+char *host_machine_id(const struct host *h);
+
+/* The first of these programs that it has, names end with NULL; malloc'ed. */
+char *host_tool(const struct host *h, const char *const *names);
+
+/* Value of CONFIG_name of a kernel without quotes; NULL if not known. */
+char *host_kernel_config(const struct host *h, const char *kernel,
+			 const char *name);
+
+#endif

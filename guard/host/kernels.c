@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "guard/host/kernels.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guard/base/util.h"
+
+/* No host has that many; a directory full of junk may. */
+#define KERNELS_MAX 256
+
+static const char *const image_names[] = {
+	"vmlinuz-", "vmlinux-", "linux-", "kernel-", "bzImage-", "Image-",
+};
+
+static char *release_key(const char *release)
+{
+	char *key = strdup(release);
+
+	/* A tilde sorts before everything, as in package versions. */
+	for (char *p = key; p && *p; p++)
+		if (*p == '~')
+			*p = '\1';
+	return key;
+}
+
+int release_compare(const char *a, const char *b)
+{
+	char *x = release_key(a), *y = release_key(b);
+	int order = x && y ? strverscmp(x, y) : strcmp(a, b);
+
+	free(x);
+	free(y);
+	return order;
+}
+
+static bool is_release(const char *s)
+{
+	return *s >= '0' && *s <= '9' && strlen(s) < 128 && !strchr(s, '/');
+}
+
+/* The first of these files that exists; %s is the release. */
+static char *first_file(const struct host *h, const char *const *patterns,
+			const char *release)
+{
+	for (; *patterns; patterns++) {
+		char rel[PATH_MAX], *path;
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+		snprintf(rel, sizeof(rel), *patterns, release);
+#pragma GCC diagnostic pop
+		path = host_path(h, rel);
+		if (path && path_exists(path))
+			return path;
+		free(path);
+	}
+	return NULL;
+}
+
+static bool has_modules(const struct host *h, const char *release)
+{
+	static const char *const where[] = {
+		"/lib/modules/%s/.", "/usr/lib/modules/%s/.", NULL,
+	};
+	char *path = first_file(h, where, release);
+
+	free(path);
+	return path != NULL;
+}
+
+int kernels_add(const struct host *h, struct kernels *k, const char *release)
+{
+	static const char *const images[] = {
+		"/boot/vmlinuz-%s", "/boot/vmlinux-%s", "/boot/kernel-%s",
+		"/lib/modules/%s/vmlinuz", "/usr/lib/modules/%s/vmlinuz", NULL,
+	};
+	static const char *const archives[] = {
+		"/boot/initrd.img-%s", "/boot/initramfs-%s.img",
+		"/boot/initrd-%s", "/boot/initramfs-%s", NULL,
+	};
+	struct kernel *list, *new;
+
+	if (k->count == KERNELS_MAX || kernels_find(k, release))
+		return 0;
+	list = realloc(k->list, (k->count + 1) * sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	k->list = list;
+	new = &list[k->count];
+	memset(new, 0, sizeof(*new));
+	new->release = strdup(release);
+	if (!new->release)
+		return -ENOMEM;
+	k->count++;
+	new->image = first_file(h, images, release);
+	new->initramfs = first_file(h, archives, release);
+	new->modules = has_modules(h, release);
+	new->running = !strcmp(release, host_running_kernel(h));
+	return 0;
+}
+
+/* Calls kernels_add() for the names in a directory that start with prefix. */
+static int add_from(const struct host *h, struct kernels *k, const char *rel,
+		    const char *prefix, bool *readable)
+{
+	char *path = host_path(h, rel);
+	DIR *d = path ? opendir(path) : NULL;
+	size_t n = strlen(prefix);
+	struct dirent *e;
+	int err = path ? 0 : -ENOMEM;
+
+	if (readable)
+		*readable = d || errno == ENOENT;
+	while (d && !err && (e = readdir(d)))
+		if (!strncmp(e->d_name, prefix, n) &&
+		    is_release(e->d_name + n))
+			err = kernels_add(h, k, e->d_name + n);
+	if (d)
+		closedir(d);
+	free(path);
+	return err;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+	return -release_compare(((const struct kernel *)a)->release,
+				((const struct kernel *)b)->release);
+}
+
+static void kernel_free(struct kernel *k)
+{
+	free(k->release);
+	free(k->image);
+	free(k->initramfs);
+}
+
+static void drop_left_overs(struct kernels *k)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < k->count; i++) {
+		struct kernel *one = &k->list[i];
+
+		if (one->image || one->running)
+			k->list[kept++] = *one;
+		else
+			kernel_free(one);
+	}
+	k->count = kept;
+}
+
+int kernels_read(const struct host *h, struct kernels *out)
+{
+	int err;
+
+	memset(out, 0, sizeof(*out));
+	err = add_from(h, out, "/boot", "vmlinuz-", &out->boot_readable);
+	if (!err)
+		err = add_from(h, out, "/boot", "vmlinux-", NULL);
+	if (!err)
+		err = add_from(h, out, "/lib/modules", "", NULL);
+	if (!err)
+		err = add_from(h, out, "/usr/lib/modules", "", NULL);
+	if (!err && *host_running_kernel(h))
+		err = kernels_add(h, out, host_running_kernel(h));
+	if (err) {
+		kernels_free(out);
+		return err;
+	}
+	drop_left_overs(out);
+	if (out->count)
+		qsort(out->list, out->count, sizeof(*out->list), newest_first);
+	for (size_t i = 0; i < out->count; i++)
+		out->uses_initramfs |= out->list[i].initramfs != NULL;
+	return 0;
+}
+
+void kernels_free(struct kernels *k)
+{
+	for (size_t i = 0; i < k->count; i++)
+		kernel_free(&k->list[i]);
+	free(k->list);
+	memset(k, 0, sizeof(*k));
+}
+
+const struct kernel *kernels_find(const struct kernels *k, const char *release)
+{
+	for (size_t i = 0; i < k->count; i++)
+		if (!strcmp(k->list[i].release, release))
+			return &k->list[i];
+	return NULL;
+}
+
+static bool names_release(const char *path, const char *release)
+{
+	const char *base = strrchr(path, '/');
+	const char *slash = base;
+	size_t n = strlen(release);
+
+	base = base ? base + 1 : path;
+	for (size_t i = 0; i < ARRAY_SIZE(image_names); i++) {
+		size_t len = strlen(image_names[i]);
+
+		if (!strncmp(base, image_names[i], len) &&
+		    !strcmp(base + len, release))
+			return true;
+	}
+	/* .../RELEASE/linux */
+	return slash && (size_t)(slash - path) > n && slash[-(long)n - 1] == '/' &&
+	       !strncmp(slash - n, release, n);
+}
+
+const struct kernel *kernels_by_image(const struct kernels *k,
+				      const char *path)
+{
+	for (size_t i = 0; i < k->count; i++)
+		if (names_release(path, k->list[i].release))
+			return &k->list[i];
+	return NULL;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The compressions that module files come in. What is packed here must be
+ * readable by kmod and by the kernel's own decompressor.
+ */
+#ifndef KMODKEEP_COMPRESS_H
+#define KMODKEEP_COMPRESS_H
+
+#include "guard/base/util.h"
+
+enum compression { COMPRESS_NONE, COMPRESS_GZ, COMPRESS_XZ, COMPRESS_ZST };
+
+/* By content, as kmod does; the file name may be anything. */
+enum compression compression_of(const unsigned char *data, size_t len);
+
+/* -EBADMSG: damaged, or bytes follow the stream; -EFBIG: larger than max. */
+int decompress(enum compression type, const unsigned char *in, size_t len,
+	       size_t max, struct buf *out);
+int compress_bytes(enum compression type, const unsigned char *in, size_t len,
+		   struct buf *out);
+
+#endif

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "guard/module/copies.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "guard/base/json.h"
+#include "guard/base/parallel.h"
+#include "guard/module/initramfs.h"
+#include "guard/module/modfile.h"
+
+#define CACHE_DIR "/var/cache/kmodkeep"
+#define CACHE_FILE CACHE_DIR "/initramfs.json"
+#define CACHE_SCHEMA 1
+
+struct copies_cache {
+	const struct host *h;
+	struct json_object *old;	/* files as read; may be NULL */
+	struct json_object *new;	/* files as of this run */
+	bool changed;
+};
+
+static char plain(char c)
+{
+	return c == '-' ? '_' : c;
+}
+
+bool is_file_of(const char *path, const char *module)
+{
+	const char *p = strrchr(path, '/');
+
+	for (p = p ? p + 1 : path; *module && plain(*p) == plain(*module);
+	     p++, module++)
+		;
+	return !*module && (!strcmp(p, ".ko") || !strcmp(p, ".ko.xz") ||
+			    !strcmp(p, ".ko.zst") || !strcmp(p, ".ko.gz"));
+}
+
+void copies_free(struct copies *c)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		free(c->list[i].module);
+		buf_free(&c->list[i].bytes);
+	}
+	free(c->list);
+	memset(c, 0, sizeof(*c));
+}
+
+const struct copy *copies_find(const struct copies *c, const char *module)
+{
+	for (size_t i = 0; i < c->count; i++) {
+		const char *a = c->list[i].module, *b = module;
+
+		while (*a && plain(*a) == plain(*b)) {
+			a++;
+			b++;
+		}
+		if (!*a && !*b)
+			return &c->list[i];
+	}
+	return NULL;
+}
+
+static struct copy *add(struct copies *c, const char *module)
+{
+	struct copy *list = realloc(c->list, (c->count + 1) * sizeof(*list));
+
+	if (!list)
+		return NULL;
+	c->list = list;
+	memset(&list[c->count], 0, sizeof(*list));
+	list[c->count].module = strdup(module);
+	if (!list[c->count].module)
+		return NULL;
+	return &list[c->count++];
+}
+
+/* One reading of an archive. */
+struct reading {
+	const char *release;
+	char *const *modules;
+	size_t count;
+	struct copies *out;
+};
+
+static const char *wanted(const struct reading *r, const char *path)
+{
+	/* An archive may hold the modules of other kernels, too. */
+	if (!strstr(path, r->release) || !strstr(path, "lib/modules/"))
+		return NULL;
+	for (size_t i = 0; i < r->count; i++)
+		if (is_file_of(path, r->modules[i]))
+			return r->modules[i];
+	return NULL;
+}
+
+static bool want(void *arg, const char *path)
+{
+	return wanted(arg, path) != NULL;
+}
+
+static int hash_of(struct buf *content, char hex[65])
+{
+	struct buf raw = { malloc(content->len + 1), content->len };
+	unsigned char hash[32];
+	struct modfile m;
+	int err;
+
+	if (!raw.data)
+		return -ENOMEM;
+	memcpy(raw.data, content->data, content->len);
+	err = modfile_take(&raw, &m);
+	if (!err && EVP_Digest(m.bytes.data, m.bytes.len, hash, NULL,
+			       EVP_sha256(), NULL) == 1)
+		hex_encode(hash, sizeof(hash), hex);
+	modfile_free(&m);
+	/* A damaged copy has no hash, and so equals no installed file. */
+	return err == -ENOMEM ? err : 0;
+}
+
+static int found(void *arg, const char *path, struct buf *content)
+{
+	struct reading *r = arg;
+	struct copy *c;
+	const char *module = wanted(r, path);
+
+	/* The last one written is the one there in the end. */
+	c = (struct copy *)copies_find(r->out, module);
+	if (!c)
+		c = add(r->out, module);
+	if (!c)
+		return -ENOMEM;
+	buf_free(&c->bytes);
+	c->bytes = *content;
+	memset(content, 0, sizeof(*content));
+	return hash_of(&c->bytes, c->sha256);
+}
+
+struct copies_cache *copies_cache_open(const struct host *h)
+{
+	struct copies_cache *c = calloc(1, sizeof(*c));
+	char *path = host_path(h, CACHE_FILE);
+	struct json_object *doc = path ? json_read(path) : NULL;
+
+	free(path);
+	if (c) {
+		c->h = h;
+		c->new = json_object_new_object();
+		if (doc && json_int(doc, "schema") == CACHE_SCHEMA)
+			c->old = json_object_get(
+				json_object_object_get(doc, "files"));
+	}
+	json_object_put(doc);
+	return c;
+}
+
+/* Only for the next run to be quick: an error costs time, nothing else. */
+static void save(struct copies_cache *c)
+{
+	struct json_object *doc = json_object_new_object();
+	char *dir = host_path(c->h, CACHE_DIR);
+	char *path = host_path(c->h, CACHE_FILE);
+
+	json_object_object_add(doc, "schema",
+			       json_object_new_int(CACHE_SCHEMA));
+	json_object_object_add(doc, "files", json_object_get(c->new));
+	if (dir && path) {
+		const char *text = json_text(doc);
+
+		mkdir(dir, 0755);
+		file_replace(path, text, strlen(text), 0644);
+	}
+	free(dir);
+	free(path);
+	json_object_put(doc);
+}
+
+void copies_cache_close(struct copies_cache *c)
+{
+	if (!c)
+		return;
+	if (c->changed)
+		save(c);
+	json_object_put(c->old);
+	json_object_put(c->new);
+	free(c);
+}
+
+/* Equal for a file that nobody wrote to. */
+static char *identity(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return NULL;
+	return text_of("%llu:%llu:%lld:%lld.%09ld:%lld.%09ld",
+		       (unsigned long long)st.st_dev,
+		       (unsigned long long)st.st_ino, (long long)st.st_size,
+		       (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
+		       (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
+}
+
+/* What is remembered, if it is of this file and of all the modules. */
+static bool recall(struct json_object *file, const char *id,
+		   char *const *modules, size_t count, struct copies *out)
+{
+	const char *was = json_string(file, "identity");
+	struct json_object *all = json_object_object_get(file, "modules");
+
+	if (!was || strcmp(was, id) || !all)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		struct json_object *hash;
+		struct copy *c;
+
+		if (!json_object_object_get_ex(all, modules[i], &hash))
+			goto unknown;
+		if (!hash)
+			continue;
+		c = add(out, modules[i]);
+		if (!c)
+			goto unknown;
+		snprintf(c->sha256, sizeof(c->sha256), "%s",
+			 json_object_get_string(hash));
+	}
+	return true;
+unknown:
+	copies_free(out);
+	return false;
+}
+
+/* null stands for "looked for, and not there". */
+static struct json_object *remember(const char *id, char *const *modules,
+				    size_t count, const struct copies *c)
+{
+	struct json_object *file = json_object_new_object();
+	struct json_object *all = json_object_new_object();
+
+	json_add(file, "identity", id);
+	for (size_t i = 0; i < count; i++) {
+		const struct copy *copy = copies_find(c, modules[i]);
+
+		json_object_object_add(all, modules[i], copy ?
+			json_object_new_string(copy->sha256) : NULL);
+	}
+	json_object_object_add(file, "modules", all);
+	return file;
+}
+
+/* One call of copies_read(): its threads share what none of them changes. */
+struct search {
+	const struct kernel *const *kernels;
+	char *const *modules;
+	size_t count;
+	struct copies *out;
+	char **ids;	/* of the files to read; NULL: there is no need */
+};
+
+static void search_one(void *arg, size_t i)
+{
+	const struct search *s = arg;
+	struct reading r = { s->kernels[i]->release, s->modules, s->count,
+			     &s->out[i] };
+	struct cpio_reader reader = { want, found, &r };
+
+	if (s->ids[i])
+		s->out[i].err = initramfs_read(s->kernels[i]->initramfs,
+					       &reader);
+}
+
+/* What the cache knows is taken from there; the rest gets an identity. */
+static int prepare(const struct search *s, struct copies_cache *cache,
+		   bool fresh, size_t i)
+{
+	const char *path = s->kernels[i]->initramfs;
+	struct json_object *file = NULL;
+	char *id;
+
+	if (!path)
+		return 0;
+	id = identity(path);
+	/* One that is not there is asked for, to say why. */
+	s->ids[i] = id ? id : strdup("");
+	if (!s->ids[i])
+		return -ENOMEM;
+	if (id && cache)
+		json_object_object_get_ex(cache->old, path, &file);
+	if (!file || fresh ||
+	    !recall(file, id, s->modules, s->count, &s->out[i]))
+		return 0;
+	json_object_object_add(cache->new, path, json_object_get(file));
+	free(s->ids[i]);
+	s->ids[i] = NULL;
+	return 0;
+}
+
+static int finish(const struct search *s, struct copies_cache *cache, size_t i)
+{
+	const struct copies *out = &s->out[i];
+
+	if (s->ids[i] && *s->ids[i] && cache && !out->err) {
+		json_object_object_add(cache->new, s->kernels[i]->initramfs,
+				       remember(s->ids[i], s->modules,
+						s->count, out));
+		cache->changed = true;
+	}
+	free(s->ids[i]);
+	return out->err == -ENOMEM ? -ENOMEM : 0;
+}
+
+int copies_read(struct copies_cache *cache, const struct kernel *const *kernels,
+		size_t n, char *const *modules, size_t count, bool fresh,
+		struct copies *out)
+{
+	struct search s = { kernels, modules, count, out,
+			    calloc(n + 1, sizeof(*s.ids)) };
+	int err = s.ids ? 0 : -ENOMEM;
+
+	memset(out, 0, n * sizeof(*out));
+	for (size_t i = 0; i < n && !err; i++)
+		err = prepare(&s, cache, fresh, i);
+	if (!err)
+		parallel_each(n, search_one, &s);
+	for (size_t i = 0; i < n && s.ids; i++)
+		if (finish(&s, err ? NULL : cache, i))
+			err = -ENOMEM;
+	free(s.ids);
+	return err;
+}

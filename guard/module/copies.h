@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The copies of modules in a kernel's initramfs. Reading that takes a second,
+ * so what was found is remembered for as long as the file stays the same.
+ */
+#ifndef KMODKEEP_COPIES_H
+#define KMODKEEP_COPIES_H
+
+#include "guard/base/util.h"
+#include "guard/host/host.h"
+#include "guard/host/kernels.h"
+
+struct copy {
+	char *module;		/* with underscores */
+	char sha256[65];	/* decompressed */
+	struct buf bytes;	/* as in the archive; empty if remembered */
+};
+
+struct copies {
+	struct copy *list;
+	size_t count;
+	int err;		/* why the initramfs could not be read */
+};
+
+struct copies_cache;
+
+/* What earlier runs found; never fails for good: then nothing is known. */
+struct copies_cache *copies_cache_open(const struct host *h);
+/* Writes down what is new, if this user may. */
+void copies_cache_close(struct copies_cache *c);
+
+/*
+ * Looks for these modules in the initramfs of each of n kernels, several at
+ * once. fresh: read a file also if it is remembered, to have the bytes.
+ * 0 or -ENOMEM.
+ */
+int copies_read(struct copies_cache *cache, const struct kernel *const *kernels,
+		size_t n, char *const *modules, size_t count, bool fresh,
+		struct copies *out);
+void copies_free(struct copies *c);
+const struct copy *copies_find(const struct copies *c, const char *module);
+
+/* "some/snd-dummy.ko.xz" is a file of the module snd_dummy. */
+bool is_file_of(const char *path, const char *module);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A kernel module as a file: its compression and what .modinfo says. */
+#ifndef KMODKEEP_MODFILE_H
+#define KMODKEEP_MODFILE_H
+
+#include "guard/base/util.h"
+#include "guard/module/compress.h"
+
+struct modfile {
+	enum compression type;
+	struct buf bytes;	/* decompressed: ELF, then any signature */
+	bool signed_outside;	/* a signature follows the compressed stream */
+};
+
+/* -EBADMSG: damaged compression; -EFBIG: no module is that large. */
+int modfile_read(const char *path, struct modfile *out);
+/* The same from the bytes of a file, which it takes over. */
+int modfile_take(struct buf *raw, struct modfile *out);
+void modfile_free(struct modfile *m);
+
+struct modinfo {
+	char *name;
+	char *version;
+	char *srcversion;
+	char *vermagic;
+	char *intree;	/* "Y" in modules built with their kernel */
+};
+
+/* -ENOEXEC: not an ELF file with a .modinfo section. Fields may be NULL. */
+int modinfo_read(const unsigned char *elf, size_t len, struct modinfo *out);
+void modinfo_free(struct modinfo *i);
+
+/* Calls fn for each symbol that the module was built against, if it says so. */
+void modversions_walk(const unsigned char *elf, size_t len,
+		      void (*fn)(void *arg, unsigned long crc,
+				 const char *name), void *arg);
+
+/* The kernel release, the first word of vermagic; malloc'ed, NULL if none. */
+char *modinfo_release(const struct modinfo *i);
+
+#endif

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "guard/module/modsig.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <openssl/bio.h>
+#include <openssl/cms.h>
+#include <openssl/err.h>
+#include <openssl/objects.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guard/trust/cert.h"
+
+static const char MAGIC[] = "~Module signature appended~\n";
+#define MAGIC_LEN (sizeof(MAGIC) - 1)
+
+/* struct module_signature of the kernel; only these fields may be non-zero. */
+struct trailer {
+	uint8_t algo, hash, id_type, signer_len, key_id_len, pad[3];
+	uint8_t sig_len[4];	/* big endian */
+};
+_Static_assert(sizeof(struct trailer) == 12, "the kernel's layout");
+#define ID_TYPE_PKCS7 2
+
+/* Two or three are real; a crafted message may hold thousands. */
+#define SIGNERS_MAX 16
+
+struct modsig {
+	CMS_ContentInfo *cms;
+	size_t content_len;
+	size_t count;
+	struct modsig_signer signers[SIGNERS_MAX];
+};
+
+/* Where the CMS message lies: 0, -ENODATA, -EBADMSG or -ENOPKG. */
+static int find_message(const unsigned char *file, size_t len, size_t *start,
+			size_t *size)
+{
+	struct trailer t;
+	size_t sig_len;
+
+	if (len < MAGIC_LEN ||
+	    memcmp(file + len - MAGIC_LEN, MAGIC, MAGIC_LEN))
+		return -ENODATA;
+	len -= MAGIC_LEN;
+	if (len < sizeof(t))
+		return -EBADMSG;
+	len -= sizeof(t);
+	memcpy(&t, file + len, sizeof(t));
+	sig_len = (size_t)t.sig_len[0] << 24 | t.sig_len[1] << 16 |
+		  t.sig_len[2] << 8 | t.sig_len[3];
+	if (sig_len == 0 || sig_len >= len || sig_len > INT_MAX)
+		return -EBADMSG;
+	*start = len - sig_len;
+	*size = sig_len;
+	if (t.id_type != ID_TYPE_PKCS7)
+		return -ENOPKG;
+	if (t.algo || t.hash || t.signer_len || t.key_id_len || t.pad[0] ||
+	    t.pad[1] || t.pad[2])
+		return -EBADMSG;
+	return 0;
+}
+
+size_t modsig_strip(const unsigned char *file, size_t len)
+{
+	size_t start, size;
+	int err;
+
+	for (;;) {
+		err = find_message(file, len, &start, &size);
+		if (err == -ENODATA)
+			return len;
+		if (err == -EBADMSG)
+			/* The length is a lie: only the magic is known. */
+			return len - MAGIC_LEN;
+		len = start;
+	}
+}
+
+static int describe(struct modsig_signer *s, CMS_SignerInfo *si)
+{
+	ASN1_OCTET_STRING *key_id = NULL;
+	ASN1_INTEGER *serial = NULL;
+	X509_ALGOR *hash, *key;
+	X509_NAME *issuer = NULL;
+	const ASN1_OBJECT *oid;
+
+	if (!CMS_SignerInfo_get0_signer_id(si, &key_id, &issuer, &serial))
+		return -EBADMSG;
+	if (key_id && ASN1_STRING_length(key_id) > 0) {
+		size_t n = ASN1_STRING_length(key_id);
+
+		s->key_id = malloc(2 * n + 1);
+		if (!s->key_id)
+			return -ENOMEM;
+		hex_encode(ASN1_STRING_get0_data(key_id), n, s->key_id);
+		if (asprintf(&s->name, "key ID %.40s", s->key_id) < 0) {
+			s->name = NULL;
+			return -ENOMEM;
+		}
+	} else if (issuer && serial) {
+		s->issuer = name_text(issuer);
+		s->name = s->issuer ? strdup(s->issuer) : NULL;
+		if (!s->name)
+			return -ENOMEM;
+	} else {
+		return -EBADMSG;
+	}
+
+	CMS_SignerInfo_get0_algs(si, NULL, NULL, &hash, &key);
+	X509_ALGOR_get0(&oid, NULL, NULL, hash);
+	s->hash_nid = OBJ_obj2nid(oid);
+	s->hash = OBJ_nid2ln(s->hash_nid);
+	X509_ALGOR_get0(&oid, NULL, NULL, key);
+	s->key_nid = OBJ_obj2nid(oid);
+	s->has_attributes = CMS_signed_get_attr_count(si) > 0;
+	return 0;
+}
+
+static int parse_message(struct modsig *s, const unsigned char *der,
+			 size_t size)
+{
+	STACK_OF(CMS_SignerInfo) *infos;
+	const unsigned char *end = der;
+	int err;
+
+	s->cms = d2i_CMS_ContentInfo(NULL, &end, size);
+	if (!s->cms || end != der + size)
+		return -EBADMSG;
+	if (OBJ_obj2nid(CMS_get0_type(s->cms)) != NID_pkcs7_signed)
+		return -EBADMSG;
+	/* Kernels want plain data that the message does not carry itself. */
+	if (OBJ_obj2nid(CMS_get0_eContentType(s->cms)) != NID_pkcs7_data)
+		return -ENOPKG;
+	if (CMS_is_detached(s->cms) != 1)
+		return -ENOPKG;
+	infos = CMS_get0_SignerInfos(s->cms);
+	if (!infos || sk_CMS_SignerInfo_num(infos) < 1)
+		return -EBADMSG;
+	if (sk_CMS_SignerInfo_num(infos) > SIGNERS_MAX)
+		return -EBADMSG;
+	for (int i = 0; i < sk_CMS_SignerInfo_num(infos); i++) {
+		s->count = i + 1;
+		err = describe(&s->signers[i],
+			       sk_CMS_SignerInfo_value(infos, i));
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+int modsig_parse(const unsigned char *file, size_t len, struct modsig **out)
+{
+	size_t start, size;
+	struct modsig *s;
+	int err;
+
+	err = find_message(file, len, &start, &size);
+	if (err)
+		return err;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->content_len = start;
+	err = parse_message(s, file + start, size);
+	ERR_clear_error();
+	if (err)
+		modsig_free(s);
+	else
+		*out = s;
+	return err;
+}
+
+void modsig_free(struct modsig *s)
+{
+	if (!s)
+		return;
+	for (size_t i = 0; i < s->count; i++) {
+		free(s->signers[i].name);
+		free(s->signers[i].issuer);
+		free(s->signers[i].key_id);
+	}
+	CMS_ContentInfo_free(s->cms);
+	free(s);
+}
+
+size_t modsig_content_len(const struct modsig *s)
+{
+	return s->content_len;
+}
+
+size_t modsig_signers(const struct modsig *s)
+{
+	return s->count;
+}
+
+const struct modsig_signer *modsig_signer(const struct modsig *s, size_t i)
+{
+	return &s->signers[i];
+}
+
+static CMS_SignerInfo *signer_info(const struct modsig *s, size_t i)
+{
+	return sk_CMS_SignerInfo_value(CMS_get0_SignerInfos(s->cms), i);
+}
+
+bool modsig_names(const struct modsig *s, size_t i, X509 *cert)
+{
+	bool same = CMS_SignerInfo_cert_cmp(signer_info(s, i), cert) == 0;
+
+	ERR_clear_error();
+	return same;
+}
+
+int modsig_check(const struct modsig *s, size_t i, X509 *cert,
+		 const unsigned char *content)
+{
+	ASN1_OCTET_STRING *sig;
+	const EVP_MD *md = EVP_get_digestbynid(s->signers[i].hash_nid);
+	EVP_PKEY *key = X509_get0_pubkey(cert);
+	EVP_MD_CTX *ctx = NULL;
+	int err = -ENOPKG;
+
+	sig = CMS_SignerInfo_get0_signature(signer_info(s, i));
+	if (!md || !key || !sig)
+		goto out;
+	ctx = EVP_MD_CTX_new();
+	if (!ctx) {
+		err = -ENOMEM;
+		goto out;
+	}
+	if (EVP_DigestVerifyInit(ctx, NULL, md, NULL, key) != 1 ||
+	    EVP_DigestVerifyUpdate(ctx, content, s->content_len) != 1)
+		goto out;
+	err = EVP_DigestVerifyFinal(ctx, ASN1_STRING_get0_data(sig),
+				    ASN1_STRING_length(sig)) == 1 ?
+	      0 : -EKEYREJECTED;
+out:
+	EVP_MD_CTX_free(ctx);
+	ERR_clear_error();
+	return err;
+}
+
+static int append(const unsigned char *content, size_t len,
+		  const unsigned char *der, size_t size, struct buf *out)
+{
+	struct trailer t = {
+		.id_type = ID_TYPE_PKCS7,
+		.sig_len = { size >> 24, size >> 16, size >> 8, size },
+	};
+	unsigned char *p;
+
+	out->len = len + size + sizeof(t) + MAGIC_LEN;
+	out->data = p = malloc(out->len);
+	if (!p)
+		return -ENOMEM;
+	memcpy(p, content, len);
+	p += len;
+	memcpy(p, der, size);
+	p += size;
+	memcpy(p, &t, sizeof(t));
+	p += sizeof(t);
+	memcpy(p, MAGIC, MAGIC_LEN);
+	return 0;
+}
+
+int modsig_make(const unsigned char *content, size_t len, X509 *cert,
+		EVP_PKEY *key, const char *hash, struct buf *out)
+{
+	/* As the kernel's sign-file: what it verifies, and nothing more. */
+	const unsigned int flags = CMS_NOCERTS | CMS_BINARY | CMS_NOATTR |
+				   CMS_NOSMIMECAP | CMS_DETACHED;
+	const EVP_MD *md = EVP_get_digestbyname(hash);
+	CMS_ContentInfo *cms = NULL;
+	unsigned char *der = NULL;
+	BIO *bio = NULL;
+	int size, err = -EIO;
+
+	if (!md)
+		return -ENOPKG;
+	if (len > INT_MAX)
+		return -EFBIG;
+	bio = BIO_new_mem_buf(content, len);
+	cms = CMS_sign(NULL, NULL, NULL, NULL, flags | CMS_PARTIAL);
+	if (!bio || !cms ||
+	    !CMS_add1_signer(cms, cert, key, md, flags) ||
+	    CMS_final(cms, bio, NULL, flags) != 1)
+		goto out;
+	size = i2d_CMS_ContentInfo(cms, &der);
+	if (size > 0)
+		err = append(content, len, der, size, out);
+out:
+	ERR_clear_error();
+	OPENSSL_free(der);
+	CMS_ContentInfo_free(cms);
+	BIO_free(bio);
+	return err;
+}

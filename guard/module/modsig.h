@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The signature at the end of a module:
+ *
+ *	content | CMS message (DER) | 12-byte trailer | magic line
+ *
+ * The CMS message is detached (it covers the content, without carrying it)
+ * and may name several signers, by issuer and serial number or by key
+ * identifier. All input is hostile: every length is checked before use.
+ */
+#ifndef KMODKEEP_MODSIG_H
+#define KMODKEEP_MODSIG_H
+
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include "guard/base/util.h"
+
+struct modsig;
+
+/*
+ * 0, -ENODATA (no signature), -EBADMSG (damaged), -ENOPKG (a kind of signature
+ * that no kernel takes) or -ENOMEM. Keeps no pointer to file.
+ */
+int modsig_parse(const unsigned char *file, size_t len, struct modsig **out);
+void modsig_free(struct modsig *s);
+
+/* How many bytes, from the start of the file, the signature covers. */
+size_t modsig_content_len(const struct modsig *s);
+
+/* Length of a file without any signature at its end, also several. */
+size_t modsig_strip(const unsigned char *file, size_t len);
+
+struct modsig_signer {
+	char *name;		/* issuer's CN or "key ID hex", for people */
+	char *issuer;		/* issuer's CN; NULL with a key identifier */
+	char *key_id;		/* hex; NULL with issuer and serial number */
+	const char *hash;	/* "sha256", or what OpenSSL calls it */
+	int hash_nid, key_nid;
+	bool has_attributes;	/* signed attributes: every kernel refuses */
+};
+
+size_t modsig_signers(const struct modsig *s);
+const struct modsig_signer *modsig_signer(const struct modsig *s, size_t i);
+
+/* Is cert the one that this signer names? */
+bool modsig_names(const struct modsig *s, size_t i, X509 *cert);
+
+/*
+ * Does the signature fit the content and the key of cert? 0, -EKEYREJECTED
+ * (no), or -ENOPKG (an algorithm that cannot be checked here).
+ */
+int modsig_check(const struct modsig *s, size_t i, X509 *cert,
+		 const unsigned char *content);
+
+/* Makes content + signature. hash: an EVP name. cert's key must be key. */
+int modsig_make(const unsigned char *content, size_t len, X509 *cert,
+		EVP_PKEY *key, const char *hash, struct buf *out);
+
+#endif

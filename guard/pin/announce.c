@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Where the guard says what it found, besides the terminal. */
+#include "guard/pin/announce.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "guard/base/util.h"
+
+#define MOTD_DIR "/run/motd.d"
+#define MOTD MOTD_DIR "/kmodkeep"
+#define APT_DIR "/etc/apt/apt.conf.d"
+#define APT_CONF APT_DIR "/02kmodkeep-pin"
+#define DNF5_DIR "/etc/dnf/libdnf5.conf.d"
+#define DNF5_CONF DNF5_DIR "/80-kmodkeep-pin.conf"
+
+static int write_text(const char *path, char *text, mode_t mode)
+{
+	int err = text ? file_replace(path, text, strlen(text), mode) : -ENOMEM;
+
+	free(text);
+	return err;
+}
+
+static int remove_file(const char *path)
+{
+	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int guard_write_motd(const struct host *h, const struct safety *s)
+{
+	char *dir = host_path(h, MOTD_DIR), *path = host_path(h, MOTD);
+	int err = dir && path ? 0 : -ENOMEM;
+
+	if (!err && s->safe != ANSWER_NO) {
+		err = remove_file(path);
+	} else if (!err) {
+		mkdir(dir, 0755);
+		err = write_text(path, text_of("kmodkeep: %s. See: kmodkeep "
+					       "status\n", s->line), 0644);
+	}
+	free(dir);
+	free(path);
+	return err;
+}
+
+/* A release as a pattern of apt's, in which dots and pluses are special. */
+static char *quote(const char *release)
+{
+	char *out = malloc(2 * strlen(release) + 1), *p = out;
+
+	for (; out && *release; release++) {
+		if (strchr(".+*?[](){}^$|\\", *release))
+			*p++ = '\\';
+		*p++ = *release;
+	}
+	if (out)
+		*p = '\0';
+	return out;
+}
+
+/* The file of a package manager that is here; text NULL: it goes. */
+static int keep_file(const struct host *h, const char *dir, const char *file,
+		     char *text)
+{
+	char *where = host_path(h, dir), *path = host_path(h, file);
+	int err = where && path ? 0 : -ENOMEM;
+
+	if (!err && !text) {
+		err = remove_file(path);
+	} else if (!err && path_exists(where)) {
+		err = write_text(path, text, 0644);
+		text = NULL;
+	}
+	free(text);
+	free(where);
+	free(path);
+	return err;
+}
+
+/* dnf 4 has no such directory: its plug-in looks for the pin itself. */
+int guard_keep_package(const struct host *h, const char *kernel)
+{
+	char *pattern = kernel ? quote(kernel) : NULL;
+	char *apt = NULL, *dnf5 = NULL;
+	int err;
+
+	if (kernel) {
+		apt = pattern ? text_of(
+			"// Written by kmodkeep, which pinned the boot loader to "
+			"this kernel.\n"
+			"// It goes when the pin does: kmodkeep pin release\n"
+			"APT::NeverAutoRemove { \"^linux-(image|headers|modules|"
+			"binary|base)-%s$\"; };\n", pattern) : NULL;
+		dnf5 = text_of(
+			"# Written by kmodkeep, which pinned the boot loader to "
+			"kernel\n# %s: dnf must not remove it for being too old.\n"
+			"# It goes when the pin does: kmodkeep pin release\n"
+			"[main]\ninstallonly_limit=0\n", kernel);
+	}
+	free(pattern);
+	if (kernel && (!apt || !dnf5)) {
+		free(apt);
+		free(dnf5);
+		return -ENOMEM;
+	}
+	err = keep_file(h, APT_DIR, APT_CONF, apt);
+	if (err) {
+		free(dnf5);
+		return err;
+	}
+	return keep_file(h, DNF5_DIR, DNF5_CONF, dnf5);
+}
+
+/* Adds to a text; the whole is lost together. */
+static void add(char **text, char *more)
+{
+	char *longer = *text && more ? text_of("%s%s", *text, more) : NULL;
+
+	free(*text);
+	free(more);
+	*text = longer;
+}
+
+static const char *answer_number(enum answer a)
+{
+	return a == ANSWER_YES ? "1" : a == ANSWER_NO ? "0" : "NaN";
+}
+
+int guard_write_metrics(const struct doctor *d, const struct guard_state *s,
+			const struct safety *safety, const char *file)
+{
+	char *path = host_path(d->h, file);
+	char *text = text_of(
+		"# HELP kmodkeep_next_boot_safe 1: the next boot keeps all "
+		"drivers, 0: it would lose one.\n"
+		"# TYPE kmodkeep_next_boot_safe gauge\n"
+		"kmodkeep_next_boot_safe %s\n"
+		"# HELP kmodkeep_pinned 1: the boot loader is pinned to an older "
+		"kernel.\n"
+		"# TYPE kmodkeep_pinned gauge\nkmodkeep_pinned %d\n"
+		"# HELP kmodkeep_pin_since_seconds When it was pinned.\n"
+		"# TYPE kmodkeep_pin_since_seconds gauge\n"
+		"kmodkeep_pin_since_seconds %lld\n"
+		"# HELP kmodkeep_unfinished_packages Kernel and driver packages "
+		"not configured.\n"
+		"# TYPE kmodkeep_unfinished_packages gauge\n"
+		"kmodkeep_unfinished_packages %zu\n"
+		"# HELP kmodkeep_checked_seconds When this was found.\n"
+		"# TYPE kmodkeep_checked_seconds gauge\n"
+		"kmodkeep_checked_seconds %lld\n"
+		"# HELP kmodkeep_module_loads Will the module load on the kernel?\n"
+		"# TYPE kmodkeep_module_loads gauge\n",
+		answer_number(safety->safe), s->pin.kernel != NULL,
+		s->pin.kernel ? s->pin.since : 0, d->unfinished.count,
+		(long long)time(NULL));
+	int err;
+
+	for (size_t i = 0; i < d->count; i++) {
+		const struct finding *f = &d->findings[i];
+
+		add(&text, text_of("kmodkeep_module_loads{driver=\"%s\","
+				   "module=\"%s\",kernel=\"%s\",verdict=\"%s\"} "
+				   "%s\n", f->driver ? f->driver->name : "",
+				   f->module, f->kernel->release,
+				   verdict_word(f->report.verdict),
+				   answer_number(finding_serves(f))));
+	}
+	err = path ? write_text(path, text, 0644) : -ENOMEM;
+	free(path);
+	return err;
+}

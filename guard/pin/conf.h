@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The settings of the guard: /etc/kmodkeep/guard.conf. */
+#ifndef KMODKEEP_CONF_H
+#define KMODKEEP_CONF_H
+
+#include "guard/host/dropin.h"
+
+#define GUARD_CONF "/etc/kmodkeep/guard.conf"
+
+struct guard_conf {
+	char *prometheus;	/* file to write metrics to; NULL: none */
+	long long pin_max_age;	/* seconds */
+};
+
+int guard_conf_read(const struct host *h, dropin_error_fn *report, void *arg,
+		    struct guard_conf *out);
+/* Takes apart the text of the file; the defaults are set already. */
+void guard_conf_parse(struct guard_conf *c, const char *file, char *text,
+		      dropin_error_fn *report, void *arg);
+void guard_conf_free(struct guard_conf *c);
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Keeps the boot loader on a kernel that serves, where the policy is so. */
+#ifndef KMODKEEP_PIN_H
+#define KMODKEEP_PIN_H
+
+#include "guard/pin/conf.h"
+#include "guard/pin/state.h"
+
+/*
+ * Sets, moves or lifts the pin as the findings on all kernels ask for.
+ * *changed: the boot loader's default is another one now. *said: what was done,
+ * or why nothing could be; NULL: nothing was to be done. 0 or -ENOMEM.
+ */
+int pin_keep(struct doctor *d, struct guard_state *s,
+	     const struct guard_conf *conf, bool *changed, char **said);
+/* Lifts it. 0, or *said says why not and -EIO. */
+int pin_lift(struct doctor *d, struct guard_state *s, bool *changed,
+	     char **said);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the guard remembers from one run to the next: state.json. */
+#ifndef KMODKEEP_STATE_H
+#define KMODKEEP_STATE_H
+
+#include "guard/verdict/safety.h"
+
+#define GUARD_SCHEMA 1
+#define GUARD_DIR "/var/lib/kmodkeep"
+#define GUARD_STATE GUARD_DIR "/state.json"
+#define BOOTED_MAX 16
+
+/* The boot loader's default, held on one kernel. */
+struct pin {
+	char *kernel;		/* NULL: there is no pin */
+	char *entry;		/* what the default was set to */
+	char *previous;		/* what it was before; NULL: nothing was set */
+	char *instead_of;	/* the kernel that would not serve */
+	char *why;
+	long long since;	/* seconds since 1970 */
+	char *revocations;	/* as of then, see guard_revocations() */
+};
+
+/* A kernel that was seen running, under these revocation lists. */
+struct booted {
+	char *kernel, *revocations;
+};
+
+struct guard_state {
+	struct pin pin;
+	struct booted booted[BOOTED_MAX];
+	size_t booted_count;
+	char *boot_id;	/* of the boot in which it was written */
+	char *released;	/* the pin against this kernel was released */
+};
+
+/* 0 or -ENOMEM; a state that is missing or damaged is an empty one. */
+int guard_state_read(const struct host *h, struct guard_state *out);
+void guard_state_free(struct guard_state *s);
+void pin_free(struct pin *p);
+/* In one step; safety NULL: it is not known yet. 0 or -errno. */
+int guard_state_write(const struct doctor *d, const struct guard_state *s,
+		      const struct safety *safety, const char *problem);
+/* Notes that a kernel runs under the lists of now. */
+int guard_note_boot(struct guard_state *s, const char *kernel,
+		    const char *revocations);
+
+/* A digest of all that the firmware and shim revoke; malloc'ed, "" if nothing. */
+char *guard_revocations(const struct host *h);
+
+#endif

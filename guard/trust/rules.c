@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "guard/trust/rules.h"
+
+#include <fnmatch.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guard/base/util.h"
+#include "guard/host/host.h"
+
+#define V(major, minor) ((major) * 1000 + (minor))
+
+/*
+ * The first row that matches counts. A key enrolled as MOK is trusted by every
+ * kernel here (in .machine or .platform), so that has no column. Seen in
+ * guests: Debian, Ubuntu 6.8; from the sources: the others.
+ */
+static const struct {
+	const char *family, *glob;
+	int from, before;
+	enum answer db, mokx_cert, mokx_hash;
+} table[] = {
+	{ "Fedora", "*.fc[0-9]*", 0, INT_MAX,
+	  ANSWER_YES, ANSWER_NO, ANSWER_NO },
+	{ "RHEL", "*.el10*", 0, INT_MAX,
+	  ANSWER_YES, ANSWER_NO, ANSWER_NO },
+	{ "RHEL", "*.el[0-9]*", 0, INT_MAX,
+	  ANSWER_YES, ANSWER_NO, ANSWER_UNVERIFIED },
+	{ "SUSE", "*-default", 0, INT_MAX,
+	  ANSWER_YES, ANSWER_UNVERIFIED, ANSWER_YES },
+	{ "Ubuntu", "*-generic*", 0, INT_MAX,
+	  ANSWER_YES, ANSWER_YES, ANSWER_NO },
+	{ "Ubuntu", "*-lowlatency*", 0, INT_MAX,
+	  ANSWER_YES, ANSWER_YES, ANSWER_NO },
+	{ "Debian", "*-@(amd64|arm64|686|686-pae|armmp|riscv64)", 0, V(7, 0),
+	  ANSWER_YES, ANSWER_NO, ANSWER_YES },
+	{ "Debian", "*-@(amd64|arm64|686|686-pae|armmp|riscv64)", V(7, 0),
+	  INT_MAX, ANSWER_YES, ANSWER_NO, ANSWER_NO },
+	{ "unknown", "*", 0, INT_MAX,
+	  ANSWER_UNVERIFIED, ANSWER_UNVERIFIED, ANSWER_UNVERIFIED },
+};
+
+struct kernel_rules rules_for(const char *release)
+{
+	struct kernel_rules r = { .family = "unknown" };
+	int major = 0, minor = 0, version;
+
+	if (sscanf(release, "%3d.%3d", &major, &minor) < 2)
+		major = minor = 0;
+	version = V(major, minor);
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		if (version < table[i].from || version >= table[i].before ||
+		    fnmatch(table[i].glob, release, FNM_EXTMATCH))
+			continue;
+		r.family = table[i].family;
+		r.db = table[i].db;
+		r.mokx_cert = table[i].mokx_cert;
+		r.mokx_hash = table[i].mokx_hash;
+		break;
+	}
+	/* Version 0.0 is one that could not be read: assume a recent kernel. */
+	r.ecdsa = !version || version >= V(5, 13) ? ANSWER_UNVERIFIED :
+						    ANSWER_NO;
+	r.sha3 = !version || version >= V(6, 7);
+	return r;
+}
+
+/*
+ * As a module (=m) ECDSA may or may not be there when it is needed. Every
+ * configuration has CONFIG_MODULES: without that line there is none to read.
+ */
+struct kernel_rules rules_on(const struct host *h, const char *release)
+{
+	struct kernel_rules r = rules_for(release);
+	char *ecdsa, *readable;
+
+	if (r.ecdsa == ANSWER_NO)
+		return r;
+	ecdsa = host_kernel_config(h, release, "CONFIG_CRYPTO_ECDSA");
+	readable = host_kernel_config(h, release, "CONFIG_MODULES");
+	if (ecdsa && !strcmp(ecdsa, "y"))
+		r.ecdsa = ANSWER_YES;
+	else if (!ecdsa && readable)
+		r.ecdsa = ANSWER_NO;
+	free(ecdsa);
+	free(readable);
+	return r;
+}

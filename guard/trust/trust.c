@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "guard/trust/trust.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guard/base/util.h"
+#include "guard/host/efivars.h"
+#include "guard/host/firmware.h"
+#include "guard/trust/cert.h"
+#include "guard/trust/key_places.h"
+
+struct trust {
+	struct trust_cert *certs;
+	size_t count;
+	unsigned char (*hashes)[32];
+	size_t hash_count;
+	struct ring ring;
+	bool pinned;
+	enum secure_boot secure_boot;
+	char *gap;
+};
+
+/* Takes over the reference to x509. */
+static int add_cert(struct trust *t, X509 *x509, unsigned int from)
+{
+	struct trust_cert *certs;
+
+	for (size_t i = 0; i < t->count; i++)
+		if (!X509_cmp(t->certs[i].x509, x509)) {
+			t->certs[i].from |= from;
+			X509_free(x509);
+			return 0;
+		}
+	certs = realloc(t->certs, (t->count + 1) * sizeof(*certs));
+	if (!certs) {
+		X509_free(x509);
+		return -ENOMEM;
+	}
+	t->certs = certs;
+	certs[t->count++] = (struct trust_cert){ x509, from };
+	return 0;
+}
+
+struct loading {
+	struct trust *t;
+	unsigned int from;
+};
+
+static int add_entry(void *arg, enum efi_sig type, const unsigned char *data,
+		     size_t len)
+{
+	struct loading *l = arg;
+	struct trust *t = l->t;
+
+	if (type == EFI_SIG_X509) {
+		X509 *x509 = d2i_X509(NULL, &data, len);
+
+		ERR_clear_error();
+		/* A kernel skips what it cannot read, too. */
+		return x509 ? add_cert(t, x509, l->from) : 0;
+	}
+	if (type == EFI_SIG_SHA256 && len == 32 &&
+	    l->from & (CERT_MOKX | CERT_DBX)) {
+		void *bigger = realloc(t->hashes, (t->hash_count + 1) * 32);
+
+		if (!bigger)
+			return -ENOMEM;
+		t->hashes = bigger;
+		memcpy(t->hashes[t->hash_count++], data, 32);
+	}
+	return 0;
+}
+
+static void note_gap(struct trust *t, const char *what, int err)
+{
+	if (!t->gap && asprintf(&t->gap, "%s: %s", what, strerror(-err)) < 0)
+		t->gap = NULL;
+}
+
+static int add_variable(struct trust *t, const struct host *h,
+			const char *name, const char *guid, unsigned int from)
+{
+	struct loading l = { t, from };
+	struct buf b;
+	int err = efivar_read(h, name, guid, &b);
+
+	if (err == -ENOENT)
+		return 0;
+	if (!err) {
+		err = efi_siglist_walk(&b, add_entry, &l);
+		buf_free(&b);
+	}
+	if (err && err != -ENOMEM) {
+		note_gap(t, name, err);
+		err = 0;
+	}
+	return err;
+}
+
+/* A list too long for one variable goes on in NameRT1, NameRT2, ... */
+static int add_mirrored(struct trust *t, const struct host *h,
+			const char *name, unsigned int from)
+{
+	char part[32];
+	int err = add_variable(t, h, name, SHIM_GUID, from);
+
+	for (int i = 1; i < 10 && !err; i++) {
+		snprintf(part, sizeof(part), "%s%d", name, i);
+		err = add_variable(t, h, part, SHIM_GUID, from);
+	}
+	return err;
+}
+
+static int add_host_certs(struct trust *t, const struct host *h)
+{
+	int err = 0;
+
+	for (size_t i = 0; key_places[i].cert && !err; i++) {
+		char *path = host_path(h, key_places[i].cert);
+		X509 *x509;
+
+		if (!path)
+			return -ENOMEM;
+		if (cert_read(path, &x509) == 0)
+			err = add_cert(t, x509, CERT_HOST);
+		free(path);
+	}
+	return err;
+}
+
+int trust_new(const struct host *h, struct trust **out)
+{
+	struct trust *t = calloc(1, sizeof(*t));
+	int err;
+
+	if (!t)
+		return -ENOMEM;
+	t->secure_boot = host_secure_boot(h);
+	if (t->secure_boot == SB_UNKNOWN)
+		note_gap(t, "EFI variables", -ENODATA);
+	err = add_mirrored(t, h, "MokListRT", CERT_MOK);
+	if (!err && t->secure_boot == SB_ON)
+		err = add_mirrored(t, h, "MokListXRT", CERT_MOKX);
+	if (!err)
+		err = add_variable(t, h, "db", EFI_SECURITY_GUID, CERT_DB);
+	if (!err)
+		err = add_variable(t, h, "dbx", EFI_SECURITY_GUID, CERT_DBX);
+	if (!err)
+		err = add_variable(t, h, "MokNew", SHIM_GUID, CERT_PENDING);
+	if (!err)
+		err = add_host_certs(t, h);
+	if (!err && host_is_live(h))
+		err = ring_read(&t->ring);
+	if (err)
+		trust_free(t);
+	else
+		*out = t;
+	return err;
+}
+
+int trust_new_pinned(const char *cert_file, struct trust **out)
+{
+	struct trust *t;
+	X509 *x509;
+	int err = cert_read(cert_file, &x509);
+
+	if (err)
+		return err;
+	t = calloc(1, sizeof(*t));
+	if (!t) {
+		X509_free(x509);
+		return -ENOMEM;
+	}
+	t->pinned = true;
+	err = add_cert(t, x509, CERT_PINNED);
+	if (err)
+		trust_free(t);
+	else
+		*out = t;
+	return err;
+}
+
+void trust_free(struct trust *t)
+{
+	if (!t)
+		return;
+	for (size_t i = 0; i < t->count; i++)
+		X509_free(t->certs[i].x509);
+	ring_free(&t->ring);
+	free(t->certs);
+	free(t->hashes);
+	free(t->gap);
+	free(t);
+}
+
+size_t trust_certs(const struct trust *t)
+{
+	return t->count;
+}
+
+const struct trust_cert *trust_cert(const struct trust *t, size_t i)
+{
+	return &t->certs[i];
+}
+
+const struct trust_cert *trust_find(const struct trust *t, X509 *cert)
+{
+	for (size_t i = 0; i < t->count; i++)
+		if (!X509_cmp(t->certs[i].x509, cert))
+			return &t->certs[i];
+	return NULL;
+}
+
+/* The kernel names a key by its identifier or, without one, by its serial. */
+static const struct ring_key *in_ring(const struct trust *t, X509 *cert)
+{
+	const ASN1_OCTET_STRING *id = X509_get0_subject_key_id(cert);
+	const ASN1_INTEGER *serial = X509_get0_serialNumber(cert);
+	const ASN1_STRING *s = id ? (const ASN1_STRING *)id :
+				    (const ASN1_STRING *)serial;
+	char hex[2 * 64 + 1];
+
+	if (ASN1_STRING_length(s) > 64)
+		return NULL;
+	hex_encode(ASN1_STRING_get0_data(s), ASN1_STRING_length(s), hex);
+	return ring_by_id(&t->ring, hex);
+}
+
+enum standing trust_standing(const struct trust *t,
+			     const struct trust_cert *cert,
+			     const struct kernel_rules *rules, bool running,
+			     const char **why)
+{
+	/* With Secure Boot off no kernel reads these lists. */
+	bool lists = t->secure_boot == SB_ON;
+	const struct ring_key *key;
+
+	if (t->pinned) {
+		*why = "the certificate given";
+		return cert->from & CERT_PINNED ? STANDING_TRUSTED :
+						  STANDING_UNTRUSTED;
+	}
+	if (cert->from & (CERT_MOKX | CERT_DBX)) {
+		*why = "its certificate is in the revocation list";
+		if (rules->mokx_cert == ANSWER_YES)
+			return STANDING_REVOKED;
+		if (rules->mokx_cert == ANSWER_UNVERIFIED)
+			return STANDING_UNSURE;
+	}
+	*why = "enrolled on this host";
+	if (cert->from & CERT_MOK && lists)
+		return STANDING_TRUSTED;
+	if (cert->from & CERT_DB && lists && rules->db == ANSWER_YES) {
+		*why = "in the firmware's list";
+		return STANDING_TRUSTED;
+	}
+	key = in_ring(t, cert->x509);
+	if (key && (running || !key->of_kernel)) {
+		*why = "in the kernel's keyring";
+		return STANDING_TRUSTED;
+	}
+	if (cert->from & CERT_PENDING) {
+		*why = "its enrolment waits for a reboot";
+		return STANDING_PENDING;
+	}
+	*why = cert->from & CERT_MOK ?
+	       "enrolled, but with Secure Boot off no kernel looks there" :
+	       "not enrolled on this host";
+	return t->gap || cert->from & CERT_DB ? STANDING_UNSURE :
+						STANDING_UNTRUSTED;
+}
+
+bool trust_enrolled(const struct trust *t, const struct trust_cert *cert,
+		    const struct kernel_rules *rules)
+{
+	const char *why;
+
+	if (cert->from & CERT_MOK && t->secure_boot != SB_ON)
+		return true;
+	return trust_standing(t, cert, rules, true, &why) == STANDING_TRUSTED;
+}
+
+bool trust_hash_listed(const struct trust *t, const unsigned char hash[32])
+{
+	for (size_t i = 0; i < t->hash_count; i++)
+		if (!memcmp(t->hashes[i], hash, 32))
+			return true;
+	return false;
+}
+
+bool trust_pinned(const struct trust *t)
+{
+	return t->pinned;
+}
+
+bool trust_any_pending(const struct trust *t)
+{
+	for (size_t i = 0; i < t->count; i++)
+		if (t->certs[i].from & CERT_PENDING)
+			return true;
+	return false;
+}
+
+const struct ring *trust_ring(const struct trust *t)
+{
+	return &t->ring;
+}
+
+const char *trust_gap(const struct trust *t)
+{
+	return t->gap;
+}

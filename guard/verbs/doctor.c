@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guard/base/json.h"
+#include "guard/base/say.h"
+#include "guard/base/util.h"
+#include "guard/verbs/verbs.h"
+#include "guard/verdict/doctor.h"
+#include "guard/verdict/doctor_json.h"
+
+static const char usage[] =
+"Usage: kmodkeep doctor [OPTION...]\n"
+"Will each guarded module load on each kernel, and what boots next? One line\n"
+"each: KERNEL: MODULE: VERDICT: why.\n"
+"\n"
+"  --all          ask about all installed kernels\n"
+"  --next-boot    ask about the kernel that boots next\n"
+"  --kernel V     ask about kernel release V\n"
+"                 (default: the running one and the one that boots next)\n"
+"  --module M     ask about this module, or the modules of this driver\n"
+"  --json         machine-readable output\n"
+"  --root DIR     ask about the system installed under DIR\n"
+"\n"
+"Exit code: 0 all will load, 1 some will not, 2 wrong usage, 3 could not tell.\n";
+
+struct options {
+	const char *root, *kernel, *module;
+	bool all, next, json;
+};
+
+/* EXIT_YES to go on, else the code to end with; --help ends with -1. */
+static int parse(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+		{ "all", no_argument, NULL, 'a' },
+		{ "next-boot", no_argument, NULL, 'n' },
+		{ "kernel", required_argument, NULL, 'k' },
+		{ "module", required_argument, NULL, 'm' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "root", required_argument, NULL, 'r' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
+		switch (c) {
+		case 'a': o->all = true; break;
+		case 'n': o->next = true; break;
+		case 'k': o->kernel = optarg; break;
+		case 'm': o->module = optarg; break;
+		case 'j': o->json = true; break;
+		case 'r': o->root = optarg; break;
+		case 'h': fputs(usage, stdout); return -1;
+		default: return EXIT_USAGE;
+		}
+	}
+	if (optind != argc)
+		return complain(EXIT_USAGE, "doctor: '%s' is one word too many",
+				argv[optind]);
+	if (o->all + o->next + !!o->kernel > 1)
+		return complain(EXIT_USAGE, "doctor: --all, --next-boot and "
+				"--kernel exclude each other");
+	if (o->kernel && (!*o->kernel || strchr(o->kernel, '/')))
+		return complain(EXIT_USAGE, "doctor: '%s' is no kernel release",
+				o->kernel);
+	return EXIT_YES;
+}
+
+static void print_error(void *arg, const char *message)
+{
+	(void)arg;
+	complain(0, "%s", message);
+}
+
+static bool is_asked(const struct doctor *d, const struct options *o,
+		     const struct kernel *k)
+{
+	bool next = d->next.kernel && !strcmp(d->next.kernel, k->release);
+
+	if (o->kernel)
+		return !strcmp(k->release, o->kernel);
+	if (o->all)
+		return true;
+	return next || (k->running && !o->next);
+}
+
+static int ask(struct doctor *d, const struct options *o)
+{
+	const struct kernel **list;
+	size_t n = 0;
+	int err;
+
+	if (o->kernel && !doctor_kernel(d, o->kernel))
+		return complain(EXIT_UNSURE, "kernel %s: too many kernels",
+				o->kernel);
+	list = calloc(d->kernels.count + 1, sizeof(*list));
+	err = list ? 0 : -ENOMEM;
+	for (size_t i = 0; i < d->kernels.count && list; i++)
+		if (is_asked(d, o, &d->kernels.list[i]))
+			list[n++] = &d->kernels.list[i];
+	if (!err)
+		err = doctor_ask(d, list, n, o->module);
+	free(list);
+	return err ? complain_errno(err, "doctor") : EXIT_YES;
+}
+
+static void print_findings(const struct doctor *d)
+{
+	for (size_t i = 0; i < d->count; i++) {
+		const struct finding *f = &d->findings[i];
+
+		printf("%s: %s: %s: %s", f->kernel->release, f->module,
+		       verdict_word(f->report.verdict), f->report.message);
+		if (f->report.next_step)
+			printf(". Next: %s", f->report.next_step);
+		putchar('\n');
+	}
+	for (size_t i = 0; i < d->unfinished.count; i++)
+		printf("package %s: %s. Next: read why, then: "
+		       "dpkg --configure -a\n", d->unfinished.list[i].name,
+		       d->unfinished.list[i].state);
+	if (d->next.kernel)
+		printf("next boot: %s (%s)\n", d->next.kernel, d->next.why);
+	else
+		printf("next boot: unknown: %s\n", d->next.why);
+	if (trust_gap(d->t))
+		printf("not seen: %s\n", trust_gap(d->t));
+}
+
+static int exit_code(const struct doctor *d, const struct options *o)
+{
+	int code = EXIT_YES;
+
+	for (size_t i = 0; i < d->count; i++) {
+		int one = verdict_exit(d->findings[i].report.verdict);
+
+		if (one == EXIT_NO)
+			return one;
+		code = one ? one : code;
+	}
+	/* Half of the question was what boots next. */
+	if (!o->all && !o->kernel && !d->next.kernel &&
+	    (o->next || (d->place == PLACE_HOST && !host_is_immutable(d->h))))
+		code = EXIT_UNSURE;
+	return code;
+}
+
+int verb_doctor(int argc, char **argv)
+{
+	struct options o = { 0 };
+	struct json_object *doc;
+	struct doctor *d = NULL;
+	int err, code = parse(argc, argv, &o);
+
+	if (code)
+		return code < 0 ? EXIT_YES : code;
+	err = doctor_new(o.root, print_error, NULL, &d);
+	if (err)
+		return complain_errno(err, "doctor");
+	code = ask(d, &o);
+	if (code)
+		goto out;
+	if (o.module && !d->count) {
+		code = complain(EXIT_UNSURE, "doctor: no kernel is installed "
+				"here to ask about '%s'", o.module);
+		goto out;
+	}
+	if (o.json) {
+		doc = doctor_json(d);
+		puts(json_text(doc));
+		json_object_put(doc);
+	} else {
+		if (!d->drivers.count && !o.module)
+			puts("no driver is registered in "
+			     "/usr/lib/kmodkeep/drivers.d");
+		print_findings(d);
+	}
+	code = exit_code(d, &o);
+	if (d->broken && code == EXIT_YES)
+		code = EXIT_UNSURE;
+out:
+	doctor_free(d);
+	return code;
+}

@@ -1,0 +1,503 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "guard/verdict/doctor.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guard/base/util.h"
+#include "guard/verdict/lookup.h"
+#include "guard/verdict/verify.h"
+
+struct dropin_errors {
+	dropin_error_fn *report;
+	void *arg;
+	bool *broken;
+};
+
+static void note_error(void *arg, const char *message)
+{
+	const struct dropin_errors *errors = arg;
+
+	*errors->broken = true;
+	errors->report(errors->arg, message);
+}
+
+int doctor_new(const char *root, dropin_error_fn *report, void *arg,
+	       struct doctor **out)
+{
+	struct doctor *d = calloc(1, sizeof(*d));
+	struct dropin_errors errors = { report, arg, d ? &d->broken : NULL };
+	int err;
+
+	if (!d)
+		return -ENOMEM;
+	err = host_new(root, &d->h);
+	if (!err)
+		err = trust_new(d->h, &d->t);
+	if (!err)
+		err = drivers_read(d->h, &d->drivers, note_error, &errors);
+	if (!err)
+		err = kernels_read(d->h, &d->kernels);
+	if (!err)
+		err = next_boot_read(d->h, &d->kernels, NULL, &d->next);
+	if (!err)
+		err = dpkg_unfinished(d->h, &d->unfinished);
+	if (err) {
+		doctor_free(d);
+		return err;
+	}
+	d->place = host_place(d->h);
+	d->cache = copies_cache_open(d->h);
+	*out = d;
+	return 0;
+}
+
+static void finding_free(struct finding *f)
+{
+	free(f->file);
+	free(f->loaded);
+	report_free(&f->report);
+	dkms_free(&f->dkms);
+}
+
+void doctor_free(struct doctor *d)
+{
+	if (!d)
+		return;
+	for (size_t i = 0; i < d->count; i++)
+		finding_free(&d->findings[i]);
+	free(d->findings);
+	copies_cache_close(d->cache);
+	packages_free(&d->unfinished);
+	next_boot_free(&d->next);
+	kernels_free(&d->kernels);
+	drivers_free(&d->drivers);
+	trust_free(d->t);
+	host_free(d->h);
+	free(d);
+}
+
+const struct kernel *doctor_kernel(struct doctor *d, const char *release)
+{
+	const struct kernel *k = kernels_find(&d->kernels, release);
+
+	/* Pointers into the list are held by findings: only before these. */
+	if (!k && !d->count && !kernels_add(d->h, &d->kernels, release))
+		k = kernels_find(&d->kernels, release);
+	return k;
+}
+
+/* Does any installed kernel have a module of that name? */
+static bool module_known(const struct doctor *d, const char *module)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < d->kernels.count && !found; i++) {
+		char *path = NULL;
+
+		found = !module_find(d->h, d->kernels.list[i].release, module,
+				     &path);
+		free(path);
+	}
+	return found;
+}
+
+/* What makes an initramfs here; malloc'ed. */
+static char *initramfs_step(const struct doctor *d, const char *kernel)
+{
+	static const char *const debian[] = { "update-initramfs", NULL };
+	static const char *const other[] = { "dracut", NULL };
+	char *ours = host_tool(d->h, debian), *theirs = host_tool(d->h, other);
+	char *step;
+
+	if (ours && !theirs)
+		step = text_of("update-initramfs -c -k %s", kernel);
+	else if (theirs && !ours)
+		step = text_of("dracut -f --kver %s", kernel);
+	else
+		step = text_of("update-initramfs -c -k %s, or: dracut -f "
+			       "--kver %s", kernel, kernel);
+	free(ours);
+	free(theirs);
+	return step;
+}
+
+/* What dkms knows makes the next step of a missing module precise. */
+static int explain_missing(const struct doctor *d, struct finding *f)
+{
+	const char *driver = f->driver && f->driver->dkms ? f->driver->dkms :
+							    f->module;
+	const char *kernel = f->kernel->release;
+	char *next = NULL;
+
+	if (f->report.verdict != VERDICT_MISSING)
+		return 0;
+	if (f->dkms.log)
+		next = text_of("dkms tried and failed: read %s, then: "
+			       "dkms autoinstall -k %s", f->dkms.log, kernel);
+	else if (f->dkms.state == DKMS_NO_SOURCE)
+		next = text_of("dkms has lost the source of %s: reinstall its "
+			       "package", driver);
+	else if (f->dkms.state == DKMS_BUILT)
+		next = text_of("it is built: dkms install %s/%s -k %s", driver,
+			       f->dkms.version, kernel);
+	else if (!f->driver && f->dkms.state == DKMS_UNKNOWN &&
+		 !module_known(d, f->module))
+		return report_set(&f->report, VERDICT_MISSING,
+				  "look at its name: kmodkeep status lists the "
+				  "drivers that are registered",
+				  "no driver, DKMS module or module file of "
+				  "this host is called '%s'", f->module);
+	else
+		return 0;
+	if (!next)
+		return -ENOMEM;
+	free(f->report.next_step);
+	f->report.next_step = next;
+	return 0;
+}
+
+static char *sysfs_line(const struct host *h, const char *module,
+			const char *file)
+{
+	char *path = text_of("/sys/module/%s/%s", module, file);
+	char *line;
+
+	for (char *p = path ? path + 12 : NULL; p && *p && *p != '/'; p++)
+		if (*p == '-')
+			*p = '_';
+	line = path ? host_line(h, path) : NULL;
+	free(path);
+	return line;
+}
+
+/* Is the build that runs now the one that is installed? */
+static int judge_loaded(const struct doctor *d, struct finding *f)
+{
+	struct modinfo *info = &f->report.info;
+
+	if (!f->kernel->running)
+		return 0;
+	f->loaded = sysfs_line(d->h, f->module, "srcversion");
+	if (f->report.verdict != VERDICT_OK || !f->loaded ||
+	    !info->srcversion || !strcmp(f->loaded, info->srcversion))
+		return 0;
+	return report_set(&f->report, VERDICT_STALE_LOADED,
+			  "reboot, or unload the module and load it again",
+			  "another build of it is loaded than is installed");
+}
+
+/* What is inside the image that boots next may be another copy. */
+static int judge_unified(const struct doctor *d, struct finding *f)
+{
+	if (f->report.verdict != VERDICT_OK || !d->next.unified ||
+	    !d->next.kernel || strcmp(d->next.kernel, f->kernel->release))
+		return 0;
+	return report_set(&f->report, VERDICT_NOT_APPLICABLE, NULL,
+			  "the module is good, but this kernel boots as a "
+			  "unified image, %s: a copy in it would not be seen",
+			  d->next.entry);
+}
+
+/* The copy in the initramfs is the one that early boot loads. */
+static int judge_bytes(const struct doctor *d, struct finding *f,
+		       const struct copy *copy)
+{
+	struct report r = { 0 };
+	struct modfile m;
+	struct buf raw = { malloc(copy->bytes.len + 1), copy->bytes.len };
+	const char *was = f->report.info.srcversion;
+	char *next;
+	int err;
+
+	if (!raw.data)
+		return -ENOMEM;
+	memcpy(raw.data, copy->bytes.data, copy->bytes.len);
+	next = initramfs_step(d, f->kernel->release);
+	err = modfile_take(&raw, &m);
+	if (err == -EBADMSG || err == -EFBIG)
+		err = report_set(&r, VERDICT_TAMPERED, NULL, "damaged");
+	else if (!err)
+		err = verify_modfile(d->h, d->t, &m, f->kernel->release, &r);
+	if (!err && r.verdict != VERDICT_OK)
+		err = report_set(&f->report, VERDICT_STALE_INITRAMFS, next,
+				 "its copy in the initramfs would be refused: "
+				 "%s: %s", verdict_word(r.verdict), r.message);
+	else if (!err && (!was || !r.info.srcversion ||
+			  strcmp(was, r.info.srcversion)))
+		err = report_set(&f->report, VERDICT_STALE_INITRAMFS, next,
+				 "its copy in the initramfs is another build%s%s",
+				 r.info.version ? ", of version " : "",
+				 r.info.version ? r.info.version : "");
+	modfile_free(&m);
+	report_free(&r);
+	free(next);
+	return err;
+}
+
+/* An initramfs that cannot be read may hold any copy. */
+static int judge_unread(const struct doctor *d, struct finding *f, int why)
+{
+	char *again = initramfs_step(d, f->kernel->release);
+	int err = report_set(&f->report, VERDICT_UNKNOWN,
+			     why == -EACCES ? "ask again as root" :
+			     why == -ENOPKG ? "look into it by lsinitramfs or "
+			     "lsinitrd, or have it compressed with zstd" :
+			     again,
+			     "the module is good, but %s, which may hold "
+			     "another copy of it, cannot be read: %s",
+			     f->kernel->initramfs, why == -ENOPKG ?
+			     "it is not compressed with gzip, xz, lzma or "
+			     "zstd, which are known here" : strerror(-why));
+
+	free(again);
+	return err;
+}
+
+static int judge_copy(const struct doctor *d, struct finding *f,
+		      const struct copies *copies)
+{
+	const struct copy *copy = copies_find(copies, f->module);
+	char *modules[] = { (char *)f->module };
+	struct copies fresh = { 0 };
+	int err = 0;
+
+	f->initramfs = !f->kernel->initramfs ? NULL : copies->err ? "unread" :
+		       !copy ? "none" : "other";
+	if (f->report.verdict != VERDICT_OK)
+		return 0;
+	if (copies->err)
+		return judge_unread(d, f, copies->err);
+	if (!copy || !strcmp(copy->sha256, f->report.sha256)) {
+		f->initramfs = copy ? "same" : f->initramfs;
+		return 0;
+	}
+	if (!copy->bytes.len) {
+		/* Only its hash was remembered. */
+		err = copies_read(NULL, &f->kernel, 1, modules, 1, true,
+				  &fresh);
+		copy = err ? NULL : copies_find(&fresh, f->module);
+	}
+	if (copy)
+		err = judge_bytes(d, f, copy);
+	copies_free(&fresh);
+	return err;
+}
+
+/* A kernel that cannot boot as it is serves no driver. */
+static int judge_kernel(const struct doctor *d, struct finding *f)
+{
+	const struct kernel *k = f->kernel;
+	char *again;
+	int err;
+
+	if (f->report.verdict != VERDICT_OK || k->running)
+		return 0;
+	if (!k->image && d->kernels.boot_readable)
+		return report_set(&f->report, VERDICT_KERNEL_INCOMPLETE,
+				  "install that kernel, or ask about another",
+				  "kernel %s has no boot image", k->release);
+	if (k->initramfs || !d->kernels.uses_initramfs || d->next.unified)
+		return 0;
+	again = d->unfinished.count ? strdup("dpkg --configure -a") :
+				      initramfs_step(d, k->release);
+	err = report_set(&f->report, VERDICT_KERNEL_INCOMPLETE, again,
+			 "kernel %s has no initramfs, unlike the others",
+			 k->release);
+	free(again);
+	return err;
+}
+
+static int examine(struct doctor *d, struct finding *f,
+		   const struct copies *copies)
+{
+	const char *name = f->driver && f->driver->dkms ? f->driver->dkms :
+							  f->module;
+	int err;
+
+	if (d->place == PLACE_CONTAINER)
+		return report_set(&f->report, VERDICT_NOT_APPLICABLE, NULL,
+				  "this is a container: its modules are the "
+				  "host's affair");
+	if (host_is_immutable(d->h))
+		return report_set(&f->report, VERDICT_NOT_APPLICABLE, NULL,
+				  "this host boots whole images: what is in the "
+				  "next one is not to be seen in this one");
+	err = dkms_read(d->h, name, f->kernel->release, &f->dkms);
+	if (!err)
+		err = verify_module(d->h, d->t, f->module, f->kernel->release,
+				    &f->file, &f->report);
+	if (!err)
+		err = explain_missing(d, f);
+	if (!err)
+		err = judge_kernel(d, f);
+	if (!err)
+		err = judge_copy(d, f, copies);
+	if (!err)
+		err = judge_unified(d, f);
+	if (!err)
+		err = judge_loaded(d, f);
+	return err;
+}
+
+static int add_finding(struct doctor *d, const struct driver *driver,
+		       const char *module, const struct kernel *k,
+		       const struct copies *copies)
+{
+	struct finding *list = realloc(d->findings,
+				       (d->count + 1) * sizeof(*list));
+	struct finding *f;
+	int err;
+
+	if (!list)
+		return -ENOMEM;
+	d->findings = list;
+	f = &list[d->count];
+	memset(f, 0, sizeof(*f));
+	f->driver = driver;
+	f->module = module;
+	f->kernel = k;
+	d->count++;
+	err = examine(d, f, copies);
+	if (!err && !f->report.message)
+		err = -ENOMEM;
+	return err;
+}
+
+static int ask_driver(struct doctor *d, const struct kernel *k,
+		      const struct driver *driver, const struct copies *copies,
+		      const char *only)
+{
+	bool named = !only || !strcmp(driver->name, only);
+	int err = 0;
+
+	for (size_t i = 0; i < driver->module_count && !err; i++)
+		if (named || !strcmp(driver->modules[i], only))
+			err = add_finding(d, driver, driver->modules[i], k,
+					  copies);
+	return err;
+}
+
+/* The modules of all drivers, and the one asked about; ends with NULL. */
+static char **all_modules(const struct doctor *d, const char *only,
+			  size_t *count)
+{
+	size_t n = 1;
+	char **all;
+
+	for (size_t i = 0; i < d->drivers.count; i++)
+		n += d->drivers.list[i].module_count;
+	all = calloc(n, sizeof(*all));
+	*count = 0;
+	for (size_t i = 0; all && i < d->drivers.count; i++)
+		for (size_t m = 0; m < d->drivers.list[i].module_count; m++)
+			all[(*count)++] = d->drivers.list[i].modules[m];
+	if (all && only)
+		all[(*count)++] = (char *)only;
+	return all;
+}
+
+static int ask_kernel(struct doctor *d, const struct kernel *k,
+		      const char *only, const struct copies *copies)
+{
+	size_t before = d->count;
+	int err = 0;
+
+	for (size_t i = 0; i < d->drivers.count && !err; i++)
+		if (!d->drivers.list[i].broken)
+			err = ask_driver(d, k, &d->drivers.list[i], copies,
+					 only);
+	if (!err && only && d->count == before)
+		err = add_finding(d, NULL, only, k, copies);
+	return err;
+}
+
+int doctor_ask(struct doctor *d, const struct kernel *const *list, size_t n,
+	       const char *only)
+{
+	struct copies *copies = calloc(n + 1, sizeof(*copies));
+	size_t count;
+	char **modules = all_modules(d, only, &count);
+	int err = modules && copies ? 0 : -ENOMEM;
+
+	if (!err && d->place != PLACE_CONTAINER)
+		err = copies_read(d->cache, list, n, modules, count, false,
+				  copies);
+	for (size_t i = 0; i < n && !err; i++)
+		err = ask_kernel(d, list[i], only, &copies[i]);
+	for (size_t i = 0; i < n && copies; i++)
+		copies_free(&copies[i]);
+	free(copies);
+	free(modules);
+	return err;
+}
+
+int doctor_ask_all(struct doctor *d)
+{
+	const struct kernel **list = calloc(d->kernels.count + 1,
+					    sizeof(*list));
+	int err = list ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < d->kernels.count && list; i++)
+		list[i] = &d->kernels.list[i];
+	if (!err)
+		err = doctor_ask(d, list, d->kernels.count, NULL);
+	free(list);
+	return err;
+}
+
+enum answer finding_serves(const struct finding *f)
+{
+	switch (f->report.verdict) {
+	case VERDICT_OK:
+	case VERDICT_STALE_LOADED:	/* not after a boot */
+	case VERDICT_NOT_APPLICABLE:
+		return ANSWER_YES;
+	case VERDICT_UNKNOWN:
+		return ANSWER_UNVERIFIED;
+	default:
+		return ANSWER_NO;
+	}
+}
+
+const struct finding *doctor_worst(const struct doctor *d,
+				   const struct driver *driver,
+				   const struct kernel *k)
+{
+	const struct finding *worst = NULL;
+
+	for (size_t i = 0; i < d->count; i++) {
+		const struct finding *f = &d->findings[i];
+
+		if (f->driver != driver || f->kernel != k)
+			continue;
+		if (!worst || finding_serves(f) == ANSWER_NO ||
+		    finding_serves(worst) == ANSWER_YES)
+			worst = worst && finding_serves(worst) == ANSWER_NO ?
+				worst : f;
+	}
+	return worst;
+}
+
+enum answer doctor_serves(const struct doctor *d, const struct kernel *k,
+			  bool pinned_only)
+{
+	enum answer all = ANSWER_YES;
+
+	for (size_t i = 0; i < d->drivers.count; i++) {
+		const struct driver *driver = &d->drivers.list[i];
+		const struct finding *f = doctor_worst(d, driver, k);
+		enum answer one = f ? finding_serves(f) : ANSWER_UNVERIFIED;
+
+		if (driver->broken ||
+		    (pinned_only && driver->policy != POLICY_PIN_LAST_GOOD))
+			continue;
+		if (one == ANSWER_NO)
+			return ANSWER_NO;
+		if (one == ANSWER_UNVERIFIED)
+			all = one;
+	}
+	return all;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A verdict on one module, in words that scripts and people read. */
+#ifndef KMODKEEP_REPORT_H
+#define KMODKEEP_REPORT_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+
+#include "guard/module/modfile.h"
+#include "guard/trust/trust.h"
+
+/* Stable words; scripts and metrics depend on them. */
+enum verdict {
+	VERDICT_OK,
+	VERDICT_MISSING,
+	VERDICT_KERNEL_INCOMPLETE,
+	VERDICT_WRONG_KERNEL,
+	VERDICT_UNSIGNED,
+	VERDICT_UNTRUSTED_KEY,
+	VERDICT_TAMPERED,
+	VERDICT_UNSUPPORTED_SIGNATURE,
+	VERDICT_PENDING_ENROLMENT,
+	VERDICT_REVOKED,
+	VERDICT_STALE_INITRAMFS,
+	VERDICT_STALE_LOADED,
+	VERDICT_NOT_APPLICABLE,
+	VERDICT_UNKNOWN,
+	VERDICT_COUNT
+};
+
+const char *verdict_word(enum verdict v);
+/* false if word is none of them. */
+bool verdict_parse(const char *word, enum verdict *out);
+/* The exit code that a verdict alone stands for. */
+int verdict_exit(enum verdict v);
+
+struct report {
+	enum verdict verdict;
+	char *message;		/* why, one line */
+	char *next_step;	/* what to do, one line; NULL if nothing */
+	char *kernel;		/* the release asked about; NULL if none */
+	char *signer;		/* the signer that decided; NULL if none */
+	const struct trust_cert *cert;	/* its own, where known; of the trust */
+	char sha256[65];	/* of the whole file, decompressed; "" unread */
+	bool waived;		/* ok only because no signature is demanded */
+	struct modinfo info;
+};
+
+void report_free(struct report *r);
+/* Sets verdict, message and next step (NULL: none). 0 or -ENOMEM. */
+int report_set(struct report *r, enum verdict v, const char *next,
+	       const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+struct json_object *report_json(const struct report *r, const char *subject);
+
+#endif

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "guard/verdict/safety.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guard/base/util.h"
+
+void safety_free(struct safety *s)
+{
+	free(s->line);
+	free(s->brief);
+	free(s->next);
+	memset(s, 0, sizeof(*s));
+}
+
+const char *safety_word(enum answer safe)
+{
+	return safe == ANSWER_YES ? "yes" : safe == ANSWER_NO ? "no" :
+								"unknown";
+}
+
+bool safety_asked(const struct doctor *d, const struct kernel *k)
+{
+	for (size_t i = 0; i < d->count; i++)
+		if (d->findings[i].kernel == k && d->findings[i].driver)
+			return true;
+	return false;
+}
+
+/* The names of drivers with such an answer, "a, b"; *first: its finding. */
+static char *names(const struct doctor *d, const struct kernel *k,
+		   enum answer wanted, const struct finding **first)
+{
+	char *all = NULL;
+
+	*first = NULL;
+	for (size_t i = 0; i < d->drivers.count; i++) {
+		const struct driver *driver = &d->drivers.list[i];
+		const struct finding *f = doctor_worst(d, driver, k);
+		char *more;
+
+		if (!f || finding_serves(f) != wanted)
+			continue;
+		if (!*first)
+			*first = f;
+		more = text_of("%s%s%s", all ? all : "", all ? ", " : "",
+			       driver->name);
+		free(all);
+		all = more;
+	}
+	return all;
+}
+
+static int say(struct safety *out, enum answer safe, const char *next,
+	       char *line)
+{
+	out->safe = safe;
+	out->line = line;
+	out->next = next ? strdup(next) : NULL;
+	return line && (!next || out->next) ? 0 : -ENOMEM;
+}
+
+/* The driver of a drop-in with an error may be one that would be lost. */
+static int say_broken(struct safety *out)
+{
+	return say(out, ANSWER_UNVERIFIED, "mend it: kmodkeep doctor names it",
+		   strdup("next boot: cannot tell: a file in drivers.d has an "
+			  "error"));
+}
+
+static int judge_kernel(const struct doctor *d, const struct kernel *k,
+			struct safety *out)
+{
+	const struct finding *lost, *unsure;
+	char *losing = names(d, k, ANSWER_NO, &lost);
+	char *doubt = names(d, k, ANSWER_UNVERIFIED, &unsure);
+	int err;
+
+	if (lost && losing) {
+		out->brief = text_of("next boot would lose %s (kernel %s, %s: %s)",
+				     losing, k->release, lost->module,
+				     verdict_word(lost->report.verdict));
+		err = say(out, ANSWER_NO, lost->report.next_step,
+			  text_of("next boot would lose %s (kernel %s, %s: %s: %s)",
+				  losing, k->release, lost->module,
+				  verdict_word(lost->report.verdict),
+				  lost->report.message));
+	} else if (unsure && doubt) {
+		out->brief = text_of("next boot: cannot tell for %s (kernel %s)",
+				     doubt, k->release);
+		err = say(out, ANSWER_UNVERIFIED, unsure->report.next_step,
+			  text_of("next boot: cannot tell for %s (kernel %s, %s: %s)",
+				  doubt, k->release, unsure->module,
+				  unsure->report.message));
+	} else {
+		err = say(out, ANSWER_YES, NULL,
+			  text_of("next boot safe (kernel %s)", k->release));
+	}
+	free(losing);
+	free(doubt);
+	return err;
+}
+
+int safety_judge(struct doctor *d, struct safety *out)
+{
+	const struct kernel *k = d->next.kernel ?
+		kernels_find(&d->kernels, d->next.kernel) : NULL;
+	int err = 0;
+
+	memset(out, 0, sizeof(*out));
+	if (d->place == PLACE_CONTAINER || host_is_immutable(d->h))
+		return say(out, ANSWER_YES, NULL,
+			   text_of("nothing to guard here: %s",
+				   d->place == PLACE_CONTAINER ?
+				   "a container has no kernel of its own" :
+				   "this host boots whole images"));
+	if (d->broken && !d->drivers.count)
+		return say_broken(out);
+	if (!d->drivers.count)
+		return say(out, ANSWER_YES, NULL,
+			   text_of("no driver is registered, so none can be "
+				   "lost"));
+	if (!k)
+		return say(out, ANSWER_UNVERIFIED,
+			   "look at the boot loader's menu",
+			   text_of("next boot: cannot tell which kernel: %s",
+				   d->next.why));
+	if (!safety_asked(d, k))
+		err = doctor_ask(d, &k, 1, NULL);
+	if (!err)
+		err = judge_kernel(d, k, out);
+	if (!err && d->broken && out->safe == ANSWER_YES) {
+		safety_free(out);
+		err = say_broken(out);
+	}
+	return err;
+}

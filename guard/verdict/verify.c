@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "guard/verdict/verify.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <openssl/evp.h>
+#include <openssl/obj_mac.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guard/base/util.h"
+#include "guard/host/firmware.h"
+#include "guard/module/modsig.h"
+#include "guard/module/vermagic.h"
+#include "guard/trust/cert.h"
+
+/* What verify_bytes() works with, to keep its steps short. */
+struct judging {
+	const struct host *h;
+	const struct trust *t;
+	const struct buf *bytes;
+	const struct modsig *sig;
+	struct kernel_rules rules;
+	enum demand demand;
+	unsigned char hash[32];	/* of the whole file */
+	bool running;
+	bool intact;	/* the content was checked against its signature */
+	bool unknown_crypto;	/* unsupported, but no kernel minds the form */
+	struct report *r;
+};
+
+/* The verdict on one signer, before the demands of the host. */
+struct opinion {
+	enum verdict verdict;
+	const struct trust_cert *cert;
+	const char *why, *next;	/* next: NULL for what the verdict asks for */
+	bool fatal;	/* whatever the other signers are */
+};
+
+#define REBUILD "rebuild it and sign it again: dkms build --force, or " \
+		"reinstall its package"
+
+/* Names a kernel can check; else it says ENOPKG, "unsupported crypto". */
+static enum answer kernel_knows(const struct kernel_rules *rules,
+				const struct modsig_signer *s)
+{
+	switch (s->hash_nid) {
+	case NID_sha1:
+	case NID_sha224:
+	case NID_sha256:
+	case NID_sha384:
+	case NID_sha512:
+		break;
+	case NID_sha3_256:
+	case NID_sha3_384:
+	case NID_sha3_512:
+		if (!rules->sha3)
+			return ANSWER_NO;
+		break;
+	default:
+		return ANSWER_NO;
+	}
+	switch (s->key_nid) {
+	case NID_rsaEncryption:
+		return ANSWER_YES;
+	case NID_ecdsa_with_SHA1:
+	case NID_ecdsa_with_SHA224:
+	case NID_ecdsa_with_SHA256:
+	case NID_ecdsa_with_SHA384:
+	case NID_ecdsa_with_SHA512:
+		return rules->ecdsa;
+	default:
+		return ANSWER_NO;
+	}
+}
+
+/* The certificate of a signer; a trusted one if several share its name. */
+static const struct trust_cert *find_cert(const struct judging *j, size_t i)
+{
+	const struct trust_cert *found = NULL;
+	const char *why;
+
+	for (size_t c = 0; c < trust_certs(j->t); c++) {
+		const struct trust_cert *cert = trust_cert(j->t, c);
+
+		if (!modsig_names(j->sig, i, cert->x509))
+			continue;
+		found = cert;
+		if (trust_standing(j->t, cert, &j->rules, j->running, &why) ==
+		    STANDING_TRUSTED)
+			break;
+	}
+	return found;
+}
+
+static enum verdict verdict_of_standing(enum standing s)
+{
+	switch (s) {
+	case STANDING_TRUSTED:
+		return VERDICT_OK;
+	case STANDING_PENDING:
+		return VERDICT_PENDING_ENROLMENT;
+	case STANDING_REVOKED:
+		return VERDICT_REVOKED;
+	case STANDING_UNTRUSTED:
+		return VERDICT_UNTRUSTED_KEY;
+	default:
+		return VERDICT_UNKNOWN;
+	}
+}
+
+/* A signer whose certificate is nowhere to be read: only names are known. */
+static struct opinion judge_unseen(const struct judging *j,
+				   const struct modsig_signer *s)
+{
+	const struct ring *ring = trust_ring(j->t);
+	struct opinion o = { .verdict = VERDICT_UNKNOWN };
+
+	if (trust_pinned(j->t)) {
+		o.verdict = VERDICT_UNTRUSTED_KEY;
+		o.why = "which is not the certificate given";
+	} else if ((s->key_id && ring_by_id(ring, s->key_id)) ||
+		   (s->issuer && ring_by_subject(ring, s->issuer))) {
+		o.why = "a name that the kernel trusts, but its certificate "
+			"cannot be read, so the content could not be checked";
+	} else if (j->r->info.intree && !(j->running && ring->readable)) {
+		/* Each kernel brings a key of its own, for its own modules. */
+		o.why = "which may be the key built into that kernel";
+	} else if (trust_gap(j->t)) {
+		o.why = "not found, but not everything could be read";
+	} else {
+		o.verdict = VERDICT_UNTRUSTED_KEY;
+		o.why = "a key that this host does not know";
+	}
+	return o;
+}
+
+static struct opinion judge_signer(const struct judging *j, size_t i)
+{
+	const struct modsig_signer *s = modsig_signer(j->sig, i);
+	struct opinion o = { .verdict = VERDICT_UNSUPPORTED_SIGNATURE };
+	enum answer known = kernel_knows(&j->rules, s);
+	int err;
+
+	if (s->has_attributes) {
+		o.fatal = true;
+		o.why = "with signed attributes, which no kernel accepts";
+		return o;
+	}
+	o.cert = find_cert(j, i);
+	if (!o.cert && known != ANSWER_NO)
+		return judge_unseen(j, s);
+	if (o.cert) {
+		err = modsig_check(j->sig, i, o.cert->x509, j->bytes->data);
+		if (err == -EKEYREJECTED) {
+			o.verdict = VERDICT_TAMPERED;
+			return o;
+		}
+		if (err == 0 && known != ANSWER_NO) {
+			o.verdict = verdict_of_standing(
+				trust_standing(j->t, o.cert, &j->rules,
+					       j->running, &o.why));
+			if (o.verdict == VERDICT_OK && known != ANSWER_YES) {
+				o.verdict = VERDICT_UNKNOWN;
+				o.why = "with ECDSA, which is a module of that "
+					"kernel or not in a configuration that "
+					"can be read";
+				o.next = "sign it with an RSA key";
+			}
+			return o;
+		}
+	}
+	o.why = "with an algorithm that this kernel does not know";
+	return o;
+}
+
+/*
+ * One trusted signer is enough, but a kernel refuses the module if any signer
+ * that it knows does not fit or is revoked: the first of these found counts.
+ */
+static const enum verdict by_weight[] = {
+	VERDICT_TAMPERED, VERDICT_REVOKED, VERDICT_OK,
+	VERDICT_PENDING_ENROLMENT, VERDICT_UNKNOWN,
+	VERDICT_UNSUPPORTED_SIGNATURE, VERDICT_UNTRUSTED_KEY,
+};
+
+static size_t weight(const struct opinion *o)
+{
+	size_t i = 0;
+
+	if (o->fatal)
+		return 0;
+	while (i < ARRAY_SIZE(by_weight) && by_weight[i] != o->verdict)
+		i++;
+	return i + 1;
+}
+
+static int say_signer(struct judging *j, const struct opinion *o)
+{
+	const char *by = j->r->signer;
+	bool host_key = o->cert && o->cert->from & CERT_HOST;
+
+	switch (o->verdict) {
+	case VERDICT_OK:
+		return report_set(j->r, o->verdict, NULL,
+				  "signed by '%s', %s", by, o->why);
+	case VERDICT_TAMPERED:
+		return report_set(j->r, o->verdict, REBUILD,
+				  "its content changed after '%s' signed it",
+				  by);
+	case VERDICT_PENDING_ENROLMENT:
+		return report_set(j->r, o->verdict,
+				  "reboot and choose \"Enroll MOK\" in the "
+				  "blue menu",
+				  "signed by '%s', %s", by, o->why);
+	case VERDICT_REVOKED:
+		return report_set(j->r, o->verdict,
+				  "sign it with another key: kmodkeep sign",
+				  "signed by '%s', %s", by, o->why);
+	case VERDICT_UNTRUSTED_KEY:
+		return report_set(j->r, o->verdict,
+				  o->cert && o->cert->from & CERT_MOK ?
+				  "turn Secure Boot on, or what demands "
+				  "signatures off (module.sig_enforce, lockdown)" :
+				  host_key ? "enrol this host's key: "
+				  "kmodkeep key enroll" :
+				  "sign it with this host's key: kmodkeep sign",
+				  "signed by '%s', %s", by, o->why);
+	case VERDICT_UNSUPPORTED_SIGNATURE:
+		return report_set(j->r, o->verdict,
+				  "sign it again: kmodkeep sign",
+				  "signed by '%s' %s", by, o->why);
+	default:
+		return report_set(j->r, VERDICT_UNKNOWN, o->next ? o->next :
+				  "ask again as root on the running host, or "
+				  "name the certificate with --cert",
+				  "signed by '%s', %s%s%s", by, o->why,
+				  trust_gap(j->t) ? "; " : "",
+				  trust_gap(j->t) ? trust_gap(j->t) : "");
+	}
+}
+
+/* Findings that a kernel acts on only where it demands a signature. */
+static bool is_waived(const struct judging *j)
+{
+	switch (j->r->verdict) {
+	case VERDICT_UNSIGNED:
+	case VERDICT_UNTRUSTED_KEY:
+	case VERDICT_PENDING_ENROLMENT:
+		return j->demand == DEMAND_NO;
+	case VERDICT_UNSUPPORTED_SIGNATURE:
+		/* To the kernel as good as no signature at all. */
+		return j->demand == DEMAND_NO && j->unknown_crypto;
+	case VERDICT_UNKNOWN:
+		return j->demand == DEMAND_NO && j->intact;
+	default:
+		return false;
+	}
+}
+
+static int apply_demand(struct judging *j)
+{
+	char *was = j->r->message;
+	enum verdict v = j->r->verdict;
+	int err = 0;
+
+	if (is_waived(j)) {
+		j->r->message = NULL;
+		j->r->waived = true;
+		err = report_set(j->r, VERDICT_OK, NULL,
+				 "%s; this host demands no signature (%s)",
+				 was, host_secure_boot(j->h) == SB_NO_EFI ?
+				 "no EFI here" : "Secure Boot is off");
+		free(was);
+	} else if (v == VERDICT_UNSIGNED && j->demand == DEMAND_UNKNOWN) {
+		j->r->message = NULL;
+		err = report_set(j->r, VERDICT_UNKNOWN,
+				 "ask again as root, with efivarfs mounted",
+				 "%s; whether this host demands a signature "
+				 "could not be read", was);
+		free(was);
+	}
+	return err;
+}
+
+static int judge_signature(struct judging *j)
+{
+	struct opinion best = { .verdict = VERDICT_UNTRUSTED_KEY, .why = "" };
+	size_t lightest = SIZE_MAX;
+
+	for (size_t i = 0; i < modsig_signers(j->sig); i++) {
+		struct opinion o = judge_signer(j, i);
+
+		if (weight(&o) >= lightest)
+			continue;
+		lightest = weight(&o);
+		best = o;
+		free(j->r->signer);
+		j->r->signer = strdup(modsig_signer(j->sig, i)->name);
+		if (!j->r->signer)
+			return -ENOMEM;
+	}
+	/* The subject says more than the issuer where it is known. */
+	if (best.cert) {
+		free(j->r->signer);
+		j->r->signer = cert_name(best.cert->x509);
+		if (!j->r->signer)
+			return -ENOMEM;
+	}
+	j->r->cert = best.cert;
+	j->intact = best.cert != NULL;
+	j->unknown_crypto = !best.fatal;
+	return say_signer(j, &best);
+}
+
+/* Revocation of one file, by the hash of all of it with its signature. */
+static int judge_hash(struct judging *j)
+{
+	if (!trust_hash_listed(j->t, j->hash) ||
+	    j->rules.mokx_hash == ANSWER_NO)
+		return 0;
+	return report_set(j->r, j->rules.mokx_hash == ANSWER_YES ?
+			  VERDICT_REVOKED : VERDICT_UNKNOWN, REBUILD,
+			  "the hash of this file is in the revocation list");
+}
+
+static bool is_final(enum verdict v)
+{
+	return v == VERDICT_TAMPERED || v == VERDICT_REVOKED;
+}
+
+static int judge_trust(struct judging *j)
+{
+	struct modsig *sig = NULL;
+	int err;
+
+	err = modsig_parse(j->bytes->data, j->bytes->len, &sig);
+	j->sig = sig;
+	if (err == -ENODATA)
+		err = report_set(j->r, VERDICT_UNSIGNED,
+				 "sign it: kmodkeep sign", "no signature");
+	else if (err == -EBADMSG)
+		err = report_set(j->r, VERDICT_TAMPERED, REBUILD,
+				 "its signature is damaged");
+	else if (err == -ENOPKG)
+		err = report_set(j->r, VERDICT_UNSUPPORTED_SIGNATURE,
+				 "sign it again: kmodkeep sign",
+				 "a kind of signature that no kernel accepts");
+	else if (!err)
+		err = judge_signature(j);
+	if (!err && j->r->verdict != VERDICT_TAMPERED)
+		err = judge_hash(j);
+	if (!err)
+		err = apply_demand(j);
+	modsig_free(sig);
+	return err;
+}
+
+static int judge_kernel(struct judging *j)
+{
+	enum answer fits;
+	char *why;
+	int err = vermagic_fits(j->h, j->r->kernel, j->bytes, &j->r->info,
+				&fits, &why);
+
+	if (!err && fits == ANSWER_NO)
+		err = report_set(j->r, VERDICT_WRONG_KERNEL,
+				 "build it for that kernel: dkms autoinstall -k, "
+				 "with its headers installed", "%s", why);
+	else if (!err && fits == ANSWER_UNVERIFIED &&
+		 j->r->verdict == VERDICT_OK)
+		err = report_set(j->r, VERDICT_UNKNOWN,
+				 "install the headers of that kernel, and ask "
+				 "again", "%s", why);
+	free(why);
+	return err;
+}
+
+static bool kernel_forces_signatures(const struct host *h, const char *kernel)
+{
+	char *value = host_kernel_config(h, kernel, "CONFIG_MODULE_SIG_FORCE");
+	bool forces = value && !strcmp(value, "y");
+
+	free(value);
+	return forces;
+}
+
+/* Something else than a module, or what is left of one. */
+static int judge_other(const struct buf *bytes, struct report *r)
+{
+	bool elf = bytes->len >= SELFMAG &&
+		   !memcmp(bytes->data, ELFMAG, SELFMAG);
+
+	if (!bytes->len)
+		return report_set(r, VERDICT_TAMPERED, REBUILD,
+				  "an empty file");
+	if (!elf)
+		return report_set(r, VERDICT_TAMPERED,
+				  "look at its name; if it was a module: "
+				  REBUILD, "no kernel module: not an ELF file");
+	return report_set(r, VERDICT_TAMPERED, REBUILD,
+			  "no kernel module, or a damaged one: an ELF file "
+			  "without a readable section .modinfo");
+}
+
+int verify_bytes(const struct host *h, const struct trust *t,
+		 const struct buf *bytes, const char *kernel,
+		 struct report *r)
+{
+	struct judging j = { .h = h, .t = t, .bytes = bytes, .r = r };
+	char *built_for = NULL;
+	int err;
+
+	if (EVP_Digest(bytes->data, bytes->len, j.hash, NULL, EVP_sha256(),
+		       NULL) != 1)
+		return -ENOMEM;
+	hex_encode(j.hash, sizeof(j.hash), r->sha256);
+	err = modinfo_read(bytes->data, bytes->len, &r->info);
+	if (err == -ENOEXEC)
+		return judge_other(bytes, r);
+	if (err)
+		return err;
+	built_for = modinfo_release(&r->info);
+	if (!kernel && host_is_live(h))
+		kernel = host_running_kernel(h);
+	if (!kernel)
+		kernel = built_for ? built_for : "";
+	r->kernel = strdup(kernel);
+	if (!r->kernel) {
+		free(built_for);
+		return -ENOMEM;
+	}
+	j.rules = rules_on(h, kernel);
+	j.running = !strcmp(kernel, host_running_kernel(h));
+	j.demand = trust_pinned(t) || kernel_forces_signatures(h, kernel) ?
+		   DEMAND_YES : host_demands_signature(h);
+	err = judge_trust(&j);
+	if (!err && !is_final(r->verdict))
+		err = judge_kernel(&j);
+	free(built_for);
+	return err;
+}
+
+int verify_modfile(const struct host *h, const struct trust *t,
+		   const struct modfile *m, const char *kernel,
+		   struct report *r)
+{
+	if (m->signed_outside)
+		return report_set(r, VERDICT_UNSUPPORTED_SIGNATURE,
+				  "sign it again: kmodkeep sign",
+				  "signed after it was compressed, so the "
+				  "kernel sees no signature");
+	return verify_bytes(h, t, &m->bytes, kernel, r);
+}
+
+int verify_file(const struct host *h, const struct trust *t, const char *path,
+		const char *kernel, struct report *r)
+{
+	struct modfile m;
+	int err = modfile_read(path, &m);
+
+	if (err == -ENOMEM)
+		return err;
+	if (err == -ENOENT || err == -ENOTDIR)
+		return report_set(r, VERDICT_MISSING,
+				  "build it: dkms autoinstall, or reinstall "
+				  "its package", "no such file");
+	if (err == -EBADMSG || err == -EFBIG)
+		return report_set(r, VERDICT_TAMPERED, REBUILD,
+				  "damaged: cannot be decompressed");
+	if (err)
+		return report_set(r, VERDICT_UNKNOWN, err == -EACCES ?
+				  "ask again as root" : "look at its name",
+				  "cannot be read: %s", strerror(-err));
+	err = verify_modfile(h, t, &m, kernel, r);
+	modfile_free(&m);
+	return err;
+}

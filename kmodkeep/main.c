@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The front: finds the verb and hands over. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "guard/base/say.h"
+#include "guard/base/util.h"
+#include "guard/verbs/verbs.h"
+#include "kmodkeep/verbs.h"
+#include "signing/verbs.h"
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *help;
+} verbs[] = {
+	{ "doctor", verb_doctor, "will each driver load on each kernel?" },
+	{ "status", verb_status, "one page: is the next boot safe?" },
+	{ "guard", verb_guard, "after each change: is the next boot safe?" },
+	{ "preflight", verb_preflight, "may this kernel update be installed?" },
+	{ "pin", verb_pin, "the kernel that pin-last-good holds on to" },
+	{ "verify", verb_verify, "will the kernel load these modules?" },
+	{ "sign", verb_sign, "sign modules with this host's key" },
+	{ "key", verb_key, "create, enroll, status: the host's signing key" },
+	{ "smoke", verb_smoke, "load and try out the registered drivers" },
+};
+
+static void print_usage(FILE *to)
+{
+	fputs("Usage: kmodkeep VERB [OPTION...]\n"
+	      "Keeps out-of-tree drivers signed, trusted and loadable.\n\n", to);
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		fprintf(to, "  %-9s %s\n", verbs[i].name, verbs[i].help);
+	fputs("\nkmodkeep VERB --help says more, kmodkeep(8) all.\n"
+	      "Exit codes: 0 yes or done, 1 no or failed, 2 wrong usage, "
+	      "3 could not tell.\n", to);
+}
+
+/* A full disk must not look like success, nor like an answer that was given. */
+static int finish(int code)
+{
+	int err = fflush(stdout) ? errno : ferror(stdout) ? EIO : 0;
+
+	if (!err)
+		return code;
+	complain_errno(-err, "the answer could not be written");
+	return code == EXIT_YES ? EXIT_UNSURE : code;
+}
+
+int main(int argc, char **argv)
+{
+	static char name[32];
+
+	if (argc < 2) {
+		print_usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+		print_usage(stdout);
+		return EXIT_YES;
+	}
+	if (!strcmp(argv[1], "--version")) {
+		puts("kmodkeep " KMODKEEP_VERSION);
+		return EXIT_YES;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		if (!strcmp(argv[1], verbs[i].name)) {
+			int code;
+
+			/* getopt's messages begin with it. */
+			snprintf(name, sizeof(name), "kmodkeep %s", argv[1]);
+			argv[1] = name;
+			code = verbs[i].run(argc - 1, argv + 1);
+
+			return finish(code);
+		}
+	return complain(EXIT_USAGE, "no verb '%s'; see kmodkeep --help",
+			argv[1]);
+}

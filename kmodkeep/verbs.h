@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The verbs of the front itself. Each gets its own arguments with argv[0]
+ * the verb, and returns an exit code (EXIT_ in guard/base/util.h).
+ */
+#ifndef KMODKEEP_VERBS_H
+#define KMODKEEP_VERBS_H
+
+int verb_status(int argc, char **argv);
+int verb_preflight(int argc, char **argv);
+
+#endif

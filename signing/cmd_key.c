@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* key status, and the way to the key verbs written in shell (signing/). */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guard/base/json.h"
+#include "guard/base/page.h"
+#include "guard/base/say.h"
+#include "guard/base/script.h"
+#include "guard/base/util.h"
+#include "guard/host/efivars.h"
+#include "guard/host/firmware.h"
+#include "guard/host/tpm.h"
+#include "signing/keystate.h"
+#include "signing/verbs.h"
+
+static const char usage[] =
+"Usage: kmodkeep key create [--own]      make this host's signing key, or\n"
+"                                        adopt the one that dkms or Ubuntu has\n"
+"       kmodkeep key enroll [--again]    ask for it to be trusted at the next\n"
+"                                        boot\n"
+"       kmodkeep key status [--json]     where this host stands\n"
+"       kmodkeep key VERB --help         says more\n";
+
+static const char status_usage[] =
+"Usage: kmodkeep key status [--json | --shell | --how-to-remove] [--first]\n"
+"                           [--root DIR]\n"
+"\n"
+"  --json           machine-readable output\n"
+"  --shell          lines of name=value, for scripts (do not eval them)\n"
+"  --how-to-remove  print how to take the key out of this host's trust\n"
+"  --first          about the key that create and enroll are about, even where\n"
+"                   another one is enrolled and signs\n"
+"  --root DIR       the system installed under DIR\n"
+"\n"
+"Exit code: 0 nothing is left to do, 1 something is, 2 wrong usage,\n"
+"3 could not tell.\n";
+
+static const char *or_none(const char *s)
+{
+	return s ? s : "";
+}
+
+static const char *yes_no(bool b)
+{
+	return b ? "yes" : "no";
+}
+
+static const char *origin_text(const struct keystate *s)
+{
+	if (!strcmp(s->key->origin, "own"))
+		return "made by kmodkeep";
+	return !strcmp(s->key->origin, "dkms") ? "adopted from dkms" :
+						 "adopted from Ubuntu";
+}
+
+static void print_page(const struct host *h, const struct keystate *s)
+{
+	char *disk = s->demand == DEMAND_NO ? NULL : tpm_warning_of(h);
+	const char *next = keystate_next_step(s);
+
+	printf("Secure Boot:  %s%s%s\n", secure_boot_word(s->secure_boot),
+	       s->place == PLACE_HOST ? "" : ", seen from a ",
+	       s->place == PLACE_HOST ? "" : place_word(s->place));
+	if (s->key)
+		printf("Signing key:  %s (%s)\n", s->key->key_path,
+		       origin_text(s));
+	else
+		printf("Signing key:  %s\n", s->key_error == -ENOENT ? "none" :
+		       strerror(-s->key_error));
+	if (s->name)
+		printf("Certificate:  %s\n"
+		       "  name        %s\n"
+		       "  usage       %s\n"
+		       "  expires     %s\n"
+		       "  SHA-256     %s\n"
+		       "  SHA-1       %s\n", s->key->cert_path, s->name,
+		       s->usage, s->expires, s->sha256, s->sha1);
+	if (s->name && s->boots_kernels)
+		puts("Warning:      this key can also boot kernels: whoever is "
+		     "root here can sign one.\n"
+		     "              A key of kmodkeep's own cannot: "
+		     "kmodkeep key create --own");
+	if (s->key && s->key->problem)
+		printf("Problem:      %s\n", s->key->problem);
+	else if (s->key_error == -EACCES)
+		puts("Problem:      this user may not read the key");
+	printf("Enrolment:    %s\n", enrolment_word(s->enrolment));
+	if (disk)
+		page_item("Encryption:", 14, disk);
+	if (next)
+		printf("Next:         %s\n", next);
+	free(disk);
+}
+
+static void print_shell(const struct host *h, const struct keystate *s)
+{
+	char *boot_dir = efi_boot_directory(h);
+	char *boot_id = host_boot_id(h), *machine_id = host_machine_id(h);
+	char *disk = tpm_warning_of(h);
+
+	printf("place=%s\nsecure_boot=%s\nenrolment=%s\n",
+	       place_word(s->place), secure_boot_word(s->secure_boot),
+	       enrolment_word(s->enrolment));
+	printf("origin=%s\nkey=%s\ncert=%s\n",
+	       s->key ? s->key->origin :
+			s->key_error == -ENOENT ? "none" : "unreadable",
+	       s->key ? s->key->key_path : "", s->key ? s->key->cert_path : "");
+	printf("problem=%s\nnext_step=%s\n",
+	       s->key && s->key->problem ? s->key->problem : "",
+	       or_none(keystate_next_step(s)));
+	printf("name=%s\nfingerprint=%s\nboots_kernels=%s\n",
+	       or_none(s->name), s->sha256, yes_no(s->boots_kernels));
+	printf("other_pending=%s\nnvram_free=%lld\nboot_dir=%s\n",
+	       yes_no(s->other_pending), efivars_free(h), or_none(boot_dir));
+	printf("nvram_read_only=%s\n", yes_no(efivars_read_only(h)));
+	printf("boot_id=%s\nmachine_id=%s\ntpm_warning=%s\n",
+	       or_none(boot_id), or_none(machine_id), or_none(disk));
+	free(disk);
+	free(boot_dir);
+	free(boot_id);
+	free(machine_id);
+}
+
+static void print_json(const struct host *h, const struct keystate *s)
+{
+	struct json_object *o = json_object_new_object();
+	char *disk = tpm_warning_of(h);
+
+	json_object_object_add(o, "schema", json_object_new_int(1));
+	json_add(o, "place", place_word(s->place));
+	json_add(o, "secure_boot", secure_boot_word(s->secure_boot));
+	json_add(o, "enrolment", enrolment_word(s->enrolment));
+	json_add(o, "origin", s->key ? s->key->origin : NULL);
+	json_add(o, "key", s->key ? s->key->key_path : NULL);
+	json_add(o, "certificate", s->key ? s->key->cert_path : NULL);
+	json_add(o, "problem", s->key ? s->key->problem : NULL);
+	json_add(o, "name", s->name);
+	json_add(o, "usage", s->usage);
+	json_add(o, "expires", s->expires);
+	json_add(o, "fingerprint", s->sha256);
+	json_add(o, "fingerprint_sha1", s->sha1);
+	json_object_object_add(o, "boots_kernels", s->name ?
+			json_object_new_boolean(s->boots_kernels) : NULL);
+	json_add(o, "tpm_warning", disk);
+	json_add(o, "next_step", keystate_next_step(s));
+	free(disk);
+	puts(json_text(o));
+	json_object_put(o);
+}
+
+/* Also what the package prints when it is purged. */
+static void print_removal(const struct keystate *s)
+{
+	if (s->enrolment == ENROLMENT_PENDING) {
+		printf("To withdraw the request to enrol the key '%s':\n"
+		       "  mokutil --revoke-import\n", s->name);
+	} else if (s->enrolment == ENROLMENT_ENROLLED) {
+		printf("To take the key '%s' out of this host's trust:\n"
+		       "  mokutil --delete %s\n"
+		       "  (think of a password, reboot, choose \"Delete MOK\" "
+		       "in the blue menu, type it)\n"
+		       "Modules signed with it will no longer load then.\n",
+		       s->name, s->key->cert_path);
+	}
+}
+
+static int status(int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "json", no_argument, NULL, 'j' },
+		{ "shell", no_argument, NULL, 's' },
+		{ "how-to-remove", no_argument, NULL, 'd' },
+		{ "first", no_argument, NULL, 'f' },
+		{ "root", required_argument, NULL, 'r' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	const char *root = NULL;
+	struct keystate *s = NULL;
+	struct host *h = NULL;
+	int c, err, form = 0, code;
+	bool first = false;
+
+	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
+		switch (c) {
+		case 'f': first = true; break;
+		case 'r': root = optarg; break;
+		case 'h': fputs(status_usage, stdout); return EXIT_YES;
+		case '?': return EXIT_USAGE;
+		default: form = c;
+		}
+	}
+	if (optind != argc)
+		return complain(EXIT_USAGE, "key status: '%s' is one word too "
+				"many", argv[optind]);
+	err = host_new(root, &h);
+	if (!err)
+		err = keystate_read(h, first, &s);
+	if (err) {
+		host_free(h);
+		return complain_errno(err, "key status");
+	}
+	code = keystate_exit(s);
+	if (form == 'j')
+		print_json(h, s);
+	else if (form == 's')
+		print_shell(h, s);
+	else if (form == 'd')
+		print_removal(s);
+	else
+		print_page(h, s);
+	if (form == 's' || form == 'd')
+		code = EXIT_YES;	/* they answer another question */
+	keystate_free(s);
+	host_free(h);
+	return code;
+}
+
+int verb_key(int argc, char **argv)
+{
+	if (argc < 2) {
+		fputs(usage, stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+		fputs(usage, stdout);
+		return EXIT_YES;
+	}
+	if (!strcmp(argv[1], "status"))
+		return status(argc - 1, argv + 1);
+	if (!strcmp(argv[1], "create") || !strcmp(argv[1], "enroll"))
+		return run_script(argv[1][0] == 'c' ? "key-create" :
+				  "key-enroll", argc - 1, argv + 1);
+	return complain(EXIT_USAGE, "no verb 'key %s'; see kmodkeep key "
+			"--help", argv[1]);
+}

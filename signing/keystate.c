@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "signing/keystate.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "guard/base/util.h"
+#include "guard/host/firmware.h"
+#include "guard/trust/cert.h"
+#include "guard/trust/trust.h"
+
+const char *enrolment_word(enum enrolment e)
+{
+	static const char *const words[] = {
+		"enrolled", "pending", "declined", "not-enrolled",
+		"not-applicable", "unknown",
+	};
+
+	return words[e];
+}
+
+static void fingerprint(X509 *cert, const EVP_MD *md, char *hex)
+{
+	unsigned char hash[EVP_MAX_MD_SIZE];
+	unsigned int len = 0;
+
+	if (X509_digest(cert, md, hash, &len) == 1)
+		hex_encode(hash, len, hex);
+}
+
+static int describe(struct keystate *s)
+{
+	X509 *cert = s->key->cert;
+	struct tm tm;
+
+	s->name = cert_name(cert);
+	s->usage = cert_usage(cert);
+	if (!s->name || !s->usage)
+		return -ENOMEM;
+	fingerprint(cert, EVP_sha256(), s->sha256);
+	fingerprint(cert, EVP_sha1(), s->sha1);
+	s->boots_kernels = cert_boots_kernels(cert);
+	if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) == 1)
+		strftime(s->expires, sizeof(s->expires), "%Y-%m-%d", &tm);
+	return 0;
+}
+
+/* Value of a "key=value" line of the record of the last request. */
+static char *recorded(const struct host *h, const char *key)
+{
+	char *path = host_path(h, ENROL_RECORD), *value = NULL, *line, *save;
+	struct buf b = { 0 };
+	char text[1024];
+	size_t n = strlen(key);
+
+	if (path && file_read(path, sizeof(text) - 1, &b) == 0) {
+		memcpy(text, b.data, b.len);
+		text[b.len] = '\0';
+		for (line = strtok_r(text, "\n", &save); line && !value;
+		     line = strtok_r(NULL, "\n", &save))
+			if (!strncmp(line, key, n) && line[n] == '=')
+				value = strdup(line + n + 1);
+	}
+	buf_free(&b);
+	free(path);
+	return value;
+}
+
+/*
+ * MokManager deletes a request that is declined or not answered. So one that
+ * was made in an earlier boot and left no trace was not confirmed.
+ */
+static bool was_declined(const struct host *h, const struct keystate *s)
+{
+	char *what = recorded(h, "fingerprint");
+	char *when = recorded(h, "boot_id");
+	char *now = host_boot_id(h);
+	bool declined;
+
+	declined = what && when && now && !strcmp(what, s->sha256) &&
+		   strcmp(when, now);
+	free(what);
+	free(when);
+	free(now);
+	return declined;
+}
+
+static void read_enrolment(const struct host *h, struct keystate *s,
+			   const struct trust *t)
+{
+	struct kernel_rules rules = rules_for(host_running_kernel(h));
+	const struct trust_cert *c;
+	const char *why;
+
+	if (s->place != PLACE_HOST || s->secure_boot == SB_NO_EFI) {
+		s->enrolment = ENROLMENT_NOT_APPLICABLE;
+		return;
+	}
+	c = s->key && s->key->cert ? trust_find(t, s->key->cert) : NULL;
+	s->other_pending = trust_any_pending(t) &&
+			   !(c && c->from & CERT_PENDING);
+	if (!c) {
+		/* The host's certificates are always in the list. */
+		s->enrolment = s->key ? ENROLMENT_UNKNOWN :
+					ENROLMENT_NOT_ENROLLED;
+		return;
+	}
+	if (trust_enrolled(t, c, &rules)) {
+		s->enrolment = ENROLMENT_ENROLLED;
+		return;
+	}
+	switch (trust_standing(t, c, &rules, true, &why)) {
+	case STANDING_PENDING:
+		s->enrolment = ENROLMENT_PENDING;
+		break;
+	case STANDING_UNSURE:
+		s->enrolment = ENROLMENT_UNKNOWN;
+		break;
+	default:
+		s->enrolment = was_declined(h, s) ? ENROLMENT_DECLINED :
+						    ENROLMENT_NOT_ENROLLED;
+	}
+}
+
+int keystate_read(const struct host *h, bool first, struct keystate **out)
+{
+	struct keystate *s = calloc(1, sizeof(*s));
+	struct trust *t = NULL;
+	int err;
+
+	if (!s)
+		return -ENOMEM;
+	s->place = host_place(h);
+	s->secure_boot = host_secure_boot(h);
+	s->demand = host_demands_signature(h);
+	err = trust_new(h, &t);
+	if (!err)
+		s->key_error = signkey_find(h, first ? NULL : t, &s->key);
+	if (!err && !s->key_error)
+		s->key_error = signkey_load(h, s->key);
+	if (!err && s->key_error == -ENOMEM)
+		err = -ENOMEM;
+	if (!err && s->key && s->key->cert)
+		err = describe(s);
+	if (!err)
+		read_enrolment(h, s, t);
+	trust_free(t);
+	if (err)
+		keystate_free(s);
+	else
+		*out = s;
+	return err;
+}
+
+void keystate_free(struct keystate *s)
+{
+	if (!s)
+		return;
+	signkey_free(s->key);
+	free(s->name);
+	free(s->usage);
+	free(s);
+}
+
+const char *keystate_next_step(const struct keystate *s)
+{
+	if (s->place != PLACE_HOST)
+		return NULL;
+	if (s->key && s->key->problem)
+		return s->key->next_step;
+	if (s->demand == DEMAND_NO)
+		return NULL;
+	if (s->key_error == -ENOENT)
+		return "kmodkeep key create";
+	switch (s->enrolment) {
+	case ENROLMENT_ENROLLED:
+	case ENROLMENT_NOT_APPLICABLE:
+		return NULL;
+	case ENROLMENT_PENDING:
+		return "reboot and choose \"Enroll MOK\" in the blue menu";
+	case ENROLMENT_DECLINED:
+		return "kmodkeep key enroll --again";
+	case ENROLMENT_NOT_ENROLLED:
+		return "kmodkeep key enroll";
+	default:
+		return "ask again as root, with efivarfs mounted";
+	}
+}
+
+int keystate_exit(const struct keystate *s)
+{
+	if (s->key && s->key->problem)
+		return EXIT_NO;
+	if (!keystate_next_step(s))
+		return EXIT_YES;
+	if (s->demand == DEMAND_UNKNOWN || s->enrolment == ENROLMENT_UNKNOWN)
+		return EXIT_UNSURE;
+	return EXIT_NO;
+}

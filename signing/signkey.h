@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The key that this host signs modules with. */
+#ifndef KMODKEEP_SIGNKEY_H
+#define KMODKEEP_SIGNKEY_H
+
+#include <openssl/x509.h>
+#include <stdbool.h>
+
+#include "guard/host/host.h"
+#include "guard/trust/key_places.h"
+
+struct trust;
+
+struct signkey {
+	const char *origin;	/* as above, or "given" */
+	char *key_path, *cert_path;
+	X509 *cert;
+	EVP_PKEY *key;
+	/* Why it must not be used and what to do, in full; else NULL. */
+	char *problem, *next_step;
+};
+
+/*
+ * The first pair that can sign and is enrolled, else what lies in the first
+ * place with a key or a certificate in it, fit or not. t NULL: the latter,
+ * enrolled or not. -ENOENT: the host has no key. The pair is not read yet.
+ */
+int signkey_find(const struct host *h, const struct trust *t,
+		 struct signkey **out);
+/* A key named by the user; the certificate belongs to it. */
+int signkey_given(const char *key, const char *cert, struct signkey **out);
+void signkey_free(struct signkey *k);
+
+/*
+ * Reads the pair and checks what makes it fit to sign with. 0; -EACCES: this
+ * user may not read it; -EKEYREJECTED: problem and next_step say why not.
+ */
+int signkey_load(const struct host *h, struct signkey *k);
+
+#endif
