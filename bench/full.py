@@ -16,7 +16,7 @@ from tests.lib.kernels import kernel
 from tests.qemu import direct, image
 
 SCRIPT = """
-check journald sh -c '/usr/local/sbin/bench journald >/dev/ttyS2'
+note journald /usr/local/sbin/bench journald
 """
 
 UNIT = textwrap.dedent("""\
@@ -43,9 +43,7 @@ JOURNALD = textwrap.dedent("""\
 
 MAIN = f"""
 . /usr/local/lib/guest.sh
-open_verdict_channel
 announce_kernel
-stty -F /dev/ttyS2 raw -echo 115200
 {SCRIPT}
 say_done
 power_off
@@ -59,6 +57,7 @@ ICOUNT = ["-icount", "shift=0,sleep=on"]
 ON_DISK = {
     "bench": "usr/local/sbin/bench",
     "lib/guest.sh": "usr/local/lib/guest.sh",
+    "bin/verdict": "usr/local/bin/verdict",
     "bench-main": "usr/local/lib/bench-main",
     "bench.service": "etc/systemd/system/bench.service",
     "journald.conf": "etc/systemd/journald.conf.d/bench.conf",
@@ -101,7 +100,7 @@ def journald_guest(name, workdir):
         target,
         {
             "init": INIT,
-            "lib/guest.sh": direct.HERE / "guest-lib.sh",
+            **direct.reporting(target.arch),
             "bench": guest.compile_programs(workdir),
             "bench-main": MAIN,
             "bench.service": UNIT,
@@ -117,7 +116,7 @@ def journald_guest(name, workdir):
         [str(a) for a in (
             "-kernel", target.vmlinuz, "-initrd", archive, "-append", line,
             "-drive", f"if=virtio,cache=unsafe,format=qcow2,file={image.overlay(workdir)}",
-            *guest.results_arguments(workdir), *ICOUNT,
+            *ICOUNT,
         )],
         name=f"bench-full-{name}", workdir=workdir, memory="1G", cpus=1, reboot=False,
         cpu=guest.CPU, accel="tcg",

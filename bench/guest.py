@@ -41,7 +41,7 @@ def compile_programs(directory):
 def bench_guest(name, script, workdir, *, counting=True, arguments=(), append="", **settings):
     """A Guest, not yet started, that runs SCRIPT with the program and the modules.
 
-    What SCRIPT writes to /dev/ttyS2 is in WORKDIR/results.log.
+    What SCRIPT notes (see guest-lib.sh) is in the Verdict.
     """
     target = kernel(name)
     workdir = Path(workdir)
@@ -49,7 +49,7 @@ def bench_guest(name, script, workdir, *, counting=True, arguments=(), append=""
     archive = build_initramfs(
         target,
         {"bench": compile_programs(workdir)},
-        f"stty -F /dev/ttyS2 raw -echo 115200\n{script}",
+        script,
         workdir / "initramfs",
         modules=sorted(built.glob("*.ko")),
     )
@@ -57,7 +57,7 @@ def bench_guest(name, script, workdir, *, counting=True, arguments=(), append=""
     return Guest(
         [str(a) for a in (
             "-kernel", target.vmlinuz, "-initrd", archive, "-append", line,
-            *results_arguments(workdir), *(ICOUNT if counting else []), *arguments,
+            *(ICOUNT if counting else []), *arguments,
         )],
         name=f"bench-{name}",
         workdir=workdir,
@@ -66,9 +66,3 @@ def bench_guest(name, script, workdir, *, counting=True, arguments=(), append=""
         accel="tcg" if counting else accel(),
         **settings,
     )  # fmt: skip
-
-
-def results_arguments(workdir):
-    """QEMU arguments for the third serial port, which results are written to."""
-    return ["-chardev", f"file,id=results,path={workdir / 'results.log'}",
-            "-serial", "chardev:results"]  # fmt: skip

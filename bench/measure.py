@@ -4,7 +4,6 @@
 import re
 import tempfile
 from functools import partial
-from pathlib import Path
 
 from bench import full
 from bench.guest import CHANNEL, TRACEFS, bench_guest
@@ -13,11 +12,11 @@ from tests.lib.cache import progress
 # One guest for all that is compared.
 COUNT_SCRIPT = f"""
 {TRACEFS}
-check memory sh -c '/bench memory /modules/flightrec.ko /modules/flightrec-events.ko >/dev/ttyS2'
+note memory /bench memory /modules/flightrec.ko /modules/flightrec-events.ko
 check load insmod /modules/flightrec.ko {CHANNEL}
-check count sh -c '/bench count >/dev/ttyS2'
-check readers sh -c '/bench readers >/dev/ttyS2'
-check reading sh -c '/bench reading >/dev/ttyS2'
+note count /bench count
+note readers /bench readers
+note reading /bench reading
 check unload rmmod flightrec
 """
 
@@ -26,14 +25,14 @@ check unload rmmod flightrec
 INTERLEAVED_SCRIPT = f"""
 check online /bench online
 check load insmod /modules/flightrec.ko {CHANNEL}
-check interleaved sh -c '/bench reading >/dev/ttyS2'
+note interleaved /bench reading
 check unload rmmod flightrec
 """
 
 WALL_SCRIPT = f"""
 {TRACEFS}
 check load insmod /modules/flightrec.ko {CHANNEL}
-check wall sh -c '/bench wall >/dev/ttyS2'
+note wall /bench wall
 check unload rmmod flightrec
 """
 
@@ -50,7 +49,7 @@ def run(name, make, timeout=1200):
     with tempfile.TemporaryDirectory(prefix="bench-") as workdir:
         with make(workdir) as guest:
             verdict = guest.wait_verdict(timeout, f"the end of {guest.name}", exits=True)
-        results = parse_results(Path(workdir, "results.log").read_text(encoding="ascii"))
+    results = parse_results("\n".join(verdict.notes))
     if not verdict.ok:
         return results, [f"kernel {name}: {line}" for line in verdict.explain().splitlines()]
     return results, []

@@ -24,6 +24,7 @@ from collections import Counter
 from pathlib import Path
 
 from bench.guest import CHANNEL, TRACEFS, TOP, bench_guest
+from tests.lib.guest import parse_verdict, read_channel
 from tests.lib.kernels import build_modules
 
 # Operations that are several, as in programs/ops.c: what is printed is for one.
@@ -34,8 +35,8 @@ LIMIT = 400000  # instructions; more than that is no single operation
 SCRIPT = f"""
 {TRACEFS}
 insmod /modules/flightrec.ko {CHANNEL}
-cat /sys/module/flightrec/sections/.text >/dev/ttyS2
-cat /proc/kallsyms >/dev/ttyS2
+note text cat /sys/module/flightrec/sections/.text
+note symbols cat /proc/kallsyms
 /bench once OP BYTES
 """
 
@@ -106,15 +107,14 @@ def trace(kernel, operation, size, workdir):
     guest = bench_guest(
         kernel, script, workdir, cpus=1, append="nokaslr",
         arguments=["-chardev", f"socket,path={path},server=on,wait=off,id=gdb",
-                   "-gdb", "chardev:gdb"],
+                   "-gdb", "chardev:gdb"], channel_mib=64,
     )  # fmt: skip
     with guest:
         guest.wait_for("once: ready", 300)
         here, done = (_address(Path(workdir, "bench"), f"once_{at}") for at in ("here", "done"))
-        text = Path(workdir, "results.log").read_text(encoding="ascii")
+        base, *kallsyms = parse_verdict(read_channel(guest.channel)).notes
         addresses = _follow(Debugger(path), here, done)
-    base, kallsyms = text.split("\n", 1)
-    return addresses, Symbols(kallsyms, Path(workdir, "bench")), int(base, 16)
+    return addresses, Symbols("\n".join(kallsyms), Path(workdir, "bench")), int(base, 16)
 
 
 def _address(program, name):

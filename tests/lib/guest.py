@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A QEMU guest with a console that can be followed and a channel for verdicts.
 
-Two serial ports, always:
+* The first serial port is the console: logged to a file, matched by
+  :meth:`Guest.wait_for`, written to by :meth:`Guest.send`.
+* Memory that the guest shares with the test (a PCI device "ivshmem") carries the
+  verdict and nothing else, so that no kernel message can look like a result or tear
+  one apart.  What the guest has stored there has arrived: see tests/qemu/verdict.c.
 
-* the first is the console: logged to a file, matched by :meth:`Guest.wait_for`,
-  written to by :meth:`Guest.send`;
-* the second carries the verdict and nothing else, so that no kernel message
-  can look like a result or tear one apart.
-
-The guest writes one line per test to it, and one line at the end::
+The guest writes one line per test to it, lines of what it wants to tell, and one line
+at the end, with the number and the digest of all before it::
 
     ok NAME
     not ok NAME - reason
     skip NAME - reason
-    GUEST-DONE passed=N failed=N skipped=N
+    note TEXT
+    GUEST-DONE lines=N sha256=HEX
 
-No last line means failure: silence is never success.
+No last line means failure: silence is never success.  A line that is missing, torn,
+there twice or changed means failure, too: the digest differs.
 """
 
+import hashlib
+import io
+import os
 import re
 import socket
 import subprocess
@@ -31,6 +36,7 @@ from tests.lib.accel import accel as best_accel
 from tests.lib.qmp import Qmp
 
 POLL = 0.1  # seconds between two looks at a log file
+HEAD = 8  # bytes: the length of the text in the memory of a verdict channel
 
 
 class GuestError(AssertionError):
@@ -44,6 +50,7 @@ class Verdict:
     passed: list = field(default_factory=list)
     failed: list = field(default_factory=list)  # (name, reason)
     skipped: list = field(default_factory=list)  # (name, reason)
+    notes: list = field(default_factory=list)
     done: bool = False
     problems: list = field(default_factory=list)  # what makes the run itself bad
     console: str = ""
@@ -71,22 +78,24 @@ def parse_verdict(text):
     """Read the lines of a verdict channel; what does not add up is a problem."""
     verdict = Verdict()
     lists = {"ok": verdict.passed, "not ok": verdict.failed, "skip": verdict.skipped}
-    for line in text.splitlines():
-        line = line.strip()
-        if not line:
-            continue
-        result = re.fullmatch(r"(ok|not ok|skip) (\S+)(?: - (.*))?", line)
-        done = re.fullmatch(r"GUEST-DONE passed=(\d+) failed=(\d+) skipped=(\d+)", line)
+    before = []
+    for line in io.StringIO(text):
+        result = re.fullmatch(r"(ok|not ok|skip) (\S+)(?: - (.*))?\n", line)
+        note = re.fullmatch(r"note (.*)\n", line)
+        done = re.fullmatch(r"GUEST-DONE lines=(\d+) sha256=([0-9a-f]{64})\n", line)
         if verdict.done:
             verdict.problems.append(f"verdict channel: a line after the last one: {line!r}")
         elif result:
             word, name, reason = result.groups()
             lists[word].append(name if word == "ok" else (name, reason or "no reason given"))
+        elif note:
+            verdict.notes.append(note[1])
         elif done:
             verdict.done = True
-            _check_counts(verdict, [int(n) for n in done.groups()])
+            _check_whole(verdict, before, int(done[1]), done[2])
         else:
             verdict.problems.append(f"verdict channel: not a result: {line!r}")
+        before.append(line)
     if not verdict.done:
         verdict.problems.append("verdict channel: no GUEST-DONE line: the guest never finished")
     elif not verdict.passed and not verdict.failed:
@@ -94,12 +103,24 @@ def parse_verdict(text):
     return verdict
 
 
-def _check_counts(verdict, said):
-    seen = [len(verdict.passed), len(verdict.failed), len(verdict.skipped)]
-    if seen != said:
+def _check_whole(verdict, lines, count, digest):
+    """The guest's last line says that COUNT lines with that DIGEST came before it."""
+    if len(lines) != count:
         verdict.problems.append(
-            f"verdict channel: passed, failed, skipped are {seen}, the guest counted {said}"
+            f"verdict channel: {len(lines)} lines arrived, the guest wrote {count}"
         )
+    elif hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest() != digest:
+        verdict.problems.append("verdict channel: what arrived is not what the guest wrote")
+
+
+def read_channel(path):
+    """The complete lines in the file PATH, the memory of a verdict channel."""
+    with open(path, "rb") as memory:
+        used = int.from_bytes(memory.read(HEAD), "little")
+        text = memory.read(used)
+    if len(text) != used:
+        raise GuestError(f"{path}: {used} bytes of verdicts do not fit into it")
+    return text[: text.rfind(b"\n") + 1].decode(errors="surrogateescape")
 
 
 class Guest:
@@ -111,9 +132,8 @@ class Guest:
     is removed at the end).  DISPLAY adds a VGA screen, for screen pictures;
     without one, firmware and boot loader talk on the console.  REBOOT=False
     ends QEMU where the guest would reboot.  ACCEL and CPU are for those that
-    measure; the defaults are what works best here.  PROGRAM and VERDICT_PORT are for other
-    machines: the emulator, and the arguments for a port at the chardev "verdict",
-    which must be the guest's ttyS1.
+    measure; the defaults are what works best here.  PROGRAM is the emulator, for other
+    machines.  CHANNEL_MIB is how much the verdict channel holds.
     """
 
     def __init__(
@@ -130,13 +150,14 @@ class Guest:
         display=False,
         reboot=True,
         program="qemu-system-x86_64",
-        verdict_port=("-serial", "chardev:verdict"),
+        channel_mib=1,
     ):
         self.name = name
         self._temporary = None if workdir else tempfile.TemporaryDirectory(prefix="guest-")
         self.workdir = Path(workdir or self._temporary.name)
         self.workdir.mkdir(parents=True, exist_ok=True)
-        self.verdict_log = self.workdir / "verdict.log"
+        self.channel = self.workdir / "verdict.memory"
+        self.channel_mib = channel_mib
         self.display = display
         accel = accel or best_accel()
         self._command = [
@@ -145,7 +166,10 @@ class Guest:
             "-m", memory, "-smp", str(cpus), "-display", "none",
             "-vga", "std" if display else "none",
             "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
-            "-chardev", f"file,id=verdict,path={self.verdict_log}", *verdict_port,
+            # At a slot of its own, so that the other devices are where they would be without it.
+            "-device", "ivshmem-plain,memdev=verdict,addr=0x10",
+            "-object", f"memory-backend-file,id=verdict,share=on,size={channel_mib}M,"
+                       f"mem-path={self.channel}",
             *([] if reboot else ["-no-reboot"]),
             *args,
         ]  # fmt: skip
@@ -167,7 +191,8 @@ class Guest:
         """Start QEMU: console on its standard output, control on a socket pair."""
         ours, theirs = socket.socketpair()
         control = ["-chardev", f"socket,id=qmp,fd={theirs.fileno()}", "-mon", "qmp,mode=control"]
-        self.verdict_log.write_bytes(b"")
+        self.channel.write_bytes(b"")
+        os.truncate(self.channel, self.channel_mib << 20)
         log = self.workdir / "console.log"
         with open(log, "wb") as out, open(self.workdir / "qemu.log", "wb") as err:
             # setpriv: the kernel ends QEMU should this process be killed.
@@ -234,10 +259,10 @@ class Guest:
             if exits:
                 self.wait_exit(timeout, what)
             else:
-                self._wait(lambda: "GUEST-DONE" in self._verdict_lines(), timeout, what)
+                self._wait(lambda: "GUEST-DONE" in read_channel(self.channel), timeout, what)
         except GuestError as error:
             problems.append(str(error).splitlines()[0])
-        verdict = parse_verdict(self._verdict_lines())
+        verdict = parse_verdict(read_channel(self.channel))
         verdict.problems += problems + [f"console: {p}" for p in self.scan_console(allow)]
         verdict.console = self.console.text
         verdict.seconds = time.monotonic() - self.started
@@ -256,11 +281,6 @@ class Guest:
     def screendump(self, png):
         """Store what the screen shows as the file PNG."""
         return self.qmp.screendump(png)
-
-    def _verdict_lines(self):
-        """The complete lines of the verdict channel; one in the making is left out."""
-        text = self.verdict_log.read_text(encoding="utf-8", errors="replace")
-        return text[: text.rfind("\n") + 1]
 
     def _wait(self, condition, timeout, what):
         """Call CONDITION until it returns something true; or fail and say WHAT is missing."""

@@ -7,6 +7,7 @@ guest; it runs the caller's script, which reports with the functions of
 guest-lib.sh.
 """
 
+import functools
 import subprocess
 import tempfile
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 from tests.lib import initramfs
 from tests.lib.guest import Guest
 from tests.lib.kernels import kernel
+from tests.lib.scratch import scratch
 
 HERE = Path(__file__).parent
 
@@ -27,23 +29,26 @@ STALE_BREAKPOINT = "Oops: int3: "
 PATIENCE = "no_timer_check rcupdate.rcu_cpu_stall_timeout=120 watchdog_thresh=60"
 
 
-# A machine for arm64. It has one serial port; as the others come PCI ones, of which the
-# first shall be ttyS0, so that the second is ttyS1 as everywhere.
-ARM64 = {
-    "program": "qemu-system-aarch64", "machine": "virt", "cpu": "cortex-a72", "accel": "tcg",
-    "verdict_port": ["-chardev", "null,id=none", "-device", "pci-serial,chardev=none",
-                     "-device", "pci-serial,chardev=verdict"],
-}  # fmt: skip
+ARM64 = {"program": "qemu-system-aarch64", "machine": "virt", "cpu": "cortex-a72", "accel": "tcg"}
+COMPILERS = {"amd64": "gcc", "arm64": "aarch64-linux-gnu-gcc"}
 
 
 def build_initramfs(target, files, script, into, **contents):
     """The initramfs for the Kernel TARGET that runs SCRIPT; see initramfs.build()."""
     fixed = {
         "init": HERE / "guest-init.sh",
-        "lib/guest.sh": HERE / "guest-lib.sh",
+        **reporting(target.arch),
         "main": f". /lib/guest.sh\n{script}",
     }
     return initramfs.build(target, {**files, **fixed}, into, **contents)
+
+
+@functools.cache
+def reporting(arch):
+    """What a guest of that architecture needs to report results: files of an initramfs."""
+    program = compile_static([HERE / "verdict.c"], scratch("verdict-") / "verdict",
+                             compiler=COMPILERS[arch])  # fmt: skip
+    return {"lib/guest.sh": HERE / "guest-lib.sh", "bin/verdict": program}
 
 
 class DirectGuest(Guest):

@@ -5,7 +5,6 @@
 . /lib/guest.sh
 
 mount_filesystems
-open_verdict_channel
 announce_kernel
 run_script /main
 say_done

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The direct guests themselves: each kernel boots, and no failure goes unseen."""
 
+import hashlib
+
 import pytest
 
 from tests.lib import console
-from tests.lib.guest import Guest, GuestError, parse_verdict
+from tests.lib.guest import Guest, GuestError, parse_verdict, read_channel
 from tests.lib.kernels import KERNELS
 from tests.qemu import direct
 from tests.qemu.direct import compile_static, direct_guest, emulator_failed, run_direct
@@ -132,18 +134,99 @@ def test_qemu_that_does_not_start_says_why():
             pass
 
 
+LINES = ["ok a\n", "not ok b - why\n", "skip c - why not\n", "note d\n", "ok ab\n"]
+
+
+def told(lines, arrived=None):
+    """What the channel has when a guest wrote LINES and those that ARRIVED arrived."""
+    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
+    done = f"GUEST-DONE lines={len(lines)} sha256={digest}\n"
+    return "".join([*(lines if arrived is None else arrived), done])
+
+
+def test_verdict_that_adds_up():
+    verdict = parse_verdict(told(LINES))
+    assert verdict.done and not verdict.problems
+    assert (verdict.passed, verdict.notes) == (["a", "ab"], ["d"])
+    assert parse_verdict(told(["ok a\n"])).ok
+
+
 @pytest.mark.parametrize(
     "text, problem",
     [
         ("", "no GUEST-DONE line"),
         ("ok a\n", "no GUEST-DONE line"),
-        ("GUEST-DONE passed=0 failed=0 skipped=0\n", "not one test ran"),
-        ("ok a\nGUEST-DONE passed=2 failed=0 skipped=0\n", "the guest counted"),
-        ("ok a\nnonsense\nGUEST-DONE passed=1 failed=0 skipped=0\n", "not a result"),
-        ("ok a\nGUEST-DONE passed=1 failed=0 skipped=0\nok b\n", "a line after the last"),
+        (told([]), "not one test ran"),
+        (told(["ok a\n", "nonsense\n"]), "not a result"),
+        (told(["ok a\n"]) + "ok b\n", "a line after the last"),
     ],
 )
 def test_verdicts_that_do_not_add_up(text, problem):
     verdict = parse_verdict(text)
     assert not verdict.ok
     assert any(problem in p for p in verdict.problems)
+
+
+@pytest.mark.parametrize("at", range(len(LINES)))
+@pytest.mark.parametrize(
+    "damage, problem",
+    [
+        (lambda line: [], "4 lines arrived, the guest wrote 5"),
+        (lambda line: [line, line], "6 lines arrived, the guest wrote 5"),
+        (lambda line: [line[:-2] + "\n"], "not what the guest wrote"),
+        (lambda line: [line[:-1]], "verdict channel: "),
+        (lambda line: [line.replace(" ", " x", 1)], "not what the guest wrote"),
+    ],
+    ids=["lost", "twice", "torn", "joined", "changed"],
+)
+def test_line_that_did_not_arrive_as_it_was(at, damage, problem):
+    verdict = parse_verdict(told(LINES, [*LINES[:at], *damage(LINES[at]), *LINES[at + 1:]]))
+    assert any(problem in p for p in verdict.problems), verdict.problems
+
+
+def test_lines_that_arrived_in_another_order():
+    verdict = parse_verdict(told(LINES, LINES[::-1]))
+    assert any("not what the guest wrote" in p for p in verdict.problems)
+
+
+def test_line_in_the_making_is_left_out(tmp_path):
+    memory = tmp_path / "memory"
+    memory.write_bytes((9).to_bytes(8, "little") + b"ok a\nok b\n" + bytes(100))
+    assert read_channel(memory) == "ok a\n"
+    memory.write_bytes((99).to_bytes(8, "little") + b"ok a\n")
+    with pytest.raises(GuestError, match="99 bytes"):
+        read_channel(memory)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_no_line_is_lost(kernel):
+    """Of several writers at once; the machine is switched off right after the last one."""
+    script = """
+        for writer in 1 2 3 4; do
+            { for i in $(seq 100); do ok "$writer-$i"; done; } &
+        done
+        wait
+        seq 5000 >/run/numbers
+        note numbers cat /run/numbers
+    """
+    verdict = run_direct(kernel, {}, script)
+    assert verdict.ok, verdict.explain()
+    assert sorted(verdict.passed) == sorted(
+        ["numbers", *(f"{writer}-{i}" for writer in range(1, 5) for i in range(1, 101))]
+    )
+    assert verdict.notes == [str(i) for i in range(1, 5001)]
+
+
+def test_verdict_before_a_panic_is_there(tmp_path):
+    with direct_guest(ANY, {}, "ok one\necho c >/proc/sysrq-trigger", tmp_path) as guest:
+        guest.wait_exit(120)
+        assert read_channel(guest.channel) == "ok one\n"
+
+
+def test_result_that_cannot_be_told_is_a_failure():
+    verdict = run_direct(ANY, {}, "ok one\nRESULTS=/nowhere/results\nok two\nok three")
+    assert verdict.passed == ["one"] and not verdict.done
+    assert "verdict: /nowhere/results: No such file" in verdict.console
+    verdict = run_direct(ANY, {}, "ok one\nnote much seq 300000\nok two")
+    assert verdict.passed == ["one"] and not verdict.done
+    assert "the verdict channel is full" in verdict.console
