@@ -5,14 +5,16 @@ A copy is a chroot, and programs in it can tell that it is one.  It has /proc
 (objtool of 7.x kernels needs it) and terminals, but neither /sys nor the
 host's devices; commands run without the rights to load modules or to reboot.
 Services are not started (policy-rc.d says 101).
+
+Its processes have a PID namespace of their own, one for all commands: what a command
+leaves behind goes on, and later ones see it, but nothing outlives the copy.
 """
 
 import contextlib
 import fcntl
-import os
 import shutil
-import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -36,6 +38,49 @@ class CommandFailed(AssertionError):
     """A command in a clone failed or took too long; the text has its output."""
 
 
+# Process 1 of a copy: it lasts until its standard input ends. Orphans become its children, and
+# are waited for by the kernel, since it ignores their end.
+INIT = "import signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); sys.stdin.read()"
+
+GONE_WITHIN = 60  # seconds; a killed process ends at once, unless the machine is very busy
+
+
+class Processes:
+    """A PID namespace, whose processes are gone when it was closed, or its owner is dead."""
+
+    def __init__(self):
+        # A session of its own: Ctrl-C in a terminal is not for it.
+        command = ["unshare", "--pid", "--fork", sys.executable, "-ISc", INIT]
+        self._unshare = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        # The namespace can be entered when it has its process 1.
+        deadline = time.monotonic() + GONE_WITHIN
+        while subprocess.run(self.command(["true"]), capture_output=True).returncode:
+            if self._unshare.poll() is not None or time.monotonic() > deadline:
+                self._unshare.kill()
+                raise RuntimeError("no PID namespace can be made here, see above")
+            time.sleep(0.01)
+
+    def command(self, command):
+        """The command line that runs COMMAND among these processes."""
+        return ["nsenter", f"--pid=/proc/{self._unshare.pid}/ns/pid_for_children", "--", *command]
+
+    def kill(self):
+        """Kill all of them but the first."""
+        subprocess.run(self.command(["sh", "-c", "kill -9 -1"]), check=True, timeout=GONE_WITHIN)
+
+    def close(self):
+        """End all of them.
+
+        With its process 1 the kernel kills the namespace, and lets it be waited for
+        only after all others were.
+        """
+        self._unshare.stdin.close()
+        try:
+            self._unshare.wait(GONE_WITHIN)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"children of process {self._unshare.pid} cannot be killed") from None
+
+
 class ThrowAwayRoot:
     """A writable view of the directory LOWER, gone at the end of the `with` block.
 
@@ -48,6 +93,7 @@ class ThrowAwayRoot:
         self._lower = lower
         self._directory = None
         self._lock = None
+        self._processes = None
 
     def __enter__(self):
         _remove_stale()
@@ -55,8 +101,9 @@ class ThrowAwayRoot:
         self._lock = _try_lock(self._directory)
         self.path = self._directory / "root"
         try:
+            self._processes = Processes()
             _mount_root(self._lower, self._directory)
-            _mount_kernel_views(self.path)
+            _mount_kernel_views(self.path, self._processes)
             _make_usable(self.path)
         except BaseException:
             self.__exit__()
@@ -64,6 +111,8 @@ class ThrowAwayRoot:
         return self
 
     def __exit__(self, *_):
+        if self._processes:
+            self._processes.close()
         _take_down(self._directory)
         self._lock.close()
 
@@ -79,7 +128,7 @@ class ThrowAwayRoot:
             command = ["sh", "-euc", command]
         command = [str(part) for part in command]
         process = subprocess.Popen(
-            self._chroot(cwd) + command,
+            self._processes.command(["setsid", *_chroot(self.path, cwd), *command]),
             stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -91,11 +140,11 @@ class ThrowAwayRoot:
         try:
             output, _ = process.communicate(input, timeout)
         except subprocess.TimeoutExpired:
-            _kill_inside(self.path)
+            self._processes.kill()
             output, _ = process.communicate()
             raise CommandFailed(self._report(command, f"took over {timeout} s", output)) from None
         except BaseException:
-            _kill_inside(self.path)
+            self._processes.kill()
             raise
         if check and process.returncode:
             raise CommandFailed(self._report(command, f"exit code {process.returncode}", output))
@@ -104,18 +153,21 @@ class ThrowAwayRoot:
     def command(self, command, cwd="/"):
         """The host's command line that runs COMMAND inside, for pexpect and the like."""
         assignments = [f"{key}={value}" for key, value in ENVIRONMENT.items()]
-        return ["env", "-i", *assignments, *self._chroot(cwd), *command]
-
-    def _chroot(self, cwd):
-        enter = 'cd "$1" && shift && exec "$@"'
-        return [
-            "setpriv", "--inh-caps", DROPPED, "--bounding-set", DROPPED,
-            "chroot", str(self.path), "/bin/sh", "-c", enter, "sh", str(cwd),
-        ]  # fmt: skip
+        inside = ["env", "-i", *assignments, *_chroot(self.path, cwd), *command]
+        return self._processes.command(inside)
 
     def _report(self, command, event, output):
         tail = "\n".join(output.splitlines()[-60:])
         return f"{self.name}: {' '.join(command)}: {event}; its last lines:\n{tail}"
+
+
+def _chroot(path, cwd):
+    """The beginning of a command line that runs the rest in PATH."""
+    enter = 'cd "$1" && shift && exec "$@"'
+    return [
+        "setpriv", "--inh-caps", DROPPED, "--bounding-set", DROPPED,
+        "chroot", str(path), "/bin/sh", "-c", enter, "sh", str(cwd),
+    ]  # fmt: skip
 
 
 def _mount_root(lower, directory):
@@ -135,14 +187,15 @@ def _mount_root(lower, directory):
         _mount("--bind", merged, merged)
 
 
-def _mount_kernel_views(path):
+def _mount_kernel_views(path, processes):
     for kind, where, options in [
         ("proc", "proc", "nosuid,nodev,noexec"),
         ("devpts", "dev/pts", "newinstance,ptmxmode=0666,mode=0620,gid=5"),
         ("tmpfs", "dev/shm", "nosuid,nodev,mode=1777"),
     ]:
         (path / where).mkdir(exist_ok=True)
-        _mount("-t", kind, "-o", options, kind, path / where)
+        mount = ["mount", "-t", kind, "-o", options, kind, path / where]
+        subprocess.run(processes.command(mount), check=True)  # /proc shows who mounts it
     # These reach the host's kernel; a package that sets a sysctl must not.
     for where in ("proc/sys", "proc/sysrq-trigger"):
         if (path / where).exists():
@@ -193,9 +246,8 @@ def _remove_stale():
 
 
 def _take_down(directory):
-    """End what still runs in the clone, unmount it and remove it."""
+    """Unmount a clone, whose processes are gone, and remove it."""
     merged = directory / "root"
-    _kill_inside(merged)
     # Not by os.path.ismount(): it does not see a directory that is mounted on itself.
     if _mounts_below(directory):
         subprocess.run(["umount", "--recursive", str(merged)], check=True)
@@ -208,26 +260,3 @@ def _mounts_below(directory):
     mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
     return [m for m in mounts if m.split()[1].startswith(f"{directory}/")]
 
-
-def _kill_inside(path):
-    """Kill all processes whose root directory is PATH, and wait until they are gone."""
-    deadline = time.monotonic() + 10
-    while True:
-        inside = _processes_inside(path)
-        if not inside:
-            return
-        for pid in inside:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"processes {inside} in {path} cannot be killed")
-        time.sleep(0.05)
-
-
-def _processes_inside(path):
-    inside = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            if entry.name.isdigit() and os.readlink(entry / "root") == str(path):
-                inside.append(int(entry.name))
-    return inside

@@ -2,6 +2,10 @@
 """Clones: they are usable, they end without a trace, and the host is safe."""
 
 import os
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -64,6 +68,47 @@ def test_time_out_kills_all_that_was_started():
         with pytest.raises(CommandFailed, match="(?s)took over 2 s.*so far"):
             clone.run("echo so far; setsid sleep 987 & sleep 987", timeout=2)
         assert "sleep\x00987" not in clone.run("cat /proc/[0-9]*/cmdline", check=False).stdout
+        assert clone.run("echo on").stdout == "on\n"
+
+
+BUSY = """
+    cd /tmp
+    for i in $(seq 20); do
+        (trap '' TERM HUP; while :; do setsid sh -c 'exec 7>>/tmp/open; sleep 0.01'; done) &
+    done
+"""
+
+
+def test_what_commands_left_behind_is_gone_before_the_end():
+    """It forks all the time, changes its session, and has files open there."""
+    for _ in range(10):
+        with Clone(ANY) as clone:
+            clone.run(f"({BUSY}) >/dev/null 2>&1")
+            assert "/tmp/open" in clone.run("cat /proc/[0-9]*/cmdline", check=False).stdout
+        assert not clone.path.exists()
+
+
+def test_commands_see_each_other_but_not_the_host():
+    with Clone(ANY) as clone:
+        clone.run("sleep 987 >/dev/null 2>&1 &")
+        seen = clone.run("cat /proc/[0-9]*/comm").stdout.split()
+        assert "sleep" in seen and set(seen) <= {"python3", "sleep", "sh", "cat"}, seen
+        assert clone.run("kill -9 $$", check=False).returncode == -9
+
+
+def test_processes_end_with_their_owner():
+    """Killed, it cannot take its clones down; nothing runs on in them."""
+    code = ("import os, signal; from tests.lib.roots import Clone; clone = Clone('bookworm');"
+            "clone.__enter__(); clone.run('setsid sleep 98765 >/dev/null 2>&1 &');"
+            "print(clone.path, flush=True); os.kill(os.getpid(), signal.SIGKILL)")
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert done.returncode == -9
+    path = Path(done.stdout.splitlines()[-1])
+    deadline = time.monotonic() + 60
+    while subprocess.run(["umount", "--recursive", path], capture_output=True).returncode:
+        assert time.monotonic() < deadline, "something still runs there"
+        time.sleep(0.1)
+    shutil.rmtree(path.parent)
 
 
 def test_the_host_is_out_of_reach():
