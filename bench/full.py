@@ -15,7 +15,8 @@ from tests.lib.guest import Guest
 from tests.lib.kernels import kernel
 from tests.qemu import direct, image
 
-SCRIPT = """
+SCRIPT = f"""
+{guest.COPIES_BY_WORDS}
 note journald /usr/local/sbin/bench journald
 """
 

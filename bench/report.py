@@ -30,16 +30,21 @@ def named(results, prefix, size=None):
     }
 
 
-def machines():
-    """What machine instructions were counted on, and what clock was looked at."""
+def _qemu():
     version = subprocess.run(
         [*emulator.command(), "--version"], capture_output=True, text=True, check=True
     ).stdout
-    qemu = f"QEMU {re.search(r'version ([0-9.]+)', version)[1]}"
-    return {
-        "instructions": f"{qemu}, {' '.join(ICOUNT)}, -cpu {CPU}, one CPU",
-        "wall_ns": f"{qemu}, {accel()}, 2 CPUs",
-    }
+    return f"QEMU {re.search(r'version ([0-9.]+)', version)[1]}"
+
+
+def counted_on():
+    """What machine instructions are counted on."""
+    return f"{_qemu()}, {' '.join(ICOUNT)}, -cpu {CPU}, one CPU"
+
+
+def machines():
+    """What machine instructions were counted on, and what clock was looked at."""
+    return {"instructions": counted_on(), "wall_ns": f"{_qemu()}, {accel()}, 2 CPUs"}
 
 
 def rows(name, results):
