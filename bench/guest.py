@@ -16,13 +16,15 @@ from tests.qemu.direct import PATIENCE, build_initramfs, compile_static
 TOP = Path(__file__).parents[1]
 PROGRAMS = Path(__file__).parent / "programs"
 
-# By CPU a kernel chooses how it copies, and which one "max" is changes with the emulator.
-# This one is of the kind that most have been for long: 6.1 copies on it by "rep movsq",
-# words, of which each step counts as an instruction. With erms or fsrm it would be
-# "rep movsb", of which each byte would.
-CPU = "max,vendor=AuthenticAMD,family=15,model=107,stepping=1,erms=off,fsrm=off"
+# By CPU a kernel chooses how it copies and clears, and which one "max" is changes with the
+# emulator. This one is of the kind that most have been for long: 6.1 copies on it by "rep
+# movsq", words, of which each step counts as an instruction. With the others it would be
+# "rep movsb" and "rep stosb", of which each byte would.
+CPU = ("max,vendor=AuthenticAMD,family=15,model=107,stepping=1,"
+       "erms=off,fsrm=off,fsrs=off,fsrc=off,fzrm=off")
 COPIES_BY_WORDS = """
-check copies-by-words sh -c 'grep -qw rep_good /proc/cpuinfo && ! grep -Ewq "erms|fsrm" /proc/cpuinfo'
+check copies-by-words sh -c '
+    grep -qw rep_good /proc/cpuinfo && ! grep -Ewq "erms|fsrm|fsrs|fsrc|fzrm" /proc/cpuinfo'
 """
 ICOUNT = ["-icount", "shift=0,sleep=off"]
 

@@ -15,15 +15,14 @@ function, in order.
 import argparse
 import bisect
 import re
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 
 from bench.guest import CHANNEL, TRACEFS, TOP, bench_guest
+from tests.lib.gdbstub import GdbStub
 from tests.lib.guest import parse_verdict, read_channel
 from tests.lib.kernels import build_modules
 
@@ -39,47 +38,6 @@ note text cat /sys/module/flightrec/sections/.text
 note symbols cat /proc/kallsyms
 /bench once OP BYTES
 """
-
-
-class Debugger:
-    """The little of the remote protocol of gdb that stepping needs."""
-
-    def __init__(self, path):
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                self.socket = socket.socket(socket.AF_UNIX)
-                self.socket.connect(str(path))
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
-        self.stream = self.socket.makefile("rwb")
-        self._answer()  # the machine has stopped: that is what connecting does
-
-    def ask(self, command):
-        """Send COMMAND, return the answer."""
-        data = command.encode()
-        self.stream.write(b"$%s#%02x" % (data, sum(data) % 256))
-        self.stream.flush()
-        return self._answer()
-
-    def _answer(self):
-        while self.stream.read(1) != b"$":
-            pass
-        answer = b""
-        while (byte := self.stream.read(1)) != b"#":
-            answer += byte
-        self.stream.read(2)
-        self.stream.write(b"+")
-        self.stream.flush()
-        return answer.decode("latin-1")
-
-    def pc(self):
-        """The instruction pointer: the seventeenth register of x86-64."""
-        registers = self.ask("g")
-        return int.from_bytes(bytes.fromhex(registers[16 * 16 : 17 * 16]), "little")
 
 
 class Symbols:
@@ -113,7 +71,7 @@ def trace(kernel, operation, size, workdir):
         guest.wait_for("once: ready", 300)
         here, done = (_address(Path(workdir, "bench"), f"once_{at}") for at in ("here", "done"))
         base, *kallsyms = parse_verdict(read_channel(guest.channel)).notes
-        addresses = _follow(Debugger(path), here, done)
+        addresses = _follow(GdbStub(path), here, done)
     return addresses, Symbols("\n".join(kallsyms), Path(workdir, "bench")), int(base, 16)
 
 
@@ -122,18 +80,16 @@ def _address(program, name):
     return int(re.search(rf"^([0-9a-f]+) \w {name}$", listing.stdout, re.M)[1], 16)
 
 
-def _follow(debugger, here, done):
+def _follow(stub, here, done):
     """Step from HERE to DONE, with interrupts held back, noting each address."""
-    debugger.ask("Qqemu.sstep=7")  # no interrupts, no timers
-    debugger.ask(f"Z1,{here:x},1")
-    debugger.ask("c")
-    addresses = [debugger.pc()]
-    if addresses[0] != here:
-        raise RuntimeError(f"stopped at {addresses[0]:#x}, not at {here:#x}")
-    debugger.ask(f"z1,{here:x},1")
+    stub.ask("Qqemu.sstep=7")  # no interrupts, no timers
+    stub.set_breakpoint(here)
+    stub.go()
+    stub.wait_stop()
+    stub.clear_breakpoint(here)
+    addresses = [here]
     while len(addresses) < LIMIT:
-        debugger.ask("s")
-        addresses.append(debugger.pc())
+        addresses.append(stub.step())
         if addresses[-1] == done:
             return addresses[:-1]
     raise RuntimeError(f"no end after {LIMIT} instructions")

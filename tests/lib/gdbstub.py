@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""QEMU's debugger stub, as far as it takes to stop one CPU of a guest for good."""
+"""QEMU's debugger stub, as far as it takes to stop one CPU of a guest for good, or to step."""
 
 import re
 import socket
@@ -48,6 +48,13 @@ class GdbStub:
     def go(self, cpu=None):
         """Let all CPUs go on, or only CPU: then the others stay where they are."""
         self._send("vCont;c" if cpu is None else f"vCont;c:{cpu + 1:x}")
+
+    def step(self, cpu=0):
+        """Let CPU, of an x86-64, execute one instruction; the address of the next."""
+        self._send(f"vCont;s:{cpu + 1:x}")
+        self.wait_stop()
+        registers = self.ask("g")
+        return int.from_bytes(bytes.fromhex(registers[16 * 16 : 17 * 16]), "little")
 
     def wait_stop(self):
         """Wait until a CPU hits a breakpoint; which one, from 0."""
