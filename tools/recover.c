@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/*
+ * flightrec recover: records out of what a crash left behind.
+ */
 #include "tool.h"
 
 #include <errno.h>
@@ -205,7 +208,7 @@ static void print_summary_json(const struct recovery *recovery)
 		json_object_object_add(summary, counts[i].key, json_object_new_uint64(
 			flightrec_recover_count(recovery->recover, counts[i].what)));
 	json_object_object_add(line, "summary", summary);
-	puts(json_object_to_json_string_ext(line, JSON_C_TO_STRING_PLAIN));
+	puts(json_object_to_json_string_ext(line, JSON_STYLE));
 	json_object_put(line);
 }
 
@@ -250,10 +253,11 @@ int command_recover(int argc, char **argv)
 	struct recovery recovery = { .style.clock = CLOCK_WALL };
 	int opt, status;
 
-	while ((opt = getopt_long(argc, argv, "c:b:t:jqh", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":c:b:t:jqh", options, NULL)) != -1) {
 		switch (opt) {
 		case 'c':
-			recovery.channel = optarg;
+			if (channel_once("recover", &recovery.channel, optarg))
+				return EXIT_USAGE;
 			break;
 		case 'b':
 			recovery.boot = optarg;
@@ -275,7 +279,7 @@ int command_recover(int argc, char **argv)
 			fputs(help, stdout);
 			return EXIT_YES;
 		default:
-			return EXIT_USAGE;
+			return bad_option("recover", argv, opt);
 		}
 	}
 	if (optind == argc) {
