@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * Blocks of channels in memory. A walk through memory notes where they are, 24
  * bytes for each, since the rings may be larger than what may be used here.

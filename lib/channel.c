@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * A channel that is open: one descriptor, and for flightrec_next() a buffer of
  * what was read ahead.
@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Bytes of one read(2) for flightrec_next(). */
@@ -51,6 +52,24 @@ static int open_node(const char *channel, unsigned int flags)
 	return errno == ENOENT || errno == ENXIO || errno == ENODEV ? why_missing() : -errno;
 }
 
+/*
+ * A shell's redirection makes a regular file where a channel is missing; another
+ * driver's device might stand there as well. Neither records anything.
+ */
+static int check_node(int fd)
+{
+	struct flightrec_info info;
+	struct stat st;
+
+	if (FLIGHTREC_FILES_ARE_CHANNELS)
+		return 0;
+	if (fstat(fd, &st))
+		return -errno;
+	if (!S_ISCHR(st.st_mode))
+		return -ENOTTY;
+	return ioctl(fd, FLIGHTREC_IOC_GET_INFO, &info) ? -ENOTTY : 0;
+}
+
 EXPORT int flightrec_open(struct flightrec **handle, const char *channel, unsigned int flags)
 {
 	__u32 bits = FLIGHTREC_FL_RAW;
@@ -68,7 +87,7 @@ EXPORT int flightrec_open(struct flightrec **handle, const char *channel, unsign
 		return -ENOMEM;
 	made->raw = flags & FLIGHTREC_OPEN_RAW;
 	made->fd = open_node(channel, flags);
-	err = made->fd < 0 ? made->fd : 0;
+	err = made->fd < 0 ? made->fd : check_node(made->fd);
 	if (!err && made->raw && ioctl(made->fd, FLIGHTREC_IOC_SET_FLAGS, &bits))
 		err = -errno;
 	if (err) {

@@ -1,4 +1,7 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Records out of a buffer that nobody vouches for, and errors in words.
+ */
 #include "internal.h"
 
 #include <string.h>
@@ -54,7 +57,7 @@ EXPORT const char *flightrec_explain(int error)
 	case EBADMSG:
 		return "what the driver delivered is no record: library and driver do not fit together";
 	case ENOTTY:
-		return "not a channel of the recorder";
+		return "not a channel of the recorder: a file of that name in /dev/flightrec is a mistake; remove it";
 	default:
 		/* Of known errors the text is constant, so any thread may ask. */
 		return strerror(-error);

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * libflightrec: write, read and recover the records of the flightrec recorder.
  * See flightrec(3). No program needs it: open(2), write(2) and read(2) on
@@ -45,6 +45,7 @@ struct flightrec;
  *
  * Return: 0, or -EINVAL (no name of a channel, or unknown flags), -ENODEV
  * (the driver is not loaded), -ENOENT (it is, and has no such channel),
+ * -ENOTTY (what has that name is no channel, as a file that a shell has made),
  * -EACCES, -EPERM (from within a container), -ENOMEM, or what open(2) said.
  */
 int flightrec_open(struct flightrec **handle, const char *channel, unsigned int flags);

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the files of the library share.
  */
@@ -20,6 +20,14 @@
 #endif
 #ifndef FLIGHTREC_PROC
 #define FLIGHTREC_PROC "/proc/flightrec"
+#endif
+
+/*
+ * Tests let ordinary files stand for channels. Elsewhere such a file is a mistake
+ * in which events would be lost: flightrec_open() refuses it.
+ */
+#ifndef FLIGHTREC_FILES_ARE_CHANNELS
+#define FLIGHTREC_FILES_ARE_CHANNELS 0
 #endif
 
 /* Is @name fit for a channel? It is one path component then. */

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * makedumpfile's and QEMU's compressed dumps. In blocks of one page each:
  *

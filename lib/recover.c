@@ -1,4 +1,8 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Which of the ways to find records a file needs, and what the library offers of
+ * them: the files that were added, and the records one by one.
+ */
 #include "recover.h"
 
 #include <fcntl.h>

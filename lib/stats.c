@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * /proc/flightrec/stats: lines of key=value, where "channel" comes first in
  * the line of a channel. Keys are not known here, so that a driver can have

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * The lines of the recorder in a kernel's log, whatever surrounds them: each
  * has a check of its own, so where lines begin, what stands in front of them

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Waiting for new records, and letting go of the driver for a reload: follow.h.
+ */
 #include "tool.h"
 
 #include <errno.h>

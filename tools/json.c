@@ -108,6 +108,6 @@ void print_record_json(FILE *out, const char *channel, const struct flightrec_re
 		add(object, "text", json_object_new_string_len(payload, len));
 	else
 		add_hex(object, "payload_hex", payload, len);
-	fprintf(out, "%s\n", json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN));
+	fprintf(out, "%s\n", json_object_to_json_string_ext(object, JSON_STYLE));
 	json_object_put(object);
 }

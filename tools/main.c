@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The table of commands, and what the commands share: opening a channel, messages,
+ * numbers and severities.
+ */
 #include "tool.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -43,8 +48,35 @@ static void usage(FILE *out)
 
 int surplus(const char *command, const char *argument)
 {
-	complain("\"%s\" is one argument too many; see \"flightrec %s --help\"", argument, command);
+	complain("unexpected argument '%s'; see \"flightrec %s --help\"", argument, command);
 	return EXIT_USAGE;
+}
+
+int bad_option(const char *command, char **argv, int opt)
+{
+	/* A short option is in optopt; of a long one only its word is known. */
+	const char *word = argv[optind - 1];
+	char letter[] = { '-', (char)optopt, '\0' };
+
+	bool with_value = opt == '?' && optopt && !strncmp(word, "--", 2) && strchr(word, '=');
+
+	if (strncmp(word, "--", 2) || (opt == '?' && optopt && !with_value))
+		word = letter;
+	complain(opt == ':' ? "option '%s' needs a value; see \"flightrec %s --help\"" :
+		 with_value ? "option '%s' takes no value; see \"flightrec %s --help\"" :
+		 "unknown option '%s'; see \"flightrec %s --help\"", word, command);
+	return EXIT_USAGE;
+}
+
+int channel_once(const char *command, const char **channel, const char *name)
+{
+	if (*channel) {
+		complain("two channels, '%s' and '%s': give one; see \"flightrec %s --help\"",
+			 *channel, name, command);
+		return EXIT_USAGE;
+	}
+	*channel = name;
+	return EXIT_YES;
 }
 
 int flush_output(int *status)
@@ -79,6 +111,15 @@ static const char * const severities[] = {
 	"emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
 };
 
+/* What syslog(3) and other tools call some of them, too. */
+static const struct {
+	const char *name;
+	int severity;
+} aliases[] = {
+	{ "panic", 0 }, { "emergency", 0 }, { "critical", 2 }, { "error", 3 }, { "warn", 4 },
+	{ "information", 6 },
+};
+
 const char *severity_name(unsigned int severity)
 {
 	return severity < 8 ? severities[severity] : "unknown";
@@ -93,6 +134,9 @@ int severity_parse(const char *text)
 	for (i = 0; i < 8; i++)
 		if (!strcasecmp(text, severities[i]))
 			return i;
+	for (i = 0; i < (int)(sizeof(aliases) / sizeof(*aliases)); i++)
+		if (!strcasecmp(text, aliases[i].name))
+			return aliases[i].severity;
 	return -1;
 }
 
@@ -135,6 +179,6 @@ int main(int argc, char **argv)
 			argv[1] = name;
 			return commands[i].run(argc - 1, argv + 1);
 		}
-	complain("\"%s\" is not a command; see \"flightrec --help\"", argv[1]);
+	complain("unknown command '%s'; see \"flightrec --help\"", argv[1]);
 	return EXIT_USAGE;
 }

@@ -40,7 +40,7 @@ void print_escaped(FILE *out, const char *text, size_t len)
 	while (len) {
 		memset(&state, 0, sizeof(state));
 		n = mbrtowc(&wide, text, len, &state);
-		if (n && n <= len && iswprint(wide) && wide != L'\\') {
+		if (n && n <= len && iswprint(wide)) {
 			fwrite(text, 1, n, out);
 		} else {
 			n = 1;

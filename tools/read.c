@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/*
+ * flightrec read: the records of a channel, from a place on, and as they come.
+ */
 #include "tool.h"
 
 #include <errno.h>
@@ -126,14 +129,15 @@ int command_read(int argc, char **argv)
 	};
 	struct request request = { .limited = false };
 	struct style style = { .clock = CLOCK_AUTO };
-	const char *channel = "default";
+	const char *channel = NULL;
 	bool go_on = false;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "c:fn:s:t:jh", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":c:fn:s:t:jh", options, NULL)) != -1) {
 		switch (opt) {
 		case 'c':
-			channel = optarg;
+			if (channel_once("read", &channel, optarg))
+				return EXIT_USAGE;
 			break;
 		case 'f':
 			go_on = true;
@@ -166,7 +170,7 @@ int command_read(int argc, char **argv)
 			fputs(help, stdout);
 			return EXIT_YES;
 		default:
-			return EXIT_USAGE;
+			return bad_option("read", argv, opt);
 		}
 	}
 	if (optind < argc)
@@ -178,5 +182,5 @@ int command_read(int argc, char **argv)
 	if (style.clock == CLOCK_AUTO)
 		style.clock = default_clock(go_on);
 	style.colour = colour_wanted(stdout);
-	return read_channel(channel, &request, &style, go_on);
+	return read_channel(channel ? channel : "default", &request, &style, go_on);
 }

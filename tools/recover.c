@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/*
+ * flightrec recover: records out of what a crash left behind.
+ */
 #include "tool.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char help[] =
-	"Usage: flightrec recover [-c CHANNEL] [-b BOOT] [--json] FILE...\n"
+	"Usage: flightrec recover [-c CHANNEL] [-b BOOT] [--json] [FILE...]\n"
 	"Find records after a crash, sorted by boot and channel. Nothing proves that they\n"
 	"are genuine.\n\n"
 	"  -c, --channel CHANNEL  only this one\n"
@@ -22,7 +27,9 @@ static const char help[] =
 	"  -h, --help             this text\n\n"
 	"FILE is what pstore kept (also in parts), a log of the kernel or of a console,\n"
 	"or an image of memory: vmcore (ELF), makedumpfile's compressed or flattened form,\n"
-	"LiME, raw. Its content decides. \"-\" is standard input.\n";
+	"LiME, raw. Its content decides. \"-\" is standard input. Of a directory all files\n"
+	"below it are looked at; without FILE: /sys/fs/pstore, /var/lib/systemd/pstore and\n"
+	"/var/crash.\n";
 
 struct recovery {
 	struct flightrec_recover *recover;
@@ -120,6 +127,67 @@ static void add_file(struct recovery *recovery, const char *path)
 		recovery->status = EXIT_UNKNOWN;
 }
 
+/* Of two names the one that sorts first, so that the order is always the same. */
+static int by_name(const FTSENT **a, const FTSENT **b)
+{
+	return strcmp((*a)->fts_name, (*b)->fts_name);
+}
+
+/*
+ * Adds the regular files below a directory, whatever the depth, as systemd-pstore
+ * and kdump make one for each crash. Links in it are not followed: they may lead
+ * anywhere.
+ */
+static void add_directory(struct recovery *recovery, char *path)
+{
+	char *paths[] = { path, NULL };
+	FTS *walk = fts_open(paths, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, by_name);
+	FTSENT *entry;
+
+	errno = walk ? 0 : errno;
+	while (walk && (entry = fts_read(walk))) {
+		if (entry->fts_info == FTS_F) {
+			add_file(recovery, entry->fts_path);
+		} else if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR ||
+			   entry->fts_info == FTS_NS) {
+			complain("%s: %s", entry->fts_path, strerror(entry->fts_errno));
+			recovery->status = EXIT_UNKNOWN;
+		}
+		errno = 0;
+	}
+	if (errno) {
+		complain("%s: %s", path, strerror(errno));
+		recovery->status = EXIT_UNKNOWN;
+	}
+	if (walk)
+		fts_close(walk);
+}
+
+static void add_path(struct recovery *recovery, char *path)
+{
+	struct stat st;
+
+	if (strcmp(path, "-") && !stat(path, &st) && S_ISDIR(st.st_mode))
+		add_directory(recovery, path);
+	else
+		add_file(recovery, path);
+}
+
+/* Where distributions put what is left of a crash; tests have places of their own. */
+#ifndef FLIGHTREC_CRASH_PLACES
+#define FLIGHTREC_CRASH_PLACES "/sys/fs/pstore", "/var/lib/systemd/pstore", "/var/crash"
+#endif
+
+static void add_usual_places(struct recovery *recovery)
+{
+	static char *const places[] = { FLIGHTREC_CRASH_PLACES };
+	size_t i;
+
+	for (i = 0; i < sizeof(places) / sizeof(*places); i++)
+		if (!access(places[i], F_OK))
+			add_path(recovery, places[i]);
+}
+
 /* "== boot 0123…, channel default" where either changes. */
 static void print_heading(struct recovery *recovery, const struct flightrec_recovered *found)
 {
@@ -205,7 +273,7 @@ static void print_summary_json(const struct recovery *recovery)
 		json_object_object_add(summary, counts[i].key, json_object_new_uint64(
 			flightrec_recover_count(recovery->recover, counts[i].what)));
 	json_object_object_add(line, "summary", summary);
-	puts(json_object_to_json_string_ext(line, JSON_C_TO_STRING_PLAIN));
+	puts(json_object_to_json_string_ext(line, JSON_STYLE));
 	json_object_put(line);
 }
 
@@ -214,8 +282,10 @@ static int recover_files(struct recovery *recovery, char **files)
 	int status;
 
 	flightrec_recover_progress(recovery->recover, show_progress, recovery);
+	if (!*files)
+		add_usual_places(recovery);
 	for (; *files; files++)
-		add_file(recovery, *files);
+		add_path(recovery, *files);
 	status = print_records(recovery);
 	if (status)
 		return status < 0 ? EXIT_YES : status;
@@ -250,10 +320,11 @@ int command_recover(int argc, char **argv)
 	struct recovery recovery = { .style.clock = CLOCK_WALL };
 	int opt, status;
 
-	while ((opt = getopt_long(argc, argv, "c:b:t:jqh", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":c:b:t:jqh", options, NULL)) != -1) {
 		switch (opt) {
 		case 'c':
-			recovery.channel = optarg;
+			if (channel_once("recover", &recovery.channel, optarg))
+				return EXIT_USAGE;
 			break;
 		case 'b':
 			recovery.boot = optarg;
@@ -275,12 +346,8 @@ int command_recover(int argc, char **argv)
 			fputs(help, stdout);
 			return EXIT_YES;
 		default:
-			return EXIT_USAGE;
+			return bad_option("recover", argv, opt);
 		}
-	}
-	if (optind == argc) {
-		complain("which files? see \"flightrec recover --help\"");
-		return EXIT_USAGE;
 	}
 	if (flightrec_recover_new(&recovery.recover)) {
 		complain("no memory");

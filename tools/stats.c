@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/*
+ * flightrec stats: what the driver counts for each channel, as a table or as JSON.
+ */
 #include "tool.h"
 
 #include <errno.h>
@@ -40,7 +43,7 @@ static void print_json(const struct flightrec_stats *stats)
 		object = json_object_new_object();
 		for (i = 0; flightrec_stats_member(stats, line, i, &key, &value); i++)
 			json_object_object_add(object, key, json_value(value));
-		puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN));
+		puts(json_object_to_json_string_ext(object, JSON_STYLE));
 		json_object_put(object);
 	}
 }
@@ -54,7 +57,21 @@ static uint64_t number_of(const struct flightrec_stats *stats, size_t line, cons
 	return flightrec_stats_number(stats, line, key, &number) ? 0 : number;
 }
 
-/* At most five characters: "9999", "10K", "1.5M". */
+/* A size in bytes, in binary units as the rings are: "256K", "1.5M". */
+static const char *size_text(char text[24], uint64_t bytes)
+{
+	static const char units[] = "BKMGTPE";
+	double scaled = bytes;
+	unsigned int unit = 0;
+
+	for (; scaled >= 1023.5; scaled /= 1024)
+		unit++;
+	snprintf(text, 24, "%.*f%c", scaled < 9.95 && scaled != (int)scaled ? 1 : 0, scaled,
+		 units[unit]);
+	return text;
+}
+
+/* A number of records, at most five characters: "9999", "10K", "1.5M". */
 static const char *short_number(char text[24], uint64_t number)
 {
 	static const char units[] = " KMGTPE";
@@ -107,7 +124,7 @@ static void print_channel(const struct flightrec_stats *stats, size_t line, int 
 	uint64_t earlier;
 
 	printf("%-*s %5s", width, flightrec_stats_channel(stats, line),
-	       short_number(text[0], number_of(stats, line, "size_kb") * 1024));
+	       size_text(text[0], number_of(stats, line, "size_kb") * 1024));
 	printf(" %7s", short_number(text[1], records));
 	if (before) {
 		earlier = number_of(before, line, "records");
@@ -115,7 +132,7 @@ static void print_channel(const struct flightrec_stats *stats, size_t line, int 
 					    (records - earlier) / seconds + 0.5 : 0));
 	}
 	duration_text(age, number_of(stats, line, "oldest_age_ms") * 1000000);
-	printf(" %6s %6s %6s %4s %6s\n", short_number(text[3], number_of(stats, line, "retained")),
+	printf(" %6s %11s %7s %7s %6s\n", short_number(text[3], number_of(stats, line, "retained")),
 	       short_number(text[4], number_of(stats, line, "overwritten")),
 	       short_number(text[5], rejected_of(stats, line)),
 	       short_number(text[0], number_of(stats, line, "readers")),
@@ -135,8 +152,8 @@ static void print_table(const struct flightrec_stats *stats, const struct flight
 		if (channel && (int)strlen(channel) > width)
 			width = strlen(channel);
 	}
-	printf("%-*s %5s %7s%s %6s %6s %6s %4s %6s\n", width, "CHANNEL", "SIZE", "RECORDS",
-	       before ? "    /s " : "", "KEPT", "OVERWR", "REFUSD", "READ", "OLDEST");
+	printf("%-*s %5s %7s%s %6s %11s %7s %7s %6s\n", width, "CHANNEL", "SIZE", "RECORDS",
+	       before ? "    /s " : "", "KEPT", "OVERWRITTEN", "REFUSED", "READERS", "OLDEST");
 	for (line = 0; line < flightrec_stats_lines(stats); line++) {
 		if (flightrec_stats_channel(stats, line)) {
 			print_channel(stats, line, width, before, seconds);
@@ -234,7 +251,7 @@ int command_stats(int argc, char **argv)
 	bool json = false;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "w::jh", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":w::jh", options, NULL)) != -1) {
 		switch (opt) {
 		case 'w':
 			seconds = 1;
@@ -250,7 +267,7 @@ int command_stats(int argc, char **argv)
 			fputs(help, stdout);
 			return EXIT_YES;
 		default:
-			return EXIT_USAGE;
+			return bad_option("stats", argv, opt);
 		}
 	}
 	if (optind < argc)

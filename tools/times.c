@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Times: how a record's is printed, and what --since understands.
+ */
 #include "tool.h"
 
 #include <string.h>

@@ -40,8 +40,17 @@ int channel_open(struct flightrec **handle, const char *channel, unsigned int fl
 __attribute__((format(printf, 1, 2)))
 void complain(const char *fmt, ...);
 
-/* Says that there is an argument too many, and returns EXIT_USAGE. */
+/* Says that an argument is unexpected, and returns EXIT_USAGE. */
 int surplus(const char *command, const char *argument);
+
+/*
+ * Names the option that getopt_long() refused, with ':' first in its string, and
+ * returns EXIT_USAGE.
+ */
+int bad_option(const char *command, char **argv, int opt);
+
+/* Takes the value of --channel: 0, or EXIT_USAGE after saying that there was one already. */
+int channel_once(const char *command, const char **channel, const char *name);
 
 /*
  * Writes out what was printed: 0, or -1 if nothing more can be. Somebody who
@@ -108,6 +117,9 @@ void print_record(FILE *out, const struct style *style, const struct flightrec_r
 
 /* Records that are not there, before the next one. */
 void print_lost(FILE *out, const struct style *style, uint64_t lost, const char *why);
+
+/* How json-c prints on a line; a slash needs no escape. */
+#define JSON_STYLE (JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
 
 /*
  * One record as a line of JSON; docs/json.md has the schema. @found is NULL for

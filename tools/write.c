@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/*
+ * flightrec write: a text, or each line of standard input, as one record.
+ */
 #include "tool.h"
 
 #include <errno.h>
@@ -103,15 +106,16 @@ int command_write(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	const char *channel = "default";
+	const char *channel = NULL;
 	int severity = -1;
 	struct flightrec *handle;
 	int opt, status;
 
-	while ((opt = getopt_long(argc, argv, "c:p:h", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":c:p:h", options, NULL)) != -1) {
 		switch (opt) {
 		case 'c':
-			channel = optarg;
+			if (channel_once("write", &channel, optarg))
+				return EXIT_USAGE;
 			break;
 		case 'p':
 			severity = severity_parse(optarg);
@@ -125,10 +129,10 @@ int command_write(int argc, char **argv)
 			fputs(help, stdout);
 			return EXIT_YES;
 		default:
-			return EXIT_USAGE;
+			return bad_option("write", argv, opt);
 		}
 	}
-	status = channel_open(&handle, channel, FLIGHTREC_OPEN_WRITE);
+	status = channel_open(&handle, channel ? channel : "default", FLIGHTREC_OPEN_WRITE);
 	if (status)
 		return status;
 	status = optind < argc ? record_words(handle, argv + optind) : record_lines(handle);

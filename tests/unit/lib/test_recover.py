@@ -5,13 +5,14 @@ import dataclasses
 import random
 import re
 import resource
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from tests.unit.lib import crashdata as crash
-from tests.unit.lib.tools import PLAIN, SANITIZED, TOP, build, flightrec, payload, recover
+from tests.unit.lib.tools import OUT, PLAIN, SANITIZED, TOP, build, flightrec, payload, recover
 
 RECORDS = crash.records(200)
 IMAGE = crash.image(crash.Channel().fill(RECORDS, cpus=4).blocks, mib=1)
@@ -199,11 +200,34 @@ def test_nothing_found(file, content):
     assert (status, lines, summary["records"]) == (1, [], 0)
 
 
+def test_directories_are_descended(tmp_path):
+    """systemd-pstore and kdump make a directory for each crash."""
+    below = tmp_path / "pstore/1700000000"
+    below.mkdir(parents=True)
+    (below / "dmesg.txt").write_bytes(crash.console(LINES))
+    (tmp_path / "pstore/link").symlink_to(tmp_path)
+    status, lines, summary, errors = recover(tmp_path / "pstore")
+    assert (status, errors) == (0, "") and [stamps(line) for line in lines] == expected(LINED)
+    assert not summary["duplicates"], "links are not followed"
+
+
+def test_without_arguments_the_usual_places(tmp_path):
+    build()
+    assert recover()[0] == 1, "none of them is there"
+    place = OUT / "root/crash/202601311430"
+    place.mkdir(parents=True)
+    try:
+        (place / "dump").write_bytes(IMAGE)
+        status, lines, _, errors = recover()
+    finally:
+        shutil.rmtree(place.parent)
+    assert (status, errors, len(lines)) == (0, "", len(RECORDS))
+
+
 def test_files_that_are_none(tmp_path):
-    assert flightrec("recover", tmp_path).returncode == 3
+    assert flightrec("recover", tmp_path).returncode == 1, "an empty directory"
     done = flightrec("recover", tmp_path / "missing")
     assert done.returncode == 3 and "No such file" in done.stderr
-    assert flightrec("recover").returncode == 2
 
 
 def test_damaged_anywhere_ends_with_an_exit_status(file):

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from tests.unit.lib import crashdata as crash
-from tests.unit.lib.tools import NODES, OUT, PROC, SANITIZED, TOP, build, flightrec, payload
+from tests.unit.lib.tools import NODES, OUT, PROC, SANITIZED, STRICT, TOP, build, flightrec, payload
 
 COMMANDS = ["write", "read", "stats", "recover"]
 
@@ -171,8 +171,8 @@ def test_stats(stats):
     done = flightrec("stats", valgrind=True)
     assert (done.returncode, done.stderr) == (0, "")
     head, default, refused, kernel, driver = done.stdout.splitlines()
-    assert head.split() == "CHANNEL SIZE RECORDS KEPT OVERWR REFUSD READ OLDEST".split()
-    assert default.split() == "default 1.0M 1.2M 400 1.2M 15 1 2h03m".split()
+    assert head.split() == "CHANNEL SIZE RECORDS KEPT OVERWRITTEN REFUSED READERS OLDEST".split()
+    assert default.split() == "default 1M 1.2M 400 1.2M 15 1 2h03m".split()
     assert refused == "  refused: size 3, quota 12"
     assert kernel.split()[-1] == "-"
     assert driver == "events_requests=1 events_request_failures=0"
@@ -218,6 +218,55 @@ def test_no_such_channel_no_permission(channel):
         assert "permission denied" in done.stderr or "not loaded" in done.stderr
 
 
+@pytest.mark.parametrize("command", [["write", "lost"], ["read"], ["read", "-f"]], ids=" ".join)
+@pytest.mark.parametrize("kind", ["file", "null"])
+def test_what_is_no_channel_is_refused(channel, command, kind):
+    """Written into a stray file, or another device, an event is lost."""
+    path = channel([], "typo")
+    if kind == "null":
+        path.unlink()
+        path.symlink_to("/dev/null")
+    done = subprocess.run([STRICT, *command, "-c", "typo"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3 and "channel typo: not a channel of the recorder" in done.stderr
+    assert kind == "null" or not path.read_bytes()
+
+
+def test_two_channels_are_not_one(channel):
+    channel(RECORDS)
+    for command in ("read", "write", "recover"):
+        done = flightrec(command, "-c", "default", "-c", "other", "x")
+        assert done.returncode == 2 and "two channels, 'default' and 'other'" in done.stderr
+
+
+@pytest.mark.parametrize("arguments,says", [
+    (["read", "x"], "unexpected argument 'x'"), (["stats", "x"], "unexpected argument 'x'"),
+    (["read", "--foo"], "unknown option '--foo'"), (["write", "-x"], "unknown option '-x'"),
+    (["read", "--json", "-xf"], "unknown option '-x'"), (["stats", "--foo=1"], "unknown option '--foo=1'"),
+    (["read", "--json=1"], "option '--json=1' takes no value"), (["read", "-c"], "option '-c' needs a value"),
+    (["recover", "--boot"], "option '--boot' needs a value"), (["frob"], "unknown command 'frob'"),
+], ids=lambda v: " ".join(v) if isinstance(v, list) else "")  # fmt: skip
+def test_wrong_usage_in_one_line(arguments, says):
+    done = flightrec(*arguments)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"flightrec: {says}; see ") or says.startswith("unknown command")
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize("name,digit", [("error", 3), ("warn", 4), ("panic", 0), ("CRITICAL", 2)])
+def test_severities_have_their_other_names(channel, name, digit):
+    path = channel()
+    assert flightrec("write", "-p", name, "x").returncode == 0
+    assert path.read_bytes() == b"<%d>x" % digit
+
+
+def test_backslashes_and_slashes_are_readable(channel):
+    text = r'{"path":"C:\a/b"}'
+    channel([crash.Record(text.encode(), seq=1)])
+    assert flightrec("read").stdout.endswith(text + "\n")
+    line = flightrec("read", "--json").stdout
+    assert json.loads(line)["text"] == text and "\\/" not in line
+
+
 def test_a_closed_pipe_is_no_error(channel):
     channel(crash.records(500))
     with subprocess.Popen([SANITIZED, "read"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
@@ -246,7 +295,7 @@ def test_help(command):
         [], ["frobnicate"], ["write", "-p", "loud", "x"], ["read", "-n", "few"], ["read", "surplus"],
         ["read", "--since", "yesteryear"], ["read", "-n", "1", "--since", "5m"],
         ["read", "--time", "lunar"], ["read", "-c", "../kmsg"], ["stats", "x"], ["stats", "-w0"],
-        ["recover"], ["recover", "--time", "relative", "x"], ["read", "--frobnicate"],
+        ["recover", "--time", "relative", "x"], ["read", "--frobnicate"],
     ],
     ids=" ".join,
 )  # fmt: skip

@@ -13,6 +13,7 @@ OUT = TOP / "build/unit/lib"
 NODES = OUT / "root/dev"
 PROC = OUT / "root/proc"
 SANITIZED = OUT / "sanitized/flightrec"
+STRICT = OUT / "strict/flightrec"
 PLAIN = OUT / "plain/flightrec"
 
 VALGRIND = ["valgrind", "-q", "--leak-check=full", "--show-leak-kinds=definite,indirect,possible",
