@@ -8,7 +8,6 @@
 #include "guard/base/util.h"
 #include "guard/boot/bls.h"
 #include "guard/boot/loader.h"
-#include "guard/host/efivars.h"
 
 #define CONF_MAX (64u << 10)
 
@@ -101,7 +100,7 @@ static int find_default(const struct host *h, const struct sdboot *s,
 
 	if (strcmp(wanted, "@saved"))
 		return bls_match(&s->bls, wanted);
-	last = efivar_text(h, "LoaderEntryLastBooted", LOADER_GUID);
+	last = loader_variable(h, "LoaderEntryLastBooted");
 	at = last ? bls_match(&s->bls, last) : -1;
 	free(last);
 	return at;
@@ -138,7 +137,7 @@ static int fill(const struct host *h, const struct kernels *k,
 		const char *saved, const struct sdboot *s,
 		struct next_boot *out)
 {
-	char *once = efivar_text(h, "LoaderEntryOneShot", LOADER_GUID);
+	char *once = loader_variable(h, "LoaderEntryOneShot");
 	int last = choose(h, s, saved ? saved : out->saved);
 	int at = once ? bls_match(&s->bls, once) : -1;
 	const char *release, *later = release_of(k, &s->bls.list[last]);
@@ -172,7 +171,7 @@ static int next_boot(const struct host *h, const struct kernels *k,
 
 	if (err)
 		return err;
-	out->saved = efivar_text(h, "LoaderEntryDefault", LOADER_GUID);
+	out->saved = loader_variable(h, "LoaderEntryDefault");
 	if (s.err)
 		err = next_boot_say(out, "systemd-boot's entries cannot be "
 				    "read: %s", strerror(-s.err));

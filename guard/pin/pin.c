@@ -165,6 +165,11 @@ static int start_pin(struct doctor *d, struct guard_state *s,
 				"serves all drivers");
 		return *said ? 0 : -ENOMEM;
 	}
+	if (!host_may_act(d->h)) {
+		*said = text_of("not pinned: %s is not the running system",
+				host_root(d->h));
+		return *said ? 0 : -ENOMEM;
+	}
 	if (d->next.obstacle) {
 		*said = text_of("not pinned: %s", d->next.obstacle);
 		return *said ? 0 : -ENOMEM;
@@ -235,6 +240,14 @@ int pin_keep(struct doctor *d, struct guard_state *s,
 
 	*changed = false;
 	*said = NULL;
+	/* Without the variables of its firmware, a pin there cannot be judged. */
+	if (!host_may_act(d->h) && s->pin.kernel) {
+		free(target);
+		free(revocations);
+		*said = text_of("the pin is left as it is: %s is not the running system",
+				host_root(d->h));
+		return *said ? 0 : -ENOMEM;
+	}
 	k = target ? kernels_find(&d->kernels, target) : NULL;
 	if (!revocations)
 		err = -ENOMEM;

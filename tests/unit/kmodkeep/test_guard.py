@@ -322,6 +322,17 @@ def test_tool_that_fails(pinning):
     assert "tool is not installed" in guard(pinning)[1]
 
 
+def test_nothing_is_run_or_set_in_a_folder_that_does_not_run(pinning):
+    (pinning.path / "etc/kmodkeep-test-root").unlink()
+    ran = pinning.path / "ran"
+    (pinning.path / "usr/sbin/grub-set-default").write_text(f"#!/bin/sh\n: >'{ran}'\n")
+    pinning.remove(NEW)
+    code, text = guard(pinning)
+    assert code == 1 and "is not the running system" in text
+    assert not ran.exists() and default(pinning) is None and state(pinning)["pin"] is None
+    assert not (pinning.path / KEPT).exists()
+
+
 def test_disk_full_under_the_state(pinning):
     """Not even root can write a file where a directory is."""
     path = pinning.path / "var/lib/kmodkeep/state.json"
