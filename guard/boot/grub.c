@@ -355,6 +355,8 @@ static int take_entry(const struct grub *g, const struct grub_entry *e,
 	/* What a variable of the device would have put in is left out. */
 	for (p = out->cmdline; p && (p = strchr(p, GRUB_UNKNOWN)); )
 		memmove(p, p + 1, strlen(p));
+	for (p = out->cmdline; p && *p && p[strlen(p) - 1] == ' '; )
+		p[strlen(p) - 1] = '\0';
 	if (out->entry)
 		make_printable(out->entry);
 	out->image = loaded_file(g, e->image);
