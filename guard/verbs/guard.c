@@ -355,13 +355,16 @@ static int pin_release(struct doctor *d, struct guard_state *s)
 		return EXIT_YES;
 	}
 	target = strdup(s->pin.instead_of);
-	err = target ? pin_lift(d, s, &changed, &said) : -ENOMEM;
-	if (!err) {
-		free(s->released);
+	if (target) {
+		/* Recorded with what is going to be done: not to be pinned again. */
+		char *before = s->released;
+
 		s->released = target;
-		target = NULL;
-		err = guard_state_write(d, s, NULL, NULL);
+		target = before;
 	}
+	err = s->released ? pin_lift(d, s, &changed, &said) : -ENOMEM;
+	if (!err)
+		err = guard_state_write(d, s, NULL, NULL);
 	if (said)
 		printf("kmodkeep: %s\n", said);
 	free(said);
