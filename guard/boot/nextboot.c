@@ -11,9 +11,13 @@
 #include "guard/boot/loader.h"
 #include "guard/host/efivars.h"
 
-/* In the order of preference where the firmware does not say which one ran. */
+/*
+ * In the order of preference where the firmware does not say which one ran.
+ * proxmox-boot-tool's copies are what boots, whatever is in /boot.
+ */
 static const struct loader_ops *const loaders[] = {
-	&grub_loader, &sd_boot_loader,
+	&proxmox_loader, &grub_loader, &sd_boot_loader, &zfsbootmenu_loader,
+	&limine_loader, &refind_loader, &extlinux_loader, &raspberry_loader,
 };
 
 const char *loader_word(const struct loader_ops *l)
@@ -61,6 +65,9 @@ static const struct loader_ops *started_by(const struct host *h)
 	char *name = loader_variable(h, "LoaderInfo");
 	const struct loader_ops *l = NULL;
 
+	/* The copies have the same loaders in front of them. */
+	if (proxmox_loader.is_here(h))
+		l = &proxmox_loader;
 	for (size_t i = 0; name && !l && i < ARRAY_SIZE(loaders); i++)
 		if (!strncmp(name, loaders[i]->info, strlen(loaders[i]->info)))
 			l = loaders[i];

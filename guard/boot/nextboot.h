@@ -35,7 +35,7 @@ int next_boot_read(const struct host *h, const struct kernels *k,
 		   const char *saved, struct next_boot *out);
 void next_boot_free(struct next_boot *n);
 
-/* "grub", "systemd-boot", or "unknown" for NULL. */
+/* The name in the table, as "grub", or "unknown" for NULL. */
 const char *loader_word(const struct loader_ops *l);
 
 /*

@@ -258,3 +258,23 @@ def test_folder_that_does_not_run_has_no_firmware(sdboot):
     assert boots(sdboot) is None
     (sdboot.path / "etc/kmodkeep-test-root").unlink()
     assert boots(sdboot) == NEW
+
+
+@pytest.mark.parametrize("loader,name", [
+    ("limine", "boot/limine.conf"), ("refind", "boot/efi/EFI/refind/refind.conf"),
+    ("zfsbootmenu", "etc/zfsbootmenu/config.yaml"), ("extlinux", "boot/extlinux/extlinux.conf"),
+    ("raspberrypi", "boot/firmware/config.txt"),
+])  # fmt: skip
+def test_loaders_that_are_named_alone(system, loader, name):
+    (system.path / "boot/grub/grub.cfg").unlink()
+    system.tree.put(name, "x\n")
+    found = next_boot(system)
+    assert (found["loader"], found["kernel"], found["default_can_be_set"]) == (loader, None, False)
+    assert "is not read by kmodkeep" in found["why"]
+
+
+def test_copies_that_proxmox_boot_tool_makes(system):
+    """A menu in /boot is not what boots there."""
+    system.tree.put("etc/kernel/proxmox-boot-uuids", "0A0B-0C0D\n")
+    found = next_boot(system)
+    assert (found["loader"], found["kernel"]) == ("proxmox-boot-tool", None)
