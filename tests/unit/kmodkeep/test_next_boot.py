@@ -2,6 +2,7 @@
 """Which kernel boots next, by GRUB and systemd-boot, or that nobody can tell."""
 
 import json
+import os
 
 import pytest
 
@@ -278,3 +279,75 @@ def test_copies_that_proxmox_boot_tool_makes(system):
     system.tree.put("etc/kernel/proxmox-boot-uuids", "0A0B-0C0D\n")
     found = next_boot(system)
     assert (found["loader"], found["kernel"]) == ("proxmox-boot-tool", None)
+
+
+def bzimage(release, cut=0):
+    """A kernel of x86: its header, its release, and as much behind them as they say."""
+    data = bytearray(SECTOR * 5 + 4096)
+    data[0x1F1] = 4
+    data[0x1F4:0x1F8] = (4096 // 16).to_bytes(4, "little")
+    data[0x202:0x206] = b"HdrS"
+    data[0x20E:0x210] = (0x300).to_bytes(2, "little")
+    text = f"{release} (builder@host) #1 SMP\0".encode()
+    data[0x300 + SECTOR : 0x300 + SECTOR + len(text)] = text
+    return bytes(data[: len(data) - cut])
+
+
+SECTOR = 512
+
+
+def unified(**sections):
+    """A PE image with sections of text."""
+    at = 64 + 24
+    data = bytearray(b"MZ" + bytes(58) + (64).to_bytes(4, "little") + b"PE\0\0" + bytes(20))
+    data[64 + 6 : 64 + 8] = len(sections).to_bytes(2, "little")
+    where = at + 40 * len(sections)
+    body = b""
+    for name, text in sections.items():
+        place = (where + len(body)).to_bytes(4, "little")
+        size = len(text).to_bytes(4, "little")
+        data += f".{name}".encode().ljust(8, b"\0") + size + bytes(4) + size + place + bytes(16)
+        body += text.encode()
+    return bytes(data) + body
+
+
+def test_the_copy_on_the_partition_is_what_boots(sdboot):
+    """Not what its folder is called, and not the kernel in /boot."""
+    sdboot.tree.put(f"boot/efi/0123/{NEW}/linux", bzimage(OLD))
+    found = next_boot(sdboot)
+    assert found["kernel"] == OLD
+    assert found["image"] == str(sdboot.path / f"boot/efi/0123/{NEW}/linux")
+    sdboot.tree.put(f"boot/efi/0123/{NEW}/linux", bzimage("5.5.5"))
+    assert boots(sdboot) is None
+
+
+@pytest.mark.parametrize("data,word", [(b"", "empty"), (bzimage(NEW, 512), "cut short")])
+def test_full_disk_leaves_an_incomplete_kernel(sdboot, data, word):
+    sdboot.tree.put(f"boot/efi/0123/{NEW}/linux", bzimage(NEW))
+    assert sdboot.tree.run("doctor", "--next-boot").code == 0
+    sdboot.tree.put(f"boot/efi/0123/{NEW}/linux", data)
+    result = sdboot.tree.run("doctor", "--next-boot")
+    assert result.code == 1 and ": kernel-incomplete: " in result.out and word in result.out
+
+
+def test_copy_that_is_older_than_what_it_is_made_from(sdboot):
+    sdboot.initramfs(NEW, {})
+    copy = sdboot.tree.put(f"boot/efi/0123/{NEW}/initrd", (sdboot.path / f"boot/initrd.img-{NEW}").read_bytes())
+    assert sdboot.tree.run("doctor", "--next-boot").code == 0
+    os.utime(copy, (1, 1))
+    result = sdboot.tree.run("doctor", "--next-boot")
+    assert result.code == 1 and "kernel-incomplete" in result.out and "is older than" in result.out
+
+
+def test_what_a_unified_image_says(sdboot):
+    sdboot.tree.put("boot/efi/EFI/Linux/mine.efi",
+                    unified(uname=OLD + "\n", cmdline="root=/dev/x module_blacklist=y\n"))  # fmt: skip
+    sdboot.tree.put("boot/efi/loader/loader.conf", "default mine.efi\n")
+    found = next_boot(sdboot)
+    assert (found["kernel"], found["cmdline"]) == (OLD, "root=/dev/x module_blacklist=y")
+
+
+def test_host_of_whole_images_is_not_safe_for_lack_of_an_answer(system):
+    system.tree.put("run/ostree-booted")
+    result = system.tree.run("guard")
+    assert result.code == 3 and "cannot tell" in result.out
