@@ -9,6 +9,7 @@
 
 #include "guard/base/util.h"
 #include "guard/host/bootfile.h"
+#include "guard/verdict/cmdline.h"
 #include "guard/verdict/lookup.h"
 #include "guard/verdict/verify.h"
 
@@ -353,6 +354,27 @@ static int judge_kernel(const struct doctor *d, struct finding *f)
 	return err;
 }
 
+/* What the command line of the entry that boots does to a module. */
+static int judge_cmdline(const struct doctor *d, struct finding *f)
+{
+	const char *line = d->next.cmdline;
+
+	if (f->report.verdict != VERDICT_OK || !line || !d->next.kernel ||
+	    strcmp(d->next.kernel, f->kernel->release))
+		return 0;
+	if (cmdline_refuses(line, f->module))
+		return report_set(&f->report, VERDICT_MISSING,
+				  "take it out of module_blacklist= in the boot loader's "
+				  "configuration", "the command line of the entry that "
+				  "boots keeps the kernel from loading it "
+				  "(module_blacklist=)");
+	if (f->report.waived && cmdline_enforces(line))
+		return report_set(&f->report, VERDICT_UNSIGNED, "kmodkeep key enroll",
+				  "the command line of the entry that boots demands a "
+				  "trusted signature (lockdown=, module.sig_enforce)");
+	return 0;
+}
+
 static int examine(struct doctor *d, struct finding *f,
 		   const struct copies *copies)
 {
@@ -378,6 +400,8 @@ static int examine(struct doctor *d, struct finding *f,
 		err = judge_kernel(d, f);
 	if (!err)
 		err = judge_copy(d, f, copies);
+	if (!err)
+		err = judge_cmdline(d, f);
 	if (!err)
 		err = judge_unified(d, f);
 	if (!err)

@@ -351,3 +351,16 @@ def test_host_of_whole_images_is_not_safe_for_lack_of_an_answer(system):
     system.tree.put("run/ostree-booted")
     result = system.tree.run("guard")
     assert result.code == 3 and "cannot tell" in result.out
+
+
+@pytest.mark.parametrize("option,verdict", [
+    ("module_blacklist=x,sample", "missing"), ("module_blacklist=samples", "ok"),
+    ("lockdown=integrity", "unsigned"), ("module.sig_enforce=1", "unsigned"),
+    ("module.sig_enforce", "unsigned"), ("module.sig_enforce=0", "ok"), ("lockdown=none", "ok"),
+])  # fmt: skip
+def test_command_line_of_the_entry_that_boots(system, option, verdict):
+    menu = grub_cfg([NEW, OLD]).replace("ro quiet", f"ro {option} quiet")
+    system.tree.secure_boot(False)
+    system.tree.put("boot/grub/grub.cfg", menu)
+    found = json.loads(system.tree.run("doctor", "--next-boot", "--json").out)["findings"]
+    assert [f["verdict"] for f in found] == [verdict]
