@@ -10,8 +10,13 @@
 #include <stddef.h>
 
 struct bls_entry {
-	char *id;		/* file name with ".conf" or ".efi" */
+	char *file;		/* its name, with the counter of attempts */
+	char *id;		/* as file, without that counter */
 	char *title, *version, *sort_key, *machine_id, *image;
+	char *efi;		/* a program to start instead of a kernel */
+	char *initrd;		/* the last one: microcode comes first */
+	char *options;		/* all lines of them, one after the other */
+	char *dir;		/* where its paths start; NULL: not noted */
 	bool unified;		/* a unified kernel image */
 	bool bad;		/* its boot attempts are used up */
 };
@@ -29,11 +34,18 @@ void bls_free(struct bls *b);
 
 /* systemd-boot's order of its menu. */
 void bls_sort(struct bls *b);
-/* Fedora's GRUB: by the name of the file, the newest first. */
+/*
+ * Fedora's GRUB: by the name of the file, taken for NAME-VERSION-RELEASE of a
+ * package and compared as rpm does, the newest first. The machine ID in front is
+ * the name, and counts first.
+ */
 void bls_sort_grub(struct bls *b);
 
-/* The first whose file name matches a pattern of loader.conf; -1: none. */
+/* The first whose id matches a pattern of loader.conf; -1: none. */
 int bls_match(const struct bls *b, const char *pattern);
+
+/* Order of versions as the Boot Loader Specification and systemd have it. */
+int bls_version_compare(const char *a, const char *b);
 
 /* The value of a key of loader.conf; malloc'ed, NULL if it is not there. */
 char *bls_setting(const char *text, size_t len, const char *key);

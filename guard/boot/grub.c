@@ -1,76 +1,244 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* GRUB: grub.cfg, custom.cfg, grubenv, and entries of the Boot Loader Specification. */
+#include <dirent.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "guard/base/util.h"
 #include "guard/boot/bls.h"
 #include "guard/boot/grub_cfg.h"
 #include "guard/boot/loader.h"
+#include "guard/host/efivars.h"
 
 #define CFG_MAX (1u << 20)
 #define ENV_MAX (64u << 10)
 
+/* In the order of preference; EL 8 has its own on the EFI partition. */
 static const char *const directories[] = { "/boot/grub", "/boot/grub2" };
+static const char *const vendors[] = { "/boot/efi/EFI", "/efi/EFI" };
 
 /* What GRUB reads, in one place. */
 struct grub {
-	const char *dir;
-	struct grub_menu menu;
+	const struct host *h;
+	char *dir;		/* of grub.cfg */
+	struct buf text;
 	struct bls bls;
-	struct buf env;
+	int bls_err;		/* why its folder cannot be read */
+	struct grub_vars env;
+	struct grub_menu menu;
 };
 
 static int read_in(const struct host *h, const char *dir, const char *name,
 		   size_t max, struct buf *out)
 {
-	char *rel, *path;
-	int err;
+	char *rel = text_of("%s/%s", dir, name);
+	char *path = rel ? host_path(h, rel) : NULL;
+	int err = path ? file_read(path, max, out) : -ENOMEM;
 
-	if (asprintf(&rel, "%s/%s", dir, name) < 0)
-		return -ENOMEM;
-	path = host_path(h, rel);
 	free(rel);
-	err = path ? file_read(path, max, out) : -ENOMEM;
 	free(path);
 	return err;
 }
 
-static const char *find_directory(const struct host *h)
+static bool has_menu(const struct host *h, const char *dir)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
-		char *rel, *path;
-		bool there;
+	char *rel = text_of("%s/grub.cfg", dir);
+	bool there = rel && host_has(h, rel);
 
-		if (asprintf(&rel, "%s/grub.cfg", directories[i]) < 0)
-			return NULL;
-		path = host_path(h, rel);
-		there = path && path_exists(path);
+	free(rel);
+	return there;
+}
+
+/* A grub.cfg that only says where the real one is. */
+static bool is_stub(const struct host *h, const char *dir)
+{
+	struct buf text = { 0 };
+	bool stub = true;
+
+	if (!read_in(h, dir, "grub.cfg", CFG_MAX, &text))
+		stub = memmem(text.data, text.len, "configfile", 10) &&
+		       !memmem(text.data, text.len, "menuentry", 9) &&
+		       !memmem(text.data, text.len, "blscfg", 6);
+	buf_free(&text);
+	return stub;
+}
+
+/* The folder of a whole menu on the EFI partition; malloc'ed, NULL: none. */
+static char *vendor_directory(const struct host *h)
+{
+	char *started = host_may_act(h) ? efi_boot_directory(h) : NULL, *found = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(vendors) && !found; i++) {
+		char *path = host_path(h, vendors[i]);
+		DIR *d = path ? opendir(path) : NULL;
+		struct dirent *e;
+
+		while (d && (e = readdir(d))) {
+			char *dir = e->d_name[0] == '.' ? NULL :
+				    text_of("%s/%s", vendors[i], e->d_name);
+			bool ours = dir && started && !strncasecmp(started, "/EFI/", 5) &&
+				    !strcasecmp(started + 5, e->d_name);
+
+			if (!dir || !has_menu(h, dir) || is_stub(h, dir) ||
+			    (found && !ours)) {
+				free(dir);
+				continue;
+			}
+			free(found);
+			found = dir;
+		}
+		if (d)
+			closedir(d);
 		free(path);
-		free(rel);
-		if (there)
-			return directories[i];
 	}
-	return NULL;
+	free(started);
+	return found;
+}
+
+/* malloc'ed; NULL: there is none. */
+static char *find_directory(const struct host *h)
+{
+	bool efi = host_has(h, "/sys/firmware/efi");
+	char *vendor = vendor_directory(h);
+
+	/* Started by the firmware, GRUB looks beside itself first. */
+	for (size_t i = 0; i < ARRAY_SIZE(directories) && !(vendor && efi); i++)
+		if (has_menu(h, directories[i])) {
+			free(vendor);
+			return strdup(directories[i]);
+		}
+	return vendor;
 }
 
 static bool is_here(const struct host *h)
 {
-	return find_directory(h) != NULL;
+	char *dir = find_directory(h);
+	bool here = dir != NULL;
+
+	free(dir);
+	return here;
 }
 
 static void grub_close(struct grub *g)
 {
 	grub_menu_free(&g->menu);
+	grub_vars_free(&g->env);
 	bls_free(&g->bls);
-	buf_free(&g->env);
+	buf_free(&g->text);
+	free(g->dir);
 }
 
-static int read_bls(const struct host *h, struct grub *g)
+/* What a path of the script is on this host: malloc'ed, or NULL. */
+static char *real_path(const struct grub *g, const char *path)
 {
-	char *dir = host_path(h, "/boot/loader/entries");
+	static const char *const tops[] = { "", "/boot" };
+	size_t home = strlen(GRUB_HOME);
+	char *rel, *real = NULL;
+
+	if (strchr(path, GRUB_UNKNOWN) || strstr(path, ".."))
+		return NULL;
+	if (!strncmp(path, GRUB_HOME "/", home + 1)) {
+		rel = text_of("%s%s", g->dir, path + home);
+		real = rel ? host_path(g->h, rel) : NULL;
+		free(rel);
+		return real;
+	}
+	/* Without a device it is in the root or on /boot, whichever GRUB found. */
+	for (size_t i = 0; i < ARRAY_SIZE(tops) && *path == '/'; i++) {
+		rel = text_of("%s%s", tops[i], path);
+		if (rel && host_has(g->h, rel))
+			real = host_path(g->h, rel);
+		free(rel);
+		if (real)
+			break;
+	}
+	return real;
+}
+
+static enum grub_truth file_has(void *arg, const char *path, bool not_empty)
+{
+	const struct grub *g = arg;
+	char *real = real_path(g, path);
+	struct stat st;
+	/* Elsewhere it may be on a device that is not mounted. */
+	enum grub_truth t = GRUB_OPEN;
+
+	if (real && stat(real, &st) == 0)
+		t = !not_empty || st.st_size ? GRUB_YES : GRUB_NO;
+	else if (real && (errno == ENOENT || errno == ENOTDIR))
+		t = GRUB_NO;
+	free(real);
+	return t;
+}
+
+static int file_text(void *arg, const char *path, struct buf *out)
+{
+	const struct grub *g = arg;
+	char *real = real_path(g, path);
+	int err = real ? file_read(real, CFG_MAX, out) : -ENOENT;
+
+	free(real);
+	return err;
+}
+
+static const struct bls *entries(void *arg)
+{
+	return &((struct grub *)arg)->bls;
+}
+
+/* What GRUB itself sets before it reads its configuration. */
+static int first_variables(const struct host *h, struct grub_vars *v)
+{
+	static const char *const features[] = {
+		"feature_menuentry_id", "feature_timeout_style",
+		"feature_default_font_path", "feature_all_video_module",
+		"feature_menuentry_options", "feature_platform_search_hint",
+		"feature_chainloader_bpb", "feature_ntldr", "feature_nativedisk_cmd",
+		"feature_200_final",
+	};
+	static const char *const unknown[] = {
+		"root", "cmdpath", "grub_cpu", "boot", "lockdown", "shim_lock",
+		"check_signatures", "secureboot", "gfxmode", "terminal_output",
+		"net_default_server", "net_default_ip", "net_default_interface",
+	};
+	int err = grub_vars_set(v, "prefix", GRUB_HOME);
+
+	if (!err)
+		err = grub_vars_set(v, "config_directory", GRUB_HOME);
+	if (!err)
+		err = grub_vars_set(v, "config_file", GRUB_HOME "/grub.cfg");
+	if (!err)
+		err = grub_vars_set(v, "grub_platform", host_has(h, "/sys/firmware/efi") ?
+				    "efi" : GRUB_UNKNOWN_TEXT);
+	for (size_t i = 0; i < ARRAY_SIZE(features) && !err; i++)
+		err = grub_vars_set(v, features[i], "y");
+	for (size_t i = 0; i < ARRAY_SIZE(unknown) && !err; i++)
+		err = grub_vars_set(v, unknown[i], GRUB_UNKNOWN_TEXT);
+	return err;
+}
+
+/* Runs the script anew, with the environment block as it is now. 0 or -ENOMEM. */
+static int run_menu(struct grub *g)
+{
+	struct grub_vars start = { 0 };
+	struct grub_run how = {
+		.files = { file_has, g }, .read = file_text, .entries = entries,
+		.start = &start, .saved = &g->env,
+	};
+	int err = first_variables(g->h, &start);
+
+	grub_menu_free(&g->menu);
+	if (!err)
+		err = grub_menu_read(&g->menu, (char *)g->text.data, g->text.len, &how);
+	grub_vars_free(&start);
+	return err;
+}
+
+static int read_bls(struct grub *g)
+{
+	char *dir = host_path(g->h, "/boot/loader/entries");
 	int err = dir ? bls_read(&g->bls, dir) : -ENOMEM;
 
 	free(dir);
@@ -78,127 +246,184 @@ static int read_bls(const struct host *h, struct grub *g)
 	return err;
 }
 
-/* 0, -ENOMEM, or why it cannot be read. */
+static int read_environment(struct grub *g)
+{
+	struct buf env = { 0 };
+	int err = read_in(g->h, g->dir, "grubenv", ENV_MAX, &env);
+
+	if (!err)
+		err = grub_env_read(&env, &g->env);
+	buf_free(&env);
+	return err == -ENOENT ? 0 : err;
+}
+
+/* All that is read, and the menu as of now. 0, -ENOMEM, or why it cannot be. */
 static int grub_open(const struct host *h, struct grub *g)
 {
-	struct buf text = { 0 };
 	int err;
 
 	memset(g, 0, sizeof(*g));
+	g->h = h;
 	g->dir = find_directory(h);
 	if (!g->dir)
 		return -ENOENT;
-	err = read_in(h, g->dir, "grub.cfg", CFG_MAX, &text);
+	err = read_in(h, g->dir, "grub.cfg", CFG_MAX, &g->text);
 	if (!err)
-		err = grub_menu_add(&g->menu, (char *)text.data, text.len);
-	buf_free(&text);
-	/* What the administrator adds; grub.cfg reads it at its end. */
-	if (!err && !read_in(h, g->dir, "custom.cfg", CFG_MAX, &text)) {
-		err = grub_menu_add(&g->menu, (char *)text.data, text.len);
-		buf_free(&text);
-	}
+		err = read_environment(g);
 	if (!err) {
-		err = read_in(h, g->dir, "grubenv", ENV_MAX, &g->env);
-		if (err == -ENOENT)
-			err = 0;
+		g->bls_err = read_bls(g);
+		err = g->bls_err == -ENOMEM ? -ENOMEM : run_menu(g);
 	}
+	/* It matters only where the menu is made from it. */
 	if (!err && g->menu.bls)
-		err = read_bls(h, g);
+		err = g->bls_err;
 	if (err)
 		grub_close(g);
 	return err;
 }
 
-/* Names the kernel of an entry, or says why not; *release: NULL then. */
-static int name_kernel(const struct kernels *k, const char *image,
-		       const char *title, const char **release, char **why)
+static char *saved_value(const struct grub_vars *v, const char *name)
 {
-	const struct kernel *kernel = image ? kernels_by_image(k, image) : NULL;
+	const char *value = grub_vars_get(v, name, strlen(name));
 
-	*release = kernel ? kernel->release : NULL;
-	if (kernel)
-		return 0;
-	free(*why);
-	if (asprintf(why, image ? "the default entry '%s' boots %s, which is no "
-		     "kernel installed here" : "the default entry '%s' boots "
-		     "no Linux kernel", title, image) < 0) {
-		*why = NULL;
-		return -ENOMEM;
-	}
-	return 0;
+	return *value ? strdup(value) : NULL;
 }
 
-/* What a default leads to: *release and *entry, or *why not. 0 or -ENOMEM. */
-static int follow(const struct grub *g, const struct kernels *k,
-		  const char *spec, const char **release, const char **entry,
-		  char **why)
+/* The entry that the menu starts by itself, or *why not. 0 or -ENOMEM. */
+static int follow(const struct grub *g, const struct grub_entry **entry, char **why)
 {
-	int at;
+	const struct grub_menu *m = &g->menu;
+	bool open = strchr(m->chosen, GRUB_UNKNOWN);
+	int at = m->unclear || open ? -EAGAIN : grub_resolve(m, m->chosen);
 
-	*release = *entry = NULL;
-	if (g->menu.bls) {
-		char *end;
-		unsigned long n = strtoul(spec, &end, 10);
-
-		at = bls_match(&g->bls, spec);
-		if (at < 0)
-			at = !*end && n < g->bls.count ? (int)n : 0;
-		if (g->bls.count) {
-			*entry = g->bls.list[at].id;
-			return name_kernel(k, g->bls.list[at].image, *entry,
-					   release, why);
-		}
-	}
-	at = grub_resolve(&g->menu, spec);
-	if (at >= 0) {
-		const struct grub_entry *e = &g->menu.list[at];
-
-		*entry = e->id ? e->id : e->title;
-		return name_kernel(k, e->image, e->title, release, why);
-	}
+	*entry = at >= 0 && !m->list[at].unclear ? &m->list[at] : NULL;
+	if (*entry)
+		return 0;
 	free(*why);
-	*why = strdup(at == -ENOENT ? "grub.cfg has no entry" :
-		      "which entry is the default depends on a condition in "
-		      "grub.cfg");
+	*why = m->unclear ? strdup("grub.cfg chooses its default in a way that is not "
+				   "known here") :
+	       at == -ENOENT ? strdup("grub.cfg has no entry") :
+	       at >= 0 ? text_of("which kernel the default entry '%s' boots depends on a "
+				 "condition in grub.cfg", m->list[at].title) :
+	       strdup("which entry is the default depends on a condition in grub.cfg");
 	return *why ? 0 : -ENOMEM;
 }
 
-/* The default that lasts, as grub.cfg has it; malloc'ed. */
-static char *lasting(const struct grub *g, const char *saved)
+/* Names the kernel of an entry, or says why not; *release: NULL then. */
+static int name_kernel(const struct kernels *k, const struct grub_entry *e,
+		       const char **release, char **why)
 {
-	if (!g->menu.saved)
-		return strdup(g->menu.fallback ? g->menu.fallback : "0");
-	return strdup(saved ? saved : "");
+	const struct kernel *kernel = e && e->image ? kernels_by_image(k, e->image) : NULL;
+
+	*release = kernel ? kernel->release : NULL;
+	if (kernel || !e)
+		return 0;
+	free(*why);
+	*why = e->image ? text_of("the default entry '%s' boots %s, which is no kernel "
+				  "installed here", e->title, e->image) :
+			  text_of("the default entry '%s' boots no Linux kernel", e->title);
+	return *why ? 0 : -ENOMEM;
 }
 
-static int fill(const struct grub *g, const struct kernels *k,
-		const char *saved, struct next_boot *out)
+static void take_text(char **field, const char *text, int *err)
 {
-	char *once = g->menu.once ? grub_env_get(&g->env, "next_entry") : NULL;
-	char *last = lasting(g, saved ? saved : out->saved);
-	const char *release, *entry, *later;
-	int err = -ENOMEM;
+	*field = text ? strdup(text) : NULL;
+	if (text && !*field)
+		*err = -ENOMEM;
+}
 
-	if (!last || follow(g, k, last, &later, &entry, &out->why))
-		goto out;
-	release = later;
-	out->once = once != NULL;
-	if (once && follow(g, k, once, &release, &entry, &out->why))
-		goto out;
-	out->entry = entry ? strdup(entry) : NULL;
-	out->later = later ? strdup(later) : NULL;
-	out->kernel = release ? strdup(release) : NULL;
-	err = (entry && !out->entry) || (later && !out->later) ||
-	      (release && !out->kernel) ? -ENOMEM : 0;
-	if (!err && release)
-		err = next_boot_say(out, once ? "GRUB, chosen for one boot: %s" :
-				    g->menu.saved && *last ?
-				    "GRUB, its saved default: %s" :
-				    "GRUB, its default: %s", out->entry);
-out:
-	free(once);
-	free(last);
+/* A file that an entry loads, on this host; NULL: not found. */
+static char *loaded_file(const struct grub *g, const char *path)
+{
+	const char *end = path ? strrchr(path, ')') : NULL;
+
+	return path ? real_path(g, end ? end + 1 :
+				path[0] == GRUB_UNKNOWN ? path + 1 : path) : NULL;
+}
+
+static int take_entry(const struct grub *g, const struct grub_entry *e,
+		      const char *release, struct next_boot *out)
+{
+	char *p;
+	int err = 0;
+
+	if (!e)
+		return 0;
+	take_text(&out->entry, e->id ? e->id : e->title, &err);
+	take_text(&out->kernel, release, &err);
+	take_text(&out->cmdline, e->cmdline, &err);
+	/* What a variable of the device would have put in is left out. */
+	for (p = out->cmdline; p && (p = strchr(p, GRUB_UNKNOWN)); )
+		memmove(p, p + 1, strlen(p));
+	for (p = out->cmdline; p && *p && p[strlen(p) - 1] == ' '; )
+		p[strlen(p) - 1] = '\0';
+	if (out->entry)
+		make_printable(out->entry);
+	out->image = loaded_file(g, e->image);
+	out->initrd = loaded_file(g, e->initrd);
 	return err;
+}
+
+/* The boot after: the environment block as this one leaves it. */
+static int boot_once(struct grub *g)
+{
+	static const char *const kept[] = { "saved_entry", "prev_saved_entry" };
+	int err = grub_vars_set(&g->env, "next_entry", "");
+
+	for (size_t i = 0; i < ARRAY_SIZE(kept) && !err; i++)
+		for (size_t w = 0; w < g->menu.written.count && !err; w++)
+			if (!strcmp(g->menu.written.list[w].name, kept[i]))
+				err = grub_vars_set(&g->env, kept[i],
+						    g->menu.written.list[w].value);
+	return err ? err : run_menu(g);
+}
+
+static int fill(struct grub *g, const struct kernels *k, struct next_boot *out)
+{
+	const struct grub_entry *e;
+	const char *release;
+	char *chosen = strdup(g->menu.chosen);
+	bool lasts, kept = *grub_vars_get(&g->env, "saved_entry", strlen("saved_entry"));
+	int err = chosen ? follow(g, &e, &out->why) : -ENOMEM;
+
+	if (!err)
+		err = name_kernel(k, e, &release, &out->why);
+	if (!err)
+		err = take_entry(g, e, release, out);
+	if (!err)
+		err = boot_once(g);
+	if (!err) {
+		char *why = NULL;
+
+		lasts = !strcmp(chosen, g->menu.chosen);
+		err = follow(g, &e, &why);
+		if (!err)
+			err = name_kernel(k, e, &release, &why);
+		if (!err)
+			take_text(&out->later, release, &err);
+		out->once = !lasts;
+		free(why);
+	}
+	free(chosen);
+	if (!err && out->kernel)
+		err = next_boot_say(out, out->once ? "GRUB, chosen for one boot: %s" :
+				    kept ? "GRUB, its saved default: %s" :
+				    "GRUB, its default: %s", out->entry);
+	return err;
+}
+
+/* Would another saved_entry boot something else? Asked with an unknown one. */
+static int see_obstacle(struct grub *g, struct next_boot *out)
+{
+	int err = grub_vars_set(&g->env, "saved_entry", GRUB_UNKNOWN_TEXT);
+
+	if (!err)
+		err = run_menu(g);
+	if (err || g->menu.unclear || strchr(g->menu.chosen, GRUB_UNKNOWN))
+		return err;
+	out->obstacle = strdup("GRUB does not keep its default: set GRUB_DEFAULT=saved in "
+			       "/etc/default/grub and run update-grub");
+	return out->obstacle ? 0 : -ENOMEM;
 }
 
 static int next_boot(const struct host *h, const struct kernels *k,
@@ -212,16 +437,16 @@ static int next_boot(const struct host *h, const struct kernels *k,
 	if (err)
 		return next_boot_say(out, "GRUB's configuration cannot be "
 				     "read: %s", strerror(-err));
-	out->saved = grub_env_get(&g.env, "saved_entry");
-	if (!g.menu.saved)
-		out->obstacle = strdup("GRUB does not keep its default: set "
-				       "GRUB_DEFAULT=saved in /etc/default/grub "
-				       "and run update-grub");
-	if (g.menu.unclear)
-		err = next_boot_say(out, "grub.cfg chooses its default in a way "
-				    "that is not known here");
-	else
-		err = fill(&g, k, saved, out);
+	out->saved = saved_value(&g.env, "saved_entry");
+	if (saved) {
+		err = grub_vars_set(&g.env, "saved_entry", saved);
+		if (!err)
+			err = run_menu(&g);
+	}
+	if (!err)
+		err = fill(&g, k, out);
+	if (!err)
+		err = see_obstacle(&g, out);
 	grub_close(&g);
 	return err;
 }
@@ -234,15 +459,6 @@ static char *entry_for(const struct host *h, const struct kernels *k,
 
 	if (grub_open(h, &g))
 		return NULL;
-	for (size_t i = 0; i < g.bls.count && !path; i++) {
-		const struct bls_entry *e = &g.bls.list[i];
-		const struct kernel *is = e->image ?
-			kernels_by_image(k, e->image) : NULL;
-
-		/* GRUB's name for it has no ending. */
-		if (is && !strcmp(is->release, release))
-			path = strndup(e->id, strlen(e->id) - strlen(".conf"));
-	}
 	for (size_t i = 0; i < g.menu.count && !path; i++) {
 		const struct grub_entry *e = &g.menu.list[i];
 		const struct kernel *is = e->image ?
@@ -252,9 +468,15 @@ static char *entry_for(const struct host *h, const struct kernels *k,
 		 * The one at the top is always the newest kernel: only an
 		 * identifier with the release in it goes on meaning this one.
 		 */
-		if (is && !strcmp(is->release, release) && !e->conditional &&
-		    e->id && strstr(e->id, release) && !strstr(e->id, "recovery"))
+		if (is && !strcmp(is->release, release) && !e->conditional && !e->unclear &&
+		    e->id && strstr(e->id, release) && !strstr(e->id, "recovery") &&
+		    !strchr(e->id, GRUB_UNKNOWN))
 			path = grub_path(&g.menu, i);
+		/* It must lead there. */
+		if (path && grub_resolve(&g.menu, path) != (int)i) {
+			free(path);
+			path = NULL;
+		}
 	}
 	grub_close(&g);
 	return path;

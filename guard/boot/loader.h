@@ -29,6 +29,12 @@ struct loader_ops {
 };
 
 extern const struct loader_ops grub_loader, sd_boot_loader;
+/* Those that are named alone, see named.c. */
+extern const struct loader_ops proxmox_loader, limine_loader, refind_loader,
+	zfsbootmenu_loader, extlinux_loader, raspberry_loader;
+
+/* What a loader left with the firmware; malloc'ed, NULL if it is not there. */
+char *loader_variable(const struct host *h, const char *name);
 
 /* Sets why, in place of what it was. 0 or -ENOMEM. */
 int next_boot_say(struct next_boot *out, const char *fmt, ...)

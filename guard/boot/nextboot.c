@@ -11,9 +11,13 @@
 #include "guard/boot/loader.h"
 #include "guard/host/efivars.h"
 
-/* In the order of preference where the firmware does not say which one ran. */
+/*
+ * In the order of preference where the firmware does not say which one ran.
+ * proxmox-boot-tool's copies are what boots, whatever is in /boot.
+ */
 static const struct loader_ops *const loaders[] = {
-	&grub_loader, &sd_boot_loader,
+	&proxmox_loader, &grub_loader, &sd_boot_loader, &zfsbootmenu_loader,
+	&limine_loader, &refind_loader, &extlinux_loader, &raspberry_loader,
 };
 
 const char *loader_word(const struct loader_ops *l)
@@ -44,15 +48,26 @@ void next_boot_free(struct next_boot *n)
 	free(n->saved);
 	free(n->obstacle);
 	free(n->later);
+	free(n->cmdline);
+	free(n->image);
+	free(n->initrd);
 	memset(n, 0, sizeof(*n));
+}
+
+char *loader_variable(const struct host *h, const char *name)
+{
+	return host_may_act(h) ? efivar_text(h, name, LOADER_GUID) : NULL;
 }
 
 /* The loader that started this boot gives its name to the firmware. */
 static const struct loader_ops *started_by(const struct host *h)
 {
-	char *name = efivar_text(h, "LoaderInfo", LOADER_GUID);
+	char *name = loader_variable(h, "LoaderInfo");
 	const struct loader_ops *l = NULL;
 
+	/* The copies have the same loaders in front of them. */
+	if (proxmox_loader.is_here(h))
+		l = &proxmox_loader;
 	for (size_t i = 0; name && !l && i < ARRAY_SIZE(loaders); i++)
 		if (!strncmp(name, loaders[i]->info, strlen(loaders[i]->info)))
 			l = loaders[i];
@@ -76,7 +91,7 @@ static bool firmware_goes_elsewhere(const struct host *h)
 	struct buf next, current;
 	bool other;
 
-	if (efivar_read(h, "BootNext", EFI_GLOBAL_GUID, &next))
+	if (!host_may_act(h) || efivar_read(h, "BootNext", EFI_GLOBAL_GUID, &next))
 		return false;
 	other = true;
 	if (!efivar_read(h, "BootCurrent", EFI_GLOBAL_GUID, &current)) {
@@ -122,6 +137,11 @@ char *next_boot_entry_for(const struct host *h, const struct kernels *k,
 int next_boot_set_default(const struct host *h, const struct loader_ops *loader,
 			  const char *entry, char said[LOADER_SAID])
 {
+	if (!host_may_act(h)) {
+		snprintf(said, LOADER_SAID, "%s is not the running system, and nothing is "
+			 "set or run in another one", host_root(h));
+		return -EPERM;
+	}
 	snprintf(said, LOADER_SAID, "the boot loader's tool is not installed");
 	return loader ? loader->set_default(h, entry, said) : -ENOENT;
 }

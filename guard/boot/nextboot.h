@@ -21,6 +21,10 @@ struct next_boot {
 	char *obstacle;	/* why that default cannot be set; NULL: it can */
 	/* The one after that: without what holds for the next boot alone. */
 	char *later;
+	/* Of the entry that boots; NULL: not known. */
+	char *cmdline;	/* of the kernel, without what cannot be known of it */
+	char *image;	/* the file that is loaded, with root */
+	char *initrd;	/* likewise; NULL also if none is loaded */
 };
 
 /*
@@ -31,7 +35,7 @@ int next_boot_read(const struct host *h, const struct kernels *k,
 		   const char *saved, struct next_boot *out);
 void next_boot_free(struct next_boot *n);
 
-/* "grub", "systemd-boot", or "unknown" for NULL. */
+/* The name in the table, as "grub", or "unknown" for NULL. */
 const char *loader_word(const struct loader_ops *l);
 
 /*
@@ -44,7 +48,8 @@ char *next_boot_entry_for(const struct host *h, const struct kernels *k,
 
 /*
  * Sets the default of the boot loader through its own tool; entry NULL: none.
- * 0; -ENOENT: there is no such tool; or -EIO with what the tool said in said.
+ * 0; -ENOENT: there is no such tool; -EPERM: it is not the running system; or
+ * -EIO with what the tool said in said.
  */
 int next_boot_set_default(const struct host *h, const struct loader_ops *loader,
 			  const char *entry, char said[LOADER_SAID]);

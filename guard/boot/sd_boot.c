@@ -8,7 +8,7 @@
 #include "guard/base/util.h"
 #include "guard/boot/bls.h"
 #include "guard/boot/loader.h"
-#include "guard/host/efivars.h"
+#include "guard/host/bootfile.h"
 
 #define CONF_MAX (64u << 10)
 
@@ -27,6 +27,7 @@ static int read_partition(const struct host *h, const char *rel,
 {
 	struct buf conf = { 0 };
 	char *dir = host_path(h, rel), *path;
+	size_t before = s->bls.count;
 	int err = -ENOMEM;
 
 	if (!dir || asprintf(&path, "%s/loader/loader.conf", dir) < 0) {
@@ -51,6 +52,12 @@ static int read_partition(const struct host *h, const char *rel,
 		      bls_read(&s->bls, path);
 		if (err != -ENOMEM)
 			free(path);
+	}
+	/* Paths of an entry start where the entry is. */
+	for (size_t i = before; i < s->bls.count && err != -ENOMEM; i++) {
+		s->bls.list[i].dir = strdup(dir);
+		if (!s->bls.list[i].dir)
+			err = -ENOMEM;
 	}
 	free(dir);
 	if (err && err != -ENOMEM) {
@@ -101,7 +108,7 @@ static int find_default(const struct host *h, const struct sdboot *s,
 
 	if (strcmp(wanted, "@saved"))
 		return bls_match(&s->bls, wanted);
-	last = efivar_text(h, "LoaderEntryLastBooted", LOADER_GUID);
+	last = loader_variable(h, "LoaderEntryLastBooted");
 	at = last ? bls_match(&s->bls, last) : -1;
 	free(last);
 	return at;
@@ -120,25 +127,72 @@ static int choose(const struct host *h, const struct sdboot *s,
 	return at < 0 ? 0 : at;
 }
 
+/* A file of the partition, if it is there; malloc'ed. */
+static char *file_of(const struct bls_entry *e, const char *rel)
+{
+	char *path = e->dir && rel && !strstr(rel, "..") ?
+		     text_of("%s%s%s", e->dir, *rel == '/' ? "" : "/", rel) : NULL;
+
+	if (path && path_exists(path))
+		return path;
+	free(path);
+	return NULL;
+}
+
+/* The unified image that an entry starts; malloc'ed. */
+static char *unified_file(const struct bls_entry *e)
+{
+	char *rel, *path;
+
+	if (e->efi)
+		return file_of(e, e->efi);
+	rel = text_of("/EFI/Linux/%s", e->file);
+	path = rel ? file_of(e, rel) : NULL;
+	free(rel);
+	return path;
+}
+
+/* What the image itself says counts more than what it is called. */
 static const char *release_of(const struct kernels *k,
 			      const struct bls_entry *e)
 {
-	const struct kernel *is = e->image ? kernels_by_image(k, e->image) :
-					     NULL;
+	char *file = e->unified ? unified_file(e) : file_of(e, e->image);
+	char *says = !file ? NULL : e->unified ? boot_file_section(file, ".uname") :
+						 boot_file_release(file);
+	const struct kernel *is = says ? kernels_find(k, says) : NULL;
+	bool known = says != NULL;
 
-	if (is)
-		return is->release;
+	free(file);
+	free(says);
+	if (!known && e->image)
+		is = kernels_by_image(k, e->image);
+	if (is || known)
+		return is ? is->release : NULL;
 	for (size_t i = 0; e->unified && i < k->count; i++)
 		if (strstr(e->id, k->list[i].release))
 			return k->list[i].release;
 	return NULL;
 }
 
+/* What is loaded: the partition's copies, or what is in the unified image. */
+static int take_files(const struct bls_entry *e, struct next_boot *out)
+{
+	if (e->unified) {
+		out->image = unified_file(e);
+		out->cmdline = out->image ? boot_file_section(out->image, ".cmdline") : NULL;
+		return 0;
+	}
+	out->image = file_of(e, e->image);
+	out->initrd = file_of(e, e->initrd);
+	out->cmdline = strdup(e->options ? e->options : "");
+	return out->cmdline ? 0 : -ENOMEM;
+}
+
 static int fill(const struct host *h, const struct kernels *k,
 		const char *saved, const struct sdboot *s,
 		struct next_boot *out)
 {
-	char *once = efivar_text(h, "LoaderEntryOneShot", LOADER_GUID);
+	char *once = loader_variable(h, "LoaderEntryOneShot");
 	int last = choose(h, s, saved ? saved : out->saved);
 	int at = once ? bls_match(&s->bls, once) : -1;
 	const char *release, *later = release_of(k, &s->bls.list[last]);
@@ -149,6 +203,8 @@ static int fill(const struct host *h, const struct kernels *k,
 	e = &s->bls.list[at < 0 ? last : at];
 	release = release_of(k, e);
 	out->unified = e->unified;
+	if (take_files(e, out))
+		return -ENOMEM;
 	out->entry = strdup(e->id);
 	out->kernel = release ? strdup(release) : NULL;
 	out->later = later ? strdup(later) : NULL;
@@ -172,7 +228,7 @@ static int next_boot(const struct host *h, const struct kernels *k,
 
 	if (err)
 		return err;
-	out->saved = efivar_text(h, "LoaderEntryDefault", LOADER_GUID);
+	out->saved = loader_variable(h, "LoaderEntryDefault");
 	if (s.err)
 		err = next_boot_say(out, "systemd-boot's entries cannot be "
 				    "read: %s", strerror(-s.err));

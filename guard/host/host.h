@@ -21,6 +21,13 @@ const char *host_root(const struct host *h);
 /* Is this the running system, so that its kernel and keyrings count? */
 bool host_is_live(const struct host *h);
 
+/*
+ * May its programs be run, its boot loader be set, and do the variables of the
+ * firmware speak of it? Only of the running system: a folder may hold anything,
+ * and the firmware is that of the machine that looks at it.
+ */
+bool host_may_act(const struct host *h);
+
 enum place { PLACE_HOST, PLACE_CONTAINER, PLACE_CHROOT };
 enum place host_place(const struct host *h);
 const char *place_word(enum place p);

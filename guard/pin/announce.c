@@ -63,6 +63,16 @@ static char *quote(const char *release)
 	return out;
 }
 
+static bool holds(const char *path, const char *text)
+{
+	struct buf b = { 0 };
+	bool same = !file_read(path, 1 << 16, &b) && b.len == strlen(text) &&
+		    !memcmp(b.data, text, b.len);
+
+	buf_free(&b);
+	return same;
+}
+
 /* The file of a package manager that is here; text NULL: it goes. */
 static int keep_file(const struct host *h, const char *dir, const char *file,
 		     char *text)
@@ -72,7 +82,7 @@ static int keep_file(const struct host *h, const char *dir, const char *file,
 
 	if (!err && !text) {
 		err = remove_file(path);
-	} else if (!err && path_exists(where)) {
+	} else if (!err && path_exists(where) && !holds(path, text)) {
 		err = write_text(path, text, 0644);
 		text = NULL;
 	}
@@ -126,6 +136,21 @@ static void add(char **text, char *more)
 	*text = longer;
 }
 
+/* A value of a label: what would end it is escaped. malloc'ed. */
+static char *label(const char *value)
+{
+	char *out = malloc(2 * strlen(value) + 1), *p = out;
+
+	for (; out && *value; value++) {
+		if (*value == '\\' || *value == '"' || *value == '\n')
+			*p++ = '\\';
+		*p++ = *value == '\n' ? 'n' : *value;
+	}
+	if (out)
+		*p = '\0';
+	return out;
+}
+
 static const char *answer_number(enum answer a)
 {
 	return a == ANSWER_YES ? "1" : a == ANSWER_NO ? "0" : "NaN";
@@ -162,13 +187,18 @@ int guard_write_metrics(const struct doctor *d, const struct guard_state *s,
 
 	for (size_t i = 0; i < d->count; i++) {
 		const struct finding *f = &d->findings[i];
+		char *driver = label(f->driver ? f->driver->name : "");
+		char *module = label(f->module), *kernel = label(f->kernel->release);
 
-		add(&text, text_of("kmodkeep_module_loads{driver=\"%s\","
-				   "module=\"%s\",kernel=\"%s\",verdict=\"%s\"} "
-				   "%s\n", f->driver ? f->driver->name : "",
-				   f->module, f->kernel->release,
-				   verdict_word(f->report.verdict),
-				   answer_number(finding_serves(f))));
+		add(&text, driver && module && kernel ?
+		    text_of("kmodkeep_module_loads{driver=\"%s\","
+			    "module=\"%s\",kernel=\"%s\",verdict=\"%s\"} "
+			    "%s\n", driver, module, kernel,
+			    verdict_word(f->report.verdict),
+			    answer_number(finding_serves(f))) : NULL);
+		free(driver);
+		free(module);
+		free(kernel);
 	}
 	err = path ? write_text(path, text, 0644) : -ENOMEM;
 	free(path);

@@ -65,37 +65,94 @@ static int finish(struct doctor *d, bool *changed, char *said, char **out)
 	return said ? reread(d) : -ENOMEM;
 }
 
+static void drop_pin(struct doctor *d, struct pin *p, char **said);
+
+static bool same(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : !a && !b;
+}
+
+/* What the loader's default is now, whatever its tool said. */
+static bool default_is(struct doctor *d, const char *entry)
+{
+	return !reread(d) && same(d->next.saved, entry);
+}
+
 int pin_lift(struct doctor *d, struct guard_state *s, bool *changed,
 	     char **said)
 {
 	struct pin *p = &s->pin;
-	char why[256];
-	int err = 0;
+	char why[LOADER_SAID] = "what is done cannot be recorded";
+	int err;
 
-	if (d->next.saved && !strcmp(d->next.saved, p->entry))
+	p->stage = PIN_LIFTING;
+	err = guard_state_write(d, s, NULL, NULL);
+	if (!err && same(d->next.saved, p->entry))
 		err = next_boot_set_default(d->h, d->next.loader,
 					    p->previous, why);
-	if (err) {
+	if (err && !default_is(d, p->previous)) {
+		p->stage = PIN_SET;
 		*said = text_of("the pin on kernel %s cannot be lifted: %s",
 				p->kernel, why);
 		return *said ? -EIO : -ENOMEM;
 	}
-	guard_keep_package(d->h, NULL);
 	err = finish(d, changed, text_of("the pin on kernel %s is lifted",
 					 p->kernel), said);
-	pin_free(p);
+	drop_pin(d, p, said);
 	return err;
 }
 
-/* Records first, then acts: a pin that nobody remembers would stay for ever. */
+/* What the next run needs to tell whether it was done. 0 or -ENOMEM. */
+static int plan(const struct doctor *d, const struct pin *old, const struct kernel *k,
+		const char *target, const char *revocations, struct pin *new)
+{
+	const char *previous = old->kernel ? old->previous : d->next.saved;
+
+	new->stage = PIN_SETTING;
+	new->kernel = strdup(k->release);
+	new->from = d->next.saved ? strdup(d->next.saved) : NULL;
+	new->previous = previous ? strdup(previous) : NULL;
+	new->instead_of = strdup(target);
+	new->revocations = strdup(revocations);
+	new->why = text_of("kernel %s would lose a driver", target);
+	new->since = old->kernel ? old->since : (long long)time(NULL);
+	return new->kernel && (new->from || !d->next.saved) &&
+	       (new->previous || !previous) && new->instead_of &&
+	       new->revocations && new->why ? 0 : -ENOMEM;
+}
+
+/* A pin is one also where the package manager could not be told of it. */
+static void keep_package(struct doctor *d, const char *kernel, char **said)
+{
+	int err = guard_keep_package(d->h, kernel);
+	char *more;
+
+	if (!err || !*said)
+		return;
+	more = text_of("%s, but the package manager %s: %s", *said,
+		       kernel ? "is not kept from removing that kernel" :
+				"still keeps it", strerror(-err));
+	if (more) {
+		free(*said);
+		*said = more;
+	}
+}
+
+static void drop_pin(struct doctor *d, struct pin *p, char **said)
+{
+	keep_package(d, NULL, said);
+	pin_free(p);
+}
+
+/* Records what it is going to do, does it, and records that it is done. */
 static int set_pin(struct doctor *d, struct guard_state *s,
 		   const struct kernel *k, const char *target,
 		   const char *revocations, bool *changed, char **said)
 {
 	char *entry = next_boot_entry_for(d->h, &d->kernels, d->next.loader,
 					  k->release);
-	struct pin new = { 0 }, old = s->pin;
-	char why[256];
+	struct pin new = { .entry = entry }, old = s->pin;
+	char why[LOADER_SAID] = "what is done cannot be recorded";
 	int err;
 
 	if (!entry) {
@@ -103,33 +160,60 @@ static int set_pin(struct doctor *d, struct guard_state *s,
 				"name means kernel %s for good", k->release);
 		return *said ? 0 : -ENOMEM;
 	}
-	new.kernel = strdup(k->release);
-	new.entry = entry;
-	new.previous = old.kernel ? (old.previous ? strdup(old.previous) : NULL) :
-		       d->next.saved ? strdup(d->next.saved) : NULL;
-	new.instead_of = strdup(target);
-	new.revocations = strdup(revocations);
-	new.why = text_of("kernel %s would lose a driver", target);
-	new.since = old.kernel ? old.since : (long long)time(NULL);
+	err = plan(d, &old, k, target, revocations, &new);
 	s->pin = new;
-	strcpy(why, "what is done cannot be recorded");
-	err = new.kernel && new.instead_of && new.revocations &&
-	      (new.previous || !(old.kernel ? old.previous : d->next.saved)) ?
-	      guard_state_write(d, s, NULL, NULL) : -ENOMEM;
+	if (!err)
+		err = guard_state_write(d, s, NULL, NULL);
 	if (!err)
 		err = next_boot_set_default(d->h, d->next.loader, entry, why);
-	if (!err)
-		err = guard_keep_package(d->h, k->release);
-	if (err) {
+	if (err && (err == -ENOMEM || !default_is(d, entry))) {
 		pin_free(&s->pin);
 		s->pin = old;
 		*said = text_of("not pinned to kernel %s: %s", k->release, why);
 		return *said ? 0 : -ENOMEM;
 	}
 	pin_free(&old);
-	return finish(d, changed,
-		      text_of("pinned to kernel %s until %s serves again",
-			      k->release, target), said);
+	s->pin.stage = PIN_SET;
+	err = finish(d, changed,
+		     text_of("pinned to kernel %s until %s serves again",
+			     k->release, target), said);
+	keep_package(d, k->release, said);
+	return err;
+}
+
+/*
+ * After a run that was ended between its record and its end: what the default is
+ * tells how far it came. 0, or what pin_lift() gives.
+ */
+static int recover(struct doctor *d, struct guard_state *s, bool *changed, char **said)
+{
+	struct pin *p = &s->pin;
+	enum pin_stage stage = p->stage;
+
+	p->stage = PIN_SET;
+	if (!p->kernel || stage == PIN_SET)
+		return 0;
+	if (stage == PIN_LIFTING && same(d->next.saved, p->entry))
+		return pin_lift(d, s, changed, said);
+	if (stage == PIN_LIFTING && same(d->next.saved, p->previous)) {
+		*said = text_of("the pin on kernel %s is lifted", p->kernel);
+		drop_pin(d, p, said);
+		return *said ? 0 : -ENOMEM;
+	}
+	if (stage == PIN_SETTING && !same(d->next.saved, p->entry) &&
+	    same(d->next.saved, p->from)) {
+		if (same(p->from, p->previous)) {
+			/* There was none before, and there is none. */
+			drop_pin(d, p, said);
+			return 0;
+		}
+		/* It was to be moved: the default is still that of before. */
+		free(p->entry);
+		p->entry = p->from;
+		p->from = NULL;
+		*p->kernel = '\0';
+	}
+	return 0;
 }
 
 /* What would boot, without anything for the next boot alone, without the pin. */
@@ -165,29 +249,48 @@ static int start_pin(struct doctor *d, struct guard_state *s,
 				"serves all drivers");
 		return *said ? 0 : -ENOMEM;
 	}
+	if (!host_may_act(d->h)) {
+		*said = text_of("not pinned: %s is not the running system",
+				host_root(d->h));
+		return *said ? 0 : -ENOMEM;
+	}
 	if (d->next.obstacle) {
 		*said = text_of("not pinned: %s", d->next.obstacle);
 		return *said ? 0 : -ENOMEM;
 	}
-	if (s->pin.kernel && !strcmp(s->pin.kernel, good->release))
+	if (s->pin.kernel && !strcmp(s->pin.kernel, good->release)) {
+		/* The file may be missing, as the last run was cut short. */
+		char *problem = strdup("pinned");
+
+		keep_package(d, good->release, &problem);
+		if (problem && strcmp(problem, "pinned"))
+			*said = problem;
+		else
+			free(problem);
 		return 0;
+	}
 	return set_pin(d, s, good, target, revocations, changed, said);
 }
 
 static int release(struct doctor *d, struct guard_state *s, const char *target,
 		   const char *why, bool *changed, char **said)
 {
-	int err = pin_lift(d, s, changed, said);
-	char *more;
+	char *before = s->released, *more;
+	int err;
 
-	if (err)
-		return err == -EIO ? 0 : err;
-	free(s->released);
+	/* Part of what is recorded first: nobody pins again what was released. */
 	s->released = strdup(target);
+	err = s->released ? pin_lift(d, s, changed, said) : -ENOMEM;
+	if (err) {
+		free(s->released);
+		s->released = before;
+		return err == -EIO ? 0 : err;
+	}
+	free(before);
 	more = text_of("%s: %s", *said, why);
 	free(*said);
 	*said = more;
-	return more && s->released ? 0 : -ENOMEM;
+	return more ? 0 : -ENOMEM;
 }
 
 /* What to do about a pin that is there. */
@@ -200,12 +303,11 @@ static int keep_pin(struct doctor *d, struct guard_state *s,
 
 	if (!d->next.saved || strcmp(d->next.saved, p->entry)) {
 		/* Somebody else chose: that is to be respected. */
-		guard_keep_package(d->h, NULL);
-		pin_free(p);
 		free(s->released);
 		s->released = strdup(target);
 		*said = strdup("the pin is gone: the boot loader's default was "
 			       "changed by hand");
+		drop_pin(d, p, said);
 		return *said && s->released ? 0 : -ENOMEM;
 	}
 	/* A pin that the boot loader does not look at is none. */
@@ -228,13 +330,23 @@ static int keep_pin(struct doctor *d, struct guard_state *s,
 int pin_keep(struct doctor *d, struct guard_state *s,
 	     const struct guard_conf *conf, bool *changed, char **said)
 {
-	char *target = unpinned(d, &s->pin);
-	char *revocations = guard_revocations(d->h);
+	char *target, *revocations;
 	const struct kernel *k;
 	int err = 0;
 
 	*changed = false;
 	*said = NULL;
+	/* Without the variables of its firmware, a pin there cannot be judged. */
+	if (!host_may_act(d->h) && s->pin.kernel) {
+		*said = text_of("the pin is left as it is: %s is not the running system",
+				host_root(d->h));
+		return *said ? 0 : -ENOMEM;
+	}
+	err = recover(d, s, changed, said);
+	if (err || *said)
+		return err == -EIO ? 0 : err;
+	target = unpinned(d, &s->pin);
+	revocations = guard_revocations(d->h);
 	k = target ? kernels_find(&d->kernels, target) : NULL;
 	if (!revocations)
 		err = -ENOMEM;

@@ -18,6 +18,7 @@ void pin_free(struct pin *p)
 {
 	free(p->kernel);
 	free(p->entry);
+	free(p->from);
 	free(p->previous);
 	free(p->instead_of);
 	free(p->why);
@@ -45,13 +46,24 @@ static int take(char **field, struct json_object *o, const char *key)
 	return value && !*field ? -ENOMEM : 0;
 }
 
+static const char *const stages[] = { "set", "setting", "lifting" };
+
+static enum pin_stage read_stage(const char *word)
+{
+	for (size_t i = 0; word && i < ARRAY_SIZE(stages); i++)
+		if (!strcmp(word, stages[i]))
+			return i;
+	return PIN_SET;
+}
+
 static int read_pin(struct json_object *o, struct pin *p)
 {
 	if (!json_string(o, "kernel") || !json_string(o, "entry") ||
 	    !json_string(o, "instead_of"))
 		return 0;
 	p->since = json_int(o, "since");
-	return take(&p->kernel, o, "kernel") || take(&p->entry, o, "entry") ||
+	p->stage = read_stage(json_string(o, "stage"));
+	return take(&p->from, o, "from") || take(&p->kernel, o, "kernel") || take(&p->entry, o, "entry") ||
 	       take(&p->previous, o, "previous") ||
 	       take(&p->instead_of, o, "instead_of") ||
 	       take(&p->why, o, "why") ||
@@ -135,6 +147,8 @@ static struct json_object *pin_json(const struct pin *p)
 	if (!p->kernel)
 		return NULL;
 	o = json_object_new_object();
+	json_add(o, "stage", stages[p->stage]);
+	json_add(o, "from", p->from);
 	json_add(o, "kernel", p->kernel);
 	json_add(o, "entry", p->entry);
 	json_add(o, "previous", p->previous);

@@ -10,8 +10,16 @@
 #define GUARD_STATE GUARD_DIR "/state.json"
 #define BOOTED_MAX 16
 
+/*
+ * How far it is: what is going to be done is recorded before it is done, so that
+ * one who comes after a sudden end can tell its own change from somebody's.
+ */
+enum pin_stage { PIN_SET, PIN_SETTING, PIN_LIFTING };
+
 /* The boot loader's default, held on one kernel. */
 struct pin {
+	enum pin_stage stage;
+	char *from;		/* PIN_SETTING: what the default is until then */
 	char *kernel;		/* NULL: there is no pin */
 	char *entry;		/* what the default was set to */
 	char *previous;		/* what it was before; NULL: nothing was set */

@@ -229,15 +229,24 @@ static bool take_mark(const struct host *h)
 	return there;
 }
 
-/* When a file below root was written last; 0: there is none. */
-static time_t written(const struct host *h, const char *rel)
+/* When a file below root was changed last; 0 of both: there is none. */
+static struct timespec changed_at(const struct host *h, const char *rel)
 {
+	struct timespec none = { 0 };
 	char *path = host_path(h, rel);
 	struct stat st;
 	bool there = path && stat(path, &st) == 0;
 
 	free(path);
-	return there ? st.st_mtime : 0;
+	if (!there)
+		return none;
+	/* One that was renamed into place was written before. */
+	return st.st_ctim.tv_sec > st.st_mtim.tv_sec ? st.st_ctim : st.st_mtim;
+}
+
+static bool later(struct timespec a, struct timespec b)
+{
+	return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
 }
 
 /*
@@ -247,14 +256,20 @@ static time_t written(const struct host *h, const char *rel)
 static bool menu_changed(const struct host *h)
 {
 	static const char *const menus[] = {
-		"/boot/grub/grub.cfg", "/boot/grub2/grub.cfg",
+		"/boot/grub/grub.cfg", "/boot/grub/custom.cfg",
+		"/boot/grub2/grub.cfg", "/boot/grub2/custom.cfg",
+		"/boot/efi/EFI/redhat/grub.cfg", "/boot/efi/EFI/centos/grub.cfg",
+		"/boot/efi/EFI/rocky/grub.cfg", "/boot/efi/EFI/almalinux/grub.cfg",
 		"/boot/loader/entries", "/boot/efi/loader/entries",
-		"/efi/loader/entries",
+		"/efi/loader/entries", "/boot/EFI/Linux", "/boot/efi/EFI/Linux",
+		"/efi/EFI/Linux", "/boot/loader/loader.conf",
+		"/boot/efi/loader/loader.conf", "/efi/loader/loader.conf",
+		"/boot/extlinux/extlinux.conf", "/boot/limine.conf",
 	};
-	time_t seen = written(h, GUARD_STATE);
+	struct timespec seen = changed_at(h, GUARD_STATE);
 
-	for (size_t i = 0; seen && i < ARRAY_SIZE(menus); i++)
-		if (written(h, menus[i]) > seen)
+	for (size_t i = 0; seen.tv_sec && i < ARRAY_SIZE(menus); i++)
+		if (later(changed_at(h, menus[i]), seen))
 			return true;
 	return false;
 }
@@ -355,13 +370,16 @@ static int pin_release(struct doctor *d, struct guard_state *s)
 		return EXIT_YES;
 	}
 	target = strdup(s->pin.instead_of);
-	err = target ? pin_lift(d, s, &changed, &said) : -ENOMEM;
-	if (!err) {
-		free(s->released);
+	if (target) {
+		/* Recorded with what is going to be done: not to be pinned again. */
+		char *before = s->released;
+
 		s->released = target;
-		target = NULL;
-		err = guard_state_write(d, s, NULL, NULL);
+		target = before;
 	}
+	err = s->released ? pin_lift(d, s, &changed, &said) : -ENOMEM;
+	if (!err)
+		err = guard_state_write(d, s, NULL, NULL);
 	if (said)
 		printf("kmodkeep: %s\n", said);
 	free(said);

@@ -5,8 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "guard/base/util.h"
+#include "guard/host/bootfile.h"
+#include "guard/verdict/cmdline.h"
 #include "guard/verdict/lookup.h"
 #include "guard/verdict/verify.h"
 
@@ -286,6 +289,44 @@ static int judge_copy(const struct doctor *d, struct finding *f,
 	return err;
 }
 
+static bool newer(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	/* FAT keeps every second second. */
+	return !stat(a, &x) && !stat(b, &y) && x.st_mtime > y.st_mtime + 2;
+}
+
+/* A disk that was full leaves files that are empty or cut short. */
+static int judge_boot_files(const struct doctor *d, struct finding *f)
+{
+	const struct kernel *k = f->kernel;
+	bool next = d->next.kernel && !strcmp(d->next.kernel, k->release);
+	const char *files[] = { k->image, k->initramfs, next ? d->next.image : NULL,
+				next ? d->next.initrd : NULL };
+	char *again = initramfs_step(d, k->release);
+	int err = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(files) && !err; i++) {
+		int state = files[i] ? boot_file_check(files[i]) : 0;
+
+		if (state == -ENODATA || state == -EBADMSG) {
+			err = report_set(&f->report, VERDICT_KERNEL_INCOMPLETE,
+					 i % 2 ? again : "look for room on its disk, and "
+					 "install that kernel again", "%s is %s", files[i],
+					 state == -ENODATA ? "empty" : "cut short");
+			break;
+		}
+	}
+	if (!err && f->report.verdict == VERDICT_OK && next && d->next.initrd &&
+	    k->initramfs && newer(k->initramfs, d->next.initrd))
+		err = report_set(&f->report, VERDICT_KERNEL_INCOMPLETE, again,
+				 "%s, which boots, is older than %s", d->next.initrd,
+				 k->initramfs);
+	free(again);
+	return err;
+}
+
 /* A kernel that cannot boot as it is serves no driver. */
 static int judge_kernel(const struct doctor *d, struct finding *f)
 {
@@ -293,8 +334,11 @@ static int judge_kernel(const struct doctor *d, struct finding *f)
 	char *again;
 	int err;
 
-	if (f->report.verdict != VERDICT_OK || k->running)
+	if (f->report.verdict != VERDICT_OK)
 		return 0;
+	err = judge_boot_files(d, f);
+	if (err || f->report.verdict != VERDICT_OK || k->running)
+		return err;
 	if (!k->image && d->kernels.boot_readable)
 		return report_set(&f->report, VERDICT_KERNEL_INCOMPLETE,
 				  "install that kernel, or ask about another",
@@ -308,6 +352,27 @@ static int judge_kernel(const struct doctor *d, struct finding *f)
 			 k->release);
 	free(again);
 	return err;
+}
+
+/* What the command line of the entry that boots does to a module. */
+static int judge_cmdline(const struct doctor *d, struct finding *f)
+{
+	const char *line = d->next.cmdline;
+
+	if (f->report.verdict != VERDICT_OK || !line || !d->next.kernel ||
+	    strcmp(d->next.kernel, f->kernel->release))
+		return 0;
+	if (cmdline_refuses(line, f->module))
+		return report_set(&f->report, VERDICT_MISSING,
+				  "take it out of module_blacklist= in the boot loader's "
+				  "configuration", "the command line of the entry that "
+				  "boots keeps the kernel from loading it "
+				  "(module_blacklist=)");
+	if (f->report.waived && cmdline_enforces(line))
+		return report_set(&f->report, VERDICT_UNSIGNED, "kmodkeep key enroll",
+				  "the command line of the entry that boots demands a "
+				  "trusted signature (lockdown=, module.sig_enforce)");
+	return 0;
 }
 
 static int examine(struct doctor *d, struct finding *f,
@@ -335,6 +400,8 @@ static int examine(struct doctor *d, struct finding *f,
 		err = judge_kernel(d, f);
 	if (!err)
 		err = judge_copy(d, f, copies);
+	if (!err)
+		err = judge_cmdline(d, f);
 	if (!err)
 		err = judge_unified(d, f);
 	if (!err)

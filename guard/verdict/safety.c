@@ -110,12 +110,15 @@ int safety_judge(struct doctor *d, struct safety *out)
 	int err = 0;
 
 	memset(out, 0, sizeof(*out));
-	if (d->place == PLACE_CONTAINER || host_is_immutable(d->h))
+	if (d->place == PLACE_CONTAINER)
 		return say(out, ANSWER_YES, NULL,
-			   text_of("nothing to guard here: %s",
-				   d->place == PLACE_CONTAINER ?
-				   "a container has no kernel of its own" :
-				   "this host boots whole images"));
+			   strdup("nothing to guard here: a container has no "
+				  "kernel of its own"));
+	/* That nothing can be asked makes nothing safe. */
+	if (host_is_immutable(d->h))
+		return say(out, ANSWER_UNVERIFIED, NULL,
+			   strdup("next boot: cannot tell: this host boots whole "
+				  "images, and the next one is not looked into"));
 	if (d->broken && !d->drivers.count)
 		return say_broken(out);
 	if (!d->drivers.count)

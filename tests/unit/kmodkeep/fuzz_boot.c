@@ -4,6 +4,7 @@
  * boot loader entries, initramfs archives, dpkg's status, and what unlocks an
  * encrypted disk. The first byte says which one is meant.
  */
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,17 +19,40 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void menu(const char *text, size_t len)
+static enum grub_truth has(void *arg, const char *path, bool not_empty)
+{
+	(void)arg;
+	return (strlen(path) + not_empty) % 3;
+}
+
+static int source(void *arg, const char *path, struct buf *out)
+{
+	const char *text = arg;
+
+	/* Itself, without its end: it comes to an end. */
+	out->len = strlen(path) < 8 ? strlen(text) / 2 : 0;
+	out->data = out->len ? (unsigned char *)strndup(text, out->len) : NULL;
+	return out->data ? 0 : -ENOENT;
+}
+
+static void menu(const char *bytes, size_t len)
 {
 	static const char *const defaults[] = {
 		"", "0", "1>2", "a", "a>b", ">", "1>1>1>1", "999999999999",
 	};
-	struct grub_menu m = { 0 };
+	char *text = strndup(bytes, len);
+	struct grub_vars saved = { 0 };
+	struct grub_run how = {
+		.files = { has, text }, .read = source, .saved = &saved,
+	};
+	struct grub_menu m;
 
-	if (grub_menu_add(&m, text, len))
+	if (!text || grub_vars_set(&saved, "saved_entry", "a>b") ||
+	    grub_menu_read(&m, bytes, len, &how))
 		abort();
-	for (size_t i = 0; i < ARRAY_SIZE(defaults); i++) {
-		int at = grub_resolve(&m, defaults[i]);
+	for (size_t i = 0; i <= ARRAY_SIZE(defaults); i++) {
+		int at = grub_resolve(&m, i < ARRAY_SIZE(defaults) ? defaults[i] :
+							m.chosen);
 
 		if (at >= (int)m.count || (at >= 0 && m.list[at].submenu))
 			abort();
@@ -44,6 +68,29 @@ static void menu(const char *text, size_t len)
 		free(path);
 	}
 	grub_menu_free(&m);
+	grub_vars_free(&saved);
+	free(text);
+}
+
+static void block(const struct buf *b)
+{
+	struct grub_vars v = { 0 };
+
+	if (grub_env_read(b, &v) || v.count > GRUB_VARS_MAX)
+		abort();
+	grub_vars_free(&v);
+}
+
+static void orders(const char *text, size_t len)
+{
+	char *a = strndup(text, len / 2), *b = strndup(text + len / 2, len - len / 2);
+	int order = bls_version_compare(a, b), back = bls_version_compare(b, a);
+
+	if ((order > 0) != (back < 0) || (order < 0) != (back > 0) ||
+	    bls_version_compare(a, a))
+		abort();
+	free(a);
+	free(b);
 }
 
 static void entries(const char *text, size_t len)
@@ -101,12 +148,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	b.data = (unsigned char *)data + 1;
 	b.len = size - 1;
-	switch (data[0] % 6) {
+	switch (data[0] % 7) {
 	case 0:
 		menu(text, size - 1);
 		break;
 	case 1:
-		free(grub_env_get(&b, "saved_entry"));
+		block(&b);
 		break;
 	case 2:
 		entries(text, size - 1);
@@ -117,6 +164,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	case 4:
 		if (!dpkg_parse(&b, &p))
 			packages_free(&p);
+		break;
+	case 6:
+		orders(text, size - 1);
 		break;
 	case 5:
 		tpm_take(&t, "disk", &b);

@@ -48,6 +48,12 @@ if [ "$grub_platform" = "efi" ]; then
 		fwsetup
 	}}
 fi
+### BEGIN /etc/grub.d/41_custom ###
+if [ -f  ${{config_directory}}/custom.cfg ]; then
+  source ${{config_directory}}/custom.cfg
+elif [ -z "${{config_directory}}" -a -f  $prefix/custom.cfg ]; then
+  source $prefix/custom.cfg
+fi
 """
 SIMPLE = """\
 menuentry 'Debian GNU/Linux' --class debian $menuentry_id_option 'gnulinux-simple-42' {{

@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -320,6 +321,76 @@ def test_tool_that_fails(pinning):
     assert state(pinning)["pin"] is None
     (pinning.path / "usr/sbin/grub-set-default").unlink()
     assert "tool is not installed" in guard(pinning)[1]
+
+
+def test_nothing_is_run_or_set_in_a_folder_that_does_not_run(pinning):
+    (pinning.path / "etc/kmodkeep-test-root").unlink()
+    ran = pinning.path / "ran"
+    (pinning.path / "usr/sbin/grub-set-default").write_text(f"#!/bin/sh\n: >'{ran}'\n")
+    pinning.remove(NEW)
+    code, text = guard(pinning)
+    assert code == 1 and "is not the running system" in text
+    assert not ran.exists() and default(pinning) is None and state(pinning)["pin"] is None
+    assert not (pinning.path / KEPT).exists()
+
+
+def test_package_manager_that_cannot_be_told(pinning):
+    """The pin is set and recorded; the file is made up for as soon as it can be."""
+    (pinning.path / KEPT / "in-the-way").mkdir(parents=True)
+    pinning.remove(NEW)
+    guard(pinning)
+    found = state(pinning)
+    assert default(pinning) == advanced(OLD)
+    assert (found["pin"]["kernel"], found["pin"]["stage"]) == (OLD, "set")
+    assert "package manager is not kept from removing that kernel" in found["pin_problem"]
+    (pinning.path / KEPT / "in-the-way").rmdir()
+    (pinning.path / KEPT).rmdir()
+    assert guard(pinning)[0] == 0
+    assert (pinning.path / KEPT).is_file() and state(pinning)["pin"]["kernel"] == OLD
+
+
+def guard_killed_at(system, syscall, number):
+    """False: it never came so far."""
+    command = ["strace", "-qq", "-o", system.path / "trace", "-e", f"trace={syscall}",
+               "-e", f"inject={syscall}:signal=KILL:when={number}",
+               PROGRAM, "guard", "--root", system.path]  # fmt: skip
+    # What looks for leaks cannot be traced.
+    done = subprocess.run(command, capture_output=True, timeout=120,
+                          env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})  # fmt: skip
+    return done.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("syscall", ["rename", "unlink", "fsync", "clone"])
+@pytest.mark.parametrize("change", ["pin", "lift"])
+def test_killed_anywhere(pinning, change, syscall):
+    """The next run finishes it, and takes nothing of its own for somebody's."""
+    pinning.remove(NEW)
+    if change == "lift":
+        assert guard(pinning)[0] == 0 and default(pinning) == advanced(OLD)
+        pinning.install(NEW)
+    kept = [pinning.path / name for name in
+            ("var/lib/kmodkeep/state.json", "boot/grub/grubenv", KEPT, KEPT_BY_DNF5)]  # fmt: skip
+    before = {path: path.read_text() if path.exists() else None for path in kept}
+    for number in range(1, 30):
+        for path, text in before.items():
+            path.unlink(missing_ok=True)
+            if text is not None:
+                path.write_text(text)
+        killed = guard_killed_at(pinning, syscall, number)
+        for _ in range(2):
+            code, text = guard(pinning)
+            assert code == 0 and "by hand" not in text, f"{syscall} {number}: {text}"
+        found = state(pinning)
+        if change == "pin":
+            assert default(pinning) == advanced(OLD)
+            assert (found["pin"]["stage"], found["pin"]["previous"]) == ("set", None)
+        else:
+            assert default(pinning) is None and found["pin"] is None
+        assert found["pin_released_for"] is None
+        assert (pinning.path / KEPT).exists() == (change == "pin")
+        if not killed:
+            break
+    assert not killed and number > 1
 
 
 def test_disk_full_under_the_state(pinning):

@@ -2,6 +2,7 @@
 """Which kernel boots next, by GRUB and systemd-boot, or that nobody can tell."""
 
 import json
+import os
 
 import pytest
 
@@ -70,22 +71,31 @@ def test_next_entry_goes_first_once(system):
 
 
 def test_default_that_depends_on_variables_is_unknown(system):
-    system.tree.put("boot/grub/grub.cfg", grub_cfg([NEW, OLD], "${my_own}"))
+    system.tree.put("boot/grub/grub.cfg", grub_cfg([NEW, OLD], "${never_set}"))
+    assert boots(system) == NEW
+    system.tree.put("boot/grub/grub.cfg", grub_cfg([NEW, OLD], "${cmdpath}"))
     assert boots(system) is None
     assert system.tree.run("doctor").code == 3
 
 
 def test_what_the_administrator_adds_counts(system):
     system.tree.put("boot/grub/custom.cfg", "set default=1>2\n")
-    assert boots(system) is None  # two defaults
-    system.tree.put("boot/grub/grub.cfg", grub_cfg([NEW, OLD], "1>2"))
-    assert boots(system) == OLD
+    assert boots(system) == OLD  # the last one counts
+    assert not next_boot(system)["default_can_be_set"]
+    # What no script reads is not there.
+    (system.path / "boot/grub/custom.cfg").rename(system.path / "boot/grub/mine.cfg")
+    assert boots(system) == NEW
 
 
 def test_entry_inside_a_condition(system):
-    text = grub_cfg([NEW, OLD]).replace("menuentry 'Debian", "if true; then\nmenuentry 'Debian", 1)
-    system.tree.put("boot/grub/grub.cfg", text)
-    assert boots(system) is None
+    for condition, kernel in (("true", NEW), ("false", OLD), ("search --file /x", None)):
+        entry = f"if {condition}; then menuentry 'One' {{\nlinux /vmlinuz-{NEW}\n}}; fi\n"
+        other = f"menuentry 'Two' --id two {{\nlinux /vmlinuz-{OLD}\n}}\n"
+        system.tree.put("boot/grub/grub.cfg", entry + other)
+        assert boots(system) == kernel
+        # What has a name of its own is found behind it.
+        system.tree.put("boot/grub/grub.cfg", "set default=two\n" + entry + other)
+        assert boots(system) == OLD
 
 
 def test_kernel_that_is_not_installed(system):
@@ -126,19 +136,22 @@ initrd /0123/{0}/initrd
 """
 
 
+FEDORA_OLD, FEDORA_NEW = "0123-6.1.0-30.fc37.x86_64", "0123-6.12.9-200.fc41.x86_64"
+
+
 @pytest.fixture
 def fedora(system):
     """GRUB with its entries in loader/entries."""
     system.tree.put("boot/grub2/grub.cfg", 'load_env\nset default="${saved_entry}"\nblscfg\n')
     (system.path / "boot/grub/grub.cfg").unlink()
-    for kernel in (OLD, NEW):
+    for name, kernel in ((FEDORA_OLD, OLD), (FEDORA_NEW, NEW)):
         entry = f"title Fedora\nversion {kernel}\nlinux /vmlinuz-{kernel}\n"
-        system.tree.put(f"boot/loader/entries/0123-{kernel}.conf", entry)
+        system.tree.put(f"boot/loader/entries/{name}.conf", entry)
     return system
 
 
 @pytest.mark.parametrize("saved,kernel", [
-    ("", NEW), (f"0123-{OLD}", OLD), ("1", OLD), ("7", NEW), ("0123-gone", NEW),
+    ("", NEW), (FEDORA_OLD, OLD), ("1", OLD), ("7", NEW), ("0123-gone", NEW),
 ])  # fmt: skip
 def test_entries_of_fedoras_grub(fedora, saved, kernel):
     fedora.tree.put("boot/grub2/grubenv", grubenv(saved_entry=saved))
@@ -156,7 +169,7 @@ def sdboot(system):
 
 
 @pytest.mark.parametrize("pattern,kernel", [
-    ("", NEW), (f"0123-{OLD}.conf", OLD), (f"0123-{OLD}", OLD), ("0123-6.1.*", OLD), ("gone*", NEW),
+    ("", NEW), (f"0123-{OLD}.conf", OLD), (f"0123-{OLD}", NEW), ("0123-6.1.*", OLD), ("gone*", NEW),
 ])  # fmt: skip
 def test_default_of_systemd_boot(sdboot, pattern, kernel):
     sdboot.tree.put("boot/efi/loader/loader.conf", f"timeout 3\ndefault {pattern}\n")
@@ -202,3 +215,152 @@ def test_the_loader_that_started_this_boot_counts(sdboot):
     assert boots(sdboot) == NEW
     sdboot.tree.variable("LoaderInfo", utf16("GRUB 2.12"), LOADER)
     assert boots(sdboot) == OLD
+
+
+@pytest.mark.parametrize("first,second", [
+    # The machine ID in front counts first, whatever the kernels are.
+    ("104a-5.14.0-162.el9.x86_64", "cd33-5.14.0-284.el9.x86_64"),
+    ("cd33-4.18.0-305.3.1.el8_4.x86_64", "cd33-4.18.0-305.el8.x86_64"),
+    ("cd33-5.14.0-284.el9.x86_64", "cd33-5.14.0-162.el9.x86_64"),
+    ("cd33-6.10.1-100.fc40.x86_64", "cd33-6.9.12-200.fc40.x86_64"),
+    ("cd33-6.9.0-1.fc40.x86_64", "cd33-6.9.0~rc1-1.fc40.x86_64"),
+    ("cd33-5.14.0-284.el9.x86_64", "cd33-0-rescue"),
+])  # fmt: skip
+def test_order_of_fedoras_grub(fedora, first, second):
+    for path in (fedora.path / "boot/loader/entries").iterdir():
+        path.unlink()
+    for name, kernel in ((first, OLD), (second, NEW)):
+        fedora.tree.put(f"boot/loader/entries/{name}.conf", f"linux /vmlinuz-{kernel}\n")
+    assert boots(fedora) == OLD
+
+
+@pytest.mark.parametrize("first,second", [
+    ("6.12.9", "6.1.30"), ("6.12", "6.12~rc1"), ("6.12-2", "6.12-1"), ("6.12.1", "6.12-1"),
+    ("6.10", "6.9"), ("6.0", "6.0~"), ("6.12^1", "6.12"), ("6.12b", "6.12a"),
+])  # fmt: skip
+def test_order_of_systemd_boot(sdboot, first, second):
+    for version, kernel in ((first, OLD), (second, NEW)):
+        sdboot.tree.put(f"boot/efi/loader/entries/0123-{kernel}.conf",
+                        f"version {version}\nsort-key x\nlinux /0123/{kernel}/linux\n")
+    assert boots(sdboot) == OLD
+
+
+def test_counter_is_no_part_of_the_id(sdboot):
+    entries = sdboot.path / "boot/efi/loader/entries"
+    (entries / f"0123-{OLD}.conf").rename(entries / f"0123-{OLD}+3.conf")
+    sdboot.tree.put("boot/efi/loader/loader.conf", f"default 0123-{OLD}.conf\n")
+    assert boots(sdboot) == OLD
+    assert next_boot(sdboot)["entry"] == f"0123-{OLD}.conf"
+
+
+def test_folder_that_does_not_run_has_no_firmware(sdboot):
+    sdboot.tree.variable("LoaderEntryDefault", utf16(f"0123-{OLD}.conf"), LOADER)
+    sdboot.tree.variable("BootNext", b"\x07\0\0\0\x02\0", GLOBAL)
+    assert boots(sdboot) is None
+    (sdboot.path / "etc/kmodkeep-test-root").unlink()
+    assert boots(sdboot) == NEW
+
+
+@pytest.mark.parametrize("loader,name", [
+    ("limine", "boot/limine.conf"), ("refind", "boot/efi/EFI/refind/refind.conf"),
+    ("zfsbootmenu", "etc/zfsbootmenu/config.yaml"), ("extlinux", "boot/extlinux/extlinux.conf"),
+    ("raspberrypi", "boot/firmware/config.txt"),
+])  # fmt: skip
+def test_loaders_that_are_named_alone(system, loader, name):
+    (system.path / "boot/grub/grub.cfg").unlink()
+    system.tree.put(name, "x\n")
+    found = next_boot(system)
+    assert (found["loader"], found["kernel"], found["default_can_be_set"]) == (loader, None, False)
+    assert "is not read by kmodkeep" in found["why"]
+
+
+def test_copies_that_proxmox_boot_tool_makes(system):
+    """A menu in /boot is not what boots there."""
+    system.tree.put("etc/kernel/proxmox-boot-uuids", "0A0B-0C0D\n")
+    found = next_boot(system)
+    assert (found["loader"], found["kernel"]) == ("proxmox-boot-tool", None)
+
+
+def bzimage(release, cut=0):
+    """A kernel of x86: its header, its release, and as much behind them as they say."""
+    data = bytearray(SECTOR * 5 + 4096)
+    data[0x1F1] = 4
+    data[0x1F4:0x1F8] = (4096 // 16).to_bytes(4, "little")
+    data[0x202:0x206] = b"HdrS"
+    data[0x20E:0x210] = (0x300).to_bytes(2, "little")
+    text = f"{release} (builder@host) #1 SMP\0".encode()
+    data[0x300 + SECTOR : 0x300 + SECTOR + len(text)] = text
+    return bytes(data[: len(data) - cut])
+
+
+SECTOR = 512
+
+
+def unified(**sections):
+    """A PE image with sections of text."""
+    at = 64 + 24
+    data = bytearray(b"MZ" + bytes(58) + (64).to_bytes(4, "little") + b"PE\0\0" + bytes(20))
+    data[64 + 6 : 64 + 8] = len(sections).to_bytes(2, "little")
+    where = at + 40 * len(sections)
+    body = b""
+    for name, text in sections.items():
+        place = (where + len(body)).to_bytes(4, "little")
+        size = len(text).to_bytes(4, "little")
+        data += f".{name}".encode().ljust(8, b"\0") + size + bytes(4) + size + place + bytes(16)
+        body += text.encode()
+    return bytes(data) + body
+
+
+def test_the_copy_on_the_partition_is_what_boots(sdboot):
+    """Not what its folder is called, and not the kernel in /boot."""
+    sdboot.tree.put(f"boot/efi/0123/{NEW}/linux", bzimage(OLD))
+    found = next_boot(sdboot)
+    assert found["kernel"] == OLD
+    assert found["image"] == str(sdboot.path / f"boot/efi/0123/{NEW}/linux")
+    sdboot.tree.put(f"boot/efi/0123/{NEW}/linux", bzimage("5.5.5"))
+    assert boots(sdboot) is None
+
+
+@pytest.mark.parametrize("data,word", [(b"", "empty"), (bzimage(NEW, 512), "cut short")])
+def test_full_disk_leaves_an_incomplete_kernel(sdboot, data, word):
+    sdboot.tree.put(f"boot/efi/0123/{NEW}/linux", bzimage(NEW))
+    assert sdboot.tree.run("doctor", "--next-boot").code == 0
+    sdboot.tree.put(f"boot/efi/0123/{NEW}/linux", data)
+    result = sdboot.tree.run("doctor", "--next-boot")
+    assert result.code == 1 and ": kernel-incomplete: " in result.out and word in result.out
+
+
+def test_copy_that_is_older_than_what_it_is_made_from(sdboot):
+    sdboot.initramfs(NEW, {})
+    copy = sdboot.tree.put(f"boot/efi/0123/{NEW}/initrd", (sdboot.path / f"boot/initrd.img-{NEW}").read_bytes())
+    assert sdboot.tree.run("doctor", "--next-boot").code == 0
+    os.utime(copy, (1, 1))
+    result = sdboot.tree.run("doctor", "--next-boot")
+    assert result.code == 1 and "kernel-incomplete" in result.out and "is older than" in result.out
+
+
+def test_what_a_unified_image_says(sdboot):
+    sdboot.tree.put("boot/efi/EFI/Linux/mine.efi",
+                    unified(uname=OLD + "\n", cmdline="root=/dev/x module_blacklist=y\n"))  # fmt: skip
+    sdboot.tree.put("boot/efi/loader/loader.conf", "default mine.efi\n")
+    found = next_boot(sdboot)
+    assert (found["kernel"], found["cmdline"]) == (OLD, "root=/dev/x module_blacklist=y")
+
+
+def test_host_of_whole_images_is_not_safe_for_lack_of_an_answer(system):
+    system.tree.put("run/ostree-booted")
+    result = system.tree.run("guard")
+    assert result.code == 3 and "cannot tell" in result.out
+
+
+@pytest.mark.parametrize("option,verdict", [
+    ("module_blacklist=x,sample", "missing"), ("module_blacklist=samples", "ok"),
+    ("lockdown=integrity", "unsigned"), ("module.sig_enforce=1", "unsigned"),
+    ("module.sig_enforce", "unsigned"), ("module.sig_enforce=0", "ok"), ("lockdown=none", "ok"),
+])  # fmt: skip
+def test_command_line_of_the_entry_that_boots(system, option, verdict):
+    menu = grub_cfg([NEW, OLD]).replace("ro quiet", f"ro {option} quiet")
+    system.tree.secure_boot(False)
+    system.tree.put("boot/grub/grub.cfg", menu)
+    found = json.loads(system.tree.run("doctor", "--next-boot", "--json").out)["findings"]
+    assert [f["verdict"] for f in found] == [verdict]

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Boot loaders whose menu is not read here: they are named, so that the answer is
+ * not that of another loader that happens to be installed as well.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guard/base/util.h"
+#include "guard/boot/loader.h"
+
+static bool any_of(const struct host *h, const char *const *paths)
+{
+	for (; *paths; paths++)
+		if (host_has(h, *paths))
+			return true;
+	return false;
+}
+
+static char *no_entry(const struct host *h, const struct kernels *k, const char *release)
+{
+	(void)h;
+	(void)k;
+	(void)release;
+	return NULL;
+}
+
+static int no_tool(const struct host *h, const char *entry, char said[LOADER_SAID])
+{
+	(void)h;
+	(void)entry;
+	(void)said;
+	return -ENOENT;
+}
+
+static int say_unread(struct next_boot *out, const char *name)
+{
+	out->obstacle = text_of("the default of %s cannot be set by kmodkeep", name);
+	return out->obstacle ? next_boot_say(out, "%s boots this host, and its menu is not "
+					     "read by kmodkeep", name) : -ENOMEM;
+}
+
+#define NAMED(variable, word, title, begins, ...)				\
+static bool variable##_is_here(const struct host *h)				\
+{										\
+	static const char *const paths[] = { __VA_ARGS__, NULL };		\
+										\
+	return any_of(h, paths);						\
+}										\
+										\
+static int variable##_next_boot(const struct host *h, const struct kernels *k,	\
+				const char *saved, struct next_boot *out)	\
+{										\
+	(void)h;								\
+	(void)k;								\
+	(void)saved;								\
+	return say_unread(out, title);						\
+}										\
+										\
+const struct loader_ops variable##_loader = {					\
+	.name = word,								\
+	.info = begins,								\
+	.is_here = variable##_is_here,						\
+	.next_boot = variable##_next_boot,					\
+	.entry_for = no_entry,							\
+	.set_default = no_tool,							\
+}
+
+NAMED(limine, "limine", "Limine", "Limine", "/boot/limine.conf", "/boot/limine/limine.conf",
+      "/boot/efi/limine.conf", "/boot/efi/EFI/limine/limine.conf", "/efi/limine.conf",
+      "/boot/limine.cfg", "/boot/efi/limine.cfg");
+NAMED(refind, "refind", "rEFInd", "rEFInd", "/boot/efi/EFI/refind/refind.conf",
+      "/boot/EFI/refind/refind.conf", "/efi/EFI/refind/refind.conf");
+NAMED(zfsbootmenu, "zfsbootmenu", "ZFSBootMenu", "ZFSBootMenu",
+      "/etc/zfsbootmenu/config.yaml", "/boot/efi/EFI/ZBM", "/boot/efi/EFI/zbm",
+      "/efi/EFI/ZBM");
+NAMED(extlinux, "extlinux", "extlinux or U-Boot", "U-Boot",
+      "/boot/extlinux/extlinux.conf", "/extlinux/extlinux.conf",
+      "/boot/syslinux/syslinux.cfg");
+NAMED(raspberry, "raspberrypi", "the Raspberry Pi's firmware", "Raspberry",
+      "/boot/firmware/config.txt");
+/* It copies kernels to partitions that are not mounted. */
+NAMED(proxmox, "proxmox-boot-tool", "the copy that proxmox-boot-tool makes",
+      "proxmox-boot-tool", "/etc/kernel/proxmox-boot-uuids");
