@@ -253,16 +253,27 @@ enum standing trust_standing(const struct trust *t,
 			return STANDING_UNSURE;
 	}
 	*why = "enrolled on this host";
-	if (cert->from & CERT_MOK && lists)
+	if (cert->from & CERT_MOK && lists && rules->mok == ANSWER_YES)
 		return STANDING_TRUSTED;
 	if (cert->from & CERT_DB && lists && rules->db == ANSWER_YES) {
 		*why = "in the firmware's list";
 		return STANDING_TRUSTED;
 	}
 	key = in_ring(t, cert->x509);
-	if (key && (running || !key->of_kernel)) {
+	/* What is not the kernel's own came from MOK or db. */
+	if (key && (key->of_kernel ? running : rules->mok == ANSWER_YES)) {
 		*why = "in the kernel's keyring";
 		return STANDING_TRUSTED;
+	}
+	if (cert->from & CERT_MOK && lists) {
+		*why = rules->mok == ANSWER_NO ?
+		       "enrolled, but by its configuration this kernel does "
+		       "not look at machine owner keys" :
+		       "enrolled, but whether this kernel looks at machine "
+		       "owner keys is not known: it is none of the families "
+		       "tested, and its configuration does not tell";
+		return rules->mok == ANSWER_NO ? STANDING_UNTRUSTED :
+						 STANDING_UNSURE;
 	}
 	if (cert->from & CERT_PENDING) {
 		*why = "its enrolment waits for a reboot";
@@ -280,7 +291,9 @@ bool trust_enrolled(const struct trust *t, const struct trust_cert *cert,
 {
 	const char *why;
 
-	if (cert->from & CERT_MOK && t->secure_boot != SB_ON)
+	/* Whether that kernel looks there is another question. */
+	if (cert->from & CERT_MOK &&
+	    (t->secure_boot != SB_ON || !(cert->from & (CERT_MOKX | CERT_DBX))))
 		return true;
 	return trust_standing(t, cert, rules, true, &why) == STANDING_TRUSTED;
 }

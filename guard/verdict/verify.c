@@ -221,6 +221,10 @@ static int say_signer(struct judging *j, const struct opinion *o)
 				  "signed by '%s', %s", by, o->why);
 	case VERDICT_UNTRUSTED_KEY:
 		return report_set(j->r, o->verdict,
+				  o->cert && o->cert->from & CERT_MOK &&
+				  j->rules.mok == ANSWER_NO ?
+				  "boot a kernel of the distribution, or one "
+				  "built with CONFIG_INTEGRITY_MACHINE_KEYRING" :
 				  o->cert && o->cert->from & CERT_MOK ?
 				  "turn Secure Boot on, or what demands "
 				  "signatures off (module.sig_enforce, lockdown)" :
@@ -378,13 +382,14 @@ static int judge_kernel(struct judging *j)
 	return err;
 }
 
-static bool kernel_forces_signatures(const struct host *h, const char *kernel)
+static bool config_is_yes(const struct host *h, const char *kernel,
+			  const char *name)
 {
-	char *value = host_kernel_config(h, kernel, "CONFIG_MODULE_SIG_FORCE");
-	bool forces = value && !strcmp(value, "y");
+	char *value = host_kernel_config(h, kernel, name);
+	bool yes = value && !strcmp(value, "y");
 
 	free(value);
-	return forces;
+	return yes;
 }
 
 /* Something else than a module, or what is left of one. */
@@ -434,7 +439,7 @@ int verify_bytes(const struct host *h, const struct trust *t,
 	}
 	j.rules = rules_on(h, kernel);
 	j.running = !strcmp(kernel, host_running_kernel(h));
-	j.demand = trust_pinned(t) || kernel_forces_signatures(h, kernel) ?
+	j.demand = trust_pinned(t) || config_is_yes(h, kernel, "CONFIG_MODULE_SIG_FORCE") ?
 		   DEMAND_YES : host_demands_signature(h);
 	err = judge_trust(&j);
 	if (!err && !is_final(r->verdict))
@@ -447,12 +452,24 @@ int verify_modfile(const struct host *h, const struct trust *t,
 		   const struct modfile *m, const char *kernel,
 		   struct report *r)
 {
+	int err;
+
 	if (m->signed_outside)
 		return report_set(r, VERDICT_UNSUPPORTED_SIGNATURE,
 				  "sign it again: kmodkeep sign",
 				  "signed after it was compressed, so the "
 				  "kernel sees no signature");
-	return verify_bytes(h, t, &m->bytes, kernel, r);
+	err = verify_bytes(h, t, &m->bytes, kernel, r);
+	if (!err && r->verdict == VERDICT_OK && m->kernel_refuses &&
+	    config_is_yes(h, r->kernel, "CONFIG_MODULE_DECOMPRESS") &&
+	    config_is_yes(h, r->kernel, "CONFIG_MODULE_COMPRESS_XZ"))
+		err = report_set(r, VERDICT_UNSUPPORTED_COMPRESSION,
+				 "pack it again: kmodkeep sign --if-needed, or "
+				 "xz --check=crc32",
+				 "compressed with an integrity check that this "
+				 "kernel, which unpacks modules itself, does not "
+				 "know; it knows CRC32 only");
+	return err;
 }
 
 int verify_file(const struct host *h, const struct trust *t, const char *path,
