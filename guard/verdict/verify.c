@@ -15,6 +15,7 @@
 #include "guard/module/modsig.h"
 #include "guard/module/vermagic.h"
 #include "guard/trust/cert.h"
+#include "guard/trust/key_places.h"
 
 /* What verify_bytes() works with, to keep its steps short. */
 struct judging {
@@ -197,10 +198,51 @@ static size_t weight(const struct opinion *o)
 	return i + 1;
 }
 
+/* Is some key of this host enrolled, and so the one to sign with? */
+static bool host_has_enrolled_key(const struct judging *j)
+{
+	const char *why;
+
+	for (size_t i = 0; i < trust_certs(j->t); i++) {
+		const struct trust_cert *c = trust_cert(j->t, i);
+
+		if (c->from & CERT_HOST && c->from & CERT_MOK &&
+		    trust_standing(j->t, c, &j->rules, j->running, &why) ==
+		    STANDING_TRUSTED)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * What to do about a key of this host that is not enrolled: whatever built the
+ * module goes on signing with it, so it is that key that has to be enrolled,
+ * unless the module can be signed with one that is.
+ */
+static int say_not_enrolled(struct judging *j, const struct opinion *o)
+{
+	const char *path = o->cert->path;
+	bool own = !path || strstr(path, KEY_DIR);
+	bool other = host_has_enrolled_key(j);
+	char *next = own && !other ? strdup("enrol this host's key: "
+					    "kmodkeep key enroll") :
+		     own ? strdup("sign it with this host's key that is "
+				  "enrolled: kmodkeep sign") :
+		     text_of("enrol the key that signed it: kmodkeep key "
+			     "enroll --cert %s%s", path, other ?
+			     "; or sign it with this host's key that is "
+			     "enrolled: kmodkeep sign" : "");
+	int err = next ? report_set(j->r, o->verdict, next,
+				    "signed by '%s', %s", j->r->signer,
+				    o->why) : -ENOMEM;
+
+	free(next);
+	return err;
+}
+
 static int say_signer(struct judging *j, const struct opinion *o)
 {
 	const char *by = j->r->signer;
-	bool host_key = o->cert && o->cert->from & CERT_HOST;
 
 	switch (o->verdict) {
 	case VERDICT_OK:
@@ -220,6 +262,9 @@ static int say_signer(struct judging *j, const struct opinion *o)
 				  "sign it with another key: kmodkeep sign",
 				  "signed by '%s', %s", by, o->why);
 	case VERDICT_UNTRUSTED_KEY:
+		if (o->cert && o->cert->from & CERT_HOST &&
+		    !(o->cert->from & CERT_MOK))
+			return say_not_enrolled(j, o);
 		return report_set(j->r, o->verdict,
 				  o->cert && o->cert->from & CERT_MOK &&
 				  j->rules.mok == ANSWER_NO ?
@@ -228,8 +273,6 @@ static int say_signer(struct judging *j, const struct opinion *o)
 				  o->cert && o->cert->from & CERT_MOK ?
 				  "turn Secure Boot on, or what demands "
 				  "signatures off (module.sig_enforce, lockdown)" :
-				  host_key ? "enrol this host's key: "
-				  "kmodkeep key enroll" :
 				  "sign it with this host's key: kmodkeep sign",
 				  "signed by '%s', %s", by, o->why);
 	case VERDICT_UNSUPPORTED_SIGNATURE:
