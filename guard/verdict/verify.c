@@ -525,8 +525,9 @@ int verify_file(const struct host *h, const struct trust *t, const char *path,
 		return err;
 	if (err == -ENOENT || err == -ENOTDIR)
 		return report_set(r, VERDICT_MISSING,
-				  "build it: dkms autoinstall, or reinstall "
-				  "its package", "no such file");
+				  "look at its name; to ask about an installed "
+				  "module: kmodkeep verify --module NAME",
+				  "no such file");
 	if (err == -EBADMSG || err == -EFBIG)
 		return report_set(r, VERDICT_TAMPERED, REBUILD,
 				  "damaged: cannot be decompressed");

@@ -419,3 +419,17 @@ def test_file_beyond_any_module(tree, tmp_path):
         out.truncate(1 << 40)
     result = verify(tree, path)
     assert result.code == 1 and "tampered" in result.out
+
+
+@pytest.mark.parametrize("option", ["--cert", "--accept-signer"])
+def test_certificate_that_is_none(tree, plain_module, tmp_path, option):
+    junk = tmp_path / "x.der"
+    junk.write_text("junk")
+    result = verify(tree, plain_module, option, junk)
+    assert result.code == 3 and f"{junk} is not a certificate. Next: " in result.err, result.text
+
+
+def test_path_that_does_not_exist(tree):
+    result = verify(tree, tree.path / "none.ko")
+    assert result.code == 1 and "missing: no such file. Next: look at its name" in result.out
+    assert "dkms" not in result.out
