@@ -204,57 +204,6 @@ static void curve_needs_a_kernel_with_it(void **state)
 	remove_tree(tree);
 }
 
-static void check_family(const char *release, const char *config,
-			 enum verdict wanted)
-{
-	const struct pair *one = rsa_pair("one");
-	char *tree = secure_host(one), *why;
-	char *path = text_of("/boot/config-%s", release);
-	char *info = text_of("name=x%cvermagic=%s SMP ", '.', release);
-	struct buf elf, b;
-	enum verdict v;
-
-	*strchr(info, '.') = '\0';
-	if (config)
-		put_text(tree, path, config);
-	make_elf(&elf, true, false, info, 7 + strlen(info + 7) + 1);
-	sign_with(&elf, &one, 1, FLAGS, "sha256", &b);
-	v = judge(tree, &b, NULL, &why);
-	if (v != wanted)
-		print_error("%s %s: %s: %s\n", release, config ? config : "",
-			    verdict_word(v), why);
-	assert_int_equal(v, wanted);
-	free(why);
-	buf_free(&b);
-	buf_free(&elf);
-	free(info);
-	free(path);
-	remove_tree(tree);
-}
-
-/* An enrolled key helps only where the kernel looks at machine owner keys. */
-static void kernels_that_ignore_owner_keys(void **state)
-{
-#define M "CONFIG_MODULES=y\n"
-#define MACHINE "CONFIG_INTEGRITY_MACHINE_KEYRING=y\n"
-#define SECONDARY "CONFIG_SECONDARY_TRUSTED_KEYRING=y\n"
-#define PLATFORM "CONFIG_INTEGRITY_PLATFORM_KEYRING=y\n"
-#define CA "CONFIG_INTEGRITY_CA_MACHINE_KEYRING=y\n"
-	(void)state;
-	check_family(KERNEL, NULL, VERDICT_OK);
-	check_family(KERNEL, M PLATFORM, VERDICT_OK);
-	check_family(KERNEL, M, VERDICT_UNTRUSTED_KEY);
-	check_family("6.12.9-x64v3-xanmod1", NULL, VERDICT_UNKNOWN);
-	check_family("6.12.9-x64v3-xanmod1", M, VERDICT_UNTRUSTED_KEY);
-	check_family("6.12.9-x64v3-xanmod1", M PLATFORM, VERDICT_UNKNOWN);
-	check_family("6.12.9-x64v3-xanmod1", M MACHINE SECONDARY, VERDICT_OK);
-	check_family("6.12.9-x64v3-xanmod1", M MACHINE, VERDICT_UNKNOWN);
-	check_family("6.12.9-x64v3-xanmod1", M MACHINE SECONDARY CA,
-		     VERDICT_UNKNOWN);
-	check_family("6.19.6-1-liquorix-amd64", NULL, VERDICT_UNKNOWN);
-	check_family("6.19.6-2-cachyos", NULL, VERDICT_UNKNOWN);
-}
-
 /* Rotation: one trusted signer of two is enough, in either order. */
 static void one_of_two_signers(void **state)
 {
@@ -623,7 +572,6 @@ int main(void)
 		cmocka_unit_test(attributes),
 		cmocka_unit_test(weak_hash),
 		cmocka_unit_test(curve_needs_a_kernel_with_it),
-		cmocka_unit_test(kernels_that_ignore_owner_keys),
 		cmocka_unit_test(one_of_two_signers),
 		cmocka_unit_test(revoked_certificate_by_distribution),
 		cmocka_unit_test(revoked_hash_by_version),
