@@ -27,13 +27,14 @@ static const char usage[] =
 
 static const char status_usage[] =
 "Usage: kmodkeep key status [--json | --shell | --how-to-remove] [--first]\n"
-"                           [--root DIR]\n"
+"                           [--cert FILE] [--root DIR]\n"
 "\n"
 "  --json           machine-readable output\n"
 "  --shell          lines of name=value, for scripts (do not eval them)\n"
 "  --how-to-remove  print how to take the key out of this host's trust\n"
 "  --first          about the key that create and enroll are about, even where\n"
 "                   another one is enrolled and signs\n"
+"  --cert FILE      about this certificate, wherever its key is\n"
 "  --root DIR       the system installed under DIR\n"
 "\n"
 "Exit code: 0 nothing is left to do, 1 something is, 2 wrong usage,\n"
@@ -53,6 +54,8 @@ static const char *origin_text(const struct keystate *s)
 {
 	if (!strcmp(s->key->origin, "own"))
 		return "made by kmodkeep";
+	if (!strcmp(s->key->origin, "given"))
+		return "given; its key is not looked for";
 	return !strcmp(s->key->origin, "dkms") ? "adopted from dkms" :
 						 "adopted from Ubuntu";
 }
@@ -83,7 +86,11 @@ static void print_page(const struct host *h, const struct keystate *s)
 		puts("Warning:      this key can also boot kernels: whoever is "
 		     "root here can sign one.\n"
 		     "              A key of kmodkeep's own cannot: "
-		     "kmodkeep key create --own");
+		     "kmodkeep key create --own; dkms\n"
+		     "              goes on signing with the other key until "
+		     "mok_signing_key and\n"
+		     "              mok_certificate in "
+		     "/etc/dkms/framework.conf name the new pair");
 	if (s->key && s->key->problem)
 		printf("Problem:      %s\n", s->key->problem);
 	else if (s->key_error == -EACCES)
@@ -175,11 +182,12 @@ static int status(int argc, char **argv)
 		{ "shell", no_argument, NULL, 's' },
 		{ "how-to-remove", no_argument, NULL, 'd' },
 		{ "first", no_argument, NULL, 'f' },
+		{ "cert", required_argument, NULL, 'c' },
 		{ "root", required_argument, NULL, 'r' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	const char *root = NULL;
+	const char *root = NULL, *cert = NULL;
 	struct keystate *s = NULL;
 	struct host *h = NULL;
 	int c, err, form = 0, code;
@@ -188,6 +196,7 @@ static int status(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'f': first = true; break;
+		case 'c': cert = optarg; break;
 		case 'r': root = optarg; break;
 		case 'h': fputs(status_usage, stdout); return EXIT_YES;
 		case '?': return EXIT_USAGE;
@@ -197,9 +206,13 @@ static int status(int argc, char **argv)
 	if (optind != argc)
 		return complain(EXIT_USAGE, "key status: '%s' is one word too "
 				"many", argv[optind]);
+	if (cert && first)
+		return complain(EXIT_USAGE, "key status: --cert and --first name "
+				"different keys; give one of them");
 	err = host_new(root, &h);
 	if (!err)
-		err = keystate_read(h, first, &s);
+		err = cert ? keystate_read_cert(h, cert, &s) :
+			     keystate_read(h, first, &s);
 	if (err) {
 		host_free(h);
 		return complain_errno(err, "key status");

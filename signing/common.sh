@@ -20,7 +20,12 @@ stop() {
 
 # --first: while an adopted key is enrolled, an own one can be made and enrolled.
 read_state() {
-	state=$("$front" key status --shell --first --root "$root") ||
+	if [ -n "${given-}" ]; then
+		set -- --cert "$given"
+	else
+		set -- --first
+	fi
+	state=$("$front" key status --shell "$@" --root "$root") ||
 		stop 3 "the state of this host could not be read"
 }
 

@@ -103,9 +103,11 @@ static void read_enrolment(const struct host *h, struct keystate *s,
 	s->other_pending = trust_any_pending(t) &&
 			   !(c && c->from & CERT_PENDING);
 	if (!c) {
-		/* The host's certificates are always in the list. */
-		s->enrolment = s->key ? ENROLMENT_UNKNOWN :
-					ENROLMENT_NOT_ENROLLED;
+		/* The host's own are always in the list, if they can be read. */
+		s->enrolment = s->key && !s->key->cert ? ENROLMENT_UNKNOWN :
+			       s->key && trust_gap(t) ? ENROLMENT_UNKNOWN :
+			       s->key && was_declined(h, s) ?
+			       ENROLMENT_DECLINED : ENROLMENT_NOT_ENROLLED;
 		return;
 	}
 	if (trust_enrolled(t, c, &rules)) {
@@ -125,7 +127,8 @@ static void read_enrolment(const struct host *h, struct keystate *s,
 	}
 }
 
-int keystate_read(const struct host *h, bool first, struct keystate **out)
+static int read_state(const struct host *h, bool first, const char *cert,
+		      struct keystate **out)
 {
 	struct keystate *s = calloc(1, sizeof(*s));
 	struct trust *t = NULL;
@@ -138,8 +141,9 @@ int keystate_read(const struct host *h, bool first, struct keystate **out)
 	s->demand = host_demands_signature(h);
 	err = trust_new(h, &t);
 	if (!err)
-		s->key_error = signkey_find(h, first ? NULL : t, &s->key);
-	if (!err && !s->key_error)
+		s->key_error = cert ? signkey_cert_only(cert, &s->key) :
+			       signkey_find(h, first ? NULL : t, &s->key);
+	if (!err && !s->key_error && !cert)
 		s->key_error = signkey_load(h, s->key);
 	if (!err && s->key_error == -ENOMEM)
 		err = -ENOMEM;
@@ -153,6 +157,17 @@ int keystate_read(const struct host *h, bool first, struct keystate **out)
 	else
 		*out = s;
 	return err;
+}
+
+int keystate_read(const struct host *h, bool first, struct keystate **out)
+{
+	return read_state(h, first, NULL, out);
+}
+
+int keystate_read_cert(const struct host *h, const char *cert,
+		       struct keystate **out)
+{
+	return read_state(h, false, cert, out);
 }
 
 void keystate_free(struct keystate *s)

@@ -40,6 +40,9 @@ const char *enrolment_word(enum enrolment e);
  * is in the state.
  */
 int keystate_read(const struct host *h, bool first, struct keystate **out);
+/* The same about one certificate, wherever its key is. */
+int keystate_read_cert(const struct host *h, const char *cert,
+		       struct keystate **out);
 void keystate_free(struct keystate *s);
 
 /* One line on what to do now; NULL: nothing. */

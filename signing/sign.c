@@ -131,9 +131,11 @@ int sign_file(const struct signing *s, const char *path,
 	if (err)
 		goto out;
 	*result = SIGN_NOT_NEEDED;
-	if (s->if_needed && !m.signed_outside && bears(&m.bytes, s->key->cert))
+	/* Every kernel can read what is written here: such a file is packed again. */
+	if (s->if_needed && !m.signed_outside && !m.kernel_refuses &&
+	    bears(&m.bytes, s->key->cert))
 		goto out;
-	if (s->if_needed && !m.signed_outside) {
+	if (s->if_needed && !m.signed_outside && !m.kernel_refuses) {
 		*result = SIGN_TRUSTED;
 		err = is_trusted(s, &m.bytes);
 		if (err)

@@ -251,6 +251,24 @@ static int check_machine(const struct host *h, struct signkey *k)
 	return err;
 }
 
+int signkey_cert_only(const char *cert, struct signkey **out)
+{
+	struct signkey *k;
+	int err = make("given", strdup(""), strdup(cert), &k);
+
+	if (err)
+		return err;
+	*out = k;
+	err = cert_read(cert, &k->cert);
+	if (err == -EBADMSG)
+		err = refuse(k, "name the file of a certificate, in DER or PEM "
+			     "form", "%s is not a certificate", cert);
+	else if (err && err != -ENOMEM)
+		err = refuse(k, "look at its name", "%s: %s", cert,
+			     strerror(-err));
+	return err;
+}
+
 int signkey_load(const struct host *h, struct signkey *k)
 {
 	int err;

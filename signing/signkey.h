@@ -29,6 +29,11 @@ int signkey_find(const struct host *h, const struct trust *t,
 		 struct signkey **out);
 /* A key named by the user; the certificate belongs to it. */
 int signkey_given(const char *key, const char *cert, struct signkey **out);
+/*
+ * The certificate alone, to be enrolled: 0, or -EKEYREJECTED with problem and
+ * next_step set, or -ENOMEM. *out is set but for -ENOMEM.
+ */
+int signkey_cert_only(const char *cert, struct signkey **out);
 void signkey_free(struct signkey *k);
 
 /*

@@ -23,6 +23,17 @@ enum compression compression_of(const unsigned char *data, size_t len)
 	return COMPRESS_NONE;
 }
 
+/* The second byte of the flags behind the magic bytes names the check. */
+bool compress_kernel_refuses(const unsigned char *data, size_t len)
+{
+	unsigned int check;
+
+	if (compression_of(data, len) != COMPRESS_XZ || len < 8)
+		return false;
+	check = data[7] & 15;
+	return check != LZMA_CHECK_NONE && check != LZMA_CHECK_CRC32;
+}
+
 /* Makes room for more output; -EFBIG once max bytes are full. */
 static int grow(struct buf *out, size_t *room, size_t max)
 {

@@ -13,6 +13,13 @@ enum compression { COMPRESS_NONE, COMPRESS_GZ, COMPRESS_XZ, COMPRESS_ZST };
 /* By content, as kmod does; the file name may be anything. */
 enum compression compression_of(const unsigned char *data, size_t len);
 
+/*
+ * May a kernel that unpacks modules itself refuse this stream? Its decoder of xz
+ * knows no integrity check but CRC32 (and none); a dictionary of any size is
+ * right. false for what is not compressed.
+ */
+bool compress_kernel_refuses(const unsigned char *data, size_t len);
+
 /* -EBADMSG: damaged, or bytes follow the stream; -EFBIG: larger than max. */
 int decompress(enum compression type, const unsigned char *in, size_t len,
 	       size_t max, struct buf *out);

@@ -24,6 +24,7 @@ int modfile_take(struct buf *raw, struct modfile *out)
 		memset(raw, 0, sizeof(*raw));
 		return 0;
 	}
+	out->kernel_refuses = compress_kernel_refuses(raw->data, raw->len);
 	out->signed_outside = modsig_strip(raw->data, raw->len) != raw->len;
 	err = decompress(out->type, raw->data,
 			 modsig_strip(raw->data, raw->len), MODULE_MAX,

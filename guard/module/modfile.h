@@ -10,6 +10,7 @@ struct modfile {
 	enum compression type;
 	struct buf bytes;	/* decompressed: ELF, then any signature */
 	bool signed_outside;	/* a signature follows the compressed stream */
+	bool kernel_refuses;	/* to unpack it, where it does that itself */
 };
 
 /* -EBADMSG: damaged compression; -EFBIG: no module is that large. */

@@ -36,8 +36,27 @@ static char *own_module(const struct host *h, const char *kernel)
 	return found;
 }
 
-/* What a kernel wants to see; malloc'ed, NULL if it cannot be told. */
-static char *vermagic_of(const struct host *h, const char *kernel)
+/* What stands for the layout of a kernel's structures among its symbols. */
+static void take_layout(void *arg, unsigned long crc, const char *name)
+{
+	if (!strcmp(name, "module_layout"))
+		*(long long *)arg = (long long)crc;
+}
+
+static long long layout_of(const struct buf *elf)
+{
+	long long crc = -1;
+
+	modversions_walk(elf->data, elf->len, take_layout, &crc);
+	return crc;
+}
+
+/*
+ * What a kernel wants to see; malloc'ed, NULL if it cannot be told. *layout: the
+ * version of its module_layout, -1 without versions.
+ */
+static char *vermagic_of(const struct host *h, const char *kernel,
+			 long long *layout)
 {
 	char *path = own_module(h, kernel), *magic = NULL;
 	struct modinfo info;
@@ -47,6 +66,7 @@ static char *vermagic_of(const struct host *h, const char *kernel)
 		if (!modinfo_read(m.bytes.data, m.bytes.len, &info)) {
 			magic = info.vermagic;
 			info.vermagic = NULL;
+			*layout = layout_of(&m.bytes);
 			modinfo_free(&info);
 		}
 		modfile_free(&m);
@@ -148,6 +168,7 @@ int vermagic_fits(const struct host *h, const char *kernel,
 	char *built_for = modinfo_release(info), *wanted = NULL;
 	char *mine = NULL, *theirs = NULL;
 	bool same = built_for && !strcmp(built_for, kernel);
+	long long own_layout = -1, layout = layout_of(elf);
 	size_t versions = 0;
 	int err = 0;
 
@@ -157,13 +178,21 @@ int vermagic_fits(const struct host *h, const char *kernel,
 		*why = strdup("it does not say for which kernel it was built");
 		return *why ? 0 : -ENOMEM;
 	}
-	wanted = vermagic_of(h, kernel);
+	wanted = vermagic_of(h, kernel, &own_layout);
 	mine = settings_of(info->vermagic);
 	theirs = wanted ? settings_of(wanted) : NULL;
 	modversions_walk(elf->data, elf->len, count, &versions);
 	if (mine && theirs && strcmp(mine, theirs)) {
 		*why = text_of("built for settings '%s', and the kernel's are "
 			       "'%s'", mine, theirs);
+		err = *why ? 0 : -ENOMEM;
+	} else if (layout >= 0 && own_layout >= 0 && layout != own_layout) {
+		/* Each module asks for this symbol, so no headers are needed. */
+		*why = text_of("built for %s with other headers: the version of "
+			       "module_layout is 0x%08llx, and the kernel's own "
+			       "modules have 0x%08llx", built_for,
+			       (unsigned long long)layout,
+			       (unsigned long long)own_layout);
 		err = *why ? 0 : -ENOMEM;
 	} else if (same) {
 		*fits = ANSWER_YES;

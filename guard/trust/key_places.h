@@ -12,4 +12,14 @@ struct key_place {
 };
 extern const struct key_place key_places[];
 
+struct host;
+
+/*
+ * Certificates of keys that other builders of modules on this host sign with:
+ * the one that dkms's configuration names for a kernel, and akmods'. Calls fn
+ * with a path below the host's root; stops at what it returns, if not 0.
+ */
+int other_certs(const struct host *h, int (*fn)(void *arg, const char *path),
+		void *arg);
+
 #endif

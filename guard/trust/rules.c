@@ -13,15 +13,19 @@
 #define V(major, minor) ((major) * 1000 + (minor))
 
 /*
- * The first row that matches counts. A key enrolled as MOK is trusted by every
- * kernel here (in .machine or .platform), so that has no column. Seen in
- * guests: Debian, Ubuntu 6.8; from the sources: the others.
+ * The first row that matches counts. A key enrolled as MOK is trusted by the
+ * kernels of every family here (in .machine or .platform), so that has no column;
+ * of the others only a configuration tells. Seen in guests: Debian, Ubuntu 6.8;
+ * from the sources: the others.
  */
 static const struct {
 	const char *family, *glob;
 	int from, before;
 	enum answer db, mokx_cert, mokx_hash;
 } table[] = {
+	/* Rebuilt kernels with names like those of a distribution's. */
+	{ "unknown", "*@(liquorix|xanmod|cachyos|zen|tkg)*", 0, INT_MAX,
+	  ANSWER_UNVERIFIED, ANSWER_UNVERIFIED, ANSWER_UNVERIFIED },
 	{ "Fedora", "*.fc[0-9]*", 0, INT_MAX,
 	  ANSWER_YES, ANSWER_NO, ANSWER_NO },
 	{ "RHEL", "*.el10*", 0, INT_MAX,
@@ -44,7 +48,8 @@ static const struct {
 
 struct kernel_rules rules_for(const char *release)
 {
-	struct kernel_rules r = { .family = "unknown" };
+	struct kernel_rules r = { .family = "unknown",
+				  .mok = ANSWER_UNVERIFIED };
 	int major = 0, minor = 0, version;
 
 	if (sscanf(release, "%3d.%3d", &major, &minor) < 2)
@@ -55,6 +60,8 @@ struct kernel_rules rules_for(const char *release)
 		    fnmatch(table[i].glob, release, FNM_EXTMATCH))
 			continue;
 		r.family = table[i].family;
+		r.mok = strcmp(r.family, "unknown") ? ANSWER_YES :
+						      ANSWER_UNVERIFIED;
 		r.db = table[i].db;
 		r.mokx_cert = table[i].mokx_cert;
 		r.mokx_hash = table[i].mokx_hash;
@@ -67,6 +74,38 @@ struct kernel_rules rules_for(const char *release)
 	return r;
 }
 
+static bool is_set(const struct host *h, const char *release, const char *name)
+{
+	char *value = host_kernel_config(h, release, name);
+	bool set = value != NULL;
+
+	free(value);
+	return set;
+}
+
+/*
+ * Machine owner keys come into .machine, which is linked to the keys for modules,
+ * or into .platform, where only patched kernels look for modules' keys: those of
+ * the families in the table. With neither ring nobody looks at them. Before 5.0
+ * there was no ring of its own for them.
+ */
+static enum answer mok_by_config(const struct host *h, const char *release,
+				 const struct kernel_rules *r)
+{
+	int major = 0;
+
+	if (sscanf(release, "%3d.", &major) != 1 || major < 5)
+		return r->mok;
+	if (is_set(h, release, "CONFIG_INTEGRITY_MACHINE_KEYRING"))
+		return r->mok == ANSWER_YES ||
+		       (is_set(h, release, "CONFIG_SECONDARY_TRUSTED_KEYRING") &&
+			!is_set(h, release,
+				"CONFIG_INTEGRITY_CA_MACHINE_KEYRING")) ?
+		       ANSWER_YES : ANSWER_UNVERIFIED;
+	return is_set(h, release, "CONFIG_INTEGRITY_PLATFORM_KEYRING") ?
+	       r->mok : ANSWER_NO;
+}
+
 /*
  * As a module (=m) ECDSA may or may not be there when it is needed. Every
  * configuration has CONFIG_MODULES: without that line there is none to read.
@@ -76,10 +115,14 @@ struct kernel_rules rules_on(const struct host *h, const char *release)
 	struct kernel_rules r = rules_for(release);
 	char *ecdsa, *readable;
 
-	if (r.ecdsa == ANSWER_NO)
-		return r;
-	ecdsa = host_kernel_config(h, release, "CONFIG_CRYPTO_ECDSA");
 	readable = host_kernel_config(h, release, "CONFIG_MODULES");
+	if (readable)
+		r.mok = mok_by_config(h, release, &r);
+	if (r.ecdsa == ANSWER_NO) {
+		free(readable);
+		return r;
+	}
+	ecdsa = host_kernel_config(h, release, "CONFIG_CRYPTO_ECDSA");
 	if (ecdsa && !strcmp(ecdsa, "y"))
 		r.ecdsa = ANSWER_YES;
 	else if (!ecdsa && readable)

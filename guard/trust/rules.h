@@ -7,6 +7,7 @@ enum answer { ANSWER_NO, ANSWER_YES, ANSWER_UNVERIFIED };
 
 struct kernel_rules {
 	const char *family;
+	enum answer mok;	/* modules signed by a machine owner key */
 	enum answer db;		/* modules signed by a key of the firmware's db */
 	enum answer mokx_cert;	/* a certificate in MokListX revokes modules */
 	enum answer mokx_hash;	/* the hash of a module in MokListX revokes it */

@@ -25,8 +25,9 @@ struct trust {
 	char *gap;
 };
 
-/* Takes over the reference to x509. */
-static int add_cert(struct trust *t, X509 *x509, unsigned int from)
+/* Takes over the reference to x509. path: NULL, or its file. */
+static int add_cert(struct trust *t, X509 *x509, unsigned int from,
+		    const char *path)
 {
 	struct trust_cert *certs;
 
@@ -34,6 +35,10 @@ static int add_cert(struct trust *t, X509 *x509, unsigned int from)
 		if (!X509_cmp(t->certs[i].x509, x509)) {
 			t->certs[i].from |= from;
 			X509_free(x509);
+			if (path && !t->certs[i].path) {
+				t->certs[i].path = strdup(path);
+				return t->certs[i].path ? 0 : -ENOMEM;
+			}
 			return 0;
 		}
 	certs = realloc(t->certs, (t->count + 1) * sizeof(*certs));
@@ -42,8 +47,9 @@ static int add_cert(struct trust *t, X509 *x509, unsigned int from)
 		return -ENOMEM;
 	}
 	t->certs = certs;
-	certs[t->count++] = (struct trust_cert){ x509, from };
-	return 0;
+	certs[t->count++] = (struct trust_cert){ x509, from,
+						 path ? strdup(path) : NULL };
+	return !path || certs[t->count - 1].path ? 0 : -ENOMEM;
 }
 
 struct loading {
@@ -62,7 +68,7 @@ static int add_entry(void *arg, enum efi_sig type, const unsigned char *data,
 
 		ERR_clear_error();
 		/* A kernel skips what it cannot read, too. */
-		return x509 ? add_cert(t, x509, l->from) : 0;
+		return x509 ? add_cert(t, x509, l->from, NULL) : 0;
 	}
 	if (type == EFI_SIG_SHA256 && len == 32 &&
 	    l->from & (CERT_MOKX | CERT_DBX)) {
@@ -116,21 +122,34 @@ static int add_mirrored(struct trust *t, const struct host *h,
 	return err;
 }
 
-static int add_host_certs(struct trust *t, const struct host *h)
+struct host_certs {
+	struct trust *t;
+	const struct host *h;
+};
+
+static int add_host_cert(void *arg, const char *rel)
 {
+	struct host_certs *c = arg;
+	char *path = host_path(c->h, rel);
+	X509 *x509;
 	int err = 0;
 
-	for (size_t i = 0; key_places[i].cert && !err; i++) {
-		char *path = host_path(h, key_places[i].cert);
-		X509 *x509;
-
-		if (!path)
-			return -ENOMEM;
-		if (cert_read(path, &x509) == 0)
-			err = add_cert(t, x509, CERT_HOST);
-		free(path);
-	}
+	if (!path)
+		return -ENOMEM;
+	if (cert_read(path, &x509) == 0)
+		err = add_cert(c->t, x509, CERT_HOST, path);
+	free(path);
 	return err;
+}
+
+static int add_host_certs(struct trust *t, const struct host *h)
+{
+	struct host_certs c = { t, h };
+	int err = 0;
+
+	for (size_t i = 0; key_places[i].cert && !err; i++)
+		err = add_host_cert(&c, key_places[i].cert);
+	return err ? err : other_certs(h, add_host_cert, &c);
 }
 
 int trust_new(const struct host *h, struct trust **out)
@@ -177,7 +196,7 @@ int trust_new_pinned(const char *cert_file, struct trust **out)
 		return -ENOMEM;
 	}
 	t->pinned = true;
-	err = add_cert(t, x509, CERT_PINNED);
+	err = add_cert(t, x509, CERT_PINNED, NULL);
 	if (err)
 		trust_free(t);
 	else
@@ -189,8 +208,10 @@ void trust_free(struct trust *t)
 {
 	if (!t)
 		return;
-	for (size_t i = 0; i < t->count; i++)
+	for (size_t i = 0; i < t->count; i++) {
 		X509_free(t->certs[i].x509);
+		free(t->certs[i].path);
+	}
 	ring_free(&t->ring);
 	free(t->certs);
 	free(t->hashes);
@@ -253,16 +274,27 @@ enum standing trust_standing(const struct trust *t,
 			return STANDING_UNSURE;
 	}
 	*why = "enrolled on this host";
-	if (cert->from & CERT_MOK && lists)
+	if (cert->from & CERT_MOK && lists && rules->mok == ANSWER_YES)
 		return STANDING_TRUSTED;
 	if (cert->from & CERT_DB && lists && rules->db == ANSWER_YES) {
 		*why = "in the firmware's list";
 		return STANDING_TRUSTED;
 	}
 	key = in_ring(t, cert->x509);
-	if (key && (running || !key->of_kernel)) {
+	/* What is not the kernel's own came from MOK or db. */
+	if (key && (key->of_kernel ? running : rules->mok == ANSWER_YES)) {
 		*why = "in the kernel's keyring";
 		return STANDING_TRUSTED;
+	}
+	if (cert->from & CERT_MOK && lists) {
+		*why = rules->mok == ANSWER_NO ?
+		       "enrolled, but by its configuration this kernel does "
+		       "not look at machine owner keys" :
+		       "enrolled, but whether this kernel looks at machine "
+		       "owner keys is not known: it is none of the families "
+		       "tested, and its configuration does not tell";
+		return rules->mok == ANSWER_NO ? STANDING_UNTRUSTED :
+						 STANDING_UNSURE;
 	}
 	if (cert->from & CERT_PENDING) {
 		*why = "its enrolment waits for a reboot";
@@ -280,7 +312,9 @@ bool trust_enrolled(const struct trust *t, const struct trust_cert *cert,
 {
 	const char *why;
 
-	if (cert->from & CERT_MOK && t->secure_boot != SB_ON)
+	/* Whether that kernel looks there is another question. */
+	if (cert->from & CERT_MOK &&
+	    (t->secure_boot != SB_ON || !(cert->from & (CERT_MOKX | CERT_DBX))))
 		return true;
 	return trust_standing(t, cert, rules, true, &why) == STANDING_TRUSTED;
 }

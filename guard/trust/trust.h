@@ -30,6 +30,7 @@ enum {
 struct trust_cert {
 	X509 *x509;
 	unsigned int from;	/* CERT_ bits: where it was found */
+	char *path;		/* its file on this host; NULL: none */
 };
 
 size_t trust_certs(const struct trust *t);

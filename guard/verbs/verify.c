@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,6 +143,15 @@ out:
 	return code;
 }
 
+static int complain_certificate(int err, const char *path)
+{
+	if (err == -EBADMSG)
+		return complain(EXIT_UNSURE, "%s is not a certificate. Next: name "
+				"the file of a certificate, in DER or PEM form",
+				path);
+	return complain_errno(err, path);
+}
+
 int verb_verify(int argc, char **argv)
 {
 	struct options o = { 0 };
@@ -156,12 +166,13 @@ int verb_verify(int argc, char **argv)
 	if (!err)
 		err = o.cert ? trust_new_pinned(o.cert, &t) : trust_new(h, &t);
 	if (err) {
-		code = complain_errno(err, o.cert ? o.cert : "verify");
+		code = o.cert ? complain_certificate(err, o.cert) :
+				complain_errno(err, "verify");
 		goto out;
 	}
 	err = o.signer_file ? cert_read(o.signer_file, &o.signer) : 0;
 	if (err) {
-		code = complain_errno(err, o.signer_file);
+		code = complain_certificate(err, o.signer_file);
 		goto out;
 	}
 	if (o.json) {

@@ -22,6 +22,8 @@ static const struct {
 	[VERDICT_UNTRUSTED_KEY] = { "untrusted-key", EXIT_NO },
 	[VERDICT_TAMPERED] = { "tampered", EXIT_NO },
 	[VERDICT_UNSUPPORTED_SIGNATURE] = { "unsupported-signature", EXIT_NO },
+	[VERDICT_UNSUPPORTED_COMPRESSION] = {
+		"unsupported-compression", EXIT_NO },
 	[VERDICT_PENDING_ENROLMENT] = { "pending-enrolment", EXIT_NO },
 	[VERDICT_REVOKED] = { "revoked", EXIT_NO },
 	[VERDICT_STALE_INITRAMFS] = { "stale-initramfs", EXIT_NO },

@@ -15,6 +15,7 @@
 #include "guard/module/modsig.h"
 #include "guard/module/vermagic.h"
 #include "guard/trust/cert.h"
+#include "guard/trust/key_places.h"
 
 /* What verify_bytes() works with, to keep its steps short. */
 struct judging {
@@ -197,10 +198,51 @@ static size_t weight(const struct opinion *o)
 	return i + 1;
 }
 
+/* Is some key of this host enrolled, and so the one to sign with? */
+static bool host_has_enrolled_key(const struct judging *j)
+{
+	const char *why;
+
+	for (size_t i = 0; i < trust_certs(j->t); i++) {
+		const struct trust_cert *c = trust_cert(j->t, i);
+
+		if (c->from & CERT_HOST && c->from & CERT_MOK &&
+		    trust_standing(j->t, c, &j->rules, j->running, &why) ==
+		    STANDING_TRUSTED)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * What to do about a key of this host that is not enrolled: whatever built the
+ * module goes on signing with it, so it is that key that has to be enrolled,
+ * unless the module can be signed with one that is.
+ */
+static int say_not_enrolled(struct judging *j, const struct opinion *o)
+{
+	const char *path = o->cert->path;
+	bool own = !path || strstr(path, KEY_DIR);
+	bool other = host_has_enrolled_key(j);
+	char *next = own && !other ? strdup("enrol this host's key: "
+					    "kmodkeep key enroll") :
+		     own ? strdup("sign it with this host's key that is "
+				  "enrolled: kmodkeep sign") :
+		     text_of("enrol the key that signed it: kmodkeep key "
+			     "enroll --cert %s%s", path, other ?
+			     "; or sign it with this host's key that is "
+			     "enrolled: kmodkeep sign" : "");
+	int err = next ? report_set(j->r, o->verdict, next,
+				    "signed by '%s', %s", j->r->signer,
+				    o->why) : -ENOMEM;
+
+	free(next);
+	return err;
+}
+
 static int say_signer(struct judging *j, const struct opinion *o)
 {
 	const char *by = j->r->signer;
-	bool host_key = o->cert && o->cert->from & CERT_HOST;
 
 	switch (o->verdict) {
 	case VERDICT_OK:
@@ -220,12 +262,17 @@ static int say_signer(struct judging *j, const struct opinion *o)
 				  "sign it with another key: kmodkeep sign",
 				  "signed by '%s', %s", by, o->why);
 	case VERDICT_UNTRUSTED_KEY:
+		if (o->cert && o->cert->from & CERT_HOST &&
+		    !(o->cert->from & CERT_MOK))
+			return say_not_enrolled(j, o);
 		return report_set(j->r, o->verdict,
+				  o->cert && o->cert->from & CERT_MOK &&
+				  j->rules.mok == ANSWER_NO ?
+				  "boot a kernel of the distribution, or one "
+				  "built with CONFIG_INTEGRITY_MACHINE_KEYRING" :
 				  o->cert && o->cert->from & CERT_MOK ?
 				  "turn Secure Boot on, or what demands "
 				  "signatures off (module.sig_enforce, lockdown)" :
-				  host_key ? "enrol this host's key: "
-				  "kmodkeep key enroll" :
 				  "sign it with this host's key: kmodkeep sign",
 				  "signed by '%s', %s", by, o->why);
 	case VERDICT_UNSUPPORTED_SIGNATURE:
@@ -378,13 +425,14 @@ static int judge_kernel(struct judging *j)
 	return err;
 }
 
-static bool kernel_forces_signatures(const struct host *h, const char *kernel)
+static bool config_is_yes(const struct host *h, const char *kernel,
+			  const char *name)
 {
-	char *value = host_kernel_config(h, kernel, "CONFIG_MODULE_SIG_FORCE");
-	bool forces = value && !strcmp(value, "y");
+	char *value = host_kernel_config(h, kernel, name);
+	bool yes = value && !strcmp(value, "y");
 
 	free(value);
-	return forces;
+	return yes;
 }
 
 /* Something else than a module, or what is left of one. */
@@ -434,7 +482,7 @@ int verify_bytes(const struct host *h, const struct trust *t,
 	}
 	j.rules = rules_on(h, kernel);
 	j.running = !strcmp(kernel, host_running_kernel(h));
-	j.demand = trust_pinned(t) || kernel_forces_signatures(h, kernel) ?
+	j.demand = trust_pinned(t) || config_is_yes(h, kernel, "CONFIG_MODULE_SIG_FORCE") ?
 		   DEMAND_YES : host_demands_signature(h);
 	err = judge_trust(&j);
 	if (!err && !is_final(r->verdict))
@@ -447,12 +495,24 @@ int verify_modfile(const struct host *h, const struct trust *t,
 		   const struct modfile *m, const char *kernel,
 		   struct report *r)
 {
+	int err;
+
 	if (m->signed_outside)
 		return report_set(r, VERDICT_UNSUPPORTED_SIGNATURE,
 				  "sign it again: kmodkeep sign",
 				  "signed after it was compressed, so the "
 				  "kernel sees no signature");
-	return verify_bytes(h, t, &m->bytes, kernel, r);
+	err = verify_bytes(h, t, &m->bytes, kernel, r);
+	if (!err && r->verdict == VERDICT_OK && m->kernel_refuses &&
+	    config_is_yes(h, r->kernel, "CONFIG_MODULE_DECOMPRESS") &&
+	    config_is_yes(h, r->kernel, "CONFIG_MODULE_COMPRESS_XZ"))
+		err = report_set(r, VERDICT_UNSUPPORTED_COMPRESSION,
+				 "pack it again: kmodkeep sign --if-needed, or "
+				 "xz --check=crc32",
+				 "compressed with an integrity check that this "
+				 "kernel, which unpacks modules itself, does not "
+				 "know; it knows CRC32 only");
+	return err;
 }
 
 int verify_file(const struct host *h, const struct trust *t, const char *path,
@@ -465,8 +525,9 @@ int verify_file(const struct host *h, const struct trust *t, const char *path,
 		return err;
 	if (err == -ENOENT || err == -ENOTDIR)
 		return report_set(r, VERDICT_MISSING,
-				  "build it: dkms autoinstall, or reinstall "
-				  "its package", "no such file");
+				  "look at its name; to ask about an installed "
+				  "module: kmodkeep verify --module NAME",
+				  "no such file");
 	if (err == -EBADMSG || err == -EFBIG)
 		return report_set(r, VERDICT_TAMPERED, REBUILD,
 				  "damaged: cannot be decompressed");

@@ -6,9 +6,12 @@ whose headers were taken away into packages.
 """
 
 import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
+from tests.lib.roots import root
 from tests.packaging.target import Target
 from tests.packaging.variants import packages
 
@@ -66,6 +69,25 @@ Inst linux-image-{clone.next}-dbg (1 archive [amd64])
 Inst linux-headers-{clone.next} (1 archive [amd64])
 Conf linux-image-{clone.next} (1 archive [amd64])
 """)
+
+
+PREFLIGHT = Path(__file__).parents[2] / "kmodkeep/preflight"
+
+
+@pytest.mark.parametrize("suite", ["bullseye", "bookworm", "trixie", "sid"])
+def test_release_of_stock_headers(suite):
+    """What goes into a module, of the headers as Debian ships them.
+
+    include/config/kernel.release has the number of the upstream version in some.
+    """
+    function = subprocess.run(["sed", "-n", "/^release_of()/,/^}/p", PREFLIGHT],
+                              capture_output=True, text=True, check=True).stdout  # fmt: skip
+    found = [d for d in (root(suite) / "usr/src").glob("linux-headers-*-*64") if (d / ".config").exists()]
+    assert found
+    for headers in found:
+        said = subprocess.run(["sh", "-euc", f'{function}\nrelease_of "$1"', "sh", headers],
+                              capture_output=True, text=True, check=True).stdout  # fmt: skip
+        assert said.strip() == headers.name.removeprefix("linux-headers-")
 
 
 def preflight(target, *words):

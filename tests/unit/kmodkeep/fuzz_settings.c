@@ -2,7 +2,8 @@
 /*
  * Feeds the parsers of what administrators, packages and firmware write:
  * drop-ins, the guard's settings and its state, a kernel's configuration,
- * variables that say what was booted, and the symbols that a module wants. The
+ * variables that say what was booted, the symbols that a module wants, and the
+ * configuration of dkms. The
  * first byte says which one is meant; what is read from files lies in a folder.
  */
 #include <ctype.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "guard/host/dkms_config.h"
 #include "guard/host/dropin.h"
 #include "guard/host/efivars.h"
 #include "guard/pin/conf.h"
@@ -170,6 +172,22 @@ static void symbols(const uint8_t *data, size_t size)
 	modinfo_free(&info);
 }
 
+static void dkms(const char *text)
+{
+	struct dkms_config c = { 0 };
+	bool sure;
+
+	if (dkms_config_parse(&c, "framework.conf", text))
+		abort();
+	for (size_t i = 0; i < c.count; i++)
+		if (!*c.list[i].key || !c.list[i].value)
+			abort();
+	dkms_config_get(&c, "mok_signing_key", &sure);
+	if (c.gap)
+		reported(&(unsigned int){ 0 }, c.gap);
+	dkms_config_free(&c);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *text;
@@ -179,7 +197,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	text = strndup((const char *)data + 1, size - 1);
 	if (!text)
 		abort();
-	switch (data[0] % 6) {
+	switch (data[0] % 7) {
 	case 0:
 		drop_in(text);
 		break;
@@ -197,6 +215,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 5:
 		symbols(data + 1, size - 1);
+		break;
+	case 6:
+		dkms(text);
 		break;
 	}
 	free(text);

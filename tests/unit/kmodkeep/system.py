@@ -148,7 +148,7 @@ class System:
         tree.put("boot/grub/grub.cfg", grub_cfg([NEW, OLD]))
         tree.put("boot/grub/grubenv", grubenv())
 
-    def kernel(self, release, config="CONFIG_MODULES=y\n"):
+    def kernel(self, release, config="CONFIG_MODULES=y\nCONFIG_INTEGRITY_PLATFORM_KEYRING=y\n"):
         self.tree.put(f"boot/vmlinuz-{release}", "kernel")
         self.tree.put(f"boot/config-{release}", config)
         for name in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "guard/host/dkms_config.h"
 #include "guard/host/efivars.h"
 #include "guard/trust/keyring.h"
 #include "guard/trust/rules.h"
@@ -297,6 +298,108 @@ static void machine_ids(void **state)
 	remove_tree(tree);
 }
 
+/* What dkms makes of a configuration, taken from bash itself. */
+static void dkms_settings(void **state)
+{
+	static const struct {
+		const char *text, *value;
+		bool sure;
+	} cases[] = {
+		{ "", NULL, true },
+		{ "k=/a/b\n", "/a/b", true },
+		{ "k=/a\nk=/b", "/b", true },
+		{ "  k='/a b' # k=/c\n", "/a b", true },
+		{ "#k=/a\n", NULL, true },
+		{ "k=/a#b\n", "/a#b", true },
+		{ "k=\"/a\"\\'/b\n", "/a'/b", true },
+		{ "k=\"/a\nk=/b\"\nj=1\n", "/a\nk=/b", true },
+		{ "k=/a\\\n/b\n", "/a/b", true },
+		{ "k=/a\r\n", "/a", true },
+		{ "k=/a; k=/b;\n", "/b", true },
+		{ "export k=/a\n", "/a", true },
+		{ "d=/d\nk=$d/a\nd=/e\n", "/d/a", true },
+		{ "d=/d\nk=\"${d}/a\"\n", "/d/a", true },
+		{ "k=/a\nk+=/b\n", "/a/b", true },
+		{ "k='/a/$kernelver.key'\n", "/a/$kernelver.key", true },
+		{ "k=/a/${kernelver}.key\n", "/a/$kernelver.key", true },
+		{ "x=(1 2 ')' \"k=/b)\")\nk=/a\n", "/a", true },
+		{ "k=/a\nx=(\nk=/b\n)\n", "/a", true },
+		{ "x[1]=2\nk=/a\n", "/a", true },
+		{ "k=/a\nk=\n", NULL, true },
+		{ "k=/a true\n", NULL, false },	/* for true alone */
+		{ "k=$(cat /x)\n", NULL, false },
+		{ "k=`cat /x`/a\n", "/a", false },
+		{ "k='$HOME/a'\n", "$HOME/a", false },
+		{ "k=${d:-/a}\n", NULL, false },
+		{ "k=~/a\n", "~/a", false },
+		{ "if x; then k=/a; fi\n", NULL, false },
+		{ "x && k=/a\n", "/a", false },
+		{ "k=/a\n. /etc/other\n", "/a", false },
+		{ ". /etc/other\nk=/a\n", "/a", true },
+		{ "cat <<E\nk=/a\nE\n", NULL, false },
+		{ "k=/a\nf() { k=/b; }\n", "/a", false },
+		{ "k='/a\n", "/a\n", false },
+		{ "k=\"/a", "/a", false },
+		{ "k=(/a\n", NULL, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct dkms_config c = { 0 };
+		const char *value;
+		bool sure;
+
+		assert_int_equal(dkms_config_parse(&c, "x", cases[i].text), 0);
+		value = dkms_config_get(&c, "k", &sure);
+		if (!cases[i].value != !value || sure != cases[i].sure ||
+		    (value && strcmp(value, cases[i].value)))
+			fail_msg("%s: '%s', %s", cases[i].text,
+				 value ? value : "(none)",
+				 sure ? "sure" : "unsure");
+		/* What makes it unsure is named. */
+		assert_true(sure || c.gap || value || c.count);
+		dkms_config_free(&c);
+	}
+}
+
+static void dkms_drop_ins(void **state)
+{
+	static const char junk[] = "a=1\0b=2";
+	char *tree = make_tree();
+	struct dkms_config c;
+	struct host *h;
+	bool sure;
+
+	(void)state;
+	assert_int_equal(host_new(tree, &h), 0);
+	assert_int_equal(dkms_config_read(h, &c), 0);
+	assert_null(dkms_config_get(&c, "a", &sure));
+	assert_true(sure);
+	dkms_config_free(&c);
+
+	put_text(tree, "/etc/dkms/framework.conf", "a=1\nb=1\nc=1\n");
+	put_text(tree, "/etc/dkms/framework.conf.d/20.conf", "a=20\nb=20\n");
+	put_text(tree, "/etc/dkms/framework.conf.d/10.conf", "a=10\nb=10\n");
+	put_text(tree, "/etc/dkms/framework.conf.d/30.conf.old", "a=30\n");
+	put_text(tree, "/etc/dkms/framework.conf.d/.40.conf", "a=40\n");
+	assert_int_equal(dkms_config_read(h, &c), 0);
+	assert_string_equal(dkms_config_get(&c, "a", &sure), "20");
+	assert_true(sure);
+	assert_string_equal(dkms_config_get(&c, "c", &sure), "1");
+	assert_null(c.gap);
+	dkms_config_free(&c);
+
+	put_file(tree, "/etc/dkms/framework.conf.d/25.conf", junk,
+		 sizeof(junk));
+	assert_int_equal(dkms_config_read(h, &c), 0);
+	assert_string_equal(dkms_config_get(&c, "a", &sure), "20");
+	assert_false(sure);
+	assert_non_null(strstr(c.gap, "25.conf"));
+	dkms_config_free(&c);
+	host_free(h);
+	remove_tree(tree);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -309,6 +412,8 @@ int main(void)
 		cmocka_unit_test(kernel_configuration),
 		cmocka_unit_test(places),
 		cmocka_unit_test(machine_ids),
+		cmocka_unit_test(dkms_settings),
+		cmocka_unit_test(dkms_drop_ins),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

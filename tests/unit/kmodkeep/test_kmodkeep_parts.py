@@ -100,6 +100,7 @@ def test_fuzzed_parsers_of_settings(tmp_path):
         b"\0" + drop_in, b"\1prometheus = /a\npin_max_age = 3\n", b"\2" + json.dumps(state).encode(),
         b"\3CONFIG_MODULE_SIG_FORCE=y\nCONFIG_MODULE_SIG_HASH=\"sha256\"\n", b"\4" + option,
         b"\5" + module,
+        b"\6" + b"# x\nk=\"/a\"'b'\\c\nl=${k}/$(d)`e`\nm=(1 2)\nexport n=$kernelver; o && p=1\nif q; then r+=1; fi\n",
     ]  # fmt: skip
     for number, text in enumerate(texts):
         (directory / str(number)).write_bytes(text)

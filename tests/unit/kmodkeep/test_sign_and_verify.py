@@ -317,6 +317,37 @@ def test_signed_after_compression(tree, plain_module, pair, tmp_path):
     assert verify(tree, module, "--cert", pair.cert).code == 0
 
 
+XZ_KERNEL = "CONFIG_MODULES=y\nCONFIG_MODULE_DECOMPRESS=y\nCONFIG_MODULE_COMPRESS_XZ=y\n"
+
+
+@pytest.mark.parametrize("options,config,verdict", [
+    (["--check=crc64"], XZ_KERNEL, "unsupported-compression"),
+    (["--check=sha256"], XZ_KERNEL, "unsupported-compression"),
+    (["--check=crc32"], XZ_KERNEL, "ok"),
+    (["--check=none"], XZ_KERNEL, "ok"),
+    (["--check=crc32", "--lzma2=dict=8MiB"], XZ_KERNEL, "ok"),
+    (["--check=crc64"], XZ_KERNEL.replace("_XZ", "_ZSTD"), "ok"),
+    (["--check=crc64"], "CONFIG_MODULES=y\nCONFIG_MODULE_COMPRESS_XZ=y\n", "ok"),
+])  # fmt: skip
+def test_compression_that_the_kernel_cannot_unpack(
+    tree, plain_module, pair, tmp_path, options, config, verdict
+):
+    """Its decoder of xz knows CRC32 only, where kmod leaves the unpacking to it."""
+    tree.put(f"boot/config-{KERNEL}", config)
+    module = tmp_path / "m.ko"
+    shutil.copy(plain_module, module)
+    sign(tree, module, pair)
+    subprocess.run(["xz", *options, module], check=True)
+    module = tmp_path / "m.ko.xz"
+    before = module.read_bytes()
+    result = verify(tree, module, "--cert", pair.cert)
+    assert f": {verdict}: " in result.out, result.out
+    assert sign(tree, module, pair, "--if-needed").code == 0
+    refused = options[0] in ("--check=crc64", "--check=sha256")
+    assert (module.read_bytes() != before) == refused
+    assert verify(tree, module, "--cert", pair.cert).code == 0
+
+
 def test_names_cannot_forge_lines(tree, plain_module, tmp_path):
     evil = tmp_path / "a.ko: ok: fine\nb.ko"
     shutil.copy(plain_module, evil)
@@ -388,3 +419,17 @@ def test_file_beyond_any_module(tree, tmp_path):
         out.truncate(1 << 40)
     result = verify(tree, path)
     assert result.code == 1 and "tampered" in result.out
+
+
+@pytest.mark.parametrize("option", ["--cert", "--accept-signer"])
+def test_certificate_that_is_none(tree, plain_module, tmp_path, option):
+    junk = tmp_path / "x.der"
+    junk.write_text("junk")
+    result = verify(tree, plain_module, option, junk)
+    assert result.code == 3 and f"{junk} is not a certificate. Next: " in result.err, result.text
+
+
+def test_path_that_does_not_exist(tree):
+    result = verify(tree, tree.path / "none.ko")
+    assert result.code == 1 and "missing: no such file. Next: look at its name" in result.out
+    assert "dkms" not in result.out

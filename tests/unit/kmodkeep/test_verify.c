@@ -184,10 +184,12 @@ static void curve_needs_a_kernel_with_it(void **state)
 	sign_one(ec, &b);
 	expect(tree, &b, VERDICT_UNKNOWN);
 	put_text(tree, "/boot/config-" KERNEL,
-		 "CONFIG_MODULES=y\nCONFIG_CRYPTO_ECDSA=m\n");
+		 "CONFIG_MODULES=y\nCONFIG_INTEGRITY_PLATFORM_KEYRING=y\n"
+		 "CONFIG_CRYPTO_ECDSA=m\n");
 	expect(tree, &b, VERDICT_UNKNOWN);
 	put_text(tree, "/boot/config-" KERNEL,
-		 "CONFIG_MODULES=y\nCONFIG_CRYPTO_ECDSA=y\n");
+		 "CONFIG_MODULES=y\nCONFIG_INTEGRITY_PLATFORM_KEYRING=y\n"
+		 "CONFIG_CRYPTO_ECDSA=y\n");
 	expect(tree, &b, VERDICT_OK);
 	/* Debian's 6.1. */
 	put_text(tree, "/boot/config-" KERNEL,
