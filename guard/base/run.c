@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -112,20 +113,24 @@ static bool drain(int fd, int log_fd, struct run_result *out, bool *ended)
 static bool wait_for(pid_t pid, int fd, int log_fd, double until,
 		     struct run_result *out, int *status)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-	bool ended = false;
+	struct pollfd p[] = {
+		{ .fd = fd, .events = POLLIN },
+		/* Readable when it ends; older kernels are asked now and then. */
+		{ .fd = syscall(SYS_pidfd_open, pid, 0), .events = POLLIN },
+	};
+	bool ended = false, done = false;
 
-	for (;;) {
-		poll(&p, 1, 100);
-		if (p.fd >= 0 && !drain(fd, log_fd, out, &ended))
-			p.fd = -1;
-		if (waitpid(pid, status, WNOHANG) == pid) {
-			drain(fd, log_fd, out, &ended);
-			return true;
-		}
-		if (now() >= until)
-			return false;
-	}
+	do {
+		poll(p, 2, 100);
+		if (p[0].fd >= 0 && !drain(fd, log_fd, out, &ended))
+			p[0].fd = -1;
+		done = waitpid(pid, status, WNOHANG) == pid;
+	} while (!done && now() < until);
+	if (done)
+		drain(fd, log_fd, out, &ended);
+	if (p[1].fd >= 0)
+		close(p[1].fd);
+	return done;
 }
 
 int run_program(char *const argv[], unsigned int seconds,

@@ -108,7 +108,8 @@ static void drop_builds(struct transaction *x, const char *version)
 		const char *kernel = x->kernels.list[i];
 		const char *has = installed_version(x, kernel);
 
-		if (!has || strcmp(has, version))
+		/* With none, it may be this build that could not go back. */
+		if (has && strcmp(has, version))
 			tree_remove(text(x, "%s/%s/%s", x->entry, version,
 					 kernel));
 	}
@@ -171,6 +172,22 @@ static const char *link_target(struct transaction *x, const char *link)
 	return text(x, "%s", target);
 }
 
+/*
+ * Does a kernel use it, or might one that has nothing after a failed switch, for
+ * which there is a build of it?
+ */
+static bool is_needed(struct transaction *x, const char *version)
+{
+	if (in_use(x, version))
+		return true;
+	for (size_t i = 0; x->failed && i < x->kernels.count; i++)
+		if (!installed_version(x, x->kernels.list[i]) &&
+		    is_directory(text(x, "%s/%s/%s/%s/module", x->entry,
+				      version, x->kernels.list[i], x->arch)))
+			return true;
+	return false;
+}
+
 /* Forget what nothing needs any more: kept copies, old versions, old builds. */
 void tidy(struct transaction *x)
 {
@@ -189,7 +206,7 @@ void tidy(struct transaction *x)
 		if (!strcmp(link_target(x, link), x->source)) {
 			tree_remove(text(x, "%s/%s/kept-source", x->entry,
 					 version));
-		} else if (in_use(x, version)) {
+		} else if (is_needed(x, version)) {
 			drop_builds(x, version);
 			build_no_more(x, version);
 		} else {

@@ -35,8 +35,8 @@ static const char usage[] =
 
 static const char *still(struct transaction *x, const struct work *w)
 {
-	return w->had ? text(x, "; %s stays installed and loadable", w->had) :
-			"";
+	return w->had && !w->lost ?
+	       text(x, "; %s stays installed and loadable", w->had) : "";
 }
 
 static bool foreign_is_newer(struct transaction *x, const struct work *w)

@@ -191,12 +191,29 @@ static void drop_stale(struct transaction *x, struct work *w)
 		run_depmod(x, w);
 }
 
+/* What dkms copied and did not register, nothing would ever remove. */
+static void remove_copies(struct transaction *x, struct work *w)
+{
+	struct words files = built_modules(x, w->new);
+
+	for (size_t i = 0; i < files.count; i++) {
+		const char *there = module_file(x, w->kernel,
+						base_name(files.list[i]));
+
+		if (there && files_equal(files.list[i], there))
+			unlink(there);
+	}
+	words_free(&files);
+}
+
 static void undo_first_installation(struct transaction *x, struct work *w)
 {
 	struct run_result run;
 
-	if (!leads_to(x, w->link, w->new))
+	if (!leads_to(x, w->link, w->new)) {
+		remove_copies(x, w);
 		return;
+	}
 	run_dkms(x, w->log_fd, &run, "uninstall", "-m", x->name, "-v",
 		 x->version, "-k", w->kernel, "-a", x->arch, NULL);
 	if (run.exit_code)
@@ -236,6 +253,9 @@ static void put_back(struct transaction *x, struct work *w)
 			continue;
 		err = file_put(file, there);
 		if (err) {
+			/* It stays the version that is not to be forgotten. */
+			w->lost = true;
+			link_point(w->link, behind_entry(x, old));
 			say(x, "kernel %s: cannot put %s back: %s; a copy is in "
 			    "%s/module. Next: make room on its file system, "
 			    "then %s", w->kernel, there, strerror(-err), old,

@@ -77,6 +77,7 @@ struct work {
 	const char *old;	/* what was installed; NULL: nothing */
 	struct words old_files;	/* ... and where its files are */
 	bool excluded;		/* by BUILD_EXCLUSIVE */
+	bool lost;		/* what it had could not be put back */
 	const char *why, *next;
 };
 
