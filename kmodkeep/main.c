@@ -7,6 +7,7 @@
 #include "guard/base/say.h"
 #include "guard/base/util.h"
 #include "guard/verbs/verbs.h"
+#include "kmodkeep/package/verbs.h"
 #include "kmodkeep/verbs.h"
 #include "signing/verbs.h"
 
@@ -24,6 +25,8 @@ static const struct {
 	{ "sign", verb_sign, "sign modules with this host's key" },
 	{ "key", verb_key, "create, enroll, status: the host's signing key" },
 	{ "smoke", verb_smoke, "load and try out the registered drivers" },
+	/* For maintainer scripts: not in the usage text. */
+	{ "package", verb_package, NULL },
 };
 
 static void print_usage(FILE *to)
@@ -31,7 +34,9 @@ static void print_usage(FILE *to)
 	fputs("Usage: kmodkeep VERB [OPTION...]\n"
 	      "Keeps out-of-tree drivers signed, trusted and loadable.\n\n", to);
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
-		fprintf(to, "  %-9s %s\n", verbs[i].name, verbs[i].help);
+		if (verbs[i].help)
+			fprintf(to, "  %-9s %s\n", verbs[i].name,
+				verbs[i].help);
 	fputs("\nkmodkeep VERB --help says more, kmodkeep(8) all.\n"
 	      "Exit codes: 0 yes or done, 1 no or failed, 2 wrong usage, "
 	      "3 could not tell.\n", to);

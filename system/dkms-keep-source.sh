@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=sh
-# Included by dkms-package, and copied into the preinst of each package that
-# uses it: a preinst runs before anything is unpacked, so it must bring along
-# what it needs.
+# Copied into the preinst of each package that uses kmodkeep package: a preinst
+# runs before anything is unpacked, so it must bring along what it needs.
 
-# dkms's tree, where its configuration may have moved it.
-dkms_tree() (
-    set +eu # the files are written for dkms, which minds neither
-    dkms_tree=/var/lib/dkms
-    for conf in /etc/dkms/framework.conf /etc/dkms/framework.conf.d/*.conf; do
-        # shellcheck disable=SC1090  # the administrator's
-        if [ -r "$conf" ]; then . "$conf"; fi
-    done
-    printf '%s\n' "$dkms_tree"
-)
+# dkms's tree, where its configuration may have moved it. Its files are written
+# for bash, and dkms sources them as root each time that it is run: bash is asked,
+# no other shell. Where bash fails there, so does dkms.
+dkms_tree() {
+    # shellcheck disable=SC2016 # for bash to expand
+    bash -c '
+        dkms_tree=/var/lib/dkms
+        for conf in /etc/dkms/framework.conf /etc/dkms/framework.conf.d/*.conf; do
+            if [ -r "$conf" ]; then . "$conf" >/dev/null; fi
+        done
+        printf "%s\n" "${dkms_tree:-/var/lib/dkms}"
+    ' </dev/null
+}
 
 # point LINK TARGET: make the symbolic link LINK lead to TARGET. It never leads
 # to nothing meanwhile: one dangling link stops dkms from building any driver.

@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Programs that are run, each in a process group of its own, so that one that
+ * does not end is ended with all that it started.
+ */
 #include "guard/base/run.h"
 
 #include <errno.h>
@@ -9,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,7 +22,7 @@
 
 #define SYSTEM_PATH "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 
-static void child(char *const argv[], int output)
+static void child(char *const argv[], const struct run_how *how, int output)
 {
 	static char *const environment[] = {
 		(char *)SYSTEM_PATH, (char *)"LC_ALL=C", NULL,
@@ -28,9 +33,20 @@ static void child(char *const argv[], int output)
 	if (null < 0 || dup2(null, 0) < 0 || dup2(output, 1) < 0 ||
 	    dup2(output, 2) < 0)
 		_exit(126);
-	/* execvpe() searches the path of this process. */
-	putenv((char *)SYSTEM_PATH);
-	execvpe(argv[0], argv, environment);
+	if (how->keep_fd >= 0)
+		fcntl(how->keep_fd, F_SETFD, 0);
+	if (how->dir && chdir(how->dir) < 0) {
+		dprintf(2, "%s: %s\n", how->dir, strerror(errno));
+		_exit(126);
+	}
+	if (how->callers_environment) {
+		putenv((char *)"LC_ALL=C");
+		execvp(argv[0], argv);
+	} else {
+		/* execvpe() searches the path of this process. */
+		putenv((char *)SYSTEM_PATH);
+		execvpe(argv[0], argv, environment);
+	}
 	dprintf(2, "%s: %s\n", argv[0], strerror(errno));
 	_exit(127);
 }
@@ -64,14 +80,29 @@ static double now(void)
 	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
+/* A full disk does not stop the program: it says itself what it minds. */
+static void copy_to_log(int fd, const char *p, ssize_t n)
+{
+	while (fd >= 0 && n > 0) {
+		ssize_t done = write(fd, p, n);
+
+		if (done < 0 && errno != EINTR)
+			return;
+		p += done > 0 ? done : 0;
+		n -= done > 0 ? done : 0;
+	}
+}
+
 /* Reads what is there; false at the end of the output. */
-static bool drain(int fd, struct run_result *out, bool *ended)
+static bool drain(int fd, int log_fd, struct run_result *out, bool *ended)
 {
 	char chunk[4096];
 	ssize_t n;
 
-	while ((n = read(fd, chunk, sizeof(chunk))) > 0)
+	while ((n = read(fd, chunk, sizeof(chunk))) > 0) {
 		keep_last_line(out->last_line, ended, chunk, n);
+		copy_to_log(log_fd, chunk, n);
+	}
 	return n < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
@@ -79,27 +110,41 @@ static bool drain(int fd, struct run_result *out, bool *ended)
  * Until the program ends, not until its output does: something it left in the
  * background may hold that open for ever.
  */
-static bool wait_for(pid_t pid, int fd, double until, struct run_result *out,
-		     int *status)
+static bool wait_for(pid_t pid, int fd, int log_fd, double until,
+		     struct run_result *out, int *status)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-	bool ended = false;
+	struct pollfd p[] = {
+		{ .fd = fd, .events = POLLIN },
+		/* Readable when it ends; older kernels are asked now and then. */
+		{ .fd = syscall(SYS_pidfd_open, pid, 0), .events = POLLIN },
+	};
+	bool ended = false, done = false;
 
-	for (;;) {
-		poll(&p, 1, 100);
-		if (p.fd >= 0 && !drain(fd, out, &ended))
-			p.fd = -1;
-		if (waitpid(pid, status, WNOHANG) == pid) {
-			drain(fd, out, &ended);
-			return true;
-		}
-		if (now() >= until)
-			return false;
-	}
+	do {
+		poll(p, 2, 100);
+		if (p[0].fd >= 0 && !drain(fd, log_fd, out, &ended))
+			p[0].fd = -1;
+		done = waitpid(pid, status, WNOHANG) == pid;
+	} while (!done && now() < until);
+	if (done)
+		drain(fd, log_fd, out, &ended);
+	if (p[1].fd >= 0)
+		close(p[1].fd);
+	return done;
 }
 
 int run_program(char *const argv[], unsigned int seconds,
 		struct run_result *out)
+{
+	const struct run_how how = {
+		.seconds = seconds, .log_fd = -1, .keep_fd = -1,
+	};
+
+	return run_program_as(argv, &how, out);
+}
+
+int run_program_as(char *const argv[], const struct run_how *how,
+		   struct run_result *out)
 {
 	int pipefd[2], status = 0, err;
 	pid_t pid;
@@ -112,7 +157,7 @@ int run_program(char *const argv[], unsigned int seconds,
 	fflush(NULL);
 	pid = fork();
 	if (pid == 0)
-		child(argv, pipefd[1]);
+		child(argv, how, pipefd[1]);
 	err = pid < 0 ? -errno : 0;
 	close(pipefd[1]);
 	if (err) {
@@ -120,11 +165,12 @@ int run_program(char *const argv[], unsigned int seconds,
 		return err;
 	}
 	setpgid(pid, pid);
-	if (!wait_for(pid, pipefd[0], now() + seconds, out, &status)) {
+	if (!wait_for(pid, pipefd[0], how->log_fd, now() + how->seconds, out,
+		      &status)) {
 		out->timed_out = 1;
 		kill(-pid, SIGKILL);
 		/* One stuck in the kernel does not die: leave it there. */
-		wait_for(pid, pipefd[0], now() + 5, out, &status);
+		wait_for(pid, pipefd[0], how->log_fd, now() + 5, out, &status);
 	} else if (WIFEXITED(status)) {
 		out->exit_code = WEXITSTATUS(status);
 	} else if (WIFSIGNALED(status)) {
@@ -140,6 +186,7 @@ static void quiet_child(char *const argv[], int output)
 {
 	int null = open("/dev/null", O_WRONLY);
 
+	setpgid(0, 0);
 	if (null < 0 || dup2(null, 2) < 0)
 		_exit(126);
 	close(null);
@@ -152,8 +199,17 @@ static void quiet_child(char *const argv[], int output)
 	_exit(127);
 }
 
-static int read_output(int fd, size_t max, struct buf *out)
+/* Milliseconds that are left; 0: none. */
+static int time_left(double until)
 {
+	double left = (until - now()) * 1000;
+
+	return left > 0 ? (int)left + 1 : 0;
+}
+
+static int read_output(int fd, double until, size_t max, struct buf *out)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
 	size_t room = 0;
 
 	for (;;) {
@@ -167,6 +223,10 @@ static int read_output(int fd, size_t max, struct buf *out)
 				return -ENOMEM;
 			out->data = bigger;
 		}
+		if (!time_left(until))
+			return -ETIMEDOUT;
+		if (poll(&p, 1, time_left(until)) <= 0)
+			continue;
 		n = read(fd, out->data + out->len, room - out->len);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -178,8 +238,21 @@ static int read_output(int fd, size_t max, struct buf *out)
 	}
 }
 
-int run_output(char *const argv[], size_t max, struct buf *out)
+/* One that closed its output may still not end; one in the kernel cannot. */
+static int wait_until(pid_t pid, double until, int *status)
 {
+	while (waitpid(pid, status, WNOHANG) != pid) {
+		if (!time_left(until))
+			return -ETIMEDOUT;
+		poll(NULL, 0, 10);
+	}
+	return 0;
+}
+
+int run_output(char *const argv[], unsigned int seconds, size_t max,
+	       struct buf *out)
+{
+	double until = now() + seconds;
 	int pipefd[2], status = 0, err;
 	pid_t pid;
 
@@ -191,10 +264,18 @@ int run_output(char *const argv[], size_t max, struct buf *out)
 	if (pid == 0)
 		quiet_child(argv, pipefd[1]);
 	close(pipefd[1]);
-	err = pid < 0 ? -errno : read_output(pipefd[0], max, out);
+	err = pid < 0 ? -errno : read_output(pipefd[0], until, max, out);
 	close(pipefd[0]);
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
+	if (pid > 0) {
+		setpgid(pid, pid);
+		if (!err)
+			err = wait_until(pid, until, &status);
+		if (err) {
+			kill(-pid, SIGKILL);
+			kill(pid, SIGKILL);
+			wait_until(pid, now() + 5, &status);
+		}
+	}
 	if (!err && !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
 		err = WIFEXITED(status) && WEXITSTATUS(status) == 127 ?
 		      -ENOENT : -EIO;

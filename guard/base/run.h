@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Runs a program with a time limit. */
+/* Runs programs with a time limit. */
 #ifndef KMODKEEP_RUN_H
 #define KMODKEEP_RUN_H
 
@@ -21,11 +21,27 @@ struct run_result {
 int run_program(char *const argv[], unsigned int seconds,
 		struct run_result *out);
 
+/* How a program is run that is not run as run_program() does. */
+struct run_how {
+	unsigned int seconds;
+	int log_fd;		/* all that it writes goes there too; -1: nowhere */
+	int keep_fd;		/* stays open in it, as a lock; -1: none */
+	const char *dir;	/* where it is started; NULL: here */
+	/* PATH and all else are the caller's, but messages are in English. */
+	bool callers_environment;
+};
+
+/* As run_program(). What the log does not take is lost without an error. */
+int run_program_as(char *const argv[], const struct run_how *how,
+		   struct run_result *out);
+
 /*
- * Runs a program that ends by itself, in an environment of its own, and keeps
- * what it writes to its standard output. 0; -ENOENT: there is no such program;
- * -EFBIG: more than max; -EIO: it failed; or -errno.
+ * Runs a program in an environment of its own, and keeps what it writes to its
+ * standard output. 0; -ENOENT: there is no such program; -EFBIG: more than max
+ * bytes; -ETIMEDOUT: it was ended after these seconds; -EIO: it failed; or
+ * -errno.
  */
-int run_output(char *const argv[], size_t max, struct buf *out);
+int run_output(char *const argv[], unsigned int seconds, size_t max,
+	       struct buf *out);
 
 #endif

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/* dkms's tree: where it stands, and what is in it about one driver. */
 #include "guard/host/dkmstree.h"
 
 #include <dirent.h>
@@ -11,6 +12,8 @@
 #include "guard/base/util.h"
 
 #define TREE "/var/lib/dkms"
+#define CONF "/etc/dkms/framework.conf"
+#define CONF_MAX (1u << 20)
 
 const char *dkms_word(enum dkms_state s)
 {
@@ -26,6 +29,134 @@ void dkms_free(struct dkms *d)
 	free(d->version);
 	free(d->log);
 	memset(d, 0, sizeof(*d));
+}
+
+/*
+ * The value of a shell assignment, from what follows its "=". -EINVAL: it is
+ * more than quoted or plain characters.
+ */
+static int plain_value(const char *p, char **value)
+{
+	char *out = calloc(1, strlen(p) + 1), quote = 0;
+	size_t n = 0;
+
+	if (!out)
+		return -ENOMEM;
+	for (; *p; p++) {
+		if (quote == '\'' ? *p == '\'' : quote && *p == '"') {
+			quote = 0;
+		} else if (quote == '\'') {
+			out[n++] = *p;
+		} else if (*p == '$' || *p == '`' || (!quote && *p == '(')) {
+			break;
+		} else if (*p == '\\' && p[1]) {
+			out[n++] = *++p;
+		} else if (!quote && (*p == '"' || *p == '\'')) {
+			quote = *p;
+		} else if (!quote && strchr(" \t;&|\r", *p)) {
+			p = "";
+			break;
+		} else {
+			out[n++] = *p;
+		}
+	}
+	if (*p || quote) {
+		free(out);
+		return -EINVAL;
+	}
+	*value = out;
+	return 0;
+}
+
+/* The text of a line behind "dkms_tree=", or NULL. "+=" is an assignment too. */
+static const char *assigned(const char *line)
+{
+	static const char *const before[] = { "export", "declare", "readonly" };
+
+	line += strspn(line, " \t");
+	for (size_t i = 0; i < ARRAY_SIZE(before); i++) {
+		size_t n = strlen(before[i]);
+
+		if (!strncmp(line, before[i], n) && strspn(line + n, " \t"))
+			line += n + strspn(line + n, " \t");
+	}
+	if (strncmp(line, "dkms_tree", 9))
+		return NULL;
+	line += 9;
+	return *line == '=' ? line + 1 : !strncmp(line, "+=", 2) ? "$" : NULL;
+}
+
+/* Takes the last assignment of a file, if there is one. */
+static int take_conf(const char *path, const char *rel, char **tree)
+{
+	struct buf b = { 0 };
+	unsigned int number = 0;
+	char *save, *text;
+	int err = file_read(path, CONF_MAX, &b);
+
+	if (err)
+		return err == -ENOMEM ? err : 0;
+	text = strndup((char *)b.data, b.len);
+	buf_free(&b);
+	if (!text)
+		return -ENOMEM;
+	save = text;
+	for (char *line; !err && (line = strsep(&save, "\n"));) {
+		const char *at = assigned(line);
+		char *value = NULL;
+
+		number++;
+		if (!at)
+			continue;
+		err = plain_value(at, &value);
+		if (!err && *value && *value != '/')
+			err = -EINVAL;
+		if (err == -ENOMEM)
+			break;
+		if (err || *value) {
+			free(*tree);
+			*tree = err ? text_of("%s, line %u", rel, number) :
+				      strdup(value);
+		}
+		free(value);
+	}
+	free(text);
+	return err || *tree ? err : -ENOMEM;
+}
+
+static int only_conf(const struct dirent *e)
+{
+	return e->d_name[0] != '.' && str_ends_with(e->d_name, ".conf");
+}
+
+int dkms_tree(const struct host *h, char **tree)
+{
+	char *path = host_path(h, CONF), *dir = host_path(h, CONF ".d");
+	struct dirent **names = NULL;
+	int err = -ENOMEM, n = 0;
+
+	*tree = strdup(TREE);
+	if (path && dir && *tree) {
+		err = take_conf(path, CONF, tree);
+		n = scandir(dir, &names, only_conf, alphasort);
+	}
+	for (int i = 0; i < n; i++) {
+		char *rel = text_of(CONF ".d/%s", names[i]->d_name);
+		char *file = rel ? host_path(h, rel) : NULL;
+
+		if (!err)
+			err = file ? take_conf(file, rel, tree) : -ENOMEM;
+		free(rel);
+		free(file);
+		free(names[i]);
+	}
+	free(names);
+	free(path);
+	free(dir);
+	if (!err)
+		for (size_t len = strlen(*tree); len > 1 && (*tree)[len - 1] == '/';)
+			(*tree)[--len] = '\0';
+	return err;
 }
 
 /* dkms says in the first line of its log what it was building. */
@@ -126,13 +257,19 @@ static int take_installed(struct dkms *out, const char *dir,
 int dkms_read(const struct host *h, const char *name, const char *kernel,
 	      struct dkms *out)
 {
-	char *rel, *dir, *wanted;
+	char *tree = NULL, *rel, *dir, *wanted;
 	struct dirent *e;
-	int err = 0;
+	int err;
 	DIR *d;
 
 	memset(out, 0, sizeof(*out));
-	rel = text_of(TREE "/%s", name);
+	err = dkms_tree(h, &tree);
+	if (err) {
+		free(tree);
+		return err == -EINVAL ? 0 : err;
+	}
+	rel = text_of("%s/%s", tree, name);
+	free(tree);
 	wanted = text_of("kernel-%s-", kernel);
 	dir = rel ? host_path(h, rel) : NULL;
 	free(rel);

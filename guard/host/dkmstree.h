@@ -17,8 +17,16 @@ struct dkms {
 	char *log;		/* of a build for this kernel that failed */
 };
 
+/*
+ * The directory of dkms's tree on this host, without the host's root: where
+ * dkms's configuration has put it, which is parsed and never run. 0, with *tree
+ * malloc'ed; -EINVAL: only dkms's shell can tell, and *tree (malloc'ed, may be
+ * NULL) names the file and line; or -ENOMEM.
+ */
+int dkms_tree(const struct host *h, char **tree);
+
 const char *dkms_word(enum dkms_state s);
-/* 0 or -ENOMEM. */
+/* 0 or -ENOMEM. With a tree that cannot be found the state is unknown. */
 int dkms_read(const struct host *h, const char *name, const char *kernel,
 	      struct dkms *out);
 void dkms_free(struct dkms *d);

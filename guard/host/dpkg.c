@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "guard/base/run.h"
+#include "guard/base/say.h"
 
 #define LISTING_MAX (64u << 20)
 #define PACKAGES_MAX 100
+#define QUERY_SECONDS 60
 
 static const char *const unfinished[] = {
 	"half-configured", "half-installed", "unpacked",
@@ -108,11 +110,16 @@ int dpkg_unfinished(const struct host *h, struct packages *out)
 	memset(out, 0, sizeof(*out));
 	if (!root)
 		return -ENOMEM;
-	err = run_output(argv, LISTING_MAX, &listing);
+	err = run_output(argv, QUERY_SECONDS, LISTING_MAX, &listing);
 	free(root);
 	/* Without dpkg, or packages, there is nothing unfinished. */
 	if (!err)
 		err = dpkg_parse(&listing, out);
+	else if (err == -ETIMEDOUT)
+		complain(0, "dpkg-query did not end within %d seconds, so it "
+			 "is not known which packages are unfinished. Next: "
+			 "run dpkg-query -W, and see what it waits for",
+			 QUERY_SECONDS);
 	else if (err != -ENOMEM)
 		err = 0;
 	buf_free(&listing);

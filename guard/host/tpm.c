@@ -11,6 +11,7 @@
 #include "guard/base/run.h"
 
 #define BLOCK "/sys/class/block"
+#define TOOL_SECONDS 60
 #define METADATA_MAX (4u << 20)	/* LUKS2's own limit */
 #define NESTING_MAX 4
 #define PCRS 24
@@ -235,7 +236,10 @@ static int take_device(const struct host *h, struct tpm *t, const char *name,
 		(char *)device, NULL,
 	};
 	struct buf metadata = { 0 };
-	int err = tool ? run_output(argv, METADATA_MAX, &metadata) : -ENOENT;
+	int err = -ENOENT;
+
+	if (tool)
+		err = run_output(argv, TOOL_SECONDS, METADATA_MAX, &metadata);
 
 	if (!err)
 		err = tpm_take(t, name, &metadata);

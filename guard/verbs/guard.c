@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "guard/base/lock.h"
 #include "guard/base/run.h"
 #include "guard/base/say.h"
 #include "guard/base/util.h"
@@ -20,6 +20,7 @@
 #define RUN_DIR "/run/kmodkeep"
 #define MARK RUN_DIR "/transaction"
 #define UNIT "kmodkeep-guard.service"
+#define LOCK_SECONDS 120
 
 static const char usage[] =
 "Usage: kmodkeep guard [--boot | --trigger | --transaction] [--root DIR]\n"
@@ -51,7 +52,11 @@ static void print_error(void *arg, const char *message)
 	complain(0, "%s", message);
 }
 
-/* One guard at a time; the lock goes with this process. -1: without one. */
+/*
+ * One guard at a time; the lock goes with this process. What holds it reads what
+ * this one would, and does what this one would: it is not worth a long wait of
+ * a package manager. -ETIMEDOUT: it is held; -1: there can be none here.
+ */
 static int take_lock(const struct host *h)
 {
 	char *dir = host_path(h, GUARD_DIR);
@@ -59,11 +64,10 @@ static int take_lock(const struct host *h)
 	int fd = -1;
 
 	if (dir && path) {
-		mkdir(dir, 0755);
-		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		fd = lock_take(path, LOCK_SECONDS);
+		if (fd < 0 && fd != -ETIMEDOUT)
+			fd = -1;
 	}
-	while (fd >= 0 && flock(fd, LOCK_EX) < 0 && errno == EINTR)
-		;
 	free(dir);
 	free(path);
 	return fd;
@@ -293,7 +297,7 @@ static int guard(const struct host *h, const char *root, int how)
 		return EXIT_YES;
 	/* Before anything is read: what another one does may change it. */
 	lock = take_lock(h);
-	code = run(root, quiet, of_package);
+	code = lock == -ETIMEDOUT ? EXIT_UNSURE : run(root, quiet, of_package);
 	if (lock >= 0)
 		close(lock);
 	return of_package ? EXIT_YES : code;
@@ -416,6 +420,10 @@ int verb_pin(int argc, char **argv)
 		return complain_errno(err, "pin");
 	/* To look takes no lock, and leaves nothing behind. */
 	lock = argc > optind ? take_lock(h) : -1;
+	if (lock == -ETIMEDOUT) {
+		host_free(h);
+		return EXIT_UNSURE;
+	}
 	err = doctor_new(root, print_error, NULL, &g.d);
 	if (!err)
 		err = guard_state_read(h, &g.state);

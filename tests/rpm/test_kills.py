@@ -16,8 +16,8 @@ from tests.rpm.trees import FIRST, SECOND
 SCRIPTLETS = {
     "pre of flightrec-dkms": "keep_source flightrec",
     "post of flightrec-dkms": "systemd-sysusers",
-    "preun of flightrec-dkms": "dkms-package remove",
-    "posttrans of flightrec-dkms": "dkms-package configure",
+    "preun of flightrec-dkms": "kmodkeep package remove",
+    "posttrans of flightrec-dkms": "kmodkeep package configure",
     "post of kmodkeep": "kmodkeep key create",
     "preun of kmodkeep": "how-to-remove",
     "postun of kmodkeep": "-mindepth",
@@ -77,7 +77,7 @@ def test_killed_and_resumed_while_the_old_script_goes_on(host):
                                    'fi\nexec "$real" "$@"')
     host.dnf_killed(f"upgrade {OURS}")
     host.dnf(f"reinstall {OURS}")
-    assert host.run(["pgrep", "-f", "dkms-package"], check=False).stdout == "", "still there"
+    assert host.run(["pgrep", "-f", "kmodkeep package"], check=False).stdout == "", "still there"
     host.put_back("/usr/sbin/dkms")
     resume(host)
 

@@ -68,7 +68,7 @@ def test_macros(packages, name):
     unknown = re.findall(r"%(?:\{[a-z_?!]+|[a-z]*systemd\w*)", spec)
     assert not unknown, unknown
     version = trees.FIRST + {"fedora": ".fc42", "el9": ".el9", "debian": ""}[name]
-    assert f"dkms-package configure flightrec {version}\n" in spec
+    assert f"kmodkeep package configure flightrec {version}\n" in spec
 
 
 def test_sources_are_delivered_as_they_are(packages):
@@ -92,7 +92,7 @@ def test_scriptlets_never_ask_and_hide_nothing(packages):
         seen += packages.run(["rpm", "-qp", "--scripts", "--filetriggers",
                               f"/packages/{rpm.name}"]).stdout
     # Those of each kind are among what is looked at.
-    for known in ("dkms-package configure", "kmodkeep key create", "kmodkeep guard --trigger"):
+    for known in ("kmodkeep package configure", "kmodkeep key create", "kmodkeep guard --trigger"):
         assert known in seen
     assert not re.search(r"^\s*read\b|/dev/tty|--import", seen, re.M), seen
     assert not re.search(r"\|\|\s*(:|true|/bin/true|exit 0)(\s|;|$)", seen), seen

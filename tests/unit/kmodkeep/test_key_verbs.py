@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """kmodkeep key create, enroll and status, on a host in a folder."""
 
+import fcntl
 import json
 import os
 import pty
@@ -562,3 +563,25 @@ def test_others_request_is_noted(ready, tmp_path):
     ready.variable("MokNew", siglist(pair.cert.read_bytes()))
     result = enroll(ready)
     assert result.code == 0 and "another program's request waits as well" in result.out
+
+
+def test_key_create_waits_for_another_one_and_names_it(tree):
+    """A lock that nobody but root can take; not one on a directory that all may read."""
+    lock = tree.path / "run/kmodkeep/key.lock"
+    lock.parent.mkdir(parents=True)
+    with open(lock, "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with subprocess.Popen([PROGRAM, "key", "create", "--root", tree.path], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as waiting:
+            line = waiting.stdout.readline()
+            assert line.startswith(f"kmodkeep: waiting for process {os.getpid()} ("), line
+            assert not tree.keys.exists()
+            fcntl.flock(held, fcntl.LOCK_UN)
+            assert "made the signing key" in waiting.stdout.read()
+    assert lock.stat().st_mode & 0o777 == 0o600
+    # One on the directory stops nobody.
+    shutil.rmtree(tree.keys)
+    directory = os.open(tree.path / "var/lib/kmodkeep", os.O_RDONLY)
+    fcntl.flock(directory, fcntl.LOCK_EX)
+    assert tree.run("key", "create").code == 0
+    os.close(directory)
