@@ -606,8 +606,10 @@ static const struct kernel *serving(const struct doctor *d,
 		const struct kernel *k = &d->kernels.list[i];
 		const struct finding *w = doctor_worst(d, f->driver, k);
 
-		if (w && k != f->kernel && finding_serves(w) == ANSWER_YES &&
-		    !w->note)
+		if (k == f->kernel)
+			continue;
+		if (w ? finding_serves(w) == ANSWER_YES && !w->note :
+			k->running && kernel_has_it(d, f, k))
 			return k;
 	}
 	return NULL;
