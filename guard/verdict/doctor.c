@@ -218,7 +218,7 @@ static int explain_missing(const struct doctor *d, struct finding *f)
 		next = text_of("dkms says that it is installed: dkms install "
 			       "--force %s/%s -k %s", driver, f->dkms.version,
 			       kernel);
-	else if (f->driver && !(f->driver->sources & SOURCE_DKMS) &&
+	else if (f->driver && !f->driver->dkms &&
 		 f->driver->sources & (SOURCE_FILE | SOURCE_LOADED))
 		next = text_of("install the package that brings it for kernel "
 			       "%s", kernel);
