@@ -10,6 +10,7 @@
 #include "guard/base/page.h"
 #include "guard/base/say.h"
 #include "guard/base/util.h"
+#include "guard/host/discover.h"
 #include "guard/host/firmware.h"
 #include "guard/host/tpm.h"
 #include "guard/verdict/safety.h"
@@ -183,6 +184,21 @@ static void print_packages(const struct doctor *d, struct todo *todo)
 	}
 }
 
+/* Each driver, and where it is known from. */
+static void print_drivers(const struct doctor *d)
+{
+	for (size_t i = 0; i < d->drivers.count; i++) {
+		const struct driver *one = &d->drivers.list[i];
+		char *from = driver_sources(one);
+
+		item(i ? "" : "Drivers", text_of("%s (%s)", one->name,
+						 from ? from : "?"));
+		free(from);
+	}
+	if (!d->drivers.count)
+		item("Drivers", text_of("no out-of-tree driver was found"));
+}
+
 static void print_page(struct doctor *d, const struct safety *s)
 {
 	struct todo todo = { 0 };
@@ -198,9 +214,7 @@ static void print_page(struct doctor *d, const struct safety *s)
 	print_tpm(d);
 	print_kernels(d, &todo);
 	print_packages(d, &todo);
-	if (!d->drivers.count)
-		item("Drivers", text_of("none is registered in "
-					"/usr/lib/kmodkeep/drivers.d"));
+	print_drivers(d);
 	if (s->safe != ANSWER_YES && s->next && !todo.count)
 		add_todo(&todo, strdup(s->next));
 	for (size_t i = 0; i < todo.count; i++) {

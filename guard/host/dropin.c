@@ -147,6 +147,27 @@ static int set_policy(struct parser *p, char *value)
 	return 0;
 }
 
+static int set_flag(struct parser *p, bool *flag, const char *key,
+		    const char *value)
+{
+	if (strcmp(value, "yes") && strcmp(value, "no")) {
+		error(p, "%s is yes or no, not '%s'", key, value);
+		p->d->broken = true;
+	}
+	*flag = !strcmp(value, "yes");
+	return 0;
+}
+
+static int set_load(struct parser *p, char *value)
+{
+	return set_flag(p, &p->d->load, "load", value);
+}
+
+static int set_ignore(struct parser *p, char *value)
+{
+	return set_flag(p, &p->d->ignore, "ignore", value);
+}
+
 static const struct {
 	const char *key;
 	int (*set)(struct parser *p, char *value);
@@ -156,6 +177,8 @@ static const struct {
 	{ "smoke_test", set_smoke_test },
 	{ "timeout", set_timeout },
 	{ "policy", set_policy },
+	{ "load", set_load },
+	{ "ignore", set_ignore },
 };
 
 static char *trim(char *s)
@@ -205,7 +228,8 @@ int driver_parse(struct driver *d, const char *file, char *text,
 		p.line++;
 		err = parse_line(&p, line);
 	}
-	if (!err && !d->broken && !d->module_count) {
+	if (!err && !d->broken && !d->module_count && !d->ignore &&
+	    !d->dkms) {
 		error(&p, "no modules = line");
 		d->broken = true;
 	}
@@ -217,6 +241,9 @@ void driver_free(struct driver *d)
 	for (size_t i = 0; i < d->module_count; i++)
 		free(d->modules[i]);
 	free(d->modules);
+	for (size_t i = 0; i < d->alias_count; i++)
+		free(d->aliases[i]);
+	free(d->aliases);
 	free(d->name);
 	free(d->dkms);
 	free(d->smoke_test);
@@ -260,7 +287,8 @@ static int read_text(struct driver *d, const char *path,
 	if (!text)
 		return -ENOMEM;
 	/* One that says nothing is there to switch the driver off. */
-	err = *trim(text) ? driver_parse(d, path, text, report, arg) : 0;
+	d->ignore = !*trim(text);
+	err = d->ignore ? 0 : driver_parse(d, path, text, report, arg);
 	free(text);
 	return err;
 }
@@ -276,7 +304,9 @@ static bool is_null_device(const char *path)
 static int add(struct drivers *all, const char *dir, const char *file,
 	       dropin_error_fn *report, void *arg)
 {
-	struct driver d = { .timeout = TIMEOUT_DEFAULT }, *list;
+	struct driver d = {
+		.timeout = TIMEOUT_DEFAULT, .sources = SOURCE_DROPIN,
+	}, *list;
 	char *path = NULL;
 	int err = 0;
 
@@ -292,7 +322,9 @@ static int add(struct drivers *all, const char *dir, const char *file,
 
 		error(&p, "file names are letters, digits, - and _");
 		d.broken = true;
-	} else if (!is_null_device(path)) {
+	} else if (is_null_device(path)) {
+		d.ignore = true;
+	} else {
 		err = read_text(&d, path, report, arg);
 	}
 	list = err ? NULL : realloc(all->list,
@@ -343,18 +375,25 @@ static int read_directory(const struct host *h, const char *rel,
 	return err;
 }
 
-/* Those switched off were kept only to hide the package's file. */
-static void drop_empty(struct drivers *d)
+void drivers_drop_ignored(struct drivers *d)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < d->count; i++) {
-		if (d->list[i].module_count || d->list[i].broken)
+		if (!d->list[i].ignore || d->list[i].broken)
 			d->list[kept++] = d->list[i];
 		else
 			driver_free(&d->list[i]);
 	}
 	d->count = kept;
+}
+
+int driver_init(struct driver *d, const char *name)
+{
+	memset(d, 0, sizeof(*d));
+	d->timeout = TIMEOUT_DEFAULT;
+	d->name = strdup(name);
+	return d->name ? 0 : -ENOMEM;
 }
 
 static int by_name(const void *a, const void *b)
@@ -366,6 +405,15 @@ static int by_name(const void *a, const void *b)
 int drivers_read(const struct host *h, struct drivers *out,
 		 dropin_error_fn *report, void *arg)
 {
+	int err = drivers_read_all(h, out, report, arg);
+
+	drivers_drop_ignored(out);
+	return err;
+}
+
+int drivers_read_all(const struct host *h, struct drivers *out,
+		     dropin_error_fn *report, void *arg)
+{
 	int err;
 
 	memset(out, 0, sizeof(*out));
@@ -376,7 +424,6 @@ int drivers_read(const struct host *h, struct drivers *out,
 		drivers_free(out);
 		return err;
 	}
-	drop_empty(out);
 	if (out->count)
 		qsort(out->list, out->count, sizeof(*out->list), by_name);
 	return 0;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The drivers kmodkeep looks after, each a file NAME.conf of "key = value"
- * lines. A file in /etc replaces the one of the same name in /usr/lib; one that
- * is empty or a link to /dev/null switches it off.
+ * What packages and the administrator say of drivers, each a file NAME.conf of
+ * "key = value" lines. A file in /etc replaces the one of the same name in
+ * /usr/lib; one that is empty or a link to /dev/null switches the driver off.
+ * Drivers exist without such a file, too: see discover.h.
  */
 #ifndef KMODKEEP_DROPIN_H
 #define KMODKEEP_DROPIN_H
@@ -14,14 +15,22 @@
 
 enum policy { POLICY_WARN, POLICY_PIN_LAST_GOOD };
 
+/* Where a driver is known from. */
+enum { SOURCE_DROPIN = 1, SOURCE_DKMS = 2, SOURCE_FILE = 4, SOURCE_LOADED = 8 };
+
 struct driver {
-	char *name;		/* of the file, without ".conf" */
+	char *name;		/* of the file, without ".conf", or in dkms */
 	char **modules;
 	size_t module_count;
 	char *dkms;		/* its name in dkms, or NULL */
 	char *smoke_test;	/* program, or NULL: loading is the test */
 	unsigned int timeout;	/* seconds for the smoke test */
 	enum policy policy;
+	unsigned int sources;
+	char **aliases;		/* names of its modules in sysfs that differ */
+	size_t alias_count;
+	bool load;		/* the smoke test may load it */
+	bool ignore;		/* it is not to be judged */
 	bool broken;		/* an error was reported: do not use it */
 };
 
@@ -37,6 +46,13 @@ typedef void dropin_error_fn(void *arg, const char *message);
 int drivers_read(const struct host *h, struct drivers *out,
 		 dropin_error_fn *report, void *arg);
 void drivers_free(struct drivers *d);
+/* The same with those that are ignored, so that a search leaves them out. */
+int drivers_read_all(const struct host *h, struct drivers *out,
+		     dropin_error_fn *report, void *arg);
+void drivers_drop_ignored(struct drivers *d);
+
+/* Sets a driver's name and defaults. 0 or -ENOMEM. */
+int driver_init(struct driver *d, const char *name);
 
 /* Takes apart the text of one file; the name and defaults are set already. */
 int driver_parse(struct driver *d, const char *file, char *text,

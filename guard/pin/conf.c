@@ -52,6 +52,9 @@ static const char *set(struct guard_conf *c, const char *key, const char *value)
 		c->pin_max_age = days * DAY;
 		return NULL;
 	}
+	if (!strcmp(key, "discovery"))	/* it is guard/host/discover.c's */
+		return strcmp(value, "yes") && strcmp(value, "no") ?
+		       "discovery is yes or no" : NULL;
 	return "unknown setting, ignored";
 }
 

@@ -8,12 +8,14 @@
 #include "guard/base/json.h"
 #include "guard/base/say.h"
 #include "guard/base/util.h"
+#include "guard/host/discover.h"
 #include "guard/verbs/verbs.h"
 #include "guard/verdict/doctor.h"
 #include "guard/verdict/doctor_json.h"
 
 static const char usage[] =
 "Usage: kmodkeep doctor [OPTION...]\n"
+"       kmodkeep doctor --drivers [--root DIR]\n"
 "Will each guarded module load on each kernel, and what boots next? One line\n"
 "each: KERNEL: MODULE: VERDICT: why.\n"
 "\n"
@@ -22,6 +24,7 @@ static const char usage[] =
 "  --kernel V     ask about kernel release V\n"
 "                 (default: the running one and the one that boots next)\n"
 "  --module M     ask about this module, or the modules of this driver\n"
+"  --drivers      only list the drivers: NAME DKMS-NAME (or -) KNOWN-FROM\n"
 "  --json         machine-readable output\n"
 "  --root DIR     ask about the system installed under DIR\n"
 "\n"
@@ -29,7 +32,7 @@ static const char usage[] =
 
 struct options {
 	const char *root, *kernel, *module;
-	bool all, next, json;
+	bool all, next, json, drivers;
 };
 
 /* EXIT_YES to go on, else the code to end with; --help ends with -1. */
@@ -41,6 +44,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "kernel", required_argument, NULL, 'k' },
 		{ "module", required_argument, NULL, 'm' },
 		{ "json", no_argument, NULL, 'j' },
+		{ "drivers", no_argument, NULL, 'd' },
 		{ "root", required_argument, NULL, 'r' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
@@ -54,6 +58,7 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'k': o->kernel = optarg; break;
 		case 'm': o->module = optarg; break;
 		case 'j': o->json = true; break;
+		case 'd': o->drivers = true; break;
 		case 'r': o->root = optarg; break;
 		case 'h': fputs(usage, stdout); return -1;
 		default: return EXIT_USAGE;
@@ -116,6 +121,8 @@ static void print_findings(const struct doctor *d)
 
 		printf("%s: %s: %s: %s", f->kernel->release, f->module,
 		       verdict_word(f->report.verdict), f->report.message);
+		if (f->note)
+			printf(" (no kernel that counts has it: no loss)");
 		if (f->report.next_step)
 			printf(". Next: %s", f->report.next_step);
 		putchar('\n');
@@ -137,7 +144,8 @@ static int exit_code(const struct doctor *d, const struct options *o)
 	int code = EXIT_YES;
 
 	for (size_t i = 0; i < d->count; i++) {
-		int one = verdict_exit(d->findings[i].report.verdict);
+		int one = d->findings[i].note ? EXIT_YES :
+			  verdict_exit(d->findings[i].report.verdict);
 
 		if (one == EXIT_NO)
 			return one;
@@ -148,6 +156,20 @@ static int exit_code(const struct doctor *d, const struct options *o)
 	    (o->next || (d->place == PLACE_HOST && !host_is_immutable(d->h))))
 		code = EXIT_UNSURE;
 	return code;
+}
+
+/* For scripts: names of drivers and of dkms have no blanks. */
+static void list_drivers(const struct doctor *d)
+{
+	for (size_t i = 0; i < d->drivers.count; i++) {
+		const struct driver *one = &d->drivers.list[i];
+		char *from = driver_sources(one);
+
+		if (!one->broken)
+			printf("%s %s %s\n", one->name,
+			       one->dkms ? one->dkms : "-", from ? from : "");
+		free(from);
+	}
 }
 
 int verb_doctor(int argc, char **argv)
@@ -162,6 +184,11 @@ int verb_doctor(int argc, char **argv)
 	err = doctor_new(o.root, print_error, NULL, &d);
 	if (err)
 		return complain_errno(err, "doctor");
+	if (o.drivers) {
+		list_drivers(d);
+		code = d->broken || d->unseen ? EXIT_UNSURE : EXIT_YES;
+		goto out;
+	}
 	code = ask(d, &o);
 	if (code)
 		goto out;
@@ -176,12 +203,11 @@ int verb_doctor(int argc, char **argv)
 		json_object_put(doc);
 	} else {
 		if (!d->drivers.count && !o.module)
-			puts("no driver is registered in "
-			     "/usr/lib/kmodkeep/drivers.d");
+			puts("no out-of-tree driver was found");
 		print_findings(d);
 	}
 	code = exit_code(d, &o);
-	if (d->broken && code == EXIT_YES)
+	if ((d->broken || d->unseen) && code == EXIT_YES)
 		code = EXIT_UNSURE;
 out:
 	doctor_free(d);

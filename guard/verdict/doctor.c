@@ -9,6 +9,7 @@
 
 #include "guard/base/util.h"
 #include "guard/host/bootfile.h"
+#include "guard/host/discover.h"
 #include "guard/verdict/cmdline.h"
 #include "guard/verdict/lookup.h"
 #include "guard/verdict/verify.h"
@@ -32,6 +33,7 @@ int doctor_new(const char *root, dropin_error_fn *report, void *arg,
 {
 	struct doctor *d = calloc(1, sizeof(*d));
 	struct dropin_errors errors = { report, arg, d ? &d->broken : NULL };
+	struct dropin_errors unseen = { report, arg, d ? &d->unseen : NULL };
 	int err;
 
 	if (!d)
@@ -40,9 +42,12 @@ int doctor_new(const char *root, dropin_error_fn *report, void *arg,
 	if (!err)
 		err = trust_new(d->h, &d->t);
 	if (!err)
-		err = drivers_read(d->h, &d->drivers, note_error, &errors);
+		err = drivers_read_all(d->h, &d->drivers, note_error, &errors);
 	if (!err)
 		err = kernels_read(d->h, &d->kernels);
+	if (!err)
+		err = drivers_discover(d->h, &d->kernels, &d->drivers,
+				       note_error, &unseen);
 	if (!err)
 		err = next_boot_read(d->h, &d->kernels, NULL, &d->next);
 	if (!err)
@@ -127,30 +132,104 @@ static char *initramfs_step(const struct doctor *d, const char *kernel)
 	return step;
 }
 
+/* The compiler's first complaint in a make.log; malloc'ed, NULL: none. */
+static char *first_error(const char *log)
+{
+	struct buf b = { 0 };
+	char *text = NULL, *rest, *line, *found = NULL;
+
+	if (!file_read(log, 16 << 20, &b))
+		text = strndup((char *)b.data, b.len);
+	for (rest = text; rest && !found && (line = strsep(&rest, "\n"));)
+		if (strstr(line, "rror: ") || strstr(line, "ERROR") ||
+		    strstr(line, "not found"))
+			found = strndup(line, 300);
+	if (found)
+		make_printable(found);
+	buf_free(&b);
+	free(text);
+	return found;
+}
+
+/* A build failed: to repeat it fails again. What serves is said later. */
+static int explain_failed_build(struct finding *f, const char *driver)
+{
+	char *why = first_error(f->dkms.log);
+	int err = report_set(&f->report, VERDICT_MISSING, NULL,
+			     "dkms could not build %s for kernel %s: %s (%s)",
+			     driver, f->kernel->release,
+			     why ? why : "its log names no error", f->dkms.log);
+
+	free(why);
+	return err;
+}
+
+/* The file that is there is not in the index, or another goes before it. */
+static char *installed_elsewhere(const struct doctor *d, const struct finding *f)
+{
+	static const char *const where[] = {
+		"updates/dkms", "updates", "extra", "weak-updates",
+	};
+	static const char *const suffix[] = { "", ".xz", ".zst", ".gz" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(where); i++)
+		for (size_t j = 0; j < ARRAY_SIZE(suffix); j++) {
+			char *rel = text_of("/lib/modules/%s/%s/%s.ko%s",
+					    f->kernel->release, where[i],
+					    f->module, suffix[j]);
+			char *path = rel && host_has(d->h, rel) ?
+				     host_path(d->h, rel) : NULL;
+
+			free(rel);
+			if (path)
+				return path;
+		}
+	return NULL;
+}
+
 /* What dkms knows makes the next step of a missing module precise. */
 static int explain_missing(const struct doctor *d, struct finding *f)
 {
 	const char *driver = f->driver && f->driver->dkms ? f->driver->dkms :
 							    f->module;
 	const char *kernel = f->kernel->release;
-	char *next = NULL;
+	char *next = NULL, *there;
 
 	if (f->report.verdict != VERDICT_MISSING)
 		return 0;
-	if (f->dkms.log)
-		next = text_of("dkms tried and failed: read %s, then: "
-			       "dkms autoinstall -k %s", f->dkms.log, kernel);
-	else if (f->dkms.state == DKMS_NO_SOURCE)
+	there = installed_elsewhere(d, f);
+	if (there) {
+		next = text_of("depmod %s; if that does not help, look at "
+			       "/etc/depmod.d", kernel);
+		if (next)
+			report_set(&f->report, VERDICT_MISSING, next,
+				   "modprobe would not take %s: it is not what "
+				   "the module index names", there);
+		free(next);
+		free(there);
+		return f->report.message ? 0 : -ENOMEM;
+	}
+	if (f->dkms.log && f->dkms.state < DKMS_BUILT)
+		return explain_failed_build(f, driver);
+	if (f->dkms.state == DKMS_NO_SOURCE)
 		next = text_of("dkms has lost the source of %s: reinstall its "
 			       "package", driver);
 	else if (f->dkms.state == DKMS_BUILT)
 		next = text_of("it is built: dkms install %s/%s -k %s", driver,
 			       f->dkms.version, kernel);
+	else if (f->dkms.state == DKMS_INSTALLED)
+		next = text_of("dkms says that it is installed: dkms install "
+			       "--force %s/%s -k %s", driver, f->dkms.version,
+			       kernel);
+	else if (f->driver && !f->driver->dkms &&
+		 f->driver->sources & (SOURCE_FILE | SOURCE_LOADED))
+		next = text_of("install the package that brings it for kernel "
+			       "%s", kernel);
 	else if (!f->driver && f->dkms.state == DKMS_UNKNOWN &&
 		 !module_known(d, f->module))
 		return report_set(&f->report, VERDICT_MISSING,
 				  "look at its name: kmodkeep status lists the "
-				  "drivers that are registered",
+				  "drivers that were found",
 				  "no driver, DKMS module or module file of "
 				  "this host is called '%s'", f->module);
 	else
@@ -160,6 +239,74 @@ static int explain_missing(const struct doctor *d, struct finding *f)
 	free(f->report.next_step);
 	f->report.next_step = next;
 	return 0;
+}
+
+/* dkms's driver is not the kernel's own module of the same name. */
+static int judge_twin(const struct doctor *d, struct finding *f, bool *twin)
+{
+	const struct modinfo *info = &f->report.info;
+	bool built_in = f->report.verdict == VERDICT_NOT_APPLICABLE && !f->file;
+
+	(void)d;
+	*twin = f->driver && f->driver->sources > SOURCE_DROPIN &&
+		f->dkms.state != DKMS_INSTALLED &&
+		(built_in || (f->file && strstr(f->file, "/kernel/") &&
+			      info->intree && *info->intree == 'Y'));
+	if (!*twin)
+		return 0;
+	return report_set(&f->report, VERDICT_MISSING,
+			  "build it: dkms autoinstall",
+			  "kernel %s has only its own %s, not the driver's",
+			  f->kernel->release, f->module);
+}
+
+static const struct dkmsconf_module *in_conf(const struct dkmsconf *c,
+					     const char *module)
+{
+	for (size_t i = 0; i < c->count; i++)
+		if (same_module(c->modules[i].name, module))
+			return &c->modules[i];
+	return NULL;
+}
+
+/* Does the driver's own dkms.conf leave this kernel out? */
+static int judge_exclusion(const struct doctor *d, struct finding *f, bool twin)
+{
+	struct dkmsconf_kernel k;
+	struct dkmsconf conf;
+	const struct dkmsconf_module *m;
+	int err;
+
+	if (f->report.verdict != VERDICT_MISSING || !f->driver ||
+	    !f->driver->dkms)
+		return 0;
+	err = dkmsconf_kernel_read(d->h, f->kernel->release, &k);
+	if (err)
+		return err;
+	err = driver_conf(d->h, f->driver->dkms, &k, &conf);
+	dkmsconf_kernel_free(&k);
+	if (err)
+		return err == -ENOMEM ? err : 0;
+	m = in_conf(&conf, f->module);
+	if (conf.excluded && !conf.excluded_maybe)
+		err = report_set(&f->report, twin ? VERDICT_NOT_APPLICABLE :
+				 VERDICT_NOT_FOR_KERNEL, NULL,
+				 "the dkms.conf of %s leaves kernel %s out: "
+				 "%s%s", f->driver->dkms, f->kernel->release,
+				 conf.excluded, twin ?
+				 "; the kernel's own module serves" : "");
+	else if (conf.count && !conf.not_followed && !m)
+		err = report_set(&f->report, VERDICT_NOT_FOR_KERNEL, NULL,
+				 "the dkms.conf of %s does not build %s for "
+				 "kernel %s", f->driver->dkms, f->module,
+				 f->kernel->release);
+	else if (f->dkms.state == DKMS_INSTALLED && (!m || m->maybe))
+		err = report_set(&f->report, VERDICT_NOT_FOR_KERNEL, NULL,
+				 "dkms has installed %s for kernel %s without "
+				 "%s", f->driver->dkms, f->kernel->release,
+				 f->module);
+	dkmsconf_free(&conf);
+	return err;
 }
 
 static char *sysfs_line(const struct host *h, const char *module,
@@ -380,6 +527,7 @@ static int examine(struct doctor *d, struct finding *f,
 {
 	const char *name = f->driver && f->driver->dkms ? f->driver->dkms :
 							  f->module;
+	bool twin = false;
 	int err;
 
 	if (d->place == PLACE_CONTAINER)
@@ -394,6 +542,10 @@ static int examine(struct doctor *d, struct finding *f,
 	if (!err)
 		err = verify_module(d->h, d->t, f->module, f->kernel->release,
 				    &f->file, &f->report);
+	if (!err)
+		err = judge_twin(d, f, &twin);
+	if (!err)
+		err = judge_exclusion(d, f, twin);
 	if (!err)
 		err = explain_missing(d, f);
 	if (!err)
@@ -481,9 +633,123 @@ static int ask_kernel(struct doctor *d, const struct kernel *k,
 	return err;
 }
 
+/* Known to be absent: a kernel that cannot be looked into may have it. */
+static bool is_absent(const struct finding *f)
+{
+	return f->report.verdict == VERDICT_MISSING ||
+	       f->report.verdict == VERDICT_NOT_FOR_KERNEL;
+}
+
+/* Does a kernel have the driver's file of a module, whatever it is worth? */
+static bool kernel_has_it(const struct doctor *d, const struct finding *f,
+			  const struct kernel *k)
+{
+	struct finding probe = {
+		.driver = f->driver, .module = f->module, .kernel = k,
+	};
+	bool has, twin = false;
+
+	for (size_t i = 0; i < d->count; i++)
+		if (d->findings[i].kernel == k &&
+		    d->findings[i].driver == f->driver &&
+		    !strcmp(d->findings[i].module, f->module))
+			return !is_absent(&d->findings[i]);
+	if (f->driver->dkms && dkms_read(d->h, f->driver->dkms, k->release,
+					 &probe.dkms))
+		return true;
+	if (verify_module(d->h, d->t, f->module, k->release, &probe.file,
+			  &probe.report) || judge_twin(d, &probe, &twin))
+		return true;
+	has = !is_absent(&probe);
+	finding_free(&probe);
+	return has;
+}
+
+/* The newest kernel on which a driver serves; NULL: none that was asked. */
+static const struct kernel *serving(const struct doctor *d,
+				    const struct finding *f)
+{
+	for (size_t i = 0; i < d->kernels.count; i++) {
+		const struct kernel *k = &d->kernels.list[i];
+		const struct finding *w = doctor_worst(d, f->driver, k);
+
+		if (k == f->kernel)
+			continue;
+		if (w ? finding_serves(w) == ANSWER_YES && !w->note :
+			k->running && kernel_has_it(d, f, k))
+			return k;
+	}
+	return NULL;
+}
+
+/* A way out of a build that fails. */
+static int advise(const struct doctor *d, struct finding *f)
+{
+	const struct kernel *k = serving(d, f);
+	const char *name = f->driver->name;
+
+	if (f->report.next_step || f->report.verdict == VERDICT_OK ||
+	    !is_absent(f))
+		return 0;
+	if (k && f->driver->policy == POLICY_PIN_LAST_GOOD)
+		f->report.next_step =
+			text_of("keep to kernel %s, which has it, until a "
+				"version of %s comes that builds", k->release,
+				name);
+	else if (k)
+		f->report.next_step =
+			text_of("boot kernel %s, which has it: choose it in the "
+				"boot menu, or to stay on it write 'dkms = %s' "
+				"and 'policy = pin-last-good' into "
+				"/etc/kmodkeep/drivers.d/%s.conf, then: "
+				"kmodkeep guard (an unattended reboot loses "
+				"the driver until then)", k->release,
+				f->driver->dkms ? f->driver->dkms : name, name);
+	else
+		f->report.next_step =
+			text_of("wait for a version of %s that builds, or to "
+				"have it left out write 'ignore = yes' into "
+				"/etc/kmodkeep/drivers.d/%s.conf", name, name);
+	return f->report.next_step ? 0 : -ENOMEM;
+}
+
+/*
+ * What no kernel here has, and a drop-in does not ask for, cannot be lost; nor
+ * what its maker leaves out, where the running kernel has it as little.
+ */
+static int tell_loss_from_note(struct doctor *d, size_t from)
+{
+	int err = 0;
+
+	for (size_t i = from; i < d->count; i++) {
+		struct finding *f = &d->findings[i];
+		char *state = NULL;
+		bool only_running = f->report.verdict == VERDICT_NOT_FOR_KERNEL;
+		bool anywhere = false;
+
+		if (!f->driver || !is_absent(f) ||
+		    (!only_running && f->dkms.state >= DKMS_BUILT) ||
+		    (f->driver->sources & SOURCE_DROPIN && !only_running))
+			continue;
+		for (size_t k = 0; k < d->kernels.count && !anywhere; k++)
+			if (!only_running || d->kernels.list[k].running)
+				anywhere = kernel_has_it(d, f,
+							 &d->kernels.list[k]);
+		state = sysfs_line(d->h, f->module, "taint");
+		anywhere |= state && strchr(state, 'O');
+		free(state);
+		f->note = !anywhere;
+	}
+	for (size_t i = from; i < d->count && !err; i++)
+		if (d->findings[i].driver)
+			err = advise(d, &d->findings[i]);
+	return err;
+}
+
 int doctor_ask(struct doctor *d, const struct kernel *const *list, size_t n,
 	       const char *only)
 {
+	size_t before = d->count;
 	struct copies *copies = calloc(n + 1, sizeof(*copies));
 	size_t count;
 	char **modules = all_modules(d, only, &count);
@@ -494,6 +760,8 @@ int doctor_ask(struct doctor *d, const struct kernel *const *list, size_t n,
 				  copies);
 	for (size_t i = 0; i < n && !err; i++)
 		err = ask_kernel(d, list[i], only, &copies[i]);
+	if (!err && d->place != PLACE_CONTAINER && !host_is_immutable(d->h))
+		err = tell_loss_from_note(d, before);
 	for (size_t i = 0; i < n && copies; i++)
 		copies_free(&copies[i]);
 	free(copies);
@@ -517,6 +785,8 @@ int doctor_ask_all(struct doctor *d)
 
 enum answer finding_serves(const struct finding *f)
 {
+	if (f->note)
+		return ANSWER_YES;
 	switch (f->report.verdict) {
 	case VERDICT_OK:
 	case VERDICT_STALE_LOADED:	/* not after a boot */

@@ -24,6 +24,7 @@ struct finding {
 	struct dkms dkms;
 	const char *initramfs;	/* "none", "same", "other", "unread", or NULL */
 	char *loaded;		/* srcversion of the build that is loaded */
+	bool note;		/* it has it as little elsewhere: no loss */
 };
 
 struct doctor {
@@ -37,6 +38,7 @@ struct doctor {
 	struct copies_cache *cache;
 	struct finding *findings;
 	size_t count;
+	bool unseen;		/* a place where drivers may be cannot be read */
 	bool broken;		/* a drop-in has an error: a driver may be left out */
 };
 

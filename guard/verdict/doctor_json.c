@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "guard/base/json.h"
+#include "guard/host/discover.h"
 #include "guard/host/firmware.h"
 #include "guard/host/tpm.h"
 
@@ -47,6 +48,7 @@ static struct json_object *finding_json(const struct finding *f)
 	json_add(o, "kernel", f->kernel->release);
 	json_add(o, "module", f->module);
 	json_add(o, "driver", f->driver ? f->driver->name : NULL);
+	json_add_bool(o, "note", f->note);
 	json_add_bool(o, "waived", f->report.waived);
 	json_add(o, "sha256", f->report.sha256);
 	json_add(o, "dkms", f->dkms.state == DKMS_UNKNOWN ? NULL :
@@ -56,6 +58,24 @@ static struct json_object *finding_json(const struct finding *f)
 	json_add(o, "initramfs_copy", f->initramfs);
 	json_add(o, "loaded_srcversion", f->loaded);
 	return o;
+}
+
+static struct json_object *drivers_json(const struct drivers *drivers)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (size_t i = 0; i < drivers->count; i++) {
+		const struct driver *d = &drivers->list[i];
+		struct json_object *o = json_object_new_object();
+		char *sources = driver_sources(d);
+
+		json_add(o, "driver", d->name);
+		json_add(o, "known_from", sources);
+		json_add(o, "dkms", d->dkms);
+		json_object_array_add(list, o);
+		free(sources);
+	}
+	return list;
 }
 
 static struct json_object *packages_json(const struct packages *p)
@@ -93,6 +113,7 @@ struct json_object *doctor_json(const struct doctor *d)
 		json_object_array_add(findings,
 				      finding_json(&d->findings[i]));
 	json_object_object_add(o, "findings", findings);
+	json_object_object_add(o, "drivers", drivers_json(&d->drivers));
 	json_object_object_add(o, "unfinished_packages",
 			       packages_json(&d->unfinished));
 	json_add(o, "tpm_warning", disk);

@@ -70,6 +70,25 @@ static int say_broken(struct safety *out)
 			  "error"));
 }
 
+/* The modules that are no loss, "a, b"; NULL: there are none. */
+static char *notes(const struct doctor *d, const struct kernel *k)
+{
+	char *all = NULL;
+
+	for (size_t i = 0; i < d->count; i++) {
+		const struct finding *f = &d->findings[i];
+		char *more;
+
+		if (!f->note || f->kernel != k)
+			continue;
+		more = text_of("%s%s%s", all ? all : "", all ? ", " : "",
+			       f->module);
+		free(all);
+		all = more;
+	}
+	return all;
+}
+
 static int judge_kernel(const struct doctor *d, const struct kernel *k,
 			struct safety *out)
 {
@@ -95,8 +114,13 @@ static int judge_kernel(const struct doctor *d, const struct kernel *k,
 				  doubt, k->release, unsure->module,
 				  unsure->report.message));
 	} else {
+		char *noted = notes(d, k);
+
 		err = say(out, ANSWER_YES, NULL,
-			  text_of("next boot safe (kernel %s)", k->release));
+			  text_of("next boot safe (kernel %s)%s%s", k->release,
+				  noted ? "; no kernel here has: " : "",
+				  noted ? noted : ""));
+		free(noted);
 	}
 	free(losing);
 	free(doubt);
@@ -119,12 +143,17 @@ int safety_judge(struct doctor *d, struct safety *out)
 		return say(out, ANSWER_UNVERIFIED, NULL,
 			   strdup("next boot: cannot tell: this host boots whole "
 				  "images, and the next one is not looked into"));
+	if (d->unseen)
+		return say(out, ANSWER_UNVERIFIED,
+			   "ask again as root: kmodkeep doctor names the place",
+			   strdup("next boot: cannot tell: a place where "
+				  "drivers may be cannot be read"));
 	if (d->broken && !d->drivers.count)
 		return say_broken(out);
 	if (!d->drivers.count)
 		return say(out, ANSWER_YES, NULL,
-			   text_of("no driver is registered, so none can be "
-				   "lost"));
+			   text_of("no out-of-tree driver was found, so none "
+				   "can be lost"));
 	if (!k)
 		return say(out, ANSWER_UNVERIFIED,
 			   "look at the boot loader's menu",

@@ -125,7 +125,8 @@ static int fail_load(struct report *r, const char *module,
 /* 0 loaded, 1 not (r says why), -ENOMEM. */
 static int load(const struct smoke *s, const char *module, struct report *r)
 {
-	char *const argv[] = { (char *)s->modprobe, (char *)"--",
+	/* -b: a blacklist is the administrator's word, for names too. */
+	char *const argv[] = { (char *)s->modprobe, (char *)"-b", (char *)"--",
 			       (char *)module, NULL };
 	struct run_result run;
 	char *path;
@@ -146,6 +147,14 @@ static int load(const struct smoke *s, const char *module, struct report *r)
 	if (err)
 		snprintf(run.last_line, sizeof(run.last_line), "%s",
 			 strerror(-err));
+	if (!err && !run.exit_code && !run.timed_out && !*run.last_line &&
+	    !is_loaded(s, module)) {
+		err = report_set(r, VERDICT_NOT_APPLICABLE, NULL,
+				 "module %s is not loaded: modprobe's "
+				 "configuration (blacklist or install) keeps "
+				 "it out", module);
+		return err ? err : 1;
+	}
 	if (err || run.exit_code != 0 || !is_loaded(s, module)) {
 		err = fail_load(r, module, &run);
 		return err ? err : 1;
@@ -258,11 +267,17 @@ int smoke_driver(const struct smoke *s, const struct driver *d,
 							place_word(place));
 	}
 	out->result = SMOKE_FAILED;
+	if (!d->module_count)
+		return report_set(&out->report, VERDICT_UNKNOWN,
+				  "name them in its drop-in: modules =",
+				  "its drop-in names no modules to load");
 	ret = load_all(s, d, &out->report, &stale);
 	if (!ret && d->smoke_test)
 		ret = test(d, &out->report);
 	if (!ret)
 		ret = pass(s, d, stale, out);
+	if (ret > 0 && out->report.verdict == VERDICT_NOT_APPLICABLE)
+		out->result = SMOKE_NOT_APPLICABLE;
 	free(stale);
 	return ret < 0 ? ret : 0;
 }

@@ -106,7 +106,10 @@ def test_missing_because_the_build_failed(system):
                           f"DKMS make.log for sample-1.2 for kernel {NEW} (x86_64)\nerror\n")
     finding = new_verdict(system)
     assert (finding["verdict"], finding["dkms"]) == ("missing", "added")
-    assert f"read {log}, then: dkms autoinstall -k {NEW}" in finding["next_step"]
+    assert f"dkms could not build sample for kernel {NEW}: " in finding["message"]
+    assert str(log) in finding["message"]
+    assert f"boot kernel {OLD}" in finding["next_step"]
+    assert "pin-last-good" in finding["next_step"]
     # A log of another kernel's build says nothing about this one.
     log.write_text(f"DKMS make.log for sample-1.2 for kernel {OLD} (x86_64)\nerror\n")
     assert "make.log" not in new_verdict(system)["next_step"]
@@ -439,5 +442,7 @@ def test_status_with_a_broken_drop_in(system, others):
 
 def test_status_without_drivers(system):
     (system.path / "usr/lib/kmodkeep/drivers.d/sample.conf").unlink()
+    system.remove(OLD)
+    system.remove(NEW)
     code, page = status(system)
-    assert code == 0 and "none is registered" in page
+    assert code == 0 and "no out-of-tree driver was found" in page

@@ -1,0 +1,518 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Finds the out-of-tree drivers of a host; see discover.h. */
+#include "guard/host/discover.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "guard/base/util.h"
+#include "guard/host/dkmstree.h"
+
+#define TREE "/var/lib/dkms"
+#define CONF "/etc/kmodkeep/guard.conf"
+#define DRIVERS_MAX 1024
+#define MODULES_MAX 1024	/* of one driver */
+#define DEPTH_MAX 8
+
+struct search {
+	const struct host *h;
+	const struct kernels *kernels;
+	struct drivers *drivers;
+	dropin_error_fn *report;
+	void *arg;
+	char *order;		/* modules.order of the kernel looked at */
+	int err;
+};
+
+bool same_module(const char *a, const char *b)
+{
+	for (; *a && *b; a++, b++)
+		if (*a != *b && !(strchr("-_", *a) && strchr("-_", *b)))
+			return false;
+	return *a == *b;
+}
+
+char *driver_sources(const struct driver *d)
+{
+	return text_of("%s%s%s%s%s%s%s",
+		       d->sources & SOURCE_DROPIN ? "drop-in" : "",
+		       d->sources & SOURCE_DROPIN &&
+		       d->sources > SOURCE_DROPIN ? ", " : "",
+		       d->sources & SOURCE_DKMS ? "dkms" : "",
+		       d->sources & SOURCE_DKMS &&
+		       d->sources > 2 * SOURCE_DKMS - 1 ? ", " : "",
+		       d->sources & SOURCE_FILE ? "module file" : "",
+		       d->sources & SOURCE_FILE &&
+		       d->sources > 2 * SOURCE_FILE - 1 ? ", " : "",
+		       d->sources & SOURCE_LOADED ? "loaded" : "");
+}
+
+static void complain_of(struct search *s, const char *path, int err)
+{
+	char *text = text_of("%s: %s", path, strerror(-err));
+
+	if (text)
+		s->report(s->arg, text);
+	else
+		s->err = -ENOMEM;
+	free(text);
+}
+
+static bool owns(const struct driver *d, const char *module)
+{
+	for (size_t i = 0; i < d->module_count; i++)
+		if (same_module(d->modules[i], module))
+			return true;
+	for (size_t i = 0; i < d->alias_count; i++)
+		if (same_module(d->aliases[i], module))
+			return true;
+	return false;
+}
+
+static struct driver *driver_of(struct search *s, const char *module)
+{
+	struct driver *list = s->drivers->list;
+
+	for (size_t i = 0; i < s->drivers->count; i++)
+		if (owns(&list[i], module) ||
+		    (list[i].ignore && same_module(list[i].name, module)))
+			return &list[i];
+	return NULL;
+}
+
+static int add_name(char ***list, size_t *count, const char *name)
+{
+	char **more = realloc(*list, (*count + 1) * sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	*list = more;
+	more[*count] = strdup(name);
+	if (!more[*count])
+		return -ENOMEM;
+	++*count;
+	return 0;
+}
+
+static void add_module(struct search *s, struct driver *d, const char *module)
+{
+	if (!owns(d, module) && d->module_count < MODULES_MAX && !s->err)
+		s->err = add_name(&d->modules, &d->module_count, module);
+}
+
+static struct driver *add_driver(struct search *s, const char *name)
+{
+	struct drivers *all = s->drivers;
+	struct driver *list;
+
+	if (all->count == DRIVERS_MAX || s->err)
+		return NULL;
+	list = realloc(all->list, (all->count + 1) * sizeof(*list));
+	if (list)
+		all->list = list;
+	if (!list || driver_init(&list[all->count], name)) {
+		s->err = -ENOMEM;
+		return NULL;
+	}
+	return &list[all->count++];
+}
+
+/* ---- dkms ---- */
+
+/* VERSION/source of dkms; its link may be meant for another root. */
+static char *source_of(const struct host *h, const char *dkms,
+		       const char *version)
+{
+	char *rel = text_of(TREE "/%s/%s/source", dkms, version), *path;
+	char target[PATH_MAX];
+	ssize_t n;
+
+	path = rel ? host_path(h, rel) : NULL;
+	free(rel);
+	n = path ? readlink(path, target, sizeof(target) - 1) : -1;
+	if (n > 0 && *target == '/') {
+		target[n] = '\0';
+		free(path);
+		path = host_path(h, target);
+	}
+	return path;
+}
+
+static bool is_version(const char *name)
+{
+	return *name != '.' && strncmp(name, "kernel-", 7) &&
+	       strcmp(name, "original_module");
+}
+
+/* The newest version whose source is there; malloc'ed, NULL: none. */
+static char *newest_version(const struct host *h, const char *dkms)
+{
+	char *rel = text_of(TREE "/%s", dkms), *best = NULL;
+	char *dir = rel ? host_path(h, rel) : NULL;
+	DIR *d = dir ? opendir(dir) : NULL;
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		char *source, *conf;
+
+		if (!is_version(e->d_name) ||
+		    (best && release_compare(e->d_name, best) <= 0))
+			continue;
+		source = source_of(h, dkms, e->d_name);
+		conf = source ? text_of("%s/dkms.conf", source) : NULL;
+		if (conf && path_exists(conf)) {
+			free(best);
+			best = strdup(e->d_name);
+		}
+		free(source);
+		free(conf);
+	}
+	if (d)
+		closedir(d);
+	free(dir);
+	free(rel);
+	return best;
+}
+
+int driver_conf(const struct host *h, const char *dkms,
+		const struct dkmsconf_kernel *k, struct dkmsconf *out)
+{
+	char *version = newest_version(h, dkms), *source, *rel[4];
+	char *files[6] = { NULL };
+	int err = 0;
+
+	memset(out, 0, sizeof(*out));
+	if (!version)
+		return -ENOENT;
+	source = source_of(h, dkms, version);
+	files[0] = source ? text_of("%s/dkms.conf", source) : NULL;
+	rel[0] = text_of("/etc/dkms/%s.conf", dkms);
+	rel[1] = text_of("/etc/dkms/%s-%s.conf", dkms, version);
+	rel[2] = text_of("/etc/dkms/%s-%s-%s.conf", dkms, version, k->release);
+	rel[3] = text_of("/etc/dkms/%s-%s-%s-%s.conf", dkms, version,
+			 k->release, k->arch);
+	for (size_t i = 0; i < ARRAY_SIZE(rel); i++)
+		files[i + 1] = rel[i] ? host_path(h, rel[i]) : NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(files) - 1; i++)
+		err = files[i] ? err : -ENOMEM;
+	if (!err)
+		err = dkmsconf_read(k, dkms, files, out);
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		free(files[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(rel); i++)
+		free(rel[i]);
+	free(source);
+	free(version);
+	return err;
+}
+
+static char *module_of_file(const char *file)
+{
+	static const char *const suffixes[] = {
+		".ko", ".ko.xz", ".ko.zst", ".ko.gz",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++)
+		if (*file != '.' && str_ends_with(file, suffixes[i]))
+			return strndup(file, strlen(file) -
+					     strlen(suffixes[i]));
+	return NULL;
+}
+
+/* Adds the modules below a folder to a driver: what dkms has built. */
+static void take_built(struct search *s, size_t which, const char *dir,
+		       unsigned int depth)
+{
+	DIR *d = opendir(dir);
+	struct dirent *e;
+
+	while (d && !s->err && (e = readdir(d))) {
+		char *name = module_of_file(e->d_name), *below;
+
+		if (name)
+			add_module(s, &s->drivers->list[which], name);
+		else if (depth && e->d_name[0] != '.' &&
+			 strcmp(e->d_name, "build") &&
+			 strcmp(e->d_name, "source") &&
+			 strcmp(e->d_name, "log") &&
+			 strncmp(e->d_name, "kernel-", 7)) {
+			below = text_of("%s/%s", dir, e->d_name);
+			if (below)
+				take_built(s, which, below, depth - 1);
+			free(below);
+		}
+		free(name);
+	}
+	if (d)
+		closedir(d);
+}
+
+static void take_conf(struct search *s, size_t which, const char *dkms,
+		      const struct dkmsconf_kernel *k)
+{
+	struct dkmsconf conf;
+	struct driver *d = &s->drivers->list[which];
+	int err = driver_conf(s->h, dkms, k, &conf);
+
+	if (err == -ENOMEM)
+		s->err = err;
+	for (size_t i = 0; !err && i < conf.count && !s->err; i++) {
+		const struct dkmsconf_module *m = &conf.modules[i];
+
+		/* Perhaps: it counts where dkms has built it. */
+		if (!m->maybe)
+			add_module(s, d, m->name);
+		if (!same_module(m->name, m->built) && !s->err &&
+		    d->alias_count < MODULES_MAX)
+			s->err = add_name(&d->aliases, &d->alias_count,
+					  m->built);
+	}
+	if (!err)
+		dkmsconf_free(&conf);
+}
+
+static void take_dkms(struct search *s, const char *dkms, const char *dir,
+		      const struct dkmsconf_kernel *kernels)
+{
+	struct driver *d = NULL;
+	size_t which;
+
+	for (size_t i = 0; i < s->drivers->count && !d; i++) {
+		struct driver *one = &s->drivers->list[i];
+
+		if (one->dkms ? !strcmp(one->dkms, dkms) :
+				!strcmp(one->name, dkms))
+			d = one;
+	}
+	if (!d)
+		d = add_driver(s, dkms);
+	if (!d)
+		return;
+	d->sources |= SOURCE_DKMS;
+	if (!d->dkms && !(d->dkms = strdup(dkms))) {
+		s->err = -ENOMEM;
+		return;
+	}
+	which = d - s->drivers->list;
+	for (size_t i = 0; i < s->kernels->count && !s->err; i++)
+		take_conf(s, which, dkms, &kernels[i]);
+	take_built(s, which, dir, 4);
+	/* Nothing is known of its modules: mostly they are called like it. */
+	d = &s->drivers->list[which];
+	if (!d->module_count && !s->err)
+		add_module(s, d, dkms);
+}
+
+static void look_at_dkms(struct search *s)
+{
+	struct dkmsconf_kernel *kernels = calloc(s->kernels->count + 1,
+						 sizeof(*kernels));
+	char *tree = host_path(s->h, TREE), *dir, target[2];
+	struct dirent *e;
+	DIR *d;
+
+	if (!kernels || !tree) {
+		s->err = -ENOMEM;
+		goto out;
+	}
+	for (size_t i = 0; i < s->kernels->count && !s->err; i++)
+		s->err = dkmsconf_kernel_read(s->h,
+					      s->kernels->list[i].release,
+					      &kernels[i]);
+	d = opendir(tree);
+	if (!d && errno != ENOENT)
+		complain_of(s, tree, -errno);
+	while (d && !s->err && (e = readdir(d))) {
+		DIR *sub;
+
+		dir = text_of("%s/%s", tree, e->d_name);
+		/* Links and files are no drivers; dkms keeps keys here. */
+		if (dir && e->d_name[0] != '.' &&
+		    readlink(dir, target, 1) < 0 && (sub = opendir(dir))) {
+			struct dirent *v;
+			bool any = false;
+
+			while (!any && (v = readdir(sub)))
+				any = v->d_name[0] != '.';
+			closedir(sub);
+			if (any)
+				take_dkms(s, e->d_name, dir, kernels);
+		} else if (dir && errno == EACCES) {
+			complain_of(s, dir, -EACCES);
+		}
+		free(dir);
+	}
+	if (d)
+		closedir(d);
+out:
+	for (size_t i = 0; kernels && i < s->kernels->count; i++)
+		dkmsconf_kernel_free(&kernels[i]);
+	free(kernels);
+	free(tree);
+}
+
+/* ---- files and what is loaded ---- */
+
+static void take_module(struct search *s, const char *module,
+			unsigned int source)
+{
+	struct driver *d = driver_of(s, module);
+
+	if (!d && (d = add_driver(s, module)))
+		add_module(s, d, module);
+	if (d)
+		d->sources |= source;
+}
+
+/* Red Hat's kernels put some of their own modules below extra/. */
+static bool is_the_kernels_own(const struct search *s, const char *below)
+{
+	char *own = text_of("kernel/%.*s.ko\n",
+			    (int)(strstr(below, ".ko") - below), below);
+	bool is = own && s->order && strstr(s->order, own);
+
+	free(own);
+	return is;
+}
+
+/* below: the path behind updates/, extra/ or the like. */
+static void look_below(struct search *s, const char *dir, const char *below,
+		       unsigned int depth)
+{
+	DIR *d = opendir(dir);
+	struct dirent *e;
+
+	if (!d && errno == EACCES)
+		complain_of(s, dir, -errno);
+	while (d && !s->err && (e = readdir(d))) {
+		char *path, *rel, *name;
+
+		if (e->d_name[0] == '.')
+			continue;
+		path = text_of("%s/%s", dir, e->d_name);
+		rel = text_of("%s%s%s", below, *below ? "/" : "", e->d_name);
+		name = module_of_file(e->d_name);
+		if (!path || !rel)
+			s->err = -ENOMEM;
+		else if (name && !is_the_kernels_own(s, rel))
+			take_module(s, name, SOURCE_FILE);
+		else if (!name && depth && (e->d_type == DT_DIR || e->d_type == DT_UNKNOWN))
+			look_below(s, path, rel, depth - 1);
+		free(path);
+		free(rel);
+		free(name);
+	}
+	if (d)
+		closedir(d);
+}
+
+static void look_at_kernel(struct search *s, const char *release)
+{
+	char *rel = text_of("/lib/modules/%s", release);
+	char *dir = rel ? host_path(s->h, rel) : NULL;
+	char *order = dir ? text_of("%s/modules.order", dir) : NULL;
+	DIR *d = dir ? opendir(dir) : NULL;
+	struct buf b = { 0 };
+	struct dirent *e;
+
+	if (order && !file_read(order, 16 << 20, &b))
+		s->order = strndup((char *)b.data, b.len);
+	while (d && !s->err && (e = readdir(d))) {
+		char *name = module_of_file(e->d_name), *path;
+
+		path = text_of("%s/%s", dir, e->d_name);
+		if (name)
+			take_module(s, name, SOURCE_FILE);
+		else if (path && (e->d_type == DT_DIR || e->d_type == DT_UNKNOWN) && e->d_name[0] != '.' &&
+			 strcmp(e->d_name, "kernel") &&
+			 strcmp(e->d_name, "build") &&
+			 strcmp(e->d_name, "source") &&
+			 strcmp(e->d_name, "vdso"))
+			look_below(s, path, "", DEPTH_MAX);
+		free(path);
+		free(name);
+	}
+	if (d)
+		closedir(d);
+	free(s->order);
+	s->order = NULL;
+	buf_free(&b);
+	free(order);
+	free(dir);
+	free(rel);
+}
+
+static void look_at_loaded(struct search *s)
+{
+	char *dir = host_path(s->h, "/sys/module");
+	DIR *d = dir ? opendir(dir) : NULL;
+	struct dirent *e;
+
+	while (d && !s->err && (e = readdir(d))) {
+		char *rel, *taint;
+
+		if (e->d_name[0] == '.')
+			continue;
+		rel = text_of("/sys/module/%s/taint", e->d_name);
+		taint = rel ? host_line(s->h, rel) : NULL;
+		if (taint && strchr(taint, 'O'))
+			take_module(s, e->d_name, SOURCE_LOADED);
+		free(taint);
+		free(rel);
+	}
+	if (d)
+		closedir(d);
+	free(dir);
+}
+
+static bool is_switched_off(const struct host *h)
+{
+	char *path = host_path(h, CONF), *text = NULL, *rest, *line;
+	struct buf b = { 0 };
+	bool off = false;
+
+	if (path && !file_read(path, 64 << 10, &b))
+		text = strndup((char *)b.data, b.len);
+	for (rest = text; rest && (line = strsep(&rest, "\n"));) {
+		char key[16], value[8];
+
+		if (sscanf(line, " %15[a-z] = %7s", key, value) == 2 &&
+		    !strcmp(key, "discovery"))
+			off = !strcmp(value, "no");
+	}
+	buf_free(&b);
+	free(text);
+	free(path);
+	return off;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct driver *)a)->name,
+		      ((const struct driver *)b)->name);
+}
+
+int drivers_discover(const struct host *h, const struct kernels *k,
+		     struct drivers *drivers, dropin_error_fn *report,
+		     void *arg)
+{
+	struct search s = { h, k, drivers, report, arg, NULL, 0 };
+
+	if (!is_switched_off(h)) {
+		look_at_dkms(&s);
+		for (size_t i = 0; i < k->count && !s.err; i++)
+			look_at_kernel(&s, k->list[i].release);
+		if (!s.err)
+			look_at_loaded(&s);
+	}
+	drivers_drop_ignored(drivers);
+	if (drivers->count)
+		qsort(drivers->list, drivers->count, sizeof(*drivers->list),
+		      by_name);
+	return s.err;
+}

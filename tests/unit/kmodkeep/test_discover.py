@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Out-of-tree drivers are judged without any drop-in."""
+
+import json
+
+import pytest
+
+from tests.unit.kmodkeep.system import NEW, OLD, System
+
+
+@pytest.fixture
+def system(tree):
+    made = System(tree)
+    (made.path / "usr/lib/kmodkeep/drivers.d/sample.conf").unlink()
+    return made
+
+
+def dkms(system, name, conf, version="1.2"):
+    """A driver that dkms knows, by an absolute link as dkms makes it."""
+    system.tree.put(f"usr/src/{name}-{version}/dkms.conf", conf)
+    place = system.path / f"var/lib/dkms/{name}/{version}"
+    place.mkdir(parents=True)
+    (place / "source").symlink_to(f"/usr/src/{name}-{version}")
+
+
+def next_boot(system):
+    result = system.tree.run("doctor", "--json", "--next-boot")
+    document = json.loads(result.out)
+    return result.code, {f["module"]: f for f in document["findings"]}, document["drivers"]
+
+
+def test_module_file_that_the_next_kernel_lacks_is_a_loss(system):
+    system.remove(NEW)
+    code, found, drivers = next_boot(system)
+    assert code == 1 and found["sample"]["verdict"] == "missing" and not found["sample"]["note"]
+    assert drivers == [{"driver": "sample", "known_from": "module file", "dkms": None}]
+    status = system.tree.run("status")
+    assert status.code == 1 and status.out.startswith("NOT SAFE")
+
+
+def test_all_modules_of_a_dkms_conf(system):
+    dkms(system, "two", 'PACKAGE_NAME="two"\nBUILT_MODULE_NAME[0]="sample"\n'
+         'BUILT_MODULE_NAME[1]="${PACKAGE_NAME}-b"\nDEST_MODULE_LOCATION[0]="/extra"\n'
+         'DEST_MODULE_LOCATION[1]="/extra"\n')
+    system.install(OLD, name="two-b")
+    code, found, drivers = next_boot(system)
+    assert (code, found["sample"]["verdict"], found["two-b"]["verdict"]) == (1, "ok", "missing")
+    assert drivers[0]["known_from"] == "dkms, module file"
+
+
+def test_driver_that_served_on_no_kernel_is_a_note(system):
+    dkms(system, "never", 'PACKAGE_NAME="never"\nDEST_MODULE_LOCATION[0]="/extra"\n')
+    code, found, _ = next_boot(system)
+    assert (code, found["never"]["verdict"], found["never"]["note"]) == (0, "missing", True)
+    assert "no kernel here has: never" in system.tree.run("guard").out
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_not_made_for_this_kernel(system, served):
+    dkms(system, "old", 'BUILT_MODULE_NAME[0]="old"\nDEST_MODULE_LOCATION[0]="/extra"\n'
+         'BUILD_EXCLUSIVE_KERNEL="^6\\.1\\."\n')
+    if served:
+        system.install(OLD, name="old")
+    code, found, _ = next_boot(system)
+    assert found["old"]["verdict"] == "not-made-for-kernel"
+    assert (code, found["old"]["note"]) == ((1, False) if served else (0, True))
+
+
+def test_loaded_and_nowhere_else_is_a_loss(system):
+    system.tree.put("sys/module/alien/taint", "OE\n")
+    code, found, _ = next_boot(system)
+    assert code == 1 and not found["alien"]["note"]
+
+
+@pytest.mark.parametrize("place,text", [
+    ("etc/kmodkeep/drivers.d/sample.conf", "ignore = yes\n"),
+    ("etc/kmodkeep/drivers.d/sample.conf", ""),
+    ("etc/kmodkeep/guard.conf", "discovery = no\n"),
+])  # fmt: skip
+def test_switched_off(system, place, text):
+    system.remove(NEW)
+    system.tree.put(place, text)
+    assert next_boot(system)[:2] == (0, {})
