@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 # The verbs of the project. This file only dispatches: see the places named.
 
 PYTHON := /usr/bin/python3

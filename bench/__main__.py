@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Run the benchmark: tables on the terminal, results.json and plots beside it.
 
     python3 -m bench [--kernels 6.1,7.3] [--out build/bench/results.json] [--no-wall]

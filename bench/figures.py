@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The figures that README.md and docs/design.md show: those of docs/bench/results.json."""
 
 import json

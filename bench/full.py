@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The full Debian 12 system of the Secure Boot tests, under any of the kernels, counting.
 
 QEMU starts the kernel, whose initramfs brings what a root file system needs and then

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The guests in which things are counted, and what they report.
 
 A counting guest is emulated with -icount: it lives one nanosecond per

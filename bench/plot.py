@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Two plots of the figures as SVG, written by hand: dots and lines need no library.
 
 Without a background, and in tones that a browser exchanges where pages are dark, so that

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where the instructions of an operation go, one by one.
 
     python3 -m bench.profile [--kernel 6.1] [--op flightrec_write] [--bytes 64]

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The verdict itself: what is missing or too much never passes."""
 
 import xml.etree.ElementTree as ElementTree

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the figures must reach, and whether they do.
 
 A limit without a figure, of the driver or of what it is compared with, is a

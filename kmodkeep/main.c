@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* The front: finds the verb and hands over. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=sh
 # What preflight has to know of dnf and RPM.
 # shellcheck disable=SC2034,SC2154 # both sides of what preflight reads

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* One page that says whether all is well, and what to do if not. */
 #include <ctype.h>
 #include <getopt.h>

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """dnf 4: while kmodkeep has the boot loader pinned to a kernel, none is too many.
 
 installonly_limit removes the oldest kernels, and the pinned one may be the oldest.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* key status, and the way to the key verbs written in shell (signing/). */
 #include <errno.h>
 #include <fcntl.h>

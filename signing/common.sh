@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=sh
 # What the key verbs share. They are started by kmodkeep, whose path is $front;
 # it alone reads certificates, keyrings and EFI variables, of the system in $root.

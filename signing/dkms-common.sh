@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=sh
 # What the two dkms hooks share: TREE is /var/lib/dkms/MODULE/VERSION. dkms
 # tells scripts neither kernel nor architecture, so dkms.conf passes them; where

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Where this host stands with its signing key: one reading of everything. */
 #ifndef KMODKEEP_KEYSTATE_H
 #define KMODKEEP_KEYSTATE_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Signs module files in place. */
 #ifndef KMODKEEP_SIGN_H
 #define KMODKEEP_SIGN_H

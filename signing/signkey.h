@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The key that this host signs modules with. */
 #ifndef KMODKEEP_SIGNKEY_H
 #define KMODKEEP_SIGNKEY_H

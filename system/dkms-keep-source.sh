@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=sh
 # Copied into the preinst of each package that uses kmodkeep package: a preinst
 # runs before anything is unpacked, so it must bring along what it needs.

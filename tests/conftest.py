@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Makes `import tests.lib` work from any test folder, wherever pytest is started."""
 
 import sys

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Run tiers of tests, and say what each took and what came of it.
 
     tests/run.py TIER...

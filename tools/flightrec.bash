@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Completion of flightrec(1) for bash.
 # shellcheck shell=bash
 

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Reading on and on, also over a reload of the driver. An open channel keeps
  * the driver from being unloaded; on SIGHUP it is let go, and opened again once

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A record as a line of JSON. Members may be added, none changes its meaning:
  * docs/json.md.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The table of commands, and what the commands share: opening a channel, messages,
  * numbers and severities.

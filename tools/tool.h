@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the commands of flightrec(1) share. Each is a file of its own; main.c
  * has the table of them.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Counting: batches of operations between two readings of the clock, less
  * the same loop around nothing. The median of several batches is free of the

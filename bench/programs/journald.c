@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * journald by its native socket: a datagram per message, which a daemon reads,
  * completes with what it finds about the sender, and stores. Counted is the time

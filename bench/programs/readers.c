@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * What a write costs beside readers: descriptors that are open and idle,
  * processes that wait in poll(2), and an epoll set that nobody waits on.

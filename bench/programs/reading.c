@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * What a record costs to read: many by one call, or one by one; written by
  * one CPU, or by all CPUs in turn, so that no two neighbours in the channel

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Writes through io_uring, without its library. One submission queue entry is
  * one write; all of a run are submitted, and their completions waited for, by

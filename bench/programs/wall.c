@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Nanoseconds of each operation, with one writer and with two at the same
  * time, each with descriptors of its own. Depends on the machine and on what

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The few things that every JSON output needs. */
 #ifndef KMODKEEP_JSON_H
 #define KMODKEEP_JSON_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Text for a terminal of 80 columns. */
 #ifndef KMODKEEP_PAGE_H
 #define KMODKEEP_PAGE_H

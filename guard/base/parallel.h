@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The same work on several things at once, one thread for each CPU. */
 #ifndef KMODKEEP_PARALLEL_H
 #define KMODKEEP_PARALLEL_H

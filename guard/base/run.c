@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Programs that are run, each in a process group of its own, so that one that
  * does not end is ended with all that it started.

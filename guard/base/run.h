@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Runs programs with a time limit. */
 #ifndef KMODKEEP_RUN_H
 #define KMODKEEP_RUN_H

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* Errors of the verbs, one line each, on standard error. */
 #include "guard/base/say.h"
 

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Lines for the person at the terminal. */
 #ifndef KMODKEEP_SAY_H
 #define KMODKEEP_SAY_H

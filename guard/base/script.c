@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* The way to the verbs that are written in shell. */
 #include "guard/base/script.h"
 

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Hands a verb over to a shell script of LIBDIR. */
 #ifndef KMODKEEP_SCRIPT_H
 #define KMODKEEP_SCRIPT_H

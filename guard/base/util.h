@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Files, buffers and paths. Functions return 0 or -errno. */
 #ifndef KMODKEEP_UTIL_H
 #define KMODKEEP_UTIL_H

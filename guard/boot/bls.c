@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* Entries of the Boot Loader Specification, and the two orders that they have. */
 #include "guard/boot/bls.h"
 

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Boot Loader Specification entries, as systemd-boot and Fedora's GRUB read
  * them: files of "key value" lines in loader/entries.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* GRUB: grub.cfg, custom.cfg, grubenv, and entries of the Boot Loader Specification. */
 #include <dirent.h>
 #include <errno.h>

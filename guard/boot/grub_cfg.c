@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* GRUB's menu: what a default leads to in it, and its environment block. */
 #include "guard/boot/grub_cfg.h"
 

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What GRUB would boot: grub.cfg is run as GRUB runs it, with the variables of
  * the environment block, as far as it sets variables and makes menu entries.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A boot loader is a file here and an entry in the table of nextboot.c. All that
  * is known about one loader stands in its file.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* Runs the tools of the boot loaders, those of the system asked about. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Which kernel the boot loader starts next, if nobody touches its menu. */
 #ifndef KMODKEEP_NEXTBOOT_H
 #define KMODKEEP_NEXTBOOT_H

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* systemd-boot: loader.conf, entries and unified kernel images on its partition. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* dkms's tree: where it stands, and what is in it about one driver. */
 #include "guard/host/dkmstree.h"
 

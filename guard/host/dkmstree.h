@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What dkms has done about a module for a kernel, from its tree. */
 #ifndef KMODKEEP_DKMSTREE_H
 #define KMODKEEP_DKMSTREE_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Packages that dpkg left half-way: a failed hook of a kernel, for example. */
 #ifndef KMODKEEP_DPKG_H
 #define KMODKEEP_DPKG_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What packages and the administrator say of drivers, each a file NAME.conf of
  * "key = value" lines. A file in /etc replaces the one of the same name in

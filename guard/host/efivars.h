@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * EFI variables as efivarfs shows them (four bytes of attributes, then data),
  * read below the host's root. libefivar finds its directory through the

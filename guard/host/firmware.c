@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* Secure Boot, lockdown and module.sig_enforce, as this host has them. */
 #include "guard/host/firmware.h"
 

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What firmware and kernel of the host demand of a module. */
 #ifndef KMODKEEP_FIRMWARE_H
 #define KMODKEEP_FIRMWARE_H

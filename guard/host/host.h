@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The host asked about: its file tree (the running one, or an image named by
  * --root), and what kind of place it is.

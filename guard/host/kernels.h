@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The kernels that are installed on a host, and what belongs to each. */
 #ifndef KMODKEEP_KERNELS_H
 #define KMODKEEP_KERNELS_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Encrypted disks that a TPM unlocks. shim measures the list of enrolled keys
  * into a register of the TPM, so one that is bound to that register asks for

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The compressions that module files come in. What is packed here must be
  * readable by kmod and by the kernel's own decompressor.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The copies of modules in a kernel's initramfs. Reading that takes a second,
  * so what was found is remembered for as long as the file stays the same.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Reads "newc" cpio archives as they come in, piece by piece, and keeps only
  * the files asked for. All input is hostile.

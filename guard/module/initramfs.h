@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Initramfs files: one archive after another, each plain or compressed, with
  * zeros between them. Early microcode comes first and is plain.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A kernel module as a file: its compression and what .modinfo says. */
 #ifndef KMODKEEP_MODFILE_H
 #define KMODKEEP_MODFILE_H

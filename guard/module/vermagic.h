@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Does a module fit a kernel: its release, its settings, its symbols? */
 #ifndef KMODKEEP_VERMAGIC_H
 #define KMODKEEP_VERMAGIC_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Where the guard says what it found, besides the terminal. */
 #ifndef KMODKEEP_ANNOUNCE_H
 #define KMODKEEP_ANNOUNCE_H

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* /etc/kmodkeep/guard.conf: what the administrator wants of the guard. */
 #include "guard/pin/conf.h"
 

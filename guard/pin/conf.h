@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The settings of the guard: /etc/kmodkeep/guard.conf. */
 #ifndef KMODKEEP_CONF_H
 #define KMODKEEP_CONF_H

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The policy pin-last-good. A kernel is only pinned if it was seen running under
  * the revocation lists of now: where these have grown since, going back to an

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Keeps the boot loader on a kernel that serves, where the policy is so. */
 #ifndef KMODKEEP_PIN_H
 #define KMODKEEP_PIN_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the guard remembers from one run to the next: state.json. */
 #ifndef KMODKEEP_STATE_H
 #define KMODKEEP_STATE_H

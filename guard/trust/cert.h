@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* One certificate. */
 #ifndef KMODKEEP_CERT_H
 #define KMODKEEP_CERT_H

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* The places of signing keys: this program's own, Ubuntu's, dkms's default. */
 #include "guard/trust/key_places.h"
 

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Where the keys lie that modules of this host are signed with. */
 #ifndef KMODKEEP_KEY_PLACES_H
 #define KMODKEEP_KEY_PLACES_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Keys that the running kernel trusts for modules, by name and identifier. */
 #ifndef KMODKEEP_KEYRING_H
 #define KMODKEEP_KEYRING_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What kernels of each distribution do with keys and revocations. */
 #ifndef KMODKEEP_RULES_H
 #define KMODKEEP_RULES_H

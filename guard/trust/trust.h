@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The certificates known on a host, and what its kernel thinks of each: those
  * enrolled (MOK, db), waiting (MokNew), revoked (MokListX, dbx), those that the

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The verbs of the guard. Each gets its own arguments with argv[0]
  * the verb, and returns an exit code (EXIT_ in guard/base/util.h).

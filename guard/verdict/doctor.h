@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Will each guarded module load on each kernel of this host? One reading of
  * everything, which doctor, status and guard all look at.

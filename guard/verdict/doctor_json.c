@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* The doctor's answer as JSON: docs/kmodkeep-json.md describes it. */
 #include "guard/verdict/doctor_json.h"
 

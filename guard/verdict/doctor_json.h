@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef KMODKEEP_DOCTOR_JSON_H
 #define KMODKEEP_DOCTOR_JSON_H
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* Which file a module name stands for, through libkmod as modprobe does. */
 #include "guard/verdict/lookup.h"
 

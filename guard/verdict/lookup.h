@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Which file a module's name stands for, and the verdict on that file. */
 #ifndef KMODKEEP_LOOKUP_H
 #define KMODKEEP_LOOKUP_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A verdict on one module, in words that scripts and people read. */
 #ifndef KMODKEEP_REPORT_H
 #define KMODKEEP_REPORT_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The one question: is the next boot safe for all guarded drivers? */
 #ifndef KMODKEEP_SAFETY_H
 #define KMODKEEP_SAFETY_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Loads a driver, tries it out, and leaves what came out in a file. */
 #ifndef KMODKEEP_SMOKE_H
 #define KMODKEEP_SMOKE_H

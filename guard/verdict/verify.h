@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The verifier: will this kernel load this module, and if not, why? The smoke
  * test, the build hooks and the verbs all ask here.

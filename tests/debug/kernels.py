@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Own kernels that watch themselves, built from Debian's source packages.
 
     python3 -m tests.debug.kernels [KERNEL...]      build them now

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Of kmemleak's list those objects that are ours, or may be.
 #
 # An object of ours is known by the functions that allocated it. The names of

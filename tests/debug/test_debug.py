@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The driver in kernels that watch memory, locks, contexts and races; and the fuzzer, for long.
 
 In a kernel of its own kind run the programs of the stock kernels' guests, those of the

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The watching kernel does watch: mistakes made in the driver on purpose are found.
 
 A small guest for each, with a program that passes for the driver as it is, and

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which of KCSAN's reports are the driver's."""
 
 from tests.debug.races import races, reports

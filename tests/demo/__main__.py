@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """make demo: shows the main job in a throw-away guest with Secure Boot on.
 
 Leaves the pictures of MokManager, the guest's console log and a transcript in

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the demo prints: its steps, what was seen in each, and how long each took."""
 
 import contextlib

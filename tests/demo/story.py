@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The main job, step by step: what is done to the guest and what must be seen.
 
 Each step has its evidence; what is not seen ends the demo.  Commands whose

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A Debian 12 guest with Secure Boot on which the drivers were installed, made once and cached.
 
 What is cached belongs to exactly these packages: once one of them changes, the guest is

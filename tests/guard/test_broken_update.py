@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A kernel update that breaks a driver, on a full Debian 12 with Secure Boot on.
 
 The driver is Debian's own v4l2loopback-dkms, unmodified: its source of Debian 12 does

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The calls on /dev/flightrec/<channel>: what they do and what they refuse.
  * Runs with the core loaded as "channels=default,small size_kb=1024,MIN"; as a

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * What no program should do and what takes years to happen: every ioctl with
  * wrong sizes and pointers, seeks to nowhere, all bytes through procfs, numbers

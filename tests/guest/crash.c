@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * What a crash needs of user space: "traps" runs into traps that are no
  * oopses, "park" stops a CPU of the kernel for good in the middle of a write, and

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * flightrec-events: each case causes the real event and looks for its record.
  * Runs with the core loaded with its defaults.

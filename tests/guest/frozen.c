@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * A writer on CPU 1, which the host stops for good in the middle of its write,
  * and a panic on CPU 0. Runs with the core loaded. Says "== ADDRESS FROZEN",

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Threads of several users make every call that there is, with good, bad and
  * absurd arguments, beside a reader that follows one channel: it must get each

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The fuzzer's parts: fuzz_calls.c draws calls and makes them, fuzz.c runs
  * threads of them beside a reader that must miss nothing.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * One call: what it will be, drawn from the thread's random numbers and from
  * nothing else; and how it is made. Where the contract says what may come of

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What each test program in a guest is made of: a table of named cases, each
  * run in a process of its own, so that one that changes its user, closes its

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Loading and unloading: parameters, what stays behind, who holds it.
  * Runs with the modules in /modules and none of them loaded.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Each allocation of loading, opening, reading, writing and asking fails once,
  * in turn: the call must fail with ENOMEM, or do without, and leave nothing

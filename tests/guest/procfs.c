@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * /proc/flightrec/<channel>: what it lists, and what it takes. Runs as abi.c
  * does.

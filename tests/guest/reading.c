@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Reading many records at a time, and without waiting, by each call that can;
  * io_uring by hand, so that no library is needed. Runs as abi.c does.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The stamps are the writer's, whoever opened the descriptor; and several
  * writers and readers at once. Runs as abi.c does.

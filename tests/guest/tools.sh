@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 # flightrec(1) with the driver loaded: sourced by the script of the guest, after
 # guest-lib.sh.
 # shellcheck shell=sh disable=SC2317

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Tasks that are stopped or killed in the middle of a call. Runs as abi.c
  * does.

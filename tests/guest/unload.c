@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The driver is loaded and unloaded without end while others come and go:
  * each unload is refused or safe. Runs with the modules in /modules, none of

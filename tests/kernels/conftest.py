@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What takes too long for each run: arm64 is there with FULL=1 only."""
 
 import os

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The driver on arm64: cross-built without a warning, and exercised in an emulated guest.
 
 The same programs as on amd64, but for what needs the tools, and the storm without NMIs,

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What each stock kernel's console holds of the channels after it crashed for real.
 
 Two crashes for each kernel.  In the first, an oops kills a task and the kernel

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The driver, built for each stock kernel without a warning and exercised in it.
 
 One boot per kernel runs all programs of tests/guest; each of their cases is a

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A CPU stopped by the emulator's debugger in the middle of a write, for good, while
 another one panics: the crash text ends, and has nothing that is not published.
 """

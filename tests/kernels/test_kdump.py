@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """flightrec recover on a vmcore as the distribution's kdump-tools leave it.
 
 A full Debian 12 panics; its kdump-tools start the capture kernel, and makedumpfile

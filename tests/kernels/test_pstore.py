@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The newest records come back after a panic: through ramoops, across a warm reset.
 
 The guest panics, its kernel resets the machine, and the memory that ramoops has

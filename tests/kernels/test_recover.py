@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """flightrec recover, for real: each stock kernel dumped while it runs and after a panic.
 
 What a reader in the guest listed just before is compared, record by record, with

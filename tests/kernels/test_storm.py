@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The driver under load on four CPUs: records from every context, NMIs injected by the
 emulator, writers that stall and are killed, descriptors passed on, bad input.
 

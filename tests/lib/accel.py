@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How guests are run: by KVM where it works, else by emulation.
 
 That /dev/kvm exists says little: inside a virtual machine QEMU may end at once

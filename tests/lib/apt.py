@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The package archives of all suites, reached through this machine's own mirror.
 
 No host name is written down anywhere: the addresses come from the machine's

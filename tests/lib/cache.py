@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The cache that all tiers share: what is slow to make is made once.
 
 Everything lives outside the tree, under ``${XDG_CACHE_HOME:-~/.cache}/flightrec``.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Throw-away copies of a root directory, to install, build and break things in.
 
 A copy is a chroot, and programs in it can tell that it is one.  It has /proc

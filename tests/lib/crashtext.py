@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The driver's crash text, taken from a console: see src/uapi/flightrec_crash.h."""
 
 import re

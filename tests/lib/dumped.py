@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a guest records before its memory is dumped, and how a dump is compared with it."""
 
 # Two writers at once; more than the small channel holds, so that it goes round.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """QEMU as Debian 13 has it, whatever this machine has.
 
     python3 -m tests.lib.emulator      fetch it now

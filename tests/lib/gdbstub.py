@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """QEMU's debugger stub, as far as it takes to stop one CPU of a guest for good, or to step."""
 
 import re

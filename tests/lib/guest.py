@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A QEMU guest with a console that can be followed and a channel for verdicts.
 
 * The first serial port is the console: logged to a file, matched by

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The modules of tests/guest/modules, built in one go with the driver they look into."""
 
 import shutil

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Initramfs archives for guests that boot a kernel directly.
 
 A tree is staged in a directory and then written as one uncompressed cpio

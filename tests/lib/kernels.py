@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The stock kernels that the driver must work on, and modules built for them.
 
     python3 -m tests.lib.kernels [KERNEL...]      fetch them now

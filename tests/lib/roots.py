@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Cached root directories of each Debian suite: compilers, headers, dkms.
 
     python3 -m tests.lib.roots [--fresh] SUITE...     build them now

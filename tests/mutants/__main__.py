@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Break the ring on purpose, and see that the unit tests notice each time.
 
     python3 -m tests.mutants

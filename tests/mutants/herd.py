@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """herd7 with the memory model of the kernel: both Debian's, run from the cache."""
 
 import subprocess

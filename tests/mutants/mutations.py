@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is broken in the ring, each by one exact replacement: name -> (file, old, new)."""
 
 RING, INIT, WRITE = "ring.c", "ring_init.c", "ring_write.h"

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Overwrite against reader, over all schedules: a writer with two blocks of
  * one record each, a record of two words and its number; a reader at the

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Compile the unit tests of the ring with a mutated copy of it, and run them."""
 
 import os

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The barriers of the ring under the kernel's memory model.
 
 Each pair of the table in src/ring.c, and of the wake-up, is a litmus test whose

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The model of overwrite against reader, checked over all schedules; broken, it must fail."""
 
 import subprocess

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """All mutations, as a tier: see __main__.py for the same with a table."""
 
 import pytest

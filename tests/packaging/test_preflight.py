@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """kmodkeep preflight with the real dkms: a kernel that apt has, and is not installed.
 
 apt itself is played, as the roots have no archive: it would upgrade to the kernel

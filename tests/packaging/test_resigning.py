@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Each suite's dkms hands its builds to kmodkeep, and leaves other drivers alone.
 
 A driver with the two hooks and one without them are built by the real dkms in

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A life of the packages on each Debian suite, beside the driver of somebody else.
 
 The tests of a suite share one system and are steps, each from where the one

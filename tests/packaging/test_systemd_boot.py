@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The pin on a host with systemd-boot, set and lifted by the real bootctl.
 
 The system is a chroot whose firmware variables are files, for bootctl as well.

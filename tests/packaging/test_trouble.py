@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What goes wrong on hosts: each kernel keeps what it had, and a line says what to do.
 
 Each test has a system of its own with one kernel, or two where that matters.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A vendor's new driver: a source, a dkms.conf and a drop-in, installed beside the others.
 
 It gets what they get, by the real dkms and the boot loader's real tool: its new kernel is

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The packages that the tests install: those of this tree, and later versions of them.
 
 A later version is this tree with another number, and broken where a test wants

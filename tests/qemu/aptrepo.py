@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Signed apt repositories on a disk for a guest, so that it needs no network.
 
 Three of them: the packages under test, what of the distribution they need, and the

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Guests that boot a stock kernel directly, with an initramfs, in seconds.
 
 No firmware, no boot loader, no disk: the quickest way to run a script or a

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """EFI system partitions: shim, GRUB and MokManager as the distribution signed them.
 
 Made with mtools in a file, so nothing is mounted and no loop device is needed.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What the shell scripts in a guest have in common: reporting results, and the
 # steps of process 1.  Results go to the verdict channel, all else to the
 # console.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A full Debian 12 disk that boots through shim and GRUB, made once and cached.
 
 The disk is what an administrator has after a plain installation: an EFI system

@@ -1,5 +1,5 @@
 #!/bin/sh
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Process 1 of the guest of `make shell`.
 # shellcheck source=tests/qemu/guest-lib.sh
 . /lib/guest.sh

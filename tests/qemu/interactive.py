@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A guest to play in: a shell in a stock kernel with the driver loaded.
 
     python3 -m tests.qemu.interactive [KERNEL]      what `make shell` runs

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A full Debian 12 guest with the distribution's kdump-tools, as they are installed.
 
 The kernel is started by QEMU; all that comes after it is the distribution's: its

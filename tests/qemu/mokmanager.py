@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Answers MokManager, the blue screens that decide which keys a machine trusts.
 
 MokManager is shim's own program, started by shim when a request is pending.  It

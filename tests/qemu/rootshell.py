@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Commands in a guest, with their exit status and output, over a virtio serial port.
 
 The console is for people and for the kernel; what decides a test comes over this

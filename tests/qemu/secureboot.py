@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Guests that boot as a PC with Secure Boot does.
 
 OVMF with Microsoft's keys starts the signed shim, which starts the signed GRUB,

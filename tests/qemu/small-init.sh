@@ -1,5 +1,5 @@
 #!/bin/sh
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Process 1 of the small guest with Secure Boot: brings up what keys and modules
 # need, then takes the test's commands.
 set -eu

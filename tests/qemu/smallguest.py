@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A small guest with Secure Boot: any stock kernel, with only an initramfs.
 
 The chain is the real one, shim, GRUB and the distribution's signed kernel, but

@@ -1,5 +1,5 @@
 #!/bin/sh
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Runs in a guest: takes commands from the test over a virtio serial port, one at
 # a time.
 #

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The direct guests themselves: each kernel boots, and no failure goes unseen."""
 
 import hashlib

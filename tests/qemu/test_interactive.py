@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`make shell`: the guest takes commands, has the driver, and can be left."""
 
 from pathlib import Path

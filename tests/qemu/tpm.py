@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A TPM 2.0 for a guest: swtpm, a program beside QEMU, that ends with this process."""
 
 import subprocess

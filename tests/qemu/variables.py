@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """EFI variables put into OVMF's variable store while no guest runs.
 
 Keys are enrolled as if MokManager had been through it: the lists that shim keeps

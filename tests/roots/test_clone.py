@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Clones: they are usable, they end without a trace, and the host is safe."""
 
 import os

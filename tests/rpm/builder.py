@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The root in which RPM packages, repositories and systems are made.
 
 A Debian 13 root with rpm, dnf and createrepo-c from Debian's archive, the only

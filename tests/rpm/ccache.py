@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the compiler makes of our driver, kept by ccache for whoever compiles it again.
 
 A guest's compiler is emulated, and needs ten times as long; and the chroots compile the

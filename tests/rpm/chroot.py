@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The RPM system as a chroot with our packages, and what tests want to know of it.
 
 RPM mechanics on Debian payload.  dkms builds for the system's kernels as in the

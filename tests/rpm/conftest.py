@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the tests of this folder share: signed repositories, a system with our packages, guests."""
 
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Debian packages as RPM packages: the payload of the test system.
 
 Names, versions, dependencies and files are taken over; maintainer scripts are

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A root with dnf5, which Fedora has since 41: Debian's build of it, from sid."""
 
 from tests.lib.clone import ThrowAwayRoot

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A host whose firmware trusts the key already, as a fleet's do: nobody is asked anything.
 
     python3 -m tests.rpm.firmware

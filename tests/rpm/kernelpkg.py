@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Debian's signed kernels as packages in the shape of Fedora's: core, modules, devel."""
 
 import re

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The RPM packages of the test system: converted from Debian's, and four of its own.
 
 Its own are a release package, which also does what maintainer scripts would have

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Fill the cache for the tests of the RPM packages, with progress.
 
     python3 -m tests.rpm.prepare [--guest]

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Signed dnf repositories, on a disk for a guest or in a directory.
 
 The key is made for each set of repositories and is gone when they are made. Who

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The driver's life on an RPM system, stage by stage, in one guest.
 
     python3 -m tests.rpm.story

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A disk with an operating system that has RPM as its only package database.
 
 RPM mechanics on Debian payload: rpm, dnf, kernel-install, dracut and upstream dkms

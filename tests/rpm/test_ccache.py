@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The tests' own short cut: what was compiled ahead is found where dkms compiles it."""
 
 from tests.rpm import ccache, payload

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Kernels come and go by dnf, in a chroot: the driver is there for each that it builds for.
 
 RPM mechanics on Debian payload.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An upgrade is killed: a module stays, dkms goes on working, and the next run repairs all.
 
 RPM mechanics on Debian payload.  Each scriptlet of the transaction is one point to

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """kmodkeep preflight with dnf, in a chroot: may the kernel among the updates be installed?
 
 RPM mechanics on Debian payload.

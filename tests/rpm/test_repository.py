@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """dnf and dnf5 take signed packages from a signed repository, and nothing else.
 
 RPM mechanics on Debian payload.  They install into a root of its own, with the

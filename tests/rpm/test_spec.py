@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The packages: what is in them, and the spec file with other distributions' macros."""
 
 import re

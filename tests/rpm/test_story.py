@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The driver in guests that are RPM systems: RPM mechanics on Debian payload."""
 
 import pytest

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Install, upgrade and remove our packages in a chroot: each kernel keeps a driver.
 
 RPM mechanics on Debian payload.  dnf returns 0 though a script failed, so the state

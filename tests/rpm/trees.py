@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Our packages in several versions, in the repositories that the guest gets."""
 
 import contextlib

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Module files in every state that a signature can be in, made from one module.
 
 They are made by openssl, not by kmodkeep.  What is random comes from a seed.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One host's way through Secure Boot, from no key to an enrolled one, and what it saw.
 
 A guest is started without any key, makes one, asks for its enrolment, goes

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The newest records come back after a panic: through the firmware's variables.
 
 Secure Boot is on, with shim and GRUB before the kernel, which is therefore locked

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a kernel under Secure Boot refuses, kmodkeep predicts and the smoke test names.
 
 K=6.1,7.3 chooses the kernels, FULL=1 takes all; the default has one of each

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """kmodkeep's verdict against the kernel's, on every state that a signature can be in.
 
 All verdicts are written down before the first module is loaded.  A cell is right if

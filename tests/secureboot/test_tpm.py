@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What enrolling a key does to a disk that a TPM unlocks, and who is warned of it.
 
 A guest with a TPM has two encrypted disks, bound to it by the distribution's own

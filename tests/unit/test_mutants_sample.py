@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A few of the mutations of tests/mutants; all of them take a tier of their own."""
 
 import pytest

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """kmodkeep built under sanitizers; a host in a folder, keys and modules."""
 
 import shutil

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the C tests share: keys, certificates, modules and a host in a folder. */
 #ifndef FIXTURE_H
 #define FIXTURE_H

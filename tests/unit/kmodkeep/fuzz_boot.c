@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Feeds the parsers of what boots: the menu of GRUB and its saved variables,
  * boot loader entries, initramfs archives, dpkg's status, and what unlocks an

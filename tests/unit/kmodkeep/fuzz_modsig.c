@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Feeds the parsers of hostile input: module signatures, ELF, EFI lists. Half
  * of the inputs are put into a frame with a right trailer, so that the message

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Feeds the parsers of what administrators, packages and firmware write:
  * drop-ins, the guard's settings and its state, a kernel's configuration,

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A host in a folder, keys and module files, to ask kmodkeep about.
 
 As a program: writes the EFI variable that lists one certificate.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A host with kernels, a boot loader, drivers and initramfs files, in a folder."""
 
 import functools

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a host can have wrong with it: kmodkeep says what it could not see, and goes on."""
 
 import json

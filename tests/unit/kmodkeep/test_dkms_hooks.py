@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The scripts that dkms runs, on a tree as dkms makes it.
 
 Run as root they ask about the machine they run on, which has no key and no EFI

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """kmodkeep doctor: each verdict and rule, on a host in a folder."""
 
 import json

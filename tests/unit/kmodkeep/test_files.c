@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* Module files: compression, the ELF section with the names, replacing. */
 #include "fixture.h"
 

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """kmodkeep guard: its line, its files, and the pin, on a host in a folder."""
 
 import json

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* What is read from a host: EFI variables, keyrings, kernels, places. */
 #include "fixture.h"
 

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The initramfs files of several kernels: each one's copies, and what reading them costs."""
 
 import json

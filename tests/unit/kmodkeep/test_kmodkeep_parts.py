@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The parts of kmodkeep in C, each case of the cmocka programs, and the fuzzer."""
 
 import json

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* The signature parser: what it reads, and what it refuses without harm. */
 #include "fixture.h"
 

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which kernel boots next, by GRUB and systemd-boot, or that nobody can tell."""
 
 import json

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* Which kernels look at machine owner keys, by family and configuration. */
 #include "fixture.h"
 

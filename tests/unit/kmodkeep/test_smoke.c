@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* Drop-in files, programs with a time limit, and the smoke test's outcomes. */
 #include "fixture.h"
 

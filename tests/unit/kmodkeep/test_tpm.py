@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Encrypted disks that a TPM unlocks: who is warned before a key is enrolled, and who not."""
 
 import base64

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /* Each verdict, from what the host knows; and no `ok` for changed content. */
 #include "fixture.h"
 

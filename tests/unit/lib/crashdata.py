@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a crash leaves behind, made by hand from src/uapi/flightrec_crash.h.
 
 Written from the header alone, so that it finds out where the library reads it

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Images of memory. The input as a file; and as what lies in a block whose
  * header is right, and whose records have right checks, so that the fuzzer gets

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Lines in a log. As they are, and with their checks made right, so that the
  * fuzzer gets behind them.

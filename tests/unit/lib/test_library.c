@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The library beside its program: decoding, statistics, errors, handles on files
  * that stand for channels.

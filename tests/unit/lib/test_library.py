@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """libflightrec: its tests in C, what it exports, and the fuzzers."""
 
 import re

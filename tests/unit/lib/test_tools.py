@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """flightrec(1) without the driver: files stand for channels, valgrind watches."""
 
 import json

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-only
+# SPDX-License-Identifier: GPL-2.0-or-later
 """flightrec(1) as the tests run it: under sanitizers, and under valgrind."""
 
 import functools

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Crash text, read back from what was printed: the parser here knows nothing
  * of the formatter but the format's description.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The ring core, compiled as it is: its bookkeeping step by step, then
  * writers and readers at once. Every payload can be checked by itself, so a

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The ring core, one access to shared words at a time. At each step of an
  * operation, one after another, something else happens as a whole, as an NMI
