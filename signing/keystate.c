@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Gathers what key status says: the pair, its enrolment, the firmware. */
 #include "signing/keystate.h"
 
 #include <errno.h>

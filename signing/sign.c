@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Signs a module file in place: unpack, sign, verify, pack, rename. */
 #include "signing/sign.h"
 
 #include <errno.h>

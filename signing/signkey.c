@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Finds the key pair of the host and refuses one that must not be used. */
 #include "signing/signkey.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* JSON output with every key always there, and what is read back from own files. */
 #include "guard/base/json.h"
 
 #include <limits.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Labels and texts wrapped for a terminal of 80 columns. */
 #include "guard/base/page.h"
 
 #include <stdio.h>

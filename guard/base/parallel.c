@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* A pool of threads for work on independent things: files of several kernels. */
 #include "guard/base/parallel.h"
 
 #include <pthread.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Files, buffers, paths and text: what every folder uses. */
 #include "guard/base/util.h"
 
 #include <ctype.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Chooses the boot loader of the host and asks it what boots next. */
 #include "guard/boot/nextboot.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Asks dpkg which packages were left half-way. */
 #include "guard/host/dpkg.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Reads drivers.d: modules, policy, smoke test and what to leave alone. */
 #include "guard/host/dropin.h"
 
 #include <ctype.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* EFI variables and signature lists, read from efivarfs. Their bytes are not trusted. */
 #include "guard/host/efivars.h"
 
 #include <dirent.h>

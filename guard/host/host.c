@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* The tree of a host: paths below its root, its tools, its kernel's configuration. */
 #include "guard/host/host.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Installed kernels, their images and initramfs files, and the order of releases. */
 #include "guard/host/kernels.h"
 
 #include <dirent.h>

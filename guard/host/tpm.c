@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Disks that a TPM unlocks with the register that a new owner key changes. */
 #include "guard/host/tpm.h"
 
 #include <dirent.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Unpacks and packs module files: gzip, xz and zstd, through their libraries. */
 #include "guard/module/compress.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Finds a module's copies in initramfs files, and remembers what was found. */
 #include "guard/module/copies.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* A reader of newc archives that takes hostile input in pieces. */
 #include "guard/module/cpio.h"
 
 #include <errno.h>

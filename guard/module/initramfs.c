@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Unpacks the archives of an initramfs file one after the other. */
 #include "guard/module/initramfs.h"
 
 #include <errno.h>

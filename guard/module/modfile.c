@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Reads a module file, unpacks it, and takes apart .modinfo. */
 #include "guard/module/modfile.h"
 
 #include <elf.h>

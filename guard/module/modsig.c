@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Takes apart the signature that ends a module, makes one, and checks it. */
 #include "guard/module/modsig.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Compares what a module was built for with what a kernel is. */
 #include "guard/module/vermagic.h"
 
 #include <errno.h>

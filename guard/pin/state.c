@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Reads and writes state.json, and digests the revocation lists. */
 #include "guard/pin/state.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Reads a certificate, and what is said of it to people. */
 #include "guard/trust/cert.h"
 
 #include <errno.h>

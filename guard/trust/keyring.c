@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Reads the kernel's keyrings of module keys. */
 #include "guard/trust/keyring.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* The table of kernel families: which keys and revocation lists each looks at. */
 #include "guard/trust/rules.h"
 
 #include <fnmatch.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Gathers the certificates that a host knows, and judges each for a kernel. */
 #include "guard/trust/trust.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* The verb doctor: each driver on each kernel, for people and as JSON. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* The verbs guard and pin: after each change, is the next boot safe? */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* The verb smoke: drivers are loaded and tried out. */
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* The verb verify: will the kernel load these files? */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>

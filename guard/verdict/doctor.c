@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Asks about each module on each kernel: file, initramfs, what is loaded, boot files. */
 #include "guard/verdict/doctor.h"
 
 #include <errno.h>

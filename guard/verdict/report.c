@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* The words of the verdicts, and a verdict as text and JSON. */
 #include "guard/verdict/report.h"
 
 #include <errno.h>

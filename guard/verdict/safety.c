@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Makes one answer of all findings on the kernel that boots next. */
 #include "guard/verdict/safety.h"
 
 #include <errno.h>

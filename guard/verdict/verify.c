@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Judges one module file for one kernel: fit, signature, key. */
 #include "guard/verdict/verify.h"
 
 #include <elf.h>

@@ -24,8 +24,8 @@ def test_every_option_is_in_the_manual(tree, words):
 
 def test_every_verdict_is_in_the_manual():
     source = (TOP / "guard/verdict/report.c").read_text()
-    words = re.findall(r'^\t\[VERDICT_\w+\] = { "([a-z-]+)"', source, re.M)
-    assert len(words) == 14
+    words = re.findall(r'^\t\[VERDICT_\w+\] = {\s+"([a-z-]+)"', source, re.M)
+    assert len(words) == source.count("[VERDICT_") >= 16
     for word in words:
         assert f"\n.B {word}\n" in MANUAL, word
 
