@@ -24,7 +24,7 @@ static const struct {
 	{ "verify", verb_verify, "will the kernel load these modules?" },
 	{ "sign", verb_sign, "sign modules with this host's key" },
 	{ "key", verb_key, "create, enroll, status: the host's signing key" },
-	{ "smoke", verb_smoke, "load and try out the registered drivers" },
+	{ "smoke", verb_smoke, "load and try out the drivers that may be loaded" },
 	/* For maintainer scripts: not in the usage text. */
 	{ "package", verb_package, NULL },
 };

@@ -13,7 +13,6 @@
 #include "guard/base/util.h"
 #include "guard/host/dkmstree.h"
 
-#define TREE "/var/lib/dkms"
 #define CONF "/etc/kmodkeep/guard.conf"
 #define DRIVERS_MAX 1024
 #define MODULES_MAX 1024	/* of one driver */
@@ -125,10 +124,10 @@ static struct driver *add_driver(struct search *s, const char *name)
 /* ---- dkms ---- */
 
 /* VERSION/source of dkms; its link may be meant for another root. */
-static char *source_of(const struct host *h, const char *dkms,
-		       const char *version)
+static char *source_of(const struct host *h, const char *tree,
+		       const char *dkms, const char *version)
 {
-	char *rel = text_of(TREE "/%s/%s/source", dkms, version), *path;
+	char *rel = text_of("%s/%s/%s/source", tree, dkms, version), *path;
 	char target[PATH_MAX];
 	ssize_t n;
 
@@ -150,9 +149,10 @@ static bool is_version(const char *name)
 }
 
 /* The newest version whose source is there; malloc'ed, NULL: none. */
-static char *newest_version(const struct host *h, const char *dkms)
+static char *newest_version(const struct host *h, const char *tree,
+			    const char *dkms)
 {
-	char *rel = text_of(TREE "/%s", dkms), *best = NULL;
+	char *rel = text_of("%s/%s", tree, dkms), *best = NULL;
 	char *dir = rel ? host_path(h, rel) : NULL;
 	DIR *d = dir ? opendir(dir) : NULL;
 	struct dirent *e;
@@ -163,7 +163,7 @@ static char *newest_version(const struct host *h, const char *dkms)
 		if (!is_version(e->d_name) ||
 		    (best && release_compare(e->d_name, best) <= 0))
 			continue;
-		source = source_of(h, dkms, e->d_name);
+		source = source_of(h, tree, dkms, e->d_name);
 		conf = source ? text_of("%s/dkms.conf", source) : NULL;
 		if (conf && path_exists(conf)) {
 			free(best);
@@ -182,14 +182,18 @@ static char *newest_version(const struct host *h, const char *dkms)
 int driver_conf(const struct host *h, const char *dkms,
 		const struct dkmsconf_kernel *k, struct dkmsconf *out)
 {
-	char *version = newest_version(h, dkms), *source, *rel[4];
+	char *version, *source, *tree, *rel[4];
 	char *files[6] = { NULL };
-	int err = 0;
+	int err = dkms_tree(h, &tree);
 
 	memset(out, 0, sizeof(*out));
-	if (!version)
-		return -ENOENT;
-	source = source_of(h, dkms, version);
+	version = err ? NULL : newest_version(h, tree, dkms);
+	if (!version) {
+		free(tree);
+		return err ? err : -ENOENT;
+	}
+	source = source_of(h, tree, dkms, version);
+	free(tree);
 	files[0] = source ? text_of("%s/dkms.conf", source) : NULL;
 	rel[0] = text_of("/etc/dkms/%s.conf", dkms);
 	rel[1] = text_of("/etc/dkms/%s-%s.conf", dkms, version);
@@ -312,10 +316,17 @@ static void look_at_dkms(struct search *s)
 {
 	struct dkmsconf_kernel *kernels = calloc(s->kernels->count + 1,
 						 sizeof(*kernels));
-	char *tree = host_path(s->h, TREE), *dir, target[2];
+	char *where, *tree = NULL, *dir, target[2];
 	struct dirent *e;
 	DIR *d;
+	int err = dkms_tree(s->h, &where);
 
+	if (err == -EINVAL) {
+		/* It may be anywhere: so may drivers that would be lost. */
+		complain_of(s, where ? where : "/etc/dkms/framework.conf", err);
+		goto out;
+	}
+	tree = err ? NULL : host_path(s->h, where);
 	if (!kernels || !tree) {
 		s->err = -ENOMEM;
 		goto out;
@@ -354,6 +365,7 @@ out:
 		dkmsconf_kernel_free(&kernels[i]);
 	free(kernels);
 	free(tree);
+	free(where);
 }
 
 /* ---- files and what is loaded ---- */

@@ -77,7 +77,7 @@ static int all(const struct smoke *s, const char *only)
 				"/usr/lib/kmodkeep/drivers.d or "
 				"/etc/kmodkeep/drivers.d", only);
 	else if (!found)
-		puts("kmodkeep: no driver is registered, nothing to test");
+		puts("kmodkeep: no driver has load = yes in its drop-in, so nothing is tested");
 	drivers_free(&drivers);
 	return code;
 }

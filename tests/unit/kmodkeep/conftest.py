@@ -13,7 +13,7 @@ from tests.unit.kmodkeep.host import HERE, KERNEL, Pair, Tree
 def built():
     """The program and the C tests; their parts are rebuilt when they changed."""
     done = subprocess.run(
-        ["make", "-C", HERE, "all"], capture_output=True, text=True, timeout=600
+        ["make", "-j2", "-C", HERE, "all"], capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

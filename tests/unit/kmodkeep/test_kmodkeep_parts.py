@@ -54,7 +54,7 @@ def fuzz(name, runs, seeds, tmp_path):
     """Feed one fuzzer; also `make fuzz`, for as long as one likes."""
     if not shutil.which("clang"):
         pytest.skip("no clang: the fuzzer needs its libFuzzer")
-    subprocess.run(["make", "-C", HERE, OUT / name], check=True, capture_output=True, timeout=300)
+    subprocess.run(["make", "-j2", "-C", HERE, OUT / name], check=True, capture_output=True, timeout=600)
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     done = subprocess.run(
