@@ -523,6 +523,11 @@ int drivers_discover(const struct host *h, const struct kernels *k,
 			look_at_loaded(&s);
 	}
 	drivers_drop_ignored(drivers);
+	/* A driver without a module would be judged by nothing, and be safe. */
+	for (size_t i = 0; i < drivers->count && !s.err; i++)
+		if (!drivers->list[i].module_count && !drivers->list[i].broken)
+			add_module(&s, &drivers->list[i], drivers->list[i].dkms ?
+				   drivers->list[i].dkms : drivers->list[i].name);
 	if (drivers->count)
 		qsort(drivers->list, drivers->count, sizeof(*drivers->list),
 		      by_name);

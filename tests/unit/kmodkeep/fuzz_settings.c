@@ -92,7 +92,7 @@ static void drop_in(char *text)
 
 	if (driver_parse(&d, "x.conf", text, reported, &errors))
 		abort();
-	if (d.broken ? !errors : !d.module_count)
+	if (d.broken ? !errors : !d.module_count && !d.dkms && !d.ignore)
 		abort();
 	if (d.module_count > 64 || !d.timeout || d.timeout > 3600)
 		abort();

@@ -81,3 +81,22 @@ def test_switched_off(system, place, text):
     system.remove(NEW)
     system.tree.put(place, text)
     assert next_boot(system)[:2] == (0, {})
+
+
+def test_driver_whose_modules_are_not_known_is_looked_for_by_its_name(system):
+    """Without discovery a drop-in that names only dkms's driver still asks for it."""
+    system.tree.put("etc/kmodkeep/guard.conf", "discovery = no\n")
+    system.tree.put("etc/kmodkeep/drivers.d/x.conf", "dkms = gone\n")
+    code, found, _ = next_boot(system)
+    assert (code, found["gone"]["verdict"], found["gone"]["note"]) == (1, "missing", False)
+
+
+def test_tree_that_dkms_was_told_to_use(system):
+    dkms(system, "moved", 'BUILT_MODULE_NAME[0]="moved"\nDEST_MODULE_LOCATION[0]="/extra"\n')
+    (system.path / "srv").mkdir()
+    (system.path / "var/lib/dkms").rename(system.path / "srv/dkms")
+    system.tree.put("etc/dkms/framework.conf", "x=(a b)\ndkms_tree=/srv/dkms\n")
+    system.install(OLD, name="moved")
+    code, found, drivers = next_boot(system)
+    assert (code, found["moved"]["verdict"]) == (1, "missing")
+    assert "dkms" in drivers[0]["known_from"]
