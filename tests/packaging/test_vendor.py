@@ -132,7 +132,12 @@ def test_one_of_two_does_not_build(target):
     assert (found[target.new, "flightrec"], found[target.new, "acme"]) == ("ok", "missing"), found
     text = keep(target, "doctor")[1]
     assert f"{target.new}: acme: missing: " in text
-    assert "dkms tried and failed: read /host/var/lib/dkms/acme/1.0/build/make.log" in text
+    # What the compiler said, where all of it stands, and a step that is not the same build again.
+    assert f"dkms could not build acme for kernel {target.new}: " in text
+    assert "acme knows no such kernel" in text
+    assert "(/host/var/lib/dkms/acme/1.0/build/make.log)" in text
+    assert f"Next: keep to kernel {target.old}, which has it" in text
+    assert "dkms autoinstall" not in text
 
 
 def test_one_decision_for_both(target):
