@@ -5,7 +5,7 @@ import re
 import shutil
 
 from tests.lib.roots import Clone
-from tests.packaging.variants import VERSION
+from tests.packaging.variants import VERSION, program_for_tests
 
 APT = [
     "apt-get", "-q", "-y", "-o", "Dpkg::Use-Pty=0", "--allow-downgrades", "--no-install-recommends",
@@ -44,6 +44,15 @@ class Target(Clone):
         """Make the signing key that kmodkeep makes on hosts, but not in a chroot."""
         self.write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
         self.run(["kmodkeep", "key", "create", "--root", "/."])
+
+    def act_on(self, root):
+        """Have kmodkeep act on the folder ROOT as on the running system.
+
+        The packaged program never does, so one that is built for tests from the same
+        sources takes its place.
+        """
+        shutil.copy2(program_for_tests(self.suite), self.path / "usr/sbin/kmodkeep")
+        self.write(f"{root}/etc/kmodkeep-test-root", "")
 
     def write(self, path, text, mode=0o644):
         """Make the file PATH with TEXT."""

@@ -3,7 +3,8 @@
 
 It gets what they get, by the real dkms and the boot loader's real tool: its new kernel is
 one that it does not build for.  The system is a chroot that is asked about from inside, at
-/host, where what a kernel says of itself is files.
+/host, where what a kernel says of itself is files; as kmodkeep pins nothing but on the
+running system, a build for tests stands in for it there.
 """
 
 import json
@@ -63,6 +64,7 @@ def target():
         add_source(clone, "1.0", "#error acme knows no such kernel")
         clone.run(["dkms", "install", "acme/1.0", "-k", clone.old])
         enrol(clone)
+        clone.act_on("/host")
         # It boots, and is seen running.
         assert keep(clone, "guard", "--boot") == (
             0, f"kmodkeep: next boot safe (kernel {clone.old})\n")

@@ -15,7 +15,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.lib.cache import cached, digest
+from tests.lib import roots
+from tests.lib.cache import cached, digest, progress
 
 TOP = Path(__file__).parents[2]
 
@@ -50,6 +51,26 @@ def packages(suite):
         *build_packages.built(TOP, suite, "any"),
     ]
     return {deb.name.split("_")[0]: deb for deb in debs}
+
+
+@functools.cache
+def program_for_tests(suite):
+    """kmodkeep for SUITE that takes a folder for the running system where it is marked so."""
+    files = build_packages.source_files(TOP, "any")
+
+    def make(directory):
+        directory.mkdir()
+        with progress(f"{suite}: build kmodkeep for tests"), roots.Clone(suite) as clone:
+            for name in files:
+                (clone.path / "build" / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(TOP / name, clone.path / "build" / name)
+            clone.run("dpkg-checkbuilddeps || apt-get -qy build-dep .", cwd="/build")
+            clone.run(["make", "-j2", "-C", "/build/kmodkeep", "BUILDDIR=/build/out",
+                       "CPPFLAGS=-DKMODKEEP_TESTING", "CFLAGS=-O0"])  # fmt: skip
+            shutil.copy2(clone.path / "build/out/kmodkeep", directory)
+
+    key = digest(roots.root(suite).name, *[(name, (TOP / name).read_bytes()) for name in files])
+    return cached("packages", f"{suite}-for-tests-{key}", make) / "kmodkeep"
 
 
 @functools.cache
