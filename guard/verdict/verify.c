@@ -4,6 +4,7 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <glob.h>
 #include <openssl/evp.h>
 #include <openssl/obj_mac.h>
 #include <stdarg.h>
@@ -492,6 +493,40 @@ int verify_bytes(const struct host *h, const struct trust *t,
 	return err;
 }
 
+/*
+ * Does this host's kmod unpack modules itself? Since version 31 (a library beyond
+ * 2.4.0) it leaves that to a kernel that can; Debian 12 has 30. A library that is
+ * not found is taken for a new one.
+ */
+static bool kmod_unpacks(const struct host *h)
+{
+	static const char *const places[] = {
+		"/usr/lib/*/libkmod.so.2.*", "/usr/lib64/libkmod.so.2.*",
+		"/usr/lib/libkmod.so.2.*", "/lib/*/libkmod.so.2.*",
+	};
+	bool old = false, new = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		char *pattern = host_path(h, places[i]);
+		glob_t found = { 0 };
+
+		if (pattern && !glob(pattern, 0, NULL, &found))
+			for (size_t n = 0; n < found.gl_pathc; n++) {
+				int minor = 0, patch = 0;
+
+				sscanf(strstr(found.gl_pathv[n], "libkmod.so.2."),
+				       "libkmod.so.2.%3d.%3d", &minor, &patch);
+				if (minor > 4 || (minor == 4 && patch > 0))
+					new = true;
+				else
+					old = true;
+			}
+		globfree(&found);
+		free(pattern);
+	}
+	return old && !new;
+}
+
 int verify_modfile(const struct host *h, const struct trust *t,
 		   const struct modfile *m, const char *kernel,
 		   struct report *r)
@@ -506,7 +541,8 @@ int verify_modfile(const struct host *h, const struct trust *t,
 	err = verify_bytes(h, t, &m->bytes, kernel, r);
 	if (!err && r->verdict == VERDICT_OK && m->kernel_refuses &&
 	    config_is_yes(h, r->kernel, "CONFIG_MODULE_DECOMPRESS") &&
-	    config_is_yes(h, r->kernel, "CONFIG_MODULE_COMPRESS_XZ"))
+	    config_is_yes(h, r->kernel, "CONFIG_MODULE_COMPRESS_XZ") &&
+	    !kmod_unpacks(h))
 		err = report_set(r, VERDICT_UNSUPPORTED_COMPRESSION,
 				 "pack it again: kmodkeep sign --if-needed, or "
 				 "xz --check=crc32",

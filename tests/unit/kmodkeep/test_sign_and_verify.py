@@ -348,6 +348,24 @@ def test_compression_that_the_kernel_cannot_unpack(
     assert verify(tree, module, "--cert", pair.cert).code == 0
 
 
+@pytest.mark.parametrize("library,verdict", [
+    ("usr/lib/x86_64-linux-gnu/libkmod.so.2.3.6", "ok"),
+    ("usr/lib/x86_64-linux-gnu/libkmod.so.2.4.0", "ok"),
+    ("usr/lib64/libkmod.so.2.4.1", "unsupported-compression"),
+    ("usr/lib/x86_64-linux-gnu/libkmod.so.2.5.1", "unsupported-compression"),
+])  # fmt: skip
+def test_compression_that_an_old_kmod_unpacks(tree, plain_module, pair, tmp_path, library, verdict):
+    """Before version 31 kmod hands over what it has unpacked, whatever the kernel can do."""
+    tree.put(f"boot/config-{KERNEL}", "CONFIG_MODULE_DECOMPRESS=y\nCONFIG_MODULE_COMPRESS_XZ=y\n")
+    tree.put(library, "")
+    module = tmp_path / "m.ko"
+    shutil.copy(plain_module, module)
+    sign(tree, module, pair)
+    subprocess.run(["xz", module], check=True)
+    result = verify(tree, tmp_path / "m.ko.xz", "--cert", pair.cert)
+    assert f": {verdict}: " in result.out, result.out
+
+
 def test_names_cannot_forge_lines(tree, plain_module, tmp_path):
     evil = tmp_path / "a.ko: ok: fine\nb.ko"
     shutil.copy(plain_module, evil)
