@@ -74,9 +74,7 @@ static loff_t node_llseek(struct file *file, loff_t offset, int whence)
 		flightrec_seek_oldest(handle);
 	else
 		flightrec_seek_newest(handle);
-	flightrec_handle_unlock(handle);
-	/* Who sleeps at the old place may have something to read at the new one. */
-	flightrec_channel_wake(handle->channel);
+	mutex_unlock(&handle->lock);
 	return 0;
 }
 
@@ -113,9 +111,7 @@ static int ioctl_seek(struct file *file, unsigned int cmd, const void __user *ar
 		err = flightrec_seek_seq(handle, value);
 	else
 		flightrec_seek_time(handle, value);
-	flightrec_handle_unlock(handle);
-	/* Who sleeps at the old place may have something to read at the new one. */
-	flightrec_channel_wake(handle->channel);
+	mutex_unlock(&handle->lock);
 	return err;
 }
 

@@ -16,7 +16,6 @@
 #include <linux/log2.h>
 #include <linux/math64.h>
 #include <linux/sched.h>
-#include <linux/sched/signal.h>
 #include <linux/string.h>
 #include <linux/types.h>
 
@@ -26,15 +25,10 @@ static inline u64 ring_div(u64 n, u32 by, u32 *rem)
 }
 
 /* In a reader's loops: let others run now and then. */
-static inline void ring_relax(void)
+static inline void ring_relax(u64 round)
 {
-	cond_resched();
-}
-
-/* Shall the reading task die, so that it is of no use to go on? */
-static inline bool ring_interrupted(void)
-{
-	return fatal_signal_pending(current);
+	if (!(round & 1023))
+		cond_resched();
 }
 
 #else
@@ -110,18 +104,9 @@ static inline u64 ring_div(u64 n, u32 by, u32 *rem)
 	return n / by;
 }
 
-static inline void ring_relax(void)
+static inline void ring_relax(u64 round)
 {
-}
-
-/* A test may define what makes a reader give up. */
-#ifndef RING_INTERRUPTED
-#define RING_INTERRUPTED() false
-#endif
-
-static inline bool ring_interrupted(void)
-{
-	return RING_INTERRUPTED();
+	(void)round;
 }
 
 static inline u64 roundup_pow_of_two(u64 n)
