@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+/* Memory images by their format: ELF, raw and LiME; kdump's are handed to kdump.c. */
 #include "recover.h"
 
 #include <elf.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+/* The bytes of a dump, by offset: plain files, and what makedumpfile -F wrote to a pipe. */
 #include "recover.h"
 
 #include <endian.h>

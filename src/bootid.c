@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/* Reads the boot's identifier once, at load. */
 #define pr_fmt(fmt) "flightrec: " fmt
 
 #include <linux/err.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/* The wall clock's offset, kept up to date once per tick. */
 #include <linux/cache.h>
 #include <linux/init.h>
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/* Composes the lines of a crash: newest records, an equal share for each channel. */
 #ifdef __KERNEL__
 #include <linux/kernel.h>
 #else

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/* Escapes control characters and what is not UTF-8. */
 #include "escape.h"
 
 static bool continues(u8 byte)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/* The parameter "events", and the request for the module that delivers them. */
 #define pr_fmt(fmt) "flightrec: " fmt
 
 #include <linux/init.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Runs the cases of a guest's program and reports each; see harness.h. */
 #include "harness.h"
 
 #include <sys/syscall.h>

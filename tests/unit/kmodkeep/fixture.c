@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/* Keys, signed modules and hosts in a folder for the C tests; see fixture.h. */
 #include "fixture.h"
 
 #include <elf.h>
