@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "guard/base/util.h"
+#include "guard/host/efivars.h"
 #include "guard/host/host.h"
 
 #define V(major, minor) ((major) * 1000 + (minor))
@@ -87,8 +88,9 @@ static bool is_set(const struct host *h, const char *release, const char *name)
 /*
  * Machine owner keys come into .machine, which is linked to the keys for modules,
  * or into .platform, where only patched kernels look for modules' keys: those of
- * the families in the table. With neither ring nobody looks at them. Before 5.0
- * there was no ring of its own for them.
+ * the families in the table. .machine takes them only where shim passed on
+ * MokListTrustedRT, which its owner can switch off. With neither ring nobody looks
+ * at them. Before 5.0 there was no ring of its own for them.
  */
 static enum answer mok_by_config(const struct host *h, const char *release,
 				 const struct kernel_rules *r)
@@ -101,7 +103,8 @@ static enum answer mok_by_config(const struct host *h, const char *release,
 		return r->mok == ANSWER_YES ||
 		       (is_set(h, release, "CONFIG_SECONDARY_TRUSTED_KEYRING") &&
 			!is_set(h, release,
-				"CONFIG_INTEGRITY_CA_MACHINE_KEYRING")) ?
+				"CONFIG_INTEGRITY_CA_MACHINE_KEYRING") &&
+			efivar_flag(h, "MokListTrustedRT", SHIM_GUID) >= 0) ?
 		       ANSWER_YES : ANSWER_UNVERIFIED;
 	return is_set(h, release, "CONFIG_INTEGRITY_PLATFORM_KEYRING") ?
 	       r->mok : ANSWER_NO;

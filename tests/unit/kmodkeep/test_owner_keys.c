@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "guard/host/efivars.h"
 #include "guard/module/modsig.h"
 #include "guard/verdict/verify.h"
 
@@ -44,6 +45,8 @@ static char *secure_host(const struct pair *enrolled)
 	return tree;
 }
 
+static bool passed_on = true;	/* shim left MokListTrustedRT */
+
 static void check_family(const char *release, const char *config,
 			 enum verdict wanted)
 {
@@ -57,6 +60,8 @@ static void check_family(const char *release, const char *config,
 	*strchr(info, '.') = '\0';
 	if (config)
 		put_text(tree, path, config);
+	if (passed_on)
+		put_variable(tree, "MokListTrustedRT-" SHIM_GUID, "\1", 1);
 	make_elf(&elf, true, false, info, 7 + strlen(info + 7) + 1);
 	sign_with(&elf, &one, 1, FLAGS, "sha256", &b);
 	v = judge(tree, &b, NULL, &why);
@@ -88,6 +93,9 @@ static void kernels_that_ignore_owner_keys(void **state)
 	check_family("6.12.9-x64v3-xanmod1", M, VERDICT_UNTRUSTED_KEY);
 	check_family("6.12.9-x64v3-xanmod1", M PLATFORM, VERDICT_UNKNOWN);
 	check_family("6.12.9-x64v3-xanmod1", M MACHINE SECONDARY, VERDICT_OK);
+	passed_on = false;
+	check_family("6.12.9-x64v3-xanmod1", M MACHINE SECONDARY, VERDICT_UNKNOWN);
+	passed_on = true;
 	check_family("6.12.9-x64v3-xanmod1", M MACHINE, VERDICT_UNKNOWN);
 	check_family("6.12.9-x64v3-xanmod1", M MACHINE SECONDARY CA,
 		     VERDICT_UNKNOWN);
