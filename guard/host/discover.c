@@ -12,8 +12,8 @@
 
 #include "guard/base/util.h"
 #include "guard/host/dkmstree.h"
+#include "guard/host/guard_conf.h"
 
-#define CONF "/etc/kmodkeep/guard.conf"
 #define DRIVERS_MAX 1024
 #define MODULES_MAX 1024	/* of one driver */
 #define DEPTH_MAX 8
@@ -482,24 +482,20 @@ static void look_at_loaded(struct search *s)
 	free(dir);
 }
 
+static void say_nothing(void *arg, const char *message)
+{
+	(void)arg;
+	(void)message;
+}
+
+/* The guard reports what is wrong in the file; here it counts as on. */
 static bool is_switched_off(const struct host *h)
 {
-	char *path = host_path(h, CONF), *text = NULL, *rest, *line;
-	struct buf b = { 0 };
-	bool off = false;
+	struct guard_conf conf;
+	bool off = !guard_conf_read(h, say_nothing, NULL, &conf) &&
+		   !conf.discovery;
 
-	if (path && !file_read(path, 64 << 10, &b))
-		text = strndup((char *)b.data, b.len);
-	for (rest = text; rest && (line = strsep(&rest, "\n"));) {
-		char key[16], value[8];
-
-		if (sscanf(line, " %15[a-z] = %7s", key, value) == 2 &&
-		    !strcmp(key, "discovery"))
-			off = !strcmp(value, "no");
-	}
-	buf_free(&b);
-	free(text);
-	free(path);
+	guard_conf_free(&conf);
 	return off;
 }
 

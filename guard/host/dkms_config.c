@@ -35,7 +35,7 @@ enum separator { SEP_BLANK, SEP_END, SEP_ANDOR, SEP_OTHER };
 
 struct parser {
 	struct dkms_config *c;
-	const char *name, *p;
+	const char *name, *text, *p;
 	struct word w;
 	/* Since the statement began: */
 	bool command;		/* a word that is no assignment was there */
@@ -76,6 +76,7 @@ static void setting_free(struct dkms_setting *s)
 {
 	free(s->key);
 	free(s->value);
+	free(s->where);
 	memset(s, 0, sizeof(*s));
 }
 
@@ -331,6 +332,15 @@ static void drop_return(char *value)
 		value[n - 1] = '\0';
 }
 
+static unsigned int line_of(const struct parser *s)
+{
+	unsigned int line = 1;
+
+	for (const char *p = s->text; p < s->p; p++)
+		line += *p == '\n';
+	return line;
+}
+
 static int keep_assignment(struct parser *s, size_t name_len, bool append)
 {
 	struct dkms_setting *to, *old;
@@ -348,7 +358,8 @@ static int keep_assignment(struct parser *s, size_t name_len, bool append)
 	if (old)
 		to->unsure |= old->unsure;
 	to->value = text_of("%s%s", old ? old->value : "", value);
-	if (!to->value)
+	to->where = text_of("%s, line %u", s->name, line_of(s));
+	if (!to->value || !to->where)
 		return -ENOMEM;
 	drop_return(to->value);
 	to->unsure |= is_evaluated(to->value);
@@ -386,7 +397,8 @@ static int statement_ends(struct parser *s)
 static bool is_declaration(const struct word *w)
 {
 	return !w->quoted && (!strcmp(w->text, "export") ||
-			      !strcmp(w->text, "readonly"));
+			      !strcmp(w->text, "readonly") ||
+			      !strcmp(w->text, "declare"));
 }
 
 static int judge_word(struct parser *s)
@@ -432,7 +444,7 @@ static int take_separator(struct parser *s)
 int dkms_config_parse(struct dkms_config *c, const char *name,
 		      const char *text)
 {
-	struct parser s = { .c = c, .name = name, .p = text };
+	struct parser s = { .c = c, .name = name, .text = text, .p = text };
 	int err = 0;
 
 	while (*s.p && !err) {
@@ -541,6 +553,12 @@ void dkms_config_free(struct dkms_config *c)
 	free(c->list);
 	free(c->gap);
 	memset(c, 0, sizeof(*c));
+}
+
+const struct dkms_setting *dkms_config_find(const struct dkms_config *c,
+					    const char *key)
+{
+	return find(c, key);
 }
 
 const char *dkms_config_get(const struct dkms_config *c, const char *key,

@@ -15,6 +15,7 @@
 
 struct dkms_setting {
 	char *key, *value;
+	char *where;	/* "FILE, line N" of the assignment, for people */
 	/* A command decides on it, or its value has parts only a shell knows. */
 	bool unsure;
 };
@@ -40,6 +41,10 @@ void dkms_config_free(struct dkms_config *c);
  */
 const char *dkms_config_get(const struct dkms_config *c, const char *key,
 			    bool *sure);
+
+/* The assignment itself; NULL: there is none. */
+const struct dkms_setting *dkms_config_find(const struct dkms_config *c,
+					    const char *key);
 
 /* Adds the assignments of one file. name is for gap. 0 or -ENOMEM. */
 int dkms_config_parse(struct dkms_config *c, const char *name,

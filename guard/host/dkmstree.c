@@ -10,10 +10,9 @@
 #include <unistd.h>
 
 #include "guard/base/util.h"
+#include "guard/host/dkms_config.h"
 
 #define TREE "/var/lib/dkms"
-#define CONF "/etc/dkms/framework.conf"
-#define CONF_MAX (1u << 20)
 
 const char *dkms_word(enum dkms_state s)
 {
@@ -31,131 +30,27 @@ void dkms_free(struct dkms *d)
 	memset(d, 0, sizeof(*d));
 }
 
-/*
- * The value of a shell assignment, from what follows its "=". -EINVAL: it is
- * more than quoted or plain characters.
- */
-static int plain_value(const char *p, char **value)
-{
-	char *out = calloc(1, strlen(p) + 1), quote = 0;
-	size_t n = 0;
-
-	if (!out)
-		return -ENOMEM;
-	for (; *p; p++) {
-		if (quote == '\'' ? *p == '\'' : quote && *p == '"') {
-			quote = 0;
-		} else if (quote == '\'') {
-			out[n++] = *p;
-		} else if (*p == '$' || *p == '`' || (!quote && *p == '(')) {
-			break;
-		} else if (*p == '\\' && p[1]) {
-			out[n++] = *++p;
-		} else if (!quote && (*p == '"' || *p == '\'')) {
-			quote = *p;
-		} else if (!quote && strchr(" \t;&|\r", *p)) {
-			p = "";
-			break;
-		} else {
-			out[n++] = *p;
-		}
-	}
-	if (*p || quote) {
-		free(out);
-		return -EINVAL;
-	}
-	*value = out;
-	return 0;
-}
-
-/* The text of a line behind "dkms_tree=", or NULL. "+=" is an assignment too. */
-static const char *assigned(const char *line)
-{
-	static const char *const before[] = { "export", "declare", "readonly" };
-
-	line += strspn(line, " \t");
-	for (size_t i = 0; i < ARRAY_SIZE(before); i++) {
-		size_t n = strlen(before[i]);
-
-		if (!strncmp(line, before[i], n) && strspn(line + n, " \t"))
-			line += n + strspn(line + n, " \t");
-	}
-	if (strncmp(line, "dkms_tree", 9))
-		return NULL;
-	line += 9;
-	return *line == '=' ? line + 1 : !strncmp(line, "+=", 2) ? "$" : NULL;
-}
-
-/* Takes the last assignment of a file, if there is one. */
-static int take_conf(const char *path, const char *rel, char **tree)
-{
-	struct buf b = { 0 };
-	unsigned int number = 0;
-	char *save, *text;
-	int err = file_read(path, CONF_MAX, &b);
-
-	if (err)
-		return err == -ENOMEM ? err : 0;
-	text = strndup((char *)b.data, b.len);
-	buf_free(&b);
-	if (!text)
-		return -ENOMEM;
-	save = text;
-	for (char *line; !err && (line = strsep(&save, "\n"));) {
-		const char *at = assigned(line);
-		char *value = NULL;
-
-		number++;
-		if (!at)
-			continue;
-		err = plain_value(at, &value);
-		if (!err && *value && *value != '/')
-			err = -EINVAL;
-		if (err == -ENOMEM)
-			break;
-		if (err || *value) {
-			free(*tree);
-			*tree = err ? text_of("%s, line %u", rel, number) :
-				      strdup(value);
-		}
-		free(value);
-	}
-	free(text);
-	return err || *tree ? err : -ENOMEM;
-}
-
-static int only_conf(const struct dirent *e)
-{
-	return e->d_name[0] != '.' && str_ends_with(e->d_name, ".conf");
-}
-
 int dkms_tree(const struct host *h, char **tree)
 {
-	char *path = host_path(h, CONF), *dir = host_path(h, CONF ".d");
-	struct dirent **names = NULL;
-	int err = -ENOMEM, n = 0;
+	const struct dkms_setting *s;
+	struct dkms_config c;
+	int err = dkms_config_read(h, &c);
 
-	*tree = strdup(TREE);
-	if (path && dir && *tree) {
-		err = take_conf(path, CONF, tree);
-		n = scandir(dir, &names, only_conf, alphasort);
-	}
-	for (int i = 0; i < n; i++) {
-		char *rel = text_of(CONF ".d/%s", names[i]->d_name);
-		char *file = rel ? host_path(h, rel) : NULL;
-
-		if (!err)
-			err = file ? take_conf(file, rel, tree) : -ENOMEM;
-		free(rel);
-		free(file);
-		free(names[i]);
-	}
-	free(names);
-	free(path);
-	free(dir);
-	if (!err)
-		for (size_t len = strlen(*tree); len > 1 && (*tree)[len - 1] == '/';)
-			(*tree)[--len] = '\0';
+	*tree = NULL;
+	if (err)
+		return err;
+	s = dkms_config_find(&c, "dkms_tree");
+	/* Set to nothing is as good as not set. */
+	if (s && !s->unsure && !*s->value)
+		s = NULL;
+	if (s && (s->unsure || *s->value != '/'))
+		err = -EINVAL;
+	*tree = strdup(err ? s->where : s ? s->value : TREE);
+	if (!*tree && !err)
+		err = -ENOMEM;
+	for (size_t len = err ? 0 : strlen(*tree); len > 1 && (*tree)[len - 1] == '/';)
+		(*tree)[--len] = '\0';
+	dkms_config_free(&c);
 	return err;
 }
 

@@ -3,7 +3,7 @@
 #ifndef KMODKEEP_PIN_H
 #define KMODKEEP_PIN_H
 
-#include "guard/pin/conf.h"
+#include "guard/host/guard_conf.h"
 #include "guard/pin/state.h"
 
 /*

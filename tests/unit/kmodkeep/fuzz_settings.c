@@ -16,7 +16,7 @@
 #include "guard/host/dkms_config.h"
 #include "guard/host/dropin.h"
 #include "guard/host/efivars.h"
-#include "guard/pin/conf.h"
+#include "guard/host/guard_conf.h"
 #include "guard/pin/state.h"
 #include "guard/module/vermagic.h"
 

@@ -46,6 +46,6 @@ def test_front(tree):
 
 
 def test_every_setting_of_the_guard_is_in_the_manual():
-    source = (TOP / "guard/pin/conf.c").read_text()
+    source = (TOP / "guard/host/guard_conf.c").read_text()
     for key in re.findall(r'strcmp\(key, "(\w+)"\)', source):
         assert f"{key} = " in MANUAL, key

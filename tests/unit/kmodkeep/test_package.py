@@ -331,8 +331,13 @@ def test_doctor_looks_into_the_tree_that_was_moved(tree):
     assert '"dkms": "built"' in json.dumps(found), found
 
 
-def test_tree_that_only_bash_can_tell(dkms):
-    dkms.tree.put("etc/dkms/framework.conf", "x=1\ndkms_tree=$HOME/dkms\n")
+@pytest.mark.parametrize("text", [
+    "x=1\ndkms_tree=$HOME/dkms\n",
+    "if true; then\n\tdkms_tree=/srv/dkms\nfi\n",
+    "x=1\ndeclare dkms_tree=$x/dkms\n",
+])  # fmt: skip
+def test_tree_that_only_bash_can_tell(dkms, text):
+    dkms.tree.put("etc/dkms/framework.conf", text)
     said = dkms.run("configure")
     assert "nothing was done: /etc/dkms/framework.conf, line 2 sets dkms_tree by more than a plain path" in said
     assert "then dpkg-reconfigure sample-dkms" in said

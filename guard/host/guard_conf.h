@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The settings of the guard: /etc/kmodkeep/guard.conf. */
-#ifndef KMODKEEP_CONF_H
-#define KMODKEEP_CONF_H
+#ifndef KMODKEEP_GUARD_CONF_H
+#define KMODKEEP_GUARD_CONF_H
 
 #include "guard/host/dropin.h"
 
@@ -10,6 +10,7 @@
 struct guard_conf {
 	char *prometheus;	/* file to write metrics to; NULL: none */
 	long long pin_max_age;	/* seconds */
+	bool discovery;		/* drivers are found by themselves */
 };
 
 int guard_conf_read(const struct host *h, dropin_error_fn *report, void *arg,

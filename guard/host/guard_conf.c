@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* /etc/kmodkeep/guard.conf: what the administrator wants of the guard. */
-#include "guard/pin/conf.h"
+#include "guard/host/guard_conf.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -52,9 +52,12 @@ static const char *set(struct guard_conf *c, const char *key, const char *value)
 		c->pin_max_age = days * DAY;
 		return NULL;
 	}
-	if (!strcmp(key, "discovery"))	/* it is guard/host/discover.c's */
-		return strcmp(value, "yes") && strcmp(value, "no") ?
-		       "discovery is yes or no" : NULL;
+	if (!strcmp(key, "discovery")) {
+		if (strcmp(value, "yes") && strcmp(value, "no"))
+			return "discovery is yes or no";
+		c->discovery = !strcmp(value, "yes");
+		return NULL;
+	}
 	return "unknown setting, ignored";
 }
 
@@ -90,6 +93,7 @@ int guard_conf_read(const struct host *h, dropin_error_fn *report, void *arg,
 
 	memset(out, 0, sizeof(*out));
 	out->pin_max_age = DAYS_DEFAULT * DAY;
+	out->discovery = true;
 	err = path ? file_read(path, CONF_MAX, &b) : -ENOMEM;
 	if (!err)
 		text = strndup((char *)b.data, b.len);
