@@ -264,11 +264,11 @@ int verb_status(int argc, char **argv)
 		}
 	}
 	if (optind != argc)
-		return complain(EXIT_USAGE, "status: '%s' is one word too many",
+		return complain(EXIT_USAGE, "status: unexpected argument '%s'",
 				argv[optind]);
 	err = doctor_new(root, print_error, NULL, &d);
 	if (err)
-		return complain_errno(err, "status");
+		return complain_root(err, root, "status");
 	code = show(d);
 	doctor_free(d);
 	return code;

@@ -215,9 +215,9 @@ static int status(int argc, char **argv)
 		return complain(EXIT_USAGE, "key status: --cert and --first name "
 				"different keys; give one of them");
 	err = host_new(root, &h);
-	if (!err)
-		err = cert ? keystate_read_cert(h, cert, &s) :
-			     keystate_read(h, first, &s);
+	if (err)
+		return complain_root(err, root, "key status");
+	err = cert ? keystate_read_cert(h, cert, &s) : keystate_read(h, first, &s);
 	if (err) {
 		host_free(h);
 		return complain_errno(err, "key status");

@@ -152,7 +152,8 @@ int verb_sign(int argc, char **argv)
 	if (!err && !o.key)
 		err = trust_new(h, &t);
 	if (err) {
-		code = complain_errno(err, "sign");
+		code = h ? complain_errno(err, "sign") :
+			   complain_root(err, o.root, "sign");
 		goto out;
 	}
 	o.s.trust = t;

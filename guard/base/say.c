@@ -25,3 +25,10 @@ int complain_errno(int err, const char *what)
 {
 	return complain(EXIT_UNSURE, "%s: %s", what, strerror(-err));
 }
+
+int complain_root(int err, const char *root, const char *what)
+{
+	if (!root)
+		return complain_errno(err, what);
+	return complain(EXIT_UNSURE, "--root %s: %s", root, strerror(-err));
+}

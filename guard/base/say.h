@@ -8,5 +8,7 @@ int complain(int code, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 /* For a failed call: the same with the text of -err; returns EXIT_UNSURE. */
 int complain_errno(int err, const char *what);
+/* The same of a host that could not be opened at --root (NULL: none was given). */
+int complain_root(int err, const char *root, const char *what);
 
 #endif

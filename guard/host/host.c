@@ -41,15 +41,12 @@ static void name_kernel_of_image(struct host *h)
 	free(release);
 }
 
-/* A mistyped root has no drivers, and so none to lose: say what is wrong here. */
+/* A mistyped root has no drivers, and so none to lose: so it is refused. */
 static int look_at_root(const char *root)
 {
 	struct stat st;
-	int err = stat(root, &st) < 0 ? -errno : S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
 
-	if (err)
-		fprintf(stderr, "kmodkeep: --root %s: %s\n", root, strerror(-err));
-	return err;
+	return stat(root, &st) < 0 ? -errno : S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
 }
 
 int host_new(const char *root, struct host **out)

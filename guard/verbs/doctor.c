@@ -66,7 +66,7 @@ static int parse(int argc, char **argv, struct options *o)
 		}
 	}
 	if (optind != argc)
-		return complain(EXIT_USAGE, "doctor: '%s' is one word too many",
+		return complain(EXIT_USAGE, "doctor: unexpected argument '%s'",
 				argv[optind]);
 	if (o->all + o->next + !!o->kernel > 1)
 		return complain(EXIT_USAGE, "doctor: --all, --next-boot and "
@@ -184,7 +184,7 @@ int verb_doctor(int argc, char **argv)
 		return code < 0 ? EXIT_YES : code;
 	err = doctor_new(o.root, print_error, NULL, &d);
 	if (err)
-		return complain_errno(err, "doctor");
+		return complain_root(err, o.root, "doctor");
 	if (o.drivers) {
 		list_drivers(d);
 		code = d->broken || d->unseen ? EXIT_UNSURE : EXIT_YES;

@@ -332,11 +332,11 @@ int verb_guard(int argc, char **argv)
 		}
 	}
 	if (optind != argc)
-		return complain(EXIT_USAGE, "guard: '%s' is one word too many",
+		return complain(EXIT_USAGE, "guard: unexpected argument '%s'",
 				argv[optind]);
 	err = host_new(root, &h);
 	if (err)
-		return complain_errno(err, "guard");
+		return complain_root(err, root, "guard");
 	code = guard(h, root, how);
 	host_free(h);
 	return code;
@@ -418,7 +418,7 @@ int verb_pin(int argc, char **argv)
 		return complain(EXIT_USAGE, "pin: only 'release' may follow");
 	err = host_new(root, &h);
 	if (err)
-		return complain_errno(err, "pin");
+		return complain_root(err, root, "pin");
 	/* To look takes no lock, and leaves nothing behind. */
 	lock = argc > optind ? take_lock(h) : -1;
 	if (lock == -ETIMEDOUT) {

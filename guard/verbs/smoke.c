@@ -108,7 +108,8 @@ int verb_smoke(int argc, char **argv)
 	if (!err)
 		err = trust_new(h, &t);
 	if (err) {
-		code = complain_errno(err, "smoke");
+		code = h ? complain_errno(err, "smoke") :
+			   complain_root(err, root, "smoke");
 		goto out;
 	}
 	s.h = h;

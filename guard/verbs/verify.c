@@ -167,7 +167,8 @@ int verb_verify(int argc, char **argv)
 	if (!err)
 		err = o.cert ? trust_new_pinned(o.cert, &t) : trust_new(h, &t);
 	if (err) {
-		code = o.cert ? complain_certificate(err, o.cert) :
+		code = !h ? complain_root(err, o.root, "verify") :
+		       o.cert ? complain_certificate(err, o.cert) :
 				complain_errno(err, "verify");
 		goto out;
 	}

@@ -338,7 +338,7 @@ int verb_package(int argc, char **argv)
 	}
 	err = host_new(root, &h);
 	if (err)
-		return complain_errno(err, "package");
+		return complain_root(err, root, "package");
 	code = argc == 1 ? tree(h) : run(h, argv);
 	host_free(h);
 	return code;
