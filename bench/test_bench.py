@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from bench import figures, plot, verdict
+from bench import figures, plot, report, verdict
 from bench.measure import parse_results
 
 # A driver that keeps every limit, and its peers.
@@ -148,6 +148,11 @@ def test_plots_show_what_was_measured(tmp_path):
     assert [path.name for path in drawn] == there
     for path in drawn:
         assert path.read_bytes() == (figures.KEPT.parent / path.name).read_bytes()
+
+
+def test_kept_results_are_of_this_emulator():
+    """Another one may count otherwise: with it, `make bench KEEP=docs/bench` is due."""
+    assert {row["machine"]["instructions"] for row in figures.kept_rows()} <= {report.counted_on()}
 
 
 def test_kept_results_are_whole():
