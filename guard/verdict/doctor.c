@@ -243,18 +243,30 @@ static int explain_missing(const struct doctor *d, struct finding *f)
 }
 
 /* dkms's driver is not the kernel's own module of the same name. */
-static int judge_twin(const struct doctor *d, struct finding *f, bool *twin)
+static int judge_twin(struct finding *f, bool *twin)
 {
 	const struct modinfo *info = &f->report.info;
 	bool built_in = f->report.verdict == VERDICT_NOT_APPLICABLE && !f->file;
 
-	(void)d;
 	*twin = f->driver && f->driver->sources > SOURCE_DROPIN &&
-		f->dkms.state != DKMS_INSTALLED &&
 		(built_in || (f->file && strstr(f->file, "/kernel/") &&
 			      info->intree && *info->intree == 'Y'));
 	if (!*twin)
 		return 0;
+	/* dkms's word is not the kernel's: its file is gone, or not the one taken. */
+	if (f->dkms.state == DKMS_INSTALLED) {
+		char *next = text_of("depmod %s, then if that does not help: dkms "
+				     "install --force %s/%s -k %s", f->kernel->release,
+				     f->driver->dkms, f->dkms.version,
+				     f->kernel->release);
+		int err = report_set(&f->report, VERDICT_MISSING, next,
+				     "dkms has %s installed for kernel %s, but "
+				     "modprobe takes the kernel's own", f->module,
+				     f->kernel->release);
+
+		free(next);
+		return err;
+	}
 	return report_set(&f->report, VERDICT_MISSING,
 			  "build it: dkms autoinstall",
 			  "kernel %s has only its own %s, not the driver's",
@@ -544,7 +556,7 @@ static int examine(struct doctor *d, struct finding *f,
 		err = verify_module(d->h, d->t, f->module, f->kernel->release,
 				    &f->file, &f->report);
 	if (!err)
-		err = judge_twin(d, f, &twin);
+		err = judge_twin(f, &twin);
 	if (!err)
 		err = judge_exclusion(d, f, twin);
 	if (!err)
@@ -659,7 +671,7 @@ static bool kernel_has_it(const struct doctor *d, const struct finding *f,
 					 &probe.dkms))
 		return true;
 	if (verify_module(d->h, d->t, f->module, k->release, &probe.file,
-			  &probe.report) || judge_twin(d, &probe, &twin))
+			  &probe.report) || judge_twin(&probe, &twin))
 		return true;
 	has = !is_absent(&probe);
 	finding_free(&probe);

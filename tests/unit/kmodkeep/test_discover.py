@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from tests.unit.kmodkeep.system import NEW, OLD, System
+from tests.unit.kmodkeep.dkms import ARCH
+from tests.unit.kmodkeep.system import NEW, OLD, System, module_bytes
 
 
 @pytest.fixture
@@ -100,3 +101,20 @@ def test_tree_that_dkms_was_told_to_use(system):
     code, found, drivers = next_boot(system)
     assert (code, found["moved"]["verdict"]) == (1, "missing")
     assert "dkms" in drivers[0]["known_from"]
+
+
+@pytest.mark.parametrize("state", ["added", "installed"])
+def test_twin_of_the_kernel_is_not_the_driver(system, state):
+    """modprobe finds a module of that name: the kernel's own, whatever dkms says."""
+    dkms(system, "it87", 'DEST_MODULE_LOCATION[0]="/extra"\nPACKAGE_NAME="it87"\n')
+    system.install(OLD, name="it87")
+    system.tree.put(f"lib/modules/{NEW}/kernel/drivers/hwmon/it87.ko",
+                    module_bytes(NEW, name="it87", intree=True))
+    system.depmod(NEW)
+    if state == "installed":
+        system.tree.put(f"var/lib/dkms/it87/1.2/{NEW}/{ARCH}/module/it87.ko")
+        link = system.path / f"var/lib/dkms/it87/kernel-{NEW}-{ARCH}"
+        link.symlink_to(f"1.2/{NEW}/{ARCH}")
+    code, found, _ = next_boot(system)
+    assert (code, found["it87"]["verdict"]) == (1, "missing"), found["it87"]
+    assert ("dkms install --force it87/1.2" in found["it87"]["next_step"]) == (state == "installed")
