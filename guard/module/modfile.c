@@ -170,6 +170,8 @@ int modinfo_read(const unsigned char *elf, size_t len, struct modinfo *out)
 			err = take(&out->vermagic, "vermagic", entry, n);
 		if (!err)
 			err = take(&out->intree, "intree", entry, n);
+		if (!err)
+			err = take(&out->depends, "depends", entry, n);
 		n += n < left;
 		p += n;
 		left -= n;
@@ -207,6 +209,7 @@ void modinfo_free(struct modinfo *i)
 	free(i->srcversion);
 	free(i->vermagic);
 	free(i->intree);
+	free(i->depends);
 	memset(i, 0, sizeof(*i));
 }
 

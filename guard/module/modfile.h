@@ -25,6 +25,7 @@ struct modinfo {
 	char *srcversion;
 	char *vermagic;
 	char *intree;	/* "Y" in modules built with their kernel */
+	char *depends;	/* modules that it needs, separated by commas */
 };
 
 /* -ENOEXEC: not an ELF file with a .modinfo section. Fields may be NULL. */

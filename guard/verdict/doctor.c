@@ -535,6 +535,47 @@ static int judge_cmdline(const struct doctor *d, struct finding *f)
 	return 0;
 }
 
+/* A module that this one needs: there, and one that the kernel takes? */
+static int judge_need(const struct doctor *d, struct finding *f, const char *need)
+{
+	struct report r = { 0 };
+	char *file, *next;
+	int err = verify_module(d->h, d->t, need, f->kernel->release, &file, &r);
+
+	/* The kernel's own come with it, signed by a key that is in it. */
+	if (!err && (r.verdict == VERDICT_MISSING || (file && !strstr(file, "/kernel/"))) &&
+	    verdict_exit(r.verdict) == EXIT_NO) {
+		next = r.verdict == VERDICT_MISSING ?
+		       text_of("install the package that has %s for kernel %s, or: depmod %s",
+			       need, f->kernel->release, f->kernel->release) :
+		       r.next_step ? strdup(r.next_step) : NULL;
+		err = report_set(&f->report, r.verdict, next, "it needs %s: %s", need,
+				 r.message);
+		free(next);
+	}
+	report_free(&r);
+	free(file);
+	return err;
+}
+
+/* modprobe loads what a module needs first, and stops where that fails. */
+static int judge_needs(const struct doctor *d, struct finding *f)
+{
+	char *all, *rest, *need;
+	int err = 0;
+
+	if (f->report.verdict != VERDICT_OK || !f->report.info.depends)
+		return 0;
+	all = rest = strdup(f->report.info.depends);
+	if (!all)
+		return -ENOMEM;
+	while (!err && f->report.verdict == VERDICT_OK && (need = strsep(&rest, ",")))
+		if (*need)
+			err = judge_need(d, f, need);
+	free(all);
+	return err;
+}
+
 static int examine(struct doctor *d, struct finding *f,
 		   const struct copies *copies)
 {
@@ -561,6 +602,8 @@ static int examine(struct doctor *d, struct finding *f,
 		err = judge_exclusion(d, f, twin);
 	if (!err)
 		err = explain_missing(d, f);
+	if (!err)
+		err = judge_needs(d, f);
 	if (!err)
 		err = judge_kernel(d, f);
 	if (!err)

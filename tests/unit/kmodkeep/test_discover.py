@@ -118,3 +118,33 @@ def test_twin_of_the_kernel_is_not_the_driver(system, state):
     code, found, _ = next_boot(system)
     assert (code, found["it87"]["verdict"]) == (1, "missing"), found["it87"]
     assert ("dkms install --force it87/1.2" in found["it87"]["next_step"]) == (state == "installed")
+
+
+@pytest.mark.parametrize("there,verdict", [
+    ({"spl", "videodev"}, "ok"),
+    ({"videodev"}, "missing"),
+    ({"spl"}, "missing"),
+])  # fmt: skip
+def test_what_a_module_needs(system, there, verdict):
+    """Of another package, or of the kernel's own: modprobe stops where it is not there."""
+    for release in (OLD, NEW):
+        system.install(release, name="zfs", depends="spl,videodev")
+        if "spl" in there or release == OLD:
+            system.install(release, name="spl")
+        if "videodev" in there or release == OLD:
+            system.tree.put(f"lib/modules/{release}/kernel/drivers/media/videodev.ko",
+                            module_bytes(release, name="videodev", intree=True))
+        system.depmod(release)
+    code, found, _ = next_boot(system)
+    assert (code, found["zfs"]["verdict"]) == (verdict != "ok", verdict), found["zfs"]
+    assert verdict == "ok" or found["zfs"]["message"].startswith("it needs ")
+
+
+def test_what_a_module_needs_is_signed_by_a_stranger(system, pair, other_pair):
+    system.tree.secure_boot()
+    system.tree.enrol(pair.cert)
+    system.install(NEW, name="zfs", depends="spl", sign=pair)
+    system.install(NEW, name="spl", sign=other_pair)
+    _, found, _ = next_boot(system)
+    assert found["zfs"]["verdict"] == "untrusted-key", found["zfs"]
+    assert found["zfs"]["message"].startswith("it needs spl: ")
