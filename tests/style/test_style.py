@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What can be told from the text of the tree: style, versions, secrets."""
 
+import fnmatch
 import re
 import subprocess
 from pathlib import Path
@@ -82,6 +83,24 @@ def licence_of(path):
 def test_says_its_licence(path):
     head = "\n".join(text_of(path).split("\n")[:3])
     assert re.search(rf"SPDX-License-Identifier: {re.escape(licence_of(path))}( \*/)?$", head, re.M)
+
+
+# What debian/copyright calls the licences.
+DEBIAN_NAMES = {
+    "LGPL-2.1-or-later": "LGPL-2.1+",
+    "GPL-2.0-only WITH Linux-syscall-note": "GPL-2-with-Linux-syscall-note",
+    "GPL-2.0-only": "GPL-2",
+    "GPL-2.0-or-later": "GPL-2+",
+}
+
+
+def test_debian_copyright_agrees():
+    stanzas = re.findall(r"^Files: (.*)\n(?:.+\n)*?License: (\S+)$",
+                         text_of(TOP / "debian/copyright"), re.M)  # fmt: skip
+    for path in CODE:
+        found = [licence for patterns, licence in stanzas for pattern in patterns.split()
+                 if fnmatch.fnmatchcase(name(path), pattern)]  # fmt: skip
+        assert found[-1] == DEBIAN_NAMES[licence_of(path)], name(path)  # the last one holds
 
 
 def test_kernel_versions_only_in_compat():
