@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* key status, and the way to the key verbs written in shell (signing/). */
+/* key status, and the way to the other verbs of keys. */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "guard/base/json.h"
-#include "guard/base/lock.h"
 #include "guard/base/page.h"
 #include "guard/base/say.h"
 #include "guard/base/script.h"
@@ -18,9 +15,8 @@
 #include "guard/host/firmware.h"
 #include "guard/host/tpm.h"
 #include "signing/keystate.h"
+#include "signing/keyverb.h"
 #include "signing/verbs.h"
-
-#define LOCK_SECONDS 60
 
 static const char usage[] =
 "Usage: kmodkeep key create [--own]      make this host's signing key, or\n"
@@ -238,33 +234,6 @@ static int status(int argc, char **argv)
 	return code;
 }
 
-/*
- * One key is made at a time; the script holds the lock until it ends. 0, or
- * -ETIMEDOUT, which was said. Who may not make the lock may not make a key
- * either, and the script says so.
- */
-static int lock_keys(int argc, char **argv)
-{
-	const char *root = "";
-	char *dir, *path;
-	int fd = -ENOMEM;
-
-	for (int i = 2; i + 1 < argc; i++)
-		if (!strcmp(argv[i], "--root"))
-			root = argv[i + 1];
-	dir = text_of("%s/run", root);
-	path = text_of("%s/run/kmodkeep/key.lock", root);
-	if (dir && path) {
-		mkdir(dir, 0755);
-		fd = lock_take(path, LOCK_SECONDS);
-	}
-	free(dir);
-	free(path);
-	if (fd >= 0)
-		fcntl(fd, F_SETFD, 0);
-	return fd == -ETIMEDOUT ? fd : 0;
-}
-
 int verb_key(int argc, char **argv)
 {
 	if (argc < 2) {
@@ -277,11 +246,10 @@ int verb_key(int argc, char **argv)
 	}
 	if (!strcmp(argv[1], "status"))
 		return status(argc - 1, argv + 1);
-	if (!strcmp(argv[1], "create") && lock_keys(argc, argv))
-		return EXIT_NO;
-	if (!strcmp(argv[1], "create") || !strcmp(argv[1], "enroll"))
-		return run_script(argv[1][0] == 'c' ? "key-create" :
-				  "key-enroll", argc - 1, argv + 1);
+	if (!strcmp(argv[1], "create"))
+		return key_create(argc - 1, argv + 1);
+	if (!strcmp(argv[1], "enroll"))
+		return run_script("key-enroll", argc - 1, argv + 1);
 	return complain(EXIT_USAGE, "no verb 'key %s'; see kmodkeep key "
 			"--help", argv[1]);
 }
