@@ -6,6 +6,9 @@
 #include "guard/host/host.h"
 
 int key_create(int argc, char **argv);
+int key_rotate(int argc, char **argv);
+int key_revoke(int argc, char **argv);
+int key_retire(int argc, char **argv);
 
 /*
  * Opens the host for a verb that handles private keys: refuses where there is

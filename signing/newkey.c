@@ -56,6 +56,20 @@ static int remove_one(const char *path, const struct stat *st, int type,
 	return remove(path);
 }
 
+int newkey_remove(const char *path)
+{
+	char *key = text_of("%s/signing.key", path);
+	int err = key ? 0 : -ENOMEM;
+
+	/* What must not be left goes first. */
+	if (key && unlink(key) < 0 && errno != ENOENT)
+		err = -errno;
+	free(key);
+	if (!err && nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS))
+		err = -errno;
+	return err;
+}
+
 /* At most 64 bytes, the limit of a common name; unique per host and date. */
 static int common_name(const struct host *h, char out[65])
 {

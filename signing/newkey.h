@@ -29,6 +29,9 @@ int newkey_prepare(const struct host *h, char **what);
  */
 int newkey_clear(const struct host *h, const char *dir, char **aside);
 
+/* Removes a directory of keys; path is one of the running system. */
+int newkey_remove(const char *path);
+
 /* Keeps the memory of this process, and so its keys, out of dumps. */
 int no_dumps(void);
 

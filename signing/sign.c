@@ -339,6 +339,27 @@ enum goal_state sign_state(const struct sign_goal *g, const char *path)
 	return state;
 }
 
+int sign_by(const char *path, X509 *cert, size_t *others)
+{
+	struct modsig *sig;
+	struct modfile m;
+	bool fits;
+	int ret = modfile_read(path, &m);
+
+	if (ret)
+		return ret;
+	ret = modsig_parse(m.bytes.data, m.bytes.len, &sig);
+	if (!ret) {
+		ret = find_signer(sig, cert, &m.bytes, &fits) >= 0;
+		*others = modsig_signers(sig) - ret;
+		modsig_free(sig);
+	} else if (ret == -ENODATA || ret == -ENOPKG || ret == -EBADMSG) {
+		ret = 0;
+	}
+	modfile_free(&m);
+	return ret;
+}
+
 /* 1: the change is needed; 0: not; or -errno. */
 static int plan_goal(const struct sign_goal *g, const struct buf *bytes,
 		     const struct signkey named[2], struct change *c)

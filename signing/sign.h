@@ -57,6 +57,11 @@ enum goal_state sign_state(const struct sign_goal *g, const char *path);
 enum goal_state sign_state_of(const struct sign_goal *g,
 			      const struct buf *bytes);
 /*
+ * 1: cert is a signer of the file, and *others are how many more; 0: it is not;
+ * or -errno.
+ */
+int sign_by(const char *path, X509 *cert, size_t *others);
+/*
  * Adds and takes away these two signers until those wanted are there, and
  * leaves all others. A file that neither has signed stays as it is, and so does
  * one that would be left without a signer since the key cannot sign (-ENOKEY).
