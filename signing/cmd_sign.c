@@ -10,14 +10,18 @@
 #include "guard/base/util.h"
 #include "guard/host/firmware.h"
 #include "guard/trust/cert.h"
+#include "signing/newkey.h"
+#include "signing/rotation.h"
 #include "signing/sign.h"
 #include "signing/verbs.h"
 
 static const char usage[] =
 "Usage: kmodkeep sign [OPTION...] FILE...\n"
 "Signs module files (.ko, .ko.gz, .ko.xz, .ko.zst) in place, once: any\n"
-"signature that is there already is replaced.\n"
+"signature that is there already is replaced. While the host's key is changed\n"
+"(kmodkeep key rotate), both keys sign.\n"
 "\n"
+"  --add          keep the signers that are there, and add what is missing\n"
 "  --key FILE --cert FILE  sign with this pair (PEM key, DER or PEM\n"
 "                 certificate) instead of the host's signing key\n"
 "  --hash H       sha256, sha384, sha512 (default: what the kernel was\n"
@@ -36,6 +40,12 @@ struct options {
 	struct signing s;
 };
 
+/* Who signs: the keys of a rotation, or one. */
+struct signers {
+	struct rotation rotation;
+	struct signkey *key;
+};
+
 /* EXIT_YES to go on, -1 after --help, else the code to end with. */
 static int parse(int argc, char **argv, struct options *o)
 {
@@ -45,6 +55,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "hash", required_argument, NULL, 'H' },
 		{ "kernel", required_argument, NULL, 'V' },
 		{ "if-needed", no_argument, NULL, 'n' },
+		{ "add", no_argument, NULL, 'a' },
 		{ "root", required_argument, NULL, 'r' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
@@ -58,6 +69,7 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'H': o->s.hash = optarg; break;
 		case 'V': o->s.kernel = optarg; break;
 		case 'n': o->s.if_needed = true; break;
+		case 'a': o->s.add = true; break;
 		case 'r': o->root = optarg; break;
 		case 'h': fputs(usage, stdout); return -1;
 		default: return EXIT_USAGE;
@@ -107,6 +119,41 @@ static int get_key(const struct options *o, const struct host *h,
 	return err ? complain_errno(err, "sign") : EXIT_YES;
 }
 
+/* EXIT_YES with the keys in o->s, -1: nothing to do, else the code to end with. */
+static int get_keys(struct options *o, const struct host *h,
+		    struct signers *by)
+{
+	int code, err = o->key ? 0 : rotation_read(h, &by->rotation);
+
+	if (err)
+		return complain(EXIT_NO, "sign: the record of the key rotation, "
+				ROTATION_RECORD ", cannot be read: %s. Next: "
+				"restore it, or remove it to sign with one key",
+				strerror(-err));
+	if (by->rotation.phase != ROTATION_NONE &&
+	    !rotation_keys(&by->rotation, o->s.keys, &o->s.count))
+		return EXIT_YES;
+	code = get_key(o, h, &by->key);
+	if (!code) {
+		o->s.keys[0] = by->key;
+		o->s.count = 1;
+	}
+	return code;
+}
+
+/* "'A'", or "'A' and 'B'"; malloc'ed. */
+static char *name_signers(const struct signing *s)
+{
+	char *a = cert_name(s->keys[0]->cert);
+	char *b = s->count > 1 ? cert_name(s->keys[1]->cert) : NULL;
+	char *both = text_of("'%s'%s%s%s", a ? a : "?", b ? " and '" : "",
+			     b ? b : "", b ? "'" : "");
+
+	free(a);
+	free(b);
+	return both;
+}
+
 static int one(const struct signing *s, const char *path, const char *by)
 {
 	enum sign_result result;
@@ -116,12 +163,13 @@ static int one(const struct signing *s, const char *path, const char *by)
 	switch (err) {
 	case 0:
 		if (result == SIGN_DONE)
-			printf("%s: signed by '%s' (%s)\n", path, by, hash);
+			printf("%s: signed by %s (%s)%s\n", path, by, hash,
+			       s->add ? ", besides who signed it before" : "");
 		else if (result == SIGN_TRUSTED)
 			printf("%s: already signed by another key that this "
 			       "host trusts\n", path);
 		else
-			printf("%s: already signed by '%s'\n", path, by);
+			printf("%s: already signed by %s\n", path, by);
 		return EXIT_YES;
 	case -ENOEXEC:
 	case -EBADMSG:
@@ -131,6 +179,22 @@ static int one(const struct signing *s, const char *path, const char *by)
 		return complain(EXIT_NO, "%s: hash '%s' is not known here; "
 				"nothing changed. Next: --hash sha256", path,
 				hash);
+	case -EKEYREJECTED:
+		return complain(EXIT_NO, "%s: its content changed after it was "
+				"signed, so no signer can be kept; nothing "
+				"changed. Next: build it again", path);
+	case -EPROTO:
+		return complain(EXIT_NO, "%s: it has a signature that no kernel "
+				"takes beside another one; nothing changed. "
+				"Next: sign it without --add", path);
+	case -ESTALE:
+		return complain(EXIT_NO, "%s: another program replaced it "
+				"meanwhile; what that wrote is left alone. "
+				"Next: sign it again", path);
+	case -EIO:
+		return complain(EXIT_NO, "%s: what the key gave is no signature "
+				"that fits, or reading failed; nothing changed",
+				path);
 	default:
 		return complain(EXIT_NO, "%s: %s; nothing changed", path,
 				strerror(-err));
@@ -140,15 +204,17 @@ static int one(const struct signing *s, const char *path, const char *by)
 int verb_sign(int argc, char **argv)
 {
 	struct options o = { 0 };
-	struct signkey *key = NULL;
+	struct signers by = { 0 };
 	struct trust *t = NULL;
 	struct host *h = NULL;
-	char *by = NULL;
+	char *names = NULL;
 	int err, code = parse(argc, argv, &o);
 
 	if (code)
 		return code < 0 ? EXIT_YES : code;
-	err = host_new(o.root, &h);
+	err = no_dumps();
+	if (!err)
+		err = host_new(o.root, &h);
 	if (!err && !o.key)
 		err = trust_new(h, &t);
 	if (err) {
@@ -157,20 +223,20 @@ int verb_sign(int argc, char **argv)
 		goto out;
 	}
 	o.s.trust = t;
-	code = get_key(&o, h, &key);
+	code = get_keys(&o, h, &by);
 	if (code) {
 		code = code < 0 ? EXIT_YES : code;
 		goto out;
 	}
-	by = cert_name(key->cert);
+	names = name_signers(&o.s);
 	o.s.h = h;
-	o.s.key = key;
 	for (int i = optind; i < argc; i++)
-		if (one(&o.s, argv[i], by ? by : "?"))
+		if (one(&o.s, argv[i], names ? names : "?"))
 			code = EXIT_NO;
 out:
-	free(by);
-	signkey_free(key);
+	free(names);
+	signkey_free(by.key);
+	rotation_free(&by.rotation);
 	trust_free(t);
 	host_free(h);
 	return code;

@@ -45,9 +45,8 @@ static int present(const char *path)
 	return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
 }
 
-/* The pair in one place. -ENOENT: nothing lies there. */
-static int look(const struct host *h, const struct key_place *p,
-		struct signkey **out)
+int signkey_at(const struct host *h, const struct key_place *p,
+	       struct signkey **out)
 {
 	char *key = host_path(h, p->key);
 	char *cert = host_path(h, p->cert);
@@ -74,7 +73,7 @@ static int is_enrolled(const struct host *h, const struct trust *t,
 	struct kernel_rules rules = rules_for(host_running_kernel(h));
 	const struct trust_cert *cert;
 	struct signkey *k = NULL;
-	int err = look(h, p, &k);
+	int err = signkey_at(h, p, &k);
 
 	if (!err)
 		err = signkey_load(h, k);
@@ -95,10 +94,10 @@ int signkey_find(const struct host *h, const struct trust *t,
 	for (p = key_places; t && p->cert; p++) {
 		ret = is_enrolled(h, t, p);
 		if (ret)
-			return ret < 0 ? ret : look(h, p, out);
+			return ret < 0 ? ret : signkey_at(h, p, out);
 	}
 	for (p = key_places; p->cert; p++) {
-		ret = look(h, p, out);
+		ret = signkey_at(h, p, out);
 		if (ret != -ENOENT)
 			return ret;
 	}
@@ -233,22 +232,32 @@ static int load_cert(struct signkey *k)
 /* A cloned disk must not sign with the key of the machine it came from. */
 static int check_machine(const struct host *h, struct signkey *k)
 {
-	char *recorded = host_line(h, KEY_DIR "/machine-id");
-	char *here = host_machine_id(h);
+	const char *slash = strrchr(k->key_path, '/');
+	char *dir = strndup(k->key_path, slash - k->key_path);
+	char *file = dir ? text_of("%s/machine-id", dir) : NULL;
+	char *recorded = NULL, *here = host_machine_id(h), *next = NULL;
 	int err = 0;
 
-	if (!recorded)
-		err = refuse(k, "if this key was made on this host: "
-			     "cp /etc/machine-id " KEY_DIR "/",
+	if (!file) {
+		err = -ENOMEM;
+	} else if (file_read_line(file, &recorded)) {
+		recorded = NULL;
+		next = text_of("if this key was made on this host: "
+			       "cp /etc/machine-id %s/", dir);
+		err = refuse(k, next ? next : "",
 			     "%s has no record of the machine it belongs to "
-			     "(" KEY_DIR "/machine-id)", k->key_path);
-	else if (!here || strcmp(recorded, here))
-		err = refuse(k, "move " KEY_DIR " away and run: "
-			     "kmodkeep key create",
+			     "(%s)", k->key_path, file);
+	} else if (!here || strcmp(recorded, here)) {
+		next = text_of("move %s away and run: kmodkeep key create", dir);
+		err = refuse(k, next ? next : "",
 			     "%s was made on another machine (is this a cloned "
 			     "disk?)", k->key_path);
+	}
+	free(next);
 	free(recorded);
 	free(here);
+	free(file);
+	free(dir);
 	return err;
 }
 

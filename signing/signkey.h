@@ -27,6 +27,9 @@ struct signkey {
  */
 int signkey_find(const struct host *h, const struct trust *t,
 		 struct signkey **out);
+/* The pair in one place. -ENOENT: nothing lies there. The pair is not read yet. */
+int signkey_at(const struct host *h, const struct key_place *p,
+	       struct signkey **out);
 /* A key named by the user; the certificate belongs to it. */
 int signkey_given(const char *key, const char *cert, struct signkey **out);
 /*

@@ -53,7 +53,24 @@ bool modsig_names(const struct modsig *s, size_t i, X509 *cert);
 int modsig_check(const struct modsig *s, size_t i, X509 *cert,
 		 const unsigned char *content);
 
-/* Makes content + signature. hash: an EVP name. cert's key must be key. */
+struct modsig_key {
+	X509 *cert;
+	EVP_PKEY *key;	/* of that certificate */
+};
+
+/*
+ * Makes content + a signature by each of n keys and by those signers of old
+ * (NULL: none) whose bit in drop is not set; what they signed must be content.
+ * hash: an EVP name, for the n keys. -ENOPKG: not known; -EPROTO: the signers
+ * that stay are named by key identifiers, and a certificate has none: kernels
+ * take no mixture; -EINVAL: nobody would be left.
+ */
+int modsig_change(const unsigned char *content, size_t len,
+		  const struct modsig *old, unsigned int drop,
+		  const struct modsig_key *keys, size_t n, const char *hash,
+		  struct buf *out);
+
+/* Makes content + one signature. */
 int modsig_make(const unsigned char *content, size_t len, X509 *cert,
 		EVP_PKEY *key, const char *hash, struct buf *out);
 

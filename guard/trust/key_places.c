@@ -15,6 +15,7 @@
 
 const struct key_place key_places[] = {
 	{ "own", KEY_DIR "/signing.key", KEY_DIR "/signing.der" },
+	{ "own", NEXT_KEY_DIR "/signing.key", NEXT_KEY_DIR "/signing.der" },
 	{ "ubuntu", "/var/lib/shim-signed/mok/MOK.priv",
 	  "/var/lib/shim-signed/mok/MOK.der" },
 	{ "dkms", "/var/lib/dkms/mok.key", "/var/lib/dkms/mok.pub" },

@@ -334,10 +334,32 @@ static int apply_demand(struct judging *j)
 	return err;
 }
 
+/* Names the signers that did not decide, as while a key is changed. */
+static int say_others(struct judging *j, size_t decided)
+{
+	for (size_t i = 0; i < modsig_signers(j->sig); i++) {
+		const struct trust_cert *cert = find_cert(j, i);
+		char *name = cert ? cert_name(cert->x509) : NULL;
+		char *was = j->r->message;
+
+		if (i != decided) {
+			j->r->message = text_of("%s; also signed by '%s'", was,
+					name ? name :
+					modsig_signer(j->sig, i)->name);
+			free(was);
+		}
+		free(name);
+		if (!j->r->message)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int judge_signature(struct judging *j)
 {
 	struct opinion best = { .verdict = VERDICT_UNTRUSTED_KEY, .why = "" };
-	size_t lightest = SIZE_MAX;
+	size_t lightest = SIZE_MAX, decided = 0;
+	int err;
 
 	for (size_t i = 0; i < modsig_signers(j->sig); i++) {
 		struct opinion o = judge_signer(j, i);
@@ -346,6 +368,7 @@ static int judge_signature(struct judging *j)
 			continue;
 		lightest = weight(&o);
 		best = o;
+		decided = i;
 		free(j->r->signer);
 		j->r->signer = strdup(modsig_signer(j->sig, i)->name);
 		if (!j->r->signer)
@@ -361,7 +384,8 @@ static int judge_signature(struct judging *j)
 	j->r->cert = best.cert;
 	j->intact = best.cert != NULL;
 	j->unknown_crypto = !best.fatal;
-	return say_signer(j, &best);
+	err = say_signer(j, &best);
+	return err ? err : say_others(j, decided);
 }
 
 /* Revocation of one file, by the hash of all of it with its signature. */
