@@ -28,9 +28,11 @@ _Static_assert(sizeof(struct trailer) == 12, "the kernel's layout");
 
 /* Two or three are real; a crafted message may hold thousands. */
 #define SIGNERS_MAX 16
+#define CERTS_MAX 64
 
 struct modsig {
 	CMS_ContentInfo *cms;
+	STACK_OF(X509) *certs;	/* NULL: it brings none along */
 	size_t content_len;
 	size_t count;
 	struct modsig_signer signers[SIGNERS_MAX];
@@ -143,6 +145,9 @@ static int parse_message(struct modsig *s, const unsigned char *der,
 		return -EBADMSG;
 	if (sk_CMS_SignerInfo_num(infos) > SIGNERS_MAX)
 		return -EBADMSG;
+	s->certs = CMS_get1_certs(s->cms);
+	if (s->certs && sk_X509_num(s->certs) > CERTS_MAX)
+		return -EBADMSG;
 	for (int i = 0; i < sk_CMS_SignerInfo_num(infos); i++) {
 		s->count = i + 1;
 		err = describe(&s->signers[i],
@@ -184,6 +189,7 @@ void modsig_free(struct modsig *s)
 		free(s->signers[i].issuer);
 		free(s->signers[i].key_id);
 	}
+	sk_X509_pop_free(s->certs, X509_free);
 	CMS_ContentInfo_free(s->cms);
 	free(s);
 }
@@ -214,6 +220,24 @@ bool modsig_names(const struct modsig *s, size_t i, X509 *cert)
 
 	ERR_clear_error();
 	return same;
+}
+
+X509 *modsig_embedded(const struct modsig *s, size_t i)
+{
+	/* A signer that is named by a key identifier has no issuer. */
+	for (int n = 0; s->certs && s->signers[i].issuer &&
+	     n < sk_X509_num(s->certs); n++)
+		if (modsig_names(s, i, sk_X509_value(s->certs, n)))
+			return sk_X509_value(s->certs, n);
+	return NULL;
+}
+
+X509 *modsig_issuer(const struct modsig *s, X509 *cert)
+{
+	for (int n = 0; s->certs && n < sk_X509_num(s->certs); n++)
+		if (cert_issued(sk_X509_value(s->certs, n), cert))
+			return sk_X509_value(s->certs, n);
+	return NULL;
 }
 
 int modsig_check(const struct modsig *s, size_t i, X509 *cert,

@@ -47,6 +47,14 @@ const struct modsig_signer *modsig_signer(const struct modsig *s, size_t i);
 bool modsig_names(const struct modsig *s, size_t i, X509 *cert);
 
 /*
+ * The certificate of a signer that the message brings along, which kernels look
+ * for by issuer and serial number alone; NULL: none.
+ */
+X509 *modsig_embedded(const struct modsig *s, size_t i);
+/* The certificate in the message that issued this one; NULL: none. */
+X509 *modsig_issuer(const struct modsig *s, X509 *cert);
+
+/*
  * Does the signature fit the content and the key of cert? 0, -EKEYREJECTED
  * (no), or -ENOPKG (an algorithm that cannot be checked here).
  */

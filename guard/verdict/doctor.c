@@ -13,6 +13,7 @@
 #include "guard/host/discover.h"
 #include "guard/verdict/cmdline.h"
 #include "guard/verdict/lookup.h"
+#include "guard/verdict/modprobe.h"
 #include "guard/verdict/verify.h"
 
 struct dropin_errors {
@@ -199,6 +200,11 @@ static int explain_missing(const struct doctor *d, struct finding *f)
 	if (f->report.verdict != VERDICT_MISSING)
 		return 0;
 	there = installed_elsewhere(d, f);
+	if (there && f->file && !strcmp(there, f->file)) {
+		/* It is the one that is taken, and lacks something else. */
+		free(there);
+		return 0;
+	}
 	if (there) {
 		next = text_of("depmod %s; if that does not help, look at "
 			       "/etc/depmod.d", kernel);
@@ -343,7 +349,8 @@ static int judge_loaded(const struct doctor *d, struct finding *f)
 
 	if (!f->kernel->running)
 		return 0;
-	f->loaded = sysfs_line(d->h, f->module, "srcversion");
+	f->loaded = sysfs_line(d->h, f->report.info.name ?
+			       f->report.info.name : f->module, "srcversion");
 	if (f->report.verdict != VERDICT_OK || !f->loaded ||
 	    !info->srcversion || !strcmp(f->loaded, info->srcversion))
 		return 0;
@@ -535,44 +542,230 @@ static int judge_cmdline(const struct doctor *d, struct finding *f)
 	return 0;
 }
 
-/* A module that this one needs: there, and one that the kernel takes? */
-static int judge_need(const struct doctor *d, struct finding *f, const char *need)
+static bool is_kernels_own(const char *file)
 {
-	struct report r = { 0 };
-	char *file, *next;
-	int err = verify_module(d->h, d->t, need, f->kernel->release, &file, &r);
+	return strstr(file, "/kernel/") != NULL;
+}
 
-	/* The kernel's own come with it, signed by a key that is in it. */
-	if (!err && (r.verdict == VERDICT_MISSING || (file && !strstr(file, "/kernel/"))) &&
-	    verdict_exit(r.verdict) == EXIT_NO) {
-		next = r.verdict == VERDICT_MISSING ?
-		       text_of("install the package that has %s for kernel %s, or: depmod %s",
-			       need, f->kernel->release, f->kernel->release) :
-		       r.next_step ? strdup(r.next_step) : NULL;
-		err = report_set(&f->report, r.verdict, next, "it needs %s: %s", need,
-				 r.message);
-		free(next);
-	}
-	report_free(&r);
-	free(file);
+static bool is_called(const char *file, const char *name)
+{
+	const char *base = strrchr(file, '/');
+	size_t n = strlen(name);
+	char *start = strndup(base ? base + 1 : file, n);
+	bool is = start && same_module(start, name) &&
+		  !strncmp((base ? base + 1 : file) + n, ".ko", 3);
+
+	free(start);
+	return is;
+}
+
+/* A file that is loaded before: *r has what is said of it. */
+static int judge_need(const struct doctor *d, struct finding *f,
+		      const char *file, struct report *r)
+{
+	const char *base = strrchr(file, '/');
+	int err;
+
+	base = base ? base + 1 : file;
+	if (is_kernels_own(file) && path_exists(file))
+		return 0;
+	err = verify_file(d->h, d->t, file, f->kernel->release, r);
+	if (!err && verdict_exit(r->verdict) == EXIT_NO)
+		err = report_set(&f->report, r->verdict, r->next_step,
+				 "it needs %.*s: %s", (int)strcspn(base, "."), base,
+				 r->message);
 	return err;
 }
 
-/* modprobe loads what a module needs first, and stops where that fails. */
-static int judge_needs(const struct doctor *d, struct finding *f)
+static int judge_depend(const struct doctor *d, struct finding *f,
+			const char *need)
 {
-	char *all, *rest, *need;
-	int err = 0;
+	struct report r = { 0 };
+	char *file, *next;
+	int err = module_find(d->h, f->kernel->release, need, &file);
 
-	if (f->report.verdict != VERDICT_OK || !f->report.info.depends)
-		return 0;
-	all = rest = strdup(f->report.info.depends);
-	if (!all)
-		return -ENOMEM;
-	while (!err && f->report.verdict == VERDICT_OK && (need = strsep(&rest, ",")))
-		if (*need)
-			err = judge_need(d, f, need);
+	if (!err) {
+		err = file ? judge_need(d, f, file, &r) : 0;
+		report_free(&r);
+		free(file);
+		return err;
+	}
+	next = text_of("install the package that has %s for kernel %s, or: "
+		       "depmod %s", need, f->kernel->release, f->kernel->release);
+	err = next ? report_set(&f->report, VERDICT_MISSING, next,
+				"it needs %s: no such module for kernel %s", need,
+				f->kernel->release) : -ENOMEM;
+	free(next);
+	return err;
+}
+
+/* ",snd_pcm," of "snd-pcm": as the kernel calls it, in a list. */
+static char *as_built(const char *name)
+{
+	char *text = text_of(",%s,", name);
+
+	for (char *p = text; p && *p; p++)
+		if (*p == '-')
+			*p = '_';
+	return text;
+}
+
+/* The names that a module says it needs: are all of them there? */
+static int judge_depends(const struct doctor *d, struct finding *f,
+			 const char *depends, const struct modprobe *m,
+			 const char *built_as)
+{
+	char *all = strdup(depends), *rest = all, *need;
+	int err = all ? 0 : -ENOMEM;
+
+	while (!err && f->report.verdict == VERDICT_OK &&
+	       (need = strsep(&rest, ","))) {
+		char *mark = as_built(need);
+		bool there = !*need || (mark && strstr(built_as, mark));
+
+		for (size_t i = 0; i < m->need_count && !there; i++)
+			there = is_called(m->needs[i], need);
+		if (!there)
+			err = judge_depend(d, f, need);
+		free(mark);
+	}
 	free(all);
+	return err;
+}
+
+/*
+ * modprobe loads what a module needs first, and stops where that fails. The
+ * kernel's own come with it, signed by a key that is in it.
+ */
+static int judge_needs(const struct doctor *d, struct finding *f,
+		       const struct modprobe *m)
+{
+	/* Debian's nvidia-current is built as nvidia, and so asked for. */
+	char *built_as = strdup(""), *longer, *name;
+	int err = built_as ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < m->need_count && !err &&
+	     f->report.verdict == VERDICT_OK; i++) {
+		struct report r = { 0 };
+
+		err = judge_need(d, f, m->needs[i], &r);
+		name = as_built(r.info.name ? r.info.name : "");
+		longer = text_of("%s%s", built_as, name ? name : "");
+		free(name);
+		free(built_as);
+		built_as = longer;
+		if (!longer)
+			err = -ENOMEM;
+		/* What it needs itself is in the index, but for what is gone. */
+		if (!err && r.info.depends && f->report.verdict == VERDICT_OK)
+			err = judge_depends(d, f, r.info.depends, m, built_as);
+		report_free(&r);
+	}
+	if (!err && f->report.verdict == VERDICT_OK && f->report.info.depends)
+		err = judge_depends(d, f, f->report.info.depends, m, built_as);
+	free(built_as);
+	return err;
+}
+
+/* In seconds since 1970; 0: not known. */
+static long long boot_time(const struct host *h)
+{
+	char *path = host_path(h, "/proc/stat");
+	long long at = 0;
+	struct buf b = { 0 };
+	const char *line;
+
+	if (path && !file_read(path, 4 << 20, &b) &&
+	    (line = memmem(b.data, b.len, "\nbtime ", 7)))
+		sscanf(line, " btime %15lld", &at);
+	buf_free(&b);
+	free(path);
+	return at;
+}
+
+/* As sysfs calls it: by the name that it was built with. */
+static const char *sysfs_name(const struct finding *f)
+{
+	return f->report.info.name ? f->report.info.name : f->module;
+}
+
+static bool is_loaded(const struct doctor *d, const struct finding *f)
+{
+	char *state = sysfs_line(d->h, sysfs_name(f), "initstate");
+	char *source = sysfs_line(d->h, sysfs_name(f), "srcversion");
+	char *taint = sysfs_line(d->h, sysfs_name(f), "taint");
+	bool is = state || source || taint;
+
+	free(state);
+	free(source);
+	free(taint);
+	return is;
+}
+
+#define UNBLOCK "take that line out of /etc/modprobe.d, or to have the driver " \
+		"left out write 'ignore = yes' into /etc/kmodkeep/drivers.d/"
+
+/*
+ * What keeps modprobe from loading it. A blacklist counts for what is loaded by an
+ * alias (udev, the kernel's requests) and for systemd-modules-load, an alias line
+ * for what is loaded by its name. A module that is loaded now, under lines as they
+ * were when this host booted, will be loaded the same way again.
+ */
+static int judge_lines(const struct doctor *d, struct finding *f,
+		       const struct modprobe *m)
+{
+	const struct modinfo *info = &f->report.info;
+	const char *driver = f->driver ? f->driver->name : f->module;
+	bool by_name = modprobe_at_boot(d->h, f->module);
+	long long booted = boot_time(d->h);
+	bool proven = booted && is_loaded(d, f) &&
+		      modprobe_config_changed(d->h) < booted;
+	bool lists = m->blacklisted && !proven && (info->has_alias || by_name);
+	bool refused = m->refused &&
+		       (!m->by_name_only || (!proven && (!info->has_alias || by_name)));
+	char *next = text_of(UNBLOCK "%s.conf", driver);
+	int err = next ? 0 : -ENOMEM;
+
+	if (!err && m->unclear && !proven)
+		err = report_set(&f->report, VERDICT_UNKNOWN, "look at that line: does "
+				 "it load the module? If not, take it out", "the module is "
+				 "good, but modprobe is told '%s', which only a shell can "
+				 "follow", m->line);
+	else if (!err && refused)
+		err = report_set(&f->report, VERDICT_BLOCKED, next, "modprobe is told not "
+				 "to load it: '%s'", m->line);
+	else if (!err && lists)
+		err = report_set(&f->report, VERDICT_BLOCKED, next, "it is blacklisted for "
+				 "modprobe, so that %s will not load it", by_name ?
+				 "systemd-modules-load" : "no device and no request");
+	free(next);
+	return err;
+}
+
+/* What modprobe does for its name, and for the one that the kernel knows it by. */
+static int judge_modprobe(const struct doctor *d, struct finding *f)
+{
+	const char *built_as = f->report.info.name;
+	struct modprobe m;
+	int err = modprobe_plan(d->h, f->kernel->release, f->module, &m);
+
+	if (err)
+		return err == -ENOMEM ? err : 0;
+	/* A refused one may have no file by which anything else is judged. */
+	if (f->report.verdict == VERDICT_OK ||
+	    (m.line && !m.file && f->report.verdict == VERDICT_MISSING))
+		err = judge_lines(d, f, &m);
+	if (!err && f->report.verdict == VERDICT_OK)
+		err = judge_needs(d, f, &m);
+	modprobe_free(&m);
+	if (err || f->report.verdict != VERDICT_OK || !built_as ||
+	    same_module(built_as, f->module))
+		return err;
+	err = modprobe_plan(d->h, f->kernel->release, built_as, &m);
+	if (err)
+		return err == -ENOMEM ? err : 0;
+	err = judge_lines(d, f, &m);
+	modprobe_free(&m);
 	return err;
 }
 
@@ -603,7 +796,7 @@ static int examine(struct doctor *d, struct finding *f,
 	if (!err)
 		err = explain_missing(d, f);
 	if (!err)
-		err = judge_needs(d, f);
+		err = judge_modprobe(d, f);
 	if (!err)
 		err = judge_kernel(d, f);
 	if (!err)
@@ -783,6 +976,11 @@ static int tell_loss_from_note(struct doctor *d, size_t from)
 		bool only_running = f->report.verdict == VERDICT_NOT_FOR_KERNEL;
 		bool anywhere = false;
 
+		/* Not loaded now either, where that can be seen. */
+		if (f->driver && f->report.verdict == VERDICT_BLOCKED)
+			f->note = !(f->driver->sources & SOURCE_DROPIN) &&
+				  host_has(d->h, "/sys/module") &&
+				  !is_loaded(d, f);
 		if (!f->driver || !is_absent(f) ||
 		    (!only_running && f->dkms.state >= DKMS_BUILT) ||
 		    (f->driver->sources & SOURCE_DROPIN && !only_running))

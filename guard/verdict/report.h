@@ -25,6 +25,7 @@ enum verdict {
 	VERDICT_STALE_INITRAMFS,
 	VERDICT_STALE_LOADED,
 	VERDICT_NOT_FOR_KERNEL,	/* its driver says so: BUILD_EXCLUSIVE */
+	VERDICT_BLOCKED,	/* good, but modprobe is told not to load it */
 	VERDICT_NOT_APPLICABLE,
 	VERDICT_UNKNOWN,
 	VERDICT_COUNT
