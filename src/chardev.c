@@ -74,7 +74,9 @@ static loff_t node_llseek(struct file *file, loff_t offset, int whence)
 		flightrec_seek_oldest(handle);
 	else
 		flightrec_seek_newest(handle);
-	mutex_unlock(&handle->lock);
+	flightrec_handle_unlock(handle);
+	/* Who sleeps at the old place may have something to read at the new one. */
+	flightrec_channel_wake(handle->channel);
 	return 0;
 }
 
@@ -111,7 +113,9 @@ static int ioctl_seek(struct file *file, unsigned int cmd, const void __user *ar
 		err = flightrec_seek_seq(handle, value);
 	else
 		flightrec_seek_time(handle, value);
-	mutex_unlock(&handle->lock);
+	flightrec_handle_unlock(handle);
+	/* Who sleeps at the old place may have something to read at the new one. */
+	flightrec_channel_wake(handle->channel);
 	return err;
 }
 

@@ -23,6 +23,8 @@
 
 #define USER_CHANNELS_MAX (FLIGHTREC_CHANNELS_MAX - 2)
 #define DEFAULT_SIZE_KB 1024U
+#define DEFAULT_CPU_BLOCKS 16	/* for each possible CPU, where that is more */
+#define SPARSE_CPU_BLOCKS 4	/* with fewer, retention suffers much */
 
 static char *names[USER_CHANNELS_MAX] = { "default" };
 static unsigned int names_count = 1;
@@ -32,7 +34,7 @@ MODULE_PARM_DESC(channels, "names of the channels that user space writes (defaul
 static unsigned int sizes_kb[USER_CHANNELS_MAX];
 static unsigned int sizes_count;
 module_param_array_named(size_kb, sizes_kb, uint, &sizes_count, 0444);
-MODULE_PARM_DESC(size_kb, "KiB kept by each channel, in the order of channels (default: 1024)");
+MODULE_PARM_DESC(size_kb, "KiB kept by each channel, in the order of channels (default: 1024, or 16 blocks of 16 KiB per possible CPU if that is more)");
 
 static unsigned short modes[USER_CHANNELS_MAX];
 static unsigned int modes_count;
@@ -127,9 +129,22 @@ static int __init check_name(unsigned int i)
 	return 0;
 }
 
+/* A ring of so many blocks for each possible CPU, in bytes, whole KiB. */
+static u64 __init bytes_per_cpu(unsigned int blocks)
+{
+	return ALIGN(flightrec_ring_bytes_of((u64)blocks * nr_cpu_ids), 1024);
+}
+
+/*
+ * Enough that three quarters hold the newest records however the CPUs share the
+ * load (docs/bench.md), unless memory is small beside the number of CPUs.
+ */
 static u64 __init default_bytes(void)
 {
-	return max(DEFAULT_SIZE_KB * 1024ULL, flightrec_min_bytes());
+	u64 share = (u64)totalram_pages() * PAGE_SIZE / 32;
+
+	return max3((u64)DEFAULT_SIZE_KB * 1024, flightrec_min_bytes(),
+		    min_t(u64, bytes_per_cpu(DEFAULT_CPU_BLOCKS), share & ~1023ULL));
 }
 
 static int __init configure_size(struct flightrec_config *config, unsigned int i)
@@ -143,8 +158,13 @@ static int __init configure_size(struct flightrec_config *config, unsigned int i
 		       sizes_kb[i], config->name, flightrec_ring_max_bytes() >> 10);
 		return -EINVAL;
 	}
-	if (config->bytes >= flightrec_min_bytes())
+	if (config->bytes >= flightrec_min_bytes()) {
+		if (config->bytes < bytes_per_cpu(SPARSE_CPU_BLOCKS))
+			pr_notice("parameter size_kb: %u for channel \"%s\" is little for %u possible CPUs: the newest records of one may be overwritten before older ones of others; %llu or more avoids most of it\n",
+				  sizes_kb[i], config->name, num_possible_cpus(),
+				  bytes_per_cpu(SPARSE_CPU_BLOCKS) >> 10);
 		return 0;
+	}
 	pr_err("parameter size_kb: %u for channel \"%s\" is too small; with %u possible CPUs the least is %llu\n",
 	       sizes_kb[i], config->name, num_possible_cpus(),
 	       flightrec_min_bytes() >> 10);

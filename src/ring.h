@@ -68,8 +68,12 @@ struct flightrec_ring {
 	u64 *words;			/* the blocks */
 	u64 *index;			/* where the record of each number is */
 	atomic64_t *marks;		/* how fresh each block is, see ring.c */
+	u64 *first;			/* no number in each block is before this */
+	atomic64_t *last;		/* nor after this one, once it is left */
+	u64 *group_first;		/* the least of @first in each group of blocks */
 	struct flightrec_ring_cpu *cpus;
 	u64 nindex;			/* entries of @index, a power of two */
+	u64 index_mask;			/* one less */
 	u32 index_shift;		/* its logarithm */
 	u32 nblocks;
 	u32 ncpus;
@@ -120,10 +124,13 @@ u64 flightrec_ring_min_bytes(u32 ncpus);
 /* The largest ring that can be numbered, 20 GiB. */
 u64 flightrec_ring_max_bytes(void);
 
+/* Bytes of so many blocks with their index. */
+u64 flightrec_ring_bytes_of(u64 nblocks);
+
 /* The most blocks that fit into @bytes together with their index. */
 u64 flightrec_ring_blocks_in(u64 bytes);
 
-/* Bytes of the index of so many blocks, and of a mark for each. */
+/* Bytes of the index of so many blocks, and of what is known of each. */
 u64 flightrec_ring_index_bytes(u64 nblocks);
 
 /**
@@ -154,7 +161,11 @@ u64 flightrec_ring_next(const struct flightrec_ring *ring);
 
 /**
  * flightrec_ring_oldest - the number of the oldest record, or the next one
- * @retained: if not NULL, how many records there are
+ * @retained: if not NULL, how many records there are, counted in as many steps
+ *	as there are blocks
+ *
+ * Without @retained a few groups of blocks are looked at: microseconds, whatever
+ * the size. One that is taken and not yet published is the oldest, too.
  */
 u64 flightrec_ring_oldest(const struct flightrec_ring *ring, u64 *retained);
 
@@ -173,7 +184,11 @@ static inline struct flightrec_cursor flightrec_cursor_at(u64 seq)
  * @payload: room for FLIGHTREC_RING_PAYLOAD_MAX bytes, or NULL to skip it
  * @lost: records that this reader should have got before this one
  *
- * Return: 0, or -EAGAIN if the next number is not taken or not yet published.
+ * What is gone is passed over in at most as many steps as there are blocks, and a
+ * few; more only while a writer is stopped in the middle of a record.
+ *
+ * Return: 0, -EAGAIN if the next number is not taken or not yet published, or
+ * -EINTR if the calling task is to die.
  */
 int flightrec_ring_read(const struct flightrec_ring *ring,
 			struct flightrec_cursor *cursor,
@@ -187,8 +202,8 @@ int flightrec_ring_read(const struct flightrec_ring *ring,
  * @room: how many words fit
  * @lost: records that this reader should have got before this one
  *
- * Return: how many words were copied, -EAGAIN as flightrec_ring_read(), or
- * -EMSGSIZE if the record has more than @room.
+ * Return: how many words were copied, -EAGAIN and -EINTR as
+ * flightrec_ring_read(), or -EMSGSIZE if the record has more than @room.
  */
 int flightrec_ring_read_words(const struct flightrec_ring *ring,
 			      struct flightrec_cursor *cursor, u64 *to,

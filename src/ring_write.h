@@ -51,6 +51,16 @@ enum {
 
 #define MARK_OPEN	(1ULL << 63)
 
+/* The last number of a block is not known: with its lap, until it is left. */
+#define LAST_UNKNOWN	(1ULL << 63)
+
+/* What is committed counts the records as well, in bits that no offset needs. */
+#define COMMITTED_RECORDS_SHIFT	12
+#define COMMITTED_RECORDS_MASK	(RING_MASK(STATE_OFF_BITS) & ~RING_MASK(COMMITTED_RECORDS_SHIFT))
+
+/* Blocks in a row of which it is known together what they begin with. */
+#define GROUP_BLOCKS	64
+
 /*
  * Laps start shortly before they wrap in an entry, so that what breaks there
  * breaks in the first minute rather than after weeks.
@@ -63,13 +73,13 @@ enum {
  * @stamp: the record
  * @open: the block as in struct flightrec_ring_cpu
  * @off: the record's distance from @block in words
- * @words: its length
+ * @words: its length, and one record, as BLOCK_COMMITTED counts them
  */
 struct flightrec_place {
 	u64 *block;
 	struct flightrec_stamp *stamp;
 	u64 open;
-	u32 off;
+	u64 off;
 	u32 words;
 };
 
@@ -81,6 +91,11 @@ static __always_inline atomic64_t *block_word(const struct flightrec_ring *ring,
 static __always_inline atomic64_t *clear_seq(const struct flightrec_ring *ring)
 {
 	return block_word(ring, 0, BLOCK_CLEAR_SEQ);
+}
+
+static inline u64 flightrec_ring_groups(u64 nblocks)
+{
+	return (nblocks + GROUP_BLOCKS - 1) / GROUP_BLOCKS;
 }
 
 static __always_inline u64 make_state(u64 lap, u64 off)
@@ -143,13 +158,15 @@ static __always_inline bool flightrec_ring_try_reserve(struct flightrec_ring *ri
 	s64 state = atomic64_read(word);
 	u64 off;
 
-	place->words = flightrec_record_words(len);
+	u32 words = flightrec_record_words(len);
+
+	place->words = words + (1U << COMMITTED_RECORDS_SHIFT);
 	do {
 		/* Of another lap, or closed, it is far beyond the block's end. */
 		off = (u64)state - lap;
-		if (unlikely(off + place->words > BLOCK_WORDS))
+		if (unlikely(off + words > BLOCK_WORDS))
 			return false;
-	} while (unlikely(!atomic64_try_cmpxchg(word, &state, state + place->words)));
+	} while (unlikely(!atomic64_try_cmpxchg(word, &state, state + words)));
 	place->block = block;
 	place->open = open;
 	place->off = off;
@@ -186,12 +203,12 @@ static __always_inline u32 flightrec_ring_check(const struct flightrec_place *pl
 static __always_inline void flightrec_ring_publish(struct flightrec_ring *ring, u64 seq,
 					  const struct flightrec_place *place)
 {
-	atomic64_t *word = (atomic64_t *)&ring->index[seq & (ring->nindex - 1)];
+	atomic64_t *word = (atomic64_t *)&ring->index[seq & ring->index_mask];
 	u64 tag = flightrec_ring_tag(ring, seq);
 	s64 old = atomic64_read(word);
 	u64 entry = tag | place->off |
-		    (place->open & RING_MASK(ENTRY_BLOCK_BITS + ENTRY_LAP_BITS)) <<
-		    ENTRY_OFF_BITS;
+		    /* Shifted twice, it needs no mask of 64 bits. */
+		    place->open << (64 - ENTRY_BLOCK_BITS - ENTRY_LAP_BITS) >> ENTRY_TAG_BITS;
 
 	while (likely(flightrec_entry_older(old, tag)))
 		if (likely(atomic64_try_cmpxchg(word, &old, entry))) /* C, pairs with D */

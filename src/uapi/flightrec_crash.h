@@ -77,8 +77,9 @@
  * struct flightrec_block - what each block begins with, 128 bytes
  * @state: lap (40 bits), closed (1 bit), and in the low 23 bits how many
  *	64-bit words of the block are in use, this header counted
- * @committed: the same for what writers have finished; less than @state's if
- *	one was stopped in the middle
+ * @committed: the same for what writers have finished, but closed is 0 and the
+ *	offset has the low 12 bits, below the number of those records (11 bits);
+ *	the offset is less than @state's if a writer was stopped in the middle
  * @clear_seq: numbers below it were cleared; kept in the first block only,
  *	0 in the others
  * @magic: FLIGHTREC_BLOCK_MAGIC

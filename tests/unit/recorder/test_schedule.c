@@ -20,6 +20,9 @@ enum step {
 static void at_step(enum step kind, const void *address);
 #define RING_STEP(kind, address) at_step(STEP_##kind, (const void *)(address))
 
+static bool interrupted;
+#define RING_INTERRUPTED() interrupted
+
 #include "ring.c"
 #include "fixture.h"
 
@@ -267,6 +270,90 @@ static void publishes_too_late(void **state)
 	fixture_free(&f);
 }
 
+/* The oldest record and how many there are, by looking at each number. */
+static void by_each_number(u64 *oldest, u64 *kept)
+{
+	u64 next = flightrec_ring_next(&f.ring), seq = horizon(&f.ring, next);
+	struct flightrec_stamp stamp;
+
+	for (*oldest = next, *kept = 0; seq < next; seq++)
+		if (!flightrec_ring_fetch(&f.ring, seq, &stamp, NULL, 0) && !(*kept)++)
+			*oldest = seq;
+}
+
+/*
+ * A reader that was left far behind, and who asks for the oldest record: in as many
+ * steps as there are blocks, or groups of them, and never past a record.
+ */
+static void skips_by_blocks(void **state)
+{
+	struct flightrec_cursor cursor;
+	u64 oldest, kept, all, seq, lost;
+	struct flightrec_stamp stamp;
+	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
+	u32 round, i;
+
+	(void)state;
+	srand(1);
+	count = 0;
+	fixture_init(&f, 1000 * FLIGHTREC_RING_BLOCK_BYTES);
+	for (round = 0; round < 30; round++) {
+		for (i = 0; i < 20000; i++)
+			write_some(1, rand() % 3 ? 1 : rand() % 200 ? 2 : rand() % CPUS);
+		if (round == 7 || round == 20)
+			flightrec_ring_clear(&f.ring);
+		by_each_number(&oldest, &kept);
+		begin(0, NULL);
+		assert_int_equal(flightrec_ring_oldest(&f.ring, NULL), oldest);
+		end();
+		assert_true(steps < 1000);
+		begin(0, NULL);
+		assert_int_equal(flightrec_ring_oldest(&f.ring, &all), oldest);
+		end();
+		assert_int_equal(all, kept);
+		assert_true(steps < 16 * f.ring.nblocks);
+		cursor = flightrec_cursor_at(1);
+		for (seq = 1; seq < flightrec_ring_next(&f.ring); seq = stamp.seq + 1) {
+			begin(0, NULL);
+			if (flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost))
+				break;
+			end();
+			assert_int_equal(stamp.seq, seq + lost);
+			assert_true(intact(&stamp, payload));
+			assert_true(steps < 8 * f.ring.nblocks);
+			/* What is there is not skipped. */
+			if (round % 10 == 9)
+				assert_int_equal(skip_gone(&f.ring, stamp.seq, stamp.seq + 1),
+						 stamp.seq);
+			kept--;
+		}
+		end();
+		assert_int_equal(kept, 0);
+	}
+	fixture_free(&f);
+}
+
+/* Who is to die gives up, with the place where it was. */
+static void ends_when_interrupted(void **state)
+{
+	struct flightrec_cursor cursor;
+	struct flightrec_stamp stamp;
+	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
+	u64 lost;
+
+	(void)state;
+	count = 0;
+	fixture_init(&f, ring_bytes());
+	write_some(3000, 1);
+	cursor = flightrec_cursor_at(flightrec_ring_next(&f.ring) - 1000);
+	interrupted = true;
+	assert_int_equal(flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost), -EINTR);
+	interrupted = false;
+	assert_int_equal(flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost), 0);
+	assert_int_equal(stamp.seq - lost, flightrec_ring_next(&f.ring) - 1000);
+	fixture_free(&f);
+}
+
 /* A torn stamp with a length that wraps when it is rounded up. */
 static void torn_length_is_bounded(void **state)
 {
@@ -365,19 +452,23 @@ static void writer_barriers(void **state)
 /* G: what is committed is known before the block is taken. */
 static void claim_barriers(void **state)
 {
-	u32 i, checked = 0;
+	u32 i, left, checked = 0;
 
 	(void)state;
 	count = 0;
 	fixture_init(&f, ring_bytes());
 	write_some(700, 0);
 	fill_block();
+	left = f.cpus[0].open & RING_MASK(20);
 	begin(0, NULL);
 	append(&f, ++count, 0);
 	end();
 	for (i = 0; i < steps; i++) {
 		u64 word = trace[i].at - f.memory;
 
+		/* The block that it leaves was written by this CPU alone. */
+		if (word / BLOCK_WORDS == left)
+			continue;
 		if (word >= f.ring.nblocks * BLOCK_WORDS || word % BLOCK_WORDS != BLOCK_COMMITTED ||
 		    !is_load(trace[i].kind))
 			continue;
@@ -442,6 +533,8 @@ int main(void)
 		CASE(refused_takes_no_number),
 		CASE(publishes_too_late),
 		CASE(torn_length_is_bounded),
+		CASE(skips_by_blocks),
+		CASE(ends_when_interrupted),
 		CASE(writer_barriers),
 		CASE(claim_barriers),
 		CASE(reader_barriers),
