@@ -5,8 +5,11 @@
 #include <linux/cred.h>
 #include <linux/init.h>
 #include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/nodemask.h>
 #include <linux/poll.h>
 #include <linux/random.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/clock.h>
 #include <linux/seq_file.h>
@@ -103,6 +106,10 @@ void flightrec_channel_wake_sleepers(struct flightrec_channel *channel)
 	} while (was == WAKE_IDLE);
 }
 
+/* Channels whose devices are not yet released. */
+static atomic_t unreleased = ATOMIC_INIT(0);
+static DECLARE_WAIT_QUEUE_HEAD(released);
+
 static void free_channel(struct flightrec_channel *channel)
 {
 	vfree(channel->ring_blocks);
@@ -117,6 +124,21 @@ static void channel_release(struct device *dev)
 		container_of(dev, struct flightrec_channel, dev);
 
 	free_channel(channel);
+	/*
+	 * The module's memory is freed after a grace period, which lasts until here
+	 * as long as this section does.
+	 */
+	rcu_read_lock();
+	if (atomic_dec_and_test(&unreleased))
+		wake_up_all(&released);
+	rcu_read_unlock();
+}
+
+void flightrec_channel_wait_freed(void)
+{
+	wait_event(released, !atomic_read(&unreleased));
+	/* The last release may still be in the section that it woke us from. */
+	synchronize_rcu();
 }
 
 void flightrec_channel_stop(struct flightrec_channel *channel)
@@ -142,13 +164,15 @@ static void __init free_pages_of(struct page **pages, unsigned long count)
 
 /*
  * Each block in one piece of physical memory, so that it is found whole in an
- * image of it, and all in one range of addresses. Freed by vfree().
+ * image of it, and all in one range of addresses. From all nodes in turn, since
+ * any CPU comes to write into any block. Freed by vfree().
  */
 static u64 * __init alloc_blocks(u32 nblocks)
 {
 	unsigned int order = get_order(FLIGHTREC_RING_BLOCK_BYTES);
 	unsigned long count = ALIGN(DIV_ROUND_UP((u64)nblocks * FLIGHTREC_RING_BLOCK_BYTES,
 						 PAGE_SIZE), 1UL << order);
+	int node = first_memory_node;
 	struct page **pages, *page;
 	unsigned long at, i;
 	void *blocks;
@@ -157,7 +181,7 @@ static u64 * __init alloc_blocks(u32 nblocks)
 	if (!pages)
 		return NULL;
 	for (at = 0; at < count; at += 1UL << order) {
-		page = alloc_pages(RING_GFP | __GFP_ZERO, order);
+		page = alloc_pages_node(node, RING_GFP | __GFP_ZERO, order);
 		if (!page) {
 			free_pages_of(pages, at);
 			return NULL;
@@ -166,6 +190,7 @@ static u64 * __init alloc_blocks(u32 nblocks)
 		split_page(page, order);
 		for (i = 0; i < 1UL << order; i++)
 			pages[at + i] = page + i;
+		node = next_node_in(node, node_states[N_MEMORY]);
 	}
 	blocks = vmap(pages, count, VM_MAP | VM_MAP_PUT_PAGES, PAGE_KERNEL);
 	if (!blocks)
@@ -218,6 +243,7 @@ struct flightrec_channel * __init flightrec_channel_new(const struct flightrec_c
 				CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
 	device_initialize(&channel->dev);
 	channel->dev.release = channel_release;
+	atomic_inc(&unreleased);
 	return channel;
 }
 
@@ -265,16 +291,22 @@ int flightrec_channel_reject(struct flightrec_channel *channel,
 	return err;
 }
 
-void flightrec_channel_clear(struct flightrec_channel *channel)
+int flightrec_channel_clear(struct flightrec_channel *channel)
 {
 	static const char text[] = "records cleared";
+	/* Two at once would both count the records that one of them dropped. */
+	static DEFINE_MUTEX(lock);
 	struct flightrec_stamp stamp;
 
-	flightrec_stamp_fill(&stamp, FLIGHTREC_ORIGIN_KERNEL, 5, strlen(text));
+	if (mutex_lock_killable(&lock))
+		return -EINTR;
 	atomic64_add(flightrec_ring_clear(&channel->ring), &channel->cleared);
+	mutex_unlock(&lock);
+	flightrec_stamp_fill(&stamp, FLIGHTREC_ORIGIN_KERNEL, 5, strlen(text));
 	/* Refused only when writers are stuck; then the loss is seen all the same. */
 	flightrec_channel_append(channel, &stamp, text);
 	flightrec_channel_wake(channel);
+	return 0;
 }
 
 /* Milliseconds since the oldest record was written; 0 if there is none. */

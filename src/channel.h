@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A channel: a ring, its sleepers, its counts. chardev.c and
- * procfs.c are two faces of the same channels; main.c makes them.
+ * A channel: a ring, its sleepers, its counts. chardev.c and procfs.c are two
+ * faces of the channels in table.c; main.c makes them.
  */
 #ifndef FLIGHTREC_CHANNEL_H
 #define FLIGHTREC_CHANNEL_H
@@ -91,6 +91,12 @@ struct flightrec_channel *flightrec_channel_new(const struct flightrec_config *c
 /* Nobody is woken any more; before the last put_device(). May sleep. */
 void flightrec_channel_stop(struct flightrec_channel *channel);
 
+/*
+ * Wait until all channels that were dropped are freed: what frees them is code of
+ * this module. Others hold a device only for as long as a look at it takes.
+ */
+void flightrec_channel_wait_freed(void);
+
 /* Stamp of the calling task, or of no task when in an interrupt. */
 void flightrec_stamp_fill(struct flightrec_stamp *stamp, u8 origin, u8 severity,
 			  u32 len);
@@ -139,33 +145,15 @@ int flightrec_channel_reject(struct flightrec_channel *channel,
 int flightrec_channel_write(struct flightrec_channel *channel,
 			     const char *payload, u32 len, bool raw);
 
-/* Drop all records and say who did. May not be called from an interrupt. */
-void flightrec_channel_clear(struct flightrec_channel *channel);
+/*
+ * Drop all records and say who did. May sleep.
+ *
+ * Return: 0, or -EINTR if the task was killed while another one cleared.
+ */
+int flightrec_channel_clear(struct flightrec_channel *channel);
 
 /* A line of key=value for /proc/flightrec/stats. */
 void flightrec_channel_stats(struct flightrec_channel *channel,
 			     struct seq_file *m);
-
-/* 0, or -EPERM if the calling task may not open any channel. */
-int flightrec_may_open(void);
-
-/*
- * chardev.c: the region and class, then one node per channel, of which udev
- * hears by announce.
- */
-int flightrec_chardev_init(void);
-void flightrec_chardev_exit(void);
-int flightrec_chardev_add(struct flightrec_channel *channel, unsigned int id);
-void flightrec_chardev_announce(struct flightrec_channel *channel);
-void flightrec_chardev_del(struct flightrec_channel *channel);
-
-/* procfs.c: /proc/flightrec and stats, then one file per channel. */
-int flightrec_procfs_init(void);
-void flightrec_procfs_exit(void);
-int flightrec_procfs_add(struct flightrec_channel *channel);
-void flightrec_procfs_del(struct flightrec_channel *channel);
-
-/* main.c: the table. NULL past the last channel, and for all during init. */
-struct flightrec_channel *flightrec_channel_at(unsigned int id);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Parameters, the table of channels, and the order of init and its reverse.
+ * Parameters, the channels as they are wanted, and the order of init and its reverse.
  */
 #define pr_fmt(fmt) "flightrec: " fmt
 
@@ -8,18 +8,19 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
-#include <linux/pid_namespace.h>
-#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/uidgid.h>
 
 #include "bootid.h"
 #include "channel.h"
+#include "chardev.h"
 #include "clock.h"
 #include "crash.h"
 #include "kevent.h"
+#include "procfs.h"
 #include "quota.h"
 #include "requests.h"
+#include "table.h"
 
 #define USER_CHANNELS_MAX (FLIGHTREC_CHANNELS_MAX - 2)
 #define DEFAULT_SIZE_KB 1024U
@@ -36,10 +37,36 @@ static unsigned int sizes_count;
 module_param_array_named(size_kb, sizes_kb, uint, &sizes_count, 0444);
 MODULE_PARM_DESC(size_kb, "KiB kept by each channel, in the order of channels (default: 1024, or 16 blocks of 16 KiB per possible CPU if that is more)");
 
-static unsigned short modes[USER_CHANNELS_MAX];
+/* Of a value that makes no sense, what the log gets. */
+#define SHOWN_MAX 64
+
+/* Octal text only: a mode in another base is a mistake that opens a node to others. */
+static int set_octal(const char *val, const struct kernel_param *kp)
+{
+	if (strspn(val, "01234567") != strlen(val) || kstrtou16(val, 8, kp->arg)) {
+		pr_err("parameter mode: \"%*pE\" is not an octal number like 0640\n",
+		       (int)strnlen(val, SHOWN_MAX), val);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int get_octal(char *buffer, const struct kernel_param *kp)
+{
+	return scnprintf(buffer, PAGE_SIZE, "%#o", *(u16 *)kp->arg);
+}
+
+static const struct kernel_param_ops param_ops_octal = {
+	.set = set_octal,
+	.get = get_octal,
+};
+
+#define param_check_octal(name, p) __param_check(name, p, u16)
+
+static u16 modes[USER_CHANNELS_MAX];
 static unsigned int modes_count;
-module_param_array_named(mode, modes, ushort, &modes_count, 0444);
-MODULE_PARM_DESC(mode, "permissions of each channel's nodes, octal with a leading 0 (default: 0600)");
+module_param_array_named(mode, modes, octal, &modes_count, 0444);
+MODULE_PARM_DESC(mode, "permissions of each channel's nodes, octal digits with or without a leading 0 (default: 0600)");
 
 static unsigned int gids[USER_CHANNELS_MAX];
 static unsigned int gids_count;
@@ -51,10 +78,6 @@ static unsigned int in_crash_text_count;
 module_param_array_named(crash, in_crash_text, bool, &in_crash_text_count, 0444);
 MODULE_PARM_DESC(crash, "print each channel's newest records on an oops and on a panic (default: Y)");
 
-static bool containers;
-module_param(containers, bool, 0644);
-MODULE_PARM_DESC(containers, "let processes outside the initial pid namespace open channels (default: N)");
-
 module_param_cb(events, &flightrec_events_ops, NULL, 0644);
 MODULE_PARM_DESC(events, "kernel events to record: " FLIGHTREC_SOURCE_WORDS "or none (default: all)");
 
@@ -64,24 +87,6 @@ MODULE_PARM_DESC(quota, "bytes per second that each user may write, 0 for any nu
 /* Filled by init, then constant until exit. */
 static struct flightrec_channel *channels[FLIGHTREC_CHANNELS_MAX];
 static unsigned int channel_count;
-
-/* Nobody gets at a channel before init can no longer fail. */
-static bool ready;
-
-struct flightrec_channel *flightrec_channel_at(unsigned int id)
-{
-	/* Pairs with the release in flightrec_init(). */
-	if (!smp_load_acquire(&ready) || id >= channel_count)
-		return NULL;
-	return channels[id];
-}
-
-int flightrec_may_open(void)
-{
-	if (READ_ONCE(containers) || task_active_pid_ns(current) == &init_pid_ns)
-		return 0;
-	return -EPERM;
-}
 
 static int __init check_counts(void)
 {
@@ -252,6 +257,7 @@ static void destroy_channels(void)
 		flightrec_channel_stop(channel);
 		put_device(&channel->dev);
 	}
+	flightrec_channel_wait_freed();
 }
 
 static int __init create_channels(void)
@@ -338,7 +344,9 @@ static int __init flightrec_init(void)
 	if (err)
 		goto err_procfs;
 	/* From here on nothing fails. */
-	smp_store_release(&ready, true);
+	for (i = 0; i < channel_count; i++)
+		flightrec_table_add(channels[i]);
+	flightrec_table_publish();
 	for (i = 0; i < channel_count; i++)
 		flightrec_chardev_announce(channels[i]);
 	for (i = 0; i < channel_count; i++)

@@ -56,7 +56,8 @@
  * is right.
  *
  * Several blocks may hold numbers of one channel in any order: sort by @seq.
- * Numbers below the largest @clear_seq of a channel were cleared.
+ * Numbers below the largest @clear_seq of a channel were cleared: their payload may
+ * still be there, since clearing overwrites nothing.
  *
  * All integers are in the byte order of the machine that crashed.
  */
