@@ -108,8 +108,12 @@ static __poll_t node_poll(struct file *file, poll_table *wait)
  */
 static u64 host_boot_ns(u64 ns)
 {
-	s64 ahead = timens_add_boottime_ns(0);
+	struct timespec64 offset = {};
+	s64 ahead;
 
+	timens_add_boottime(&offset);
+	/* Not timespec64_to_ns(), which before 5.17 took no time before zero. */
+	ahead = (s64)offset.tv_sec * NSEC_PER_SEC + offset.tv_nsec;
 	if (ahead >= 0)
 		return ns > ahead ? ns - ahead : 0;
 	return ns - ahead > ns ? ns - ahead : U64_MAX;

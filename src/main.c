@@ -53,7 +53,8 @@ static int set_octal(const char *val, const struct kernel_param *kp)
 
 static int get_octal(char *buffer, const struct kernel_param *kp)
 {
-	return scnprintf(buffer, PAGE_SIZE, "%#o", *(u16 *)kp->arg);
+	/* The array's own get() makes a comma of the newline. */
+	return scnprintf(buffer, PAGE_SIZE, "%#o\n", *(u16 *)kp->arg);
 }
 
 static const struct kernel_param_ops param_ops_octal = {

@@ -4,9 +4,16 @@
  * Runs with the core loaded as "channels=default,small size_kb=1024,MIN"; as a
  * 32-bit program, too.
  */
+#define _GNU_SOURCE
 #include "harness.h"
 
+#include <sched.h>
 #include <stdint.h>
+#include <sys/sendfile.h>
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
 
 #define KERNEL_HALF ((void *)(uintptr_t)(sizeof(long) == 8 ? 0xffff888000000000 : 0xfffff000))
 
@@ -539,6 +546,131 @@ static void poll_of_a_writer(void)
 	CHECK_EQ(p.revents, POLLOUT);
 }
 
+/* Of a write-only descriptor: what others write is none of its business. */
+static void info_without_reading(void)
+{
+	struct flightrec_info info;
+	int fd = guest_open("default", O_WRONLY);
+
+	guest_write(fd, "something");
+	CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_GET_INFO, &info), 0);
+	CHECK(!strcmp(info.name, "default"));
+	CHECK(info.size > 0);
+	CHECK_EQ(info.oldest_seq, 0);
+	CHECK_EQ(info.next_seq, 0);
+	CHECK_EQ(ioctl(open_at_end("default"), FLIGHTREC_IOC_GET_INFO, &info), 0);
+	CHECK(info.next_seq > 1 && info.oldest_seq > 0);
+}
+
+static void fsync_has_nothing_to_do(void)
+{
+	int fd = open_at_end("default");
+
+	guest_write(fd, "synced");
+	CHECK_EQ(fsync(fd), 0);
+	CHECK_EQ(fdatasync(fd), 0);
+	expect(fd, "synced");
+}
+
+static void splice_writes_a_record(void)
+{
+	char path[] = "/tmp/spliceXXXXXX";
+	int fd = open_at_end("default");
+	static char big[FLIGHTREC_PAYLOAD_MAX + 1];
+	int pipes[2], file;
+
+	CHECK(!pipe(pipes));
+	guest_write(pipes[1], "piped");
+	CHECK_EQ(splice(pipes[0], NULL, fd, NULL, 4096, 0), 5);
+	expect(fd, "piped");
+	CHECK_EQ(write(pipes[1], big, sizeof(big)), sizeof(big));
+	CHECK_ERRNO(splice(pipes[0], NULL, fd, NULL, sizeof(big), 0), EMSGSIZE);
+	file = mkstemp(path);
+	CHECK(file >= 0);
+	CHECK(!unlink(path));
+	guest_write(file, "sent as a file");
+	CHECK_EQ(lseek(file, 0, SEEK_SET), 0);
+	CHECK_EQ(sendfile(fd, file, NULL, 14), 14);
+	expect(fd, "sent as a file");
+}
+
+static void splice_reads_whole_records(void)
+{
+	char buf[4096];
+	struct flightrec_record record;
+	int fd = open_at_end("default");
+	int pipes[2];
+	ssize_t n;
+
+	CHECK(!pipe(pipes));
+	guest_write(fd, "first");
+	guest_write(fd, "second");
+	n = splice(fd, NULL, pipes[1], NULL, 4096, 0);
+	CHECK(n > 0);
+	CHECK_EQ(read(pipes[0], buf, sizeof(buf)), n);
+	memcpy(&record, buf, sizeof(record));
+	CHECK_EQ(record.len, 5);
+	CHECK(!memcmp(buf + record.header_size, "first", 5));
+	CHECK((ssize_t)record.size < n);
+	memcpy(&record, buf + record.size, sizeof(record));
+	CHECK_EQ(record.len, 6);
+	/* A record is whole or stays. */
+	guest_write(fd, "third");
+	CHECK_ERRNO(splice(fd, NULL, pipes[1], NULL, 16, 0), EINVAL);
+	expect(fd, "third");
+	CHECK_ERRNO(splice(fd, NULL, pipes[1], NULL, 4096, 0), EAGAIN);
+}
+
+static unsigned long long boot_ns(void)
+{
+	struct timespec now;
+
+	CHECK(!clock_gettime(CLOCK_BOOTTIME, &now));
+	return now.tv_sec * 1000000000ULL + now.tv_nsec;
+}
+
+/* 0, or the number of what went wrong; in the time namespace. */
+static int seek_to_own_time(void)
+{
+	struct guest_record record;
+	int fd = open_at_end("default");
+	unsigned long long between;
+
+	guest_write(fd, "before");
+	guest_sleep_ms(50);
+	between = boot_ns();
+	guest_sleep_ms(50);
+	guest_write(fd, "after");
+	if (ioctl(fd, FLIGHTREC_IOC_SEEK_TIME, &between))
+		return 1;
+	if (!guest_next(fd, &record))
+		return 2;
+	return memcmp(record.payload, "after", 5) ? 3 : 0;
+}
+
+/* A process of a time namespace seeks to times on its own boot clock. */
+static void seek_time_in_a_time_namespace(void)
+{
+	static const char *const offsets[] = { "7 100000 0", "7 -2 500000000" };
+	unsigned int i;
+	int fd, status;
+	pid_t pid;
+
+	for (i = 0; i < 2; i++) {
+		CHECK(!unshare(CLONE_NEWTIME));
+		fd = open("/proc/self/timens_offsets", O_WRONLY);
+		CHECK(fd >= 0);
+		guest_write(fd, offsets[i]);
+		close(fd);
+		pid = fork();
+		CHECK(pid >= 0);
+		if (!pid)
+			_exit(seek_to_own_time());
+		CHECK_EQ(waitpid(pid, &status, 0), pid);
+		CHECK_EQ(status, 0);
+	}
+}
+
 static const struct guest_case cases[] = {
 	{ "write-then-read", write_then_read },
 	{ "binary-payload", binary_payload },
@@ -568,6 +700,11 @@ static const struct guest_case cases[] = {
 	{ "signal-interrupts-read", signal_interrupts_read },
 	{ "sleeping-reader-can-be-killed", sleeping_reader_can_be_killed },
 	{ "poll-of-a-writer", poll_of_a_writer },
+	{ "info-without-reading", info_without_reading },
+	{ "fsync-has-nothing-to-do", fsync_has_nothing_to_do },
+	{ "splice-writes-a-record", splice_writes_a_record },
+	{ "splice-reads-whole-records", splice_reads_whole_records },
+	{ "seek-time-in-a-time-namespace", seek_time_in_a_time_namespace },
 };
 
 int main(int argc, char **argv)

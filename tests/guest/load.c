@@ -146,6 +146,25 @@ static void bad_access(void)
 	refused("gid=4294967295", EINVAL, "gid", "4294967295");
 }
 
+/* Octal digits or nothing: a mode in another base would open a node to others. */
+static void mode_is_octal(void)
+{
+	struct stat st;
+
+	refused("mode=0x180", EINVAL, "parameter mode", "\"0x180\"");
+	refused("mode=680", EINVAL, "parameter mode", "\"680\"");
+	refused("mode=-1", EINVAL, "parameter mode", "\"-1\"");
+	refused("mode=", EINVAL, "parameter mode", "\"\"");
+	refused("mode=0200000", EINVAL, "parameter mode", "0200000");
+	CHECK_EQ(guest_load(CORE, "channels=app,db mode=400,0640 events=none"), 0);
+	CHECK(!stat("/dev/flightrec/app", &st));
+	CHECK_EQ(st.st_mode & 07777, 0400);
+	CHECK(!stat("/proc/flightrec/db", &st));
+	CHECK_EQ(st.st_mode & 07777, 0640);
+	CHECK(!strcmp(guest_slurp("/sys/module/flightrec/parameters/mode"), "0400,0640\n"));
+	CHECK_EQ(guest_unload("flightrec"), 0);
+}
+
 static void bad_events(void)
 {
 	refused("events=module,teapot", EINVAL, "events", "teapot");
@@ -343,6 +362,7 @@ static const struct guest_case cases[] = {
 	{ "load-too-many-channels", too_many_channels },
 	{ "load-too-many-values", too_many_values },
 	{ "load-bad-access", bad_access },
+	{ "load-mode-is-octal", mode_is_octal },
 	{ "load-bad-events", bad_events },
 	{ "load-with-parameters", loads_with_parameters },
 	{ "load-says-who-chose-the-access", says_who_chose_the_access },
