@@ -204,7 +204,6 @@ static const struct file_operations node_fops = {
 	.write_iter = flightrec_write_iter,
 	.llseek = node_llseek,
 	.poll = node_poll,
-	.splice_read = copy_splice_read,
 	.splice_write = iter_file_splice_write,
 	/* What write(2) took is as safe as it will ever be. */
 	.fsync = noop_fsync,

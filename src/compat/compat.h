@@ -80,14 +80,6 @@ static inline void flightrec_hrtimer_setup(struct hrtimer *timer,
 #endif
 
 /*
- * 6.5: a file that is not in the page cache is spliced by copy_splice_read().
- * Kbuild looks for it: EL 9 has ported it back to 5.14.
- */
-#ifndef FLIGHTREC_HAVE_COPY_SPLICE_READ
-#define copy_splice_read	generic_file_splice_read
-#endif
-
-/*
  * 6.1: what the sanitizers are told of a copy from user space has a part before it
  * and one after it. Kbuild looks for it.
  */

@@ -48,8 +48,8 @@
  *   Each is a struct flightrec_record, its payload, and zero bytes up to a
  *   multiple of 8. A descriptor starts at the oldest record and has a cursor
  *   of its own. Blocks while there is nothing to read; a signal interrupts.
- *   readv(2) reads into its buffers as if they were one. splice(2) reads into a
- *   pipe with whole records, for which it must have room: EINVAL.
+ *   readv(2) reads into its buffers as if they were one. splice(2) from a
+ *   channel: EINVAL.
  *     EAGAIN    nothing to read, and O_NONBLOCK is set or, for preadv2(2),
  *               RWF_NOWAIT; io_uring then waits by itself
  *     EINVAL    the next record does not fit; nothing was consumed. Never

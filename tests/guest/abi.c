@@ -594,33 +594,6 @@ static void splice_writes_a_record(void)
 	expect(fd, "sent as a file");
 }
 
-static void splice_reads_whole_records(void)
-{
-	char buf[4096];
-	struct flightrec_record record;
-	int fd = open_at_end("default");
-	int pipes[2];
-	ssize_t n;
-
-	CHECK(!pipe(pipes));
-	guest_write(fd, "first");
-	guest_write(fd, "second");
-	n = splice(fd, NULL, pipes[1], NULL, 4096, 0);
-	CHECK(n > 0);
-	CHECK_EQ(read(pipes[0], buf, sizeof(buf)), n);
-	memcpy(&record, buf, sizeof(record));
-	CHECK_EQ(record.len, 5);
-	CHECK(!memcmp(buf + record.header_size, "first", 5));
-	CHECK((ssize_t)record.size < n);
-	memcpy(&record, buf + record.size, sizeof(record));
-	CHECK_EQ(record.len, 6);
-	/* A record is whole or stays. */
-	guest_write(fd, "third");
-	CHECK_ERRNO(splice(fd, NULL, pipes[1], NULL, 16, 0), EINVAL);
-	expect(fd, "third");
-	CHECK_ERRNO(splice(fd, NULL, pipes[1], NULL, 4096, 0), EAGAIN);
-}
-
 static unsigned long long boot_ns(void)
 {
 	struct timespec now;
@@ -703,7 +676,6 @@ static const struct guest_case cases[] = {
 	{ "info-without-reading", info_without_reading },
 	{ "fsync-has-nothing-to-do", fsync_has_nothing_to_do },
 	{ "splice-writes-a-record", splice_writes_a_record },
-	{ "splice-reads-whole-records", splice_reads_whole_records },
 	{ "seek-time-in-a-time-namespace", seek_time_in_a_time_namespace },
 };
 
