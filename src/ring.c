@@ -575,37 +575,42 @@ static noinline u64 skip_gone(const struct flightrec_ring *ring, u64 seq, u64 ne
  * Go to the next record that is published: 0, -EAGAIN if there is none, or
  * -EINTR if the task is to die. Where nothing was lost so far, the record will be
  * there: its block is looked at when it has been copied, and not before.
+ *
+ * Writers that overwrite the whole ring during one look at the blocks make that
+ * look end at a head which is no longer one: so it is compared with today's.
  */
 static __always_inline int find_next(const struct flightrec_ring *ring,
 		      struct flightrec_cursor *cursor, struct place *place)
 {
 	u64 skip_after = SKIP_AFTER, gone = 0, next, first, seq;
 
-	for (;; cursor->seq++) {
+	for (;;) {
 		next = flightrec_ring_next(ring);
 		first = horizon(ring, next);
 		if (cursor->seq < first)
 			cursor->seq = first;
+		if (cursor->seq >= next)
+			return -EAGAIN;
 		if (unlikely(gone++ == skip_after)) {
 			if (ring_interrupted())
 				return -EINTR;
 			gone = 0;
 			seq = cursor->seq;
-			cursor->seq = seq < next ? skip_gone(ring, seq, next) : seq;
-			if (cursor->seq == seq)
-				skip_after *= 2;
+			cursor->seq = skip_gone(ring, seq, next);
+			if (cursor->seq != seq)
+				continue;
+			skip_after *= 2;
 		}
-		if (cursor->seq >= next)
-			return -EAGAIN;
 		switch (look_up(ring, cursor->seq, place)) {
 		case LOOKUP_NOT_YET:
 			return -EAGAIN;
 		case LOOKUP_GONE:
-			continue;
+			break;
 		case LOOKUP_HERE:
 			if (likely(cursor->seq == cursor->from) || still_there(ring, place))
 				return 0;
 		}
+		cursor->seq++;
 	}
 }
 

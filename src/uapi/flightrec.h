@@ -67,7 +67,10 @@
  * took is in memory, and never goes to a disk.
  *
  * poll(2): POLLIN while there is something to read, POLLOUT always where
- * user space may write.
+ * user space may write. A read that follows goes past what is gone meanwhile, to
+ * what is there. It gets EAGAIN all the same if the channel was cleared, if another
+ * thread reads from the descriptor, or if all up to a record whose writer has not
+ * yet finished was overwritten; the next poll then waits for that record.
  *
  * open(2): EACCES when the kernel channel is opened for writing, EPERM from
  * outside the initial pid namespace unless the module's parameter

@@ -142,6 +142,26 @@ static void reader_at_each_step(void **state)
 	fixture_free(&f);
 }
 
+/* The same for one far behind: the head at which a look at the blocks ends is none any more. */
+static void far_behind_at_each_step(void **state)
+{
+	struct flightrec_cursor cursor;
+	bool more;
+	u32 way, at;
+
+	(void)state;
+	count = 0;
+	fixture_init(&f, ring_bytes());
+	for (way = 0; way < 2 * WAYS; way++) {
+		for (at = 1, more = true; more; at++) {
+			write_some(700, 2);
+			cursor = flightrec_cursor_at(flightrec_ring_next(&f.ring) - 690);
+			drain(&cursor, way / WAYS, at, writing[way % WAYS], &more);
+		}
+	}
+	fixture_free(&f);
+}
+
 /* All that the index leads to is what was written. */
 static void all_intact(void)
 {
@@ -528,6 +548,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(reader_at_each_step),
+		CASE(far_behind_at_each_step),
 		CASE(writer_at_each_step),
 		CASE(clear_at_each_step),
 		CASE(refused_takes_no_number),
