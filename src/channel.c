@@ -9,7 +9,6 @@
 #include <linux/nodemask.h>
 #include <linux/poll.h>
 #include <linux/random.h>
-#include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/clock.h>
 #include <linux/seq_file.h>
@@ -106,11 +105,7 @@ void flightrec_channel_wake_sleepers(struct flightrec_channel *channel)
 	} while (was == WAKE_IDLE);
 }
 
-/* Channels whose devices are not yet released. */
-static atomic_t unreleased = ATOMIC_INIT(0);
-static DECLARE_WAIT_QUEUE_HEAD(released);
-
-static void free_channel(struct flightrec_channel *channel)
+static void free_memory(struct flightrec_channel *channel)
 {
 	vfree(channel->ring_blocks);
 	vfree(channel->ring_index);
@@ -118,33 +113,12 @@ static void free_channel(struct flightrec_channel *channel)
 	kfree(channel);
 }
 
-static void channel_release(struct device *dev)
+void flightrec_channel_free(struct flightrec_channel *channel)
 {
-	struct flightrec_channel *channel =
-		container_of(dev, struct flightrec_channel, dev);
-
-	free_channel(channel);
-	/*
-	 * The module's memory is freed after a grace period, which lasts until here
-	 * as long as this section does.
-	 */
-	rcu_read_lock();
-	if (atomic_dec_and_test(&unreleased))
-		wake_up_all(&released);
-	rcu_read_unlock();
-}
-
-void flightrec_channel_wait_freed(void)
-{
-	wait_event(released, !atomic_read(&unreleased));
-	/* The last release may still be in the section that it woke us from. */
-	synchronize_rcu();
-}
-
-void flightrec_channel_stop(struct flightrec_channel *channel)
-{
+	/* Nobody is woken any more. */
 	irq_work_sync(&channel->wake);
 	hrtimer_cancel(&channel->wake_timer);
+	free_memory(channel);
 }
 
 static void wake_work(struct irq_work *work)
@@ -234,16 +208,13 @@ struct flightrec_channel * __init flightrec_channel_new(const struct flightrec_c
 	channel->config.name = channel->name;
 	err = make_ring(channel);
 	if (err) {
-		free_channel(channel);
+		free_memory(channel);
 		return ERR_PTR(err);
 	}
 	init_waitqueue_head(&channel->readers_wait);
 	init_irq_work(&channel->wake, wake_work);
 	flightrec_hrtimer_setup(&channel->wake_timer, wake_timer_ended,
 				CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
-	device_initialize(&channel->dev);
-	channel->dev.release = channel_release;
-	atomic_inc(&unreleased);
 	return channel;
 }
 

@@ -7,7 +7,6 @@
 #define FLIGHTREC_CHANNEL_H
 
 #include <linux/atomic.h>
-#include <linux/device.h>
 #include <linux/hrtimer.h>
 #include <linux/irq_work.h>
 #include <linux/proc_fs.h>
@@ -70,7 +69,7 @@ struct flightrec_channel {
 	struct flightrec_crash_channel in_oops, in_panic;
 	u64 printed_to;			/* the first number that no crash text has shown */
 
-	struct device dev;		/* its release frees the channel */
+	struct device *node;		/* chardev.c's */
 	struct proc_dir_entry *proc;
 };
 
@@ -83,19 +82,12 @@ u64 flightrec_min_bytes(void);
 /**
  * flightrec_channel_new - make a channel, not yet visible to anybody
  *
- * Return: the channel, or an ERR_PTR: -ENOMEM. May sleep. Dropped with
- * put_device(&channel->dev).
+ * Return: the channel, or an ERR_PTR: -ENOMEM. May sleep.
  */
 struct flightrec_channel *flightrec_channel_new(const struct flightrec_config *config);
 
-/* Nobody is woken any more; before the last put_device(). May sleep. */
-void flightrec_channel_stop(struct flightrec_channel *channel);
-
-/*
- * Wait until all channels that were dropped are freed: what frees them is code of
- * this module. Others hold a device only for as long as a look at it takes.
- */
-void flightrec_channel_wait_freed(void);
+/* Free a channel that nobody sees any more. May sleep. */
+void flightrec_channel_free(struct flightrec_channel *channel);
 
 /* Stamp of the calling task, or of no task when in an interrupt. */
 void flightrec_stamp_fill(struct flightrec_stamp *stamp, u8 origin, u8 severity,

@@ -8,6 +8,7 @@
 #include <linux/init.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/platform_device.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
 #include <linux/splice.h>
@@ -213,7 +214,7 @@ static const struct file_operations node_fops = {
 
 static const struct flightrec_channel *to_channel(const struct device *dev)
 {
-	return container_of(dev, struct flightrec_channel, dev);
+	return dev_get_drvdata(dev);
 }
 
 static char *node_devnode(const struct device *dev, umode_t *mode, kuid_t *uid,
@@ -244,30 +245,45 @@ static const struct device_type node_type = {
 	.devnode = FLIGHTREC_DEVICE_TYPE_PICK(devnode, node_devnode),
 };
 
+/*
+ * A platform device only by its allocation: others may hold a device for any time
+ * after it was deleted, and what releases this one is the kernel's own code, so
+ * that an unload need not wait for them.
+ */
 int __init flightrec_chardev_add(struct flightrec_channel *channel, unsigned int id)
 {
-	struct device *dev = &channel->dev;
+	struct platform_device *pdev = platform_device_alloc("flightrec", id);
+	struct device *dev;
 	int err;
 
+	if (!pdev)
+		return -ENOMEM;
+	dev = &pdev->dev;
 	dev->class = node_class;
 	dev->type = &node_type;
 	dev->devt = first_devt + id;
+	dev_set_drvdata(dev, channel);
 	err = dev_set_name(dev, "%s", channel->name);
+	if (!err) {
+		dev_set_uevent_suppress(dev, true);
+		err = device_add(dev);
+	}
 	if (err)
-		return err;
-	dev_set_uevent_suppress(dev, true);
-	return device_add(dev);
+		put_device(dev);
+	else
+		channel->node = dev;
+	return err;
 }
 
 void __init flightrec_chardev_announce(struct flightrec_channel *channel)
 {
-	dev_set_uevent_suppress(&channel->dev, false);
-	kobject_uevent(&channel->dev.kobj, KOBJ_ADD);
+	dev_set_uevent_suppress(channel->node, false);
+	kobject_uevent(&channel->node->kobj, KOBJ_ADD);
 }
 
 void flightrec_chardev_del(struct flightrec_channel *channel)
 {
-	device_del(&channel->dev);
+	device_unregister(channel->node);
 }
 
 int __init flightrec_chardev_init(void)

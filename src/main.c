@@ -85,10 +85,6 @@ MODULE_PARM_DESC(events, "kernel events to record: " FLIGHTREC_SOURCE_WORDS "or 
 module_param_cb(quota, &flightrec_quota_ops, NULL, 0644);
 MODULE_PARM_DESC(quota, "bytes per second that each user may write, 0 for any number (default: 67108864)");
 
-/* Filled by init, then constant until exit. */
-static struct flightrec_channel *channels[FLIGHTREC_CHANNELS_MAX];
-static unsigned int channel_count;
-
 static int __init check_counts(void)
 {
 	const struct {
@@ -252,13 +248,8 @@ static int __init configure_all(struct flightrec_config *configs)
 
 static void destroy_channels(void)
 {
-	while (channel_count) {
-		struct flightrec_channel *channel = channels[--channel_count];
-
-		flightrec_channel_stop(channel);
-		put_device(&channel->dev);
-	}
-	flightrec_channel_wait_freed();
+	while (flightrec_channel_count)
+		flightrec_channel_free(flightrec_channels[--flightrec_channel_count]);
 }
 
 static int __init create_channels(void)
@@ -280,7 +271,7 @@ static int __init create_channels(void)
 			       configs[i].name, configs[i].bytes >> 10, channel);
 			break;
 		}
-		channels[channel_count++] = channel;
+		flightrec_channels[flightrec_channel_count++] = channel;
 	}
 	kfree(configs);
 	if (err)
@@ -291,8 +282,8 @@ static int __init create_channels(void)
 static void hide_channels(unsigned int count)
 {
 	while (count--) {
-		flightrec_chardev_del(channels[count]);
-		flightrec_procfs_del(channels[count]);
+		flightrec_chardev_del(flightrec_channels[count]);
+		flightrec_procfs_del(flightrec_channels[count]);
 	}
 }
 
@@ -301,20 +292,20 @@ static int __init show_channels(void)
 	unsigned int i;
 	int err;
 
-	for (i = 0; i < channel_count; i++) {
-		err = flightrec_procfs_add(channels[i]);
+	for (i = 0; i < flightrec_channel_count; i++) {
+		err = flightrec_procfs_add(flightrec_channels[i]);
 		if (err)
 			goto err_hide;
-		err = flightrec_chardev_add(channels[i], i);
+		err = flightrec_chardev_add(flightrec_channels[i], i);
 		if (err) {
-			flightrec_procfs_del(channels[i]);
+			flightrec_procfs_del(flightrec_channels[i]);
 			goto err_hide;
 		}
 	}
 	return 0;
 
 err_hide:
-	pr_err("no nodes for channel \"%s\": %pe\n", channels[i]->name,
+	pr_err("no nodes for channel \"%s\": %pe\n", flightrec_channels[i]->name,
 	       ERR_PTR(err));
 	hide_channels(i);
 	return err;
@@ -345,16 +336,14 @@ static int __init flightrec_init(void)
 	if (err)
 		goto err_procfs;
 	/* From here on nothing fails. */
-	for (i = 0; i < channel_count; i++)
-		flightrec_table_add(channels[i]);
 	flightrec_table_publish();
-	for (i = 0; i < channel_count; i++)
-		flightrec_chardev_announce(channels[i]);
-	for (i = 0; i < channel_count; i++)
-		if (channels[i]->config.crash_text)
-			flightrec_crash_add(channels[i]);
+	for (i = 0; i < flightrec_channel_count; i++)
+		flightrec_chardev_announce(flightrec_channels[i]);
+	for (i = 0; i < flightrec_channel_count; i++)
+		if (flightrec_channels[i]->config.crash_text)
+			flightrec_crash_add(flightrec_channels[i]);
 	flightrec_crash_start();
-	flightrec_requests_start(channels[0]);
+	flightrec_requests_start(flightrec_channels[0]);
 	return 0;
 
 err_procfs:
@@ -370,7 +359,7 @@ static void __exit flightrec_exit(void)
 {
 	flightrec_requests_stop();
 	flightrec_crash_stop();
-	hide_channels(channel_count);
+	hide_channels(flightrec_channel_count);
 	flightrec_procfs_exit();
 	flightrec_chardev_exit();
 	destroy_channels();

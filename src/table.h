@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The table of channels, and who may open them: what the character device and
- * procfs share. main.c fills it.
+ * procfs share.
  */
 #ifndef FLIGHTREC_TABLE_H
 #define FLIGHTREC_TABLE_H
@@ -14,8 +14,9 @@ struct flightrec_channel *flightrec_channel_at(unsigned int id);
 /* 0, or -EPERM if the calling task may not open any channel. */
 int flightrec_may_open(void);
 
-/* During init: append a channel, at most FLIGHTREC_CHANNELS_MAX. */
-void flightrec_table_add(struct flightrec_channel *channel);
+/* For main.c, which fills it during init; then constant until exit. */
+extern struct flightrec_channel *flightrec_channels[FLIGHTREC_CHANNELS_MAX];
+extern unsigned int flightrec_channel_count;
 
 /* When init can no longer fail: from here on channels can be opened. */
 void flightrec_table_publish(void);
