@@ -49,12 +49,10 @@
  * between while the whole ring is overwritten 2^19 times, and finds the same
  * number afterwards.
  *
- * Tags are compared within half their range. A writer that is stopped between
- * its number and its publication, interrupts off, for as long as others write
- * 2^13 times the entries of the index (2^27 records in a ring of 1 MiB, 2^24 in
- * the smallest one of 4 CPUs) takes the entry of a newer record; then that one
- * is not found, and readers wait at its number until it is an index old. Up to
- * there the later one is left in place, whoever stores last.
+ * A writer that was stopped between its number and its publication for so long that
+ * others have taken numbers beyond a whole index does not publish: no reader would
+ * look for its record any more. Which of two writers has the entry is therefore told
+ * by numbers; tags, which wrap, only tell readers.
  *
  * Readers that fell behind do not visit each number that is gone. Of each block
  * is known what its numbers do not precede (first, stored by its claimer) and, as
@@ -63,19 +61,22 @@
  * grow). All are bounds: a record that was numbered before the reader looked at
  * the next number is never outside those of its block, because they were stored
  * before that number was taken. Within a block that is partly of interest the
- * reader goes from stamp to stamp. What is committed counts records as well, so
- * that how many there are is a sum over blocks.
+ * reader goes from stamp to stamp. What is committed counts records as well, and is
+ * kept beside (count) when the block is left, so that how many there are is a sum
+ * over a dense array, and over the headers of open blocks.
  *
  * Barriers:
  *
  *   writer                                reader
  *   A  lap, then words (cmpxchg)          words, then lap (smp_rmb)         B
  *   C  words, then entry (cmpxchg)        entry (acquire), then words       D
+ *   H  entry (acquire), then next number
  *   E  seq 0, then words (smp_wmb)        a dump: seq, then words
  *   F  words, then committed (release)    committed (acquire), then lap     G
  *
  * A/B: whoever sees an overwritten word sees the lap that gave it up.
  * C/D: whoever sees an entry sees the record.
+ * C/H: whoever sees an entry sees that its number was taken.
  * E: a memory image never has a number before a record that is not whole.
  * F/G: between writers; whoever claims a block overwrites no store under way.
  * Each load and store of shared words is a single relaxed access, so a race
@@ -120,6 +121,12 @@ static bool close_block(atomic64_t *word, u64 lap, s64 *state)
 	return false;
 }
 
+/* How many records have been committed. */
+static __always_inline u64 records_of(u64 committed)
+{
+	return (committed & COMMITTED_RECORDS_MASK) >> COMMITTED_RECORDS_SHIFT;
+}
+
 /* Has all that was reserved in a block of this state been committed? */
 static __always_inline bool all_committed(u64 committed, u64 state)
 {
@@ -157,15 +164,20 @@ static void leave_block(struct flightrec_ring *ring, u32 cpu)
 	u32 block = open & RING_MASK(ENTRY_BLOCK_BITS);
 	u64 lap = open >> OPEN_LAP_SHIFT;
 	s64 unknown = LAST_UNKNOWN | lap;
-	s64 state;
+	s64 uncounted = lap << COUNT_LAP_SHIFT;
+	s64 state, committed;
 
 	if (!close_block(block_word(ring, block, BLOCK_STATE), lap + 1, &state) ||
 	    lap_of(state) != lap)
 		return;
 	/* Of another lap it is another claimer's, who has said so here. */
-	if (all_committed(atomic64_read(block_word(ring, block, BLOCK_COMMITTED)), state))
+	committed = atomic64_read(block_word(ring, block, BLOCK_COMMITTED));
+	if (all_committed(committed, state)) {
 		atomic64_try_cmpxchg(&ring->last[block], &unknown,
 				     atomic64_read(&ring->next_seq));
+		atomic64_try_cmpxchg(&ring->count[block], &uncounted,
+				     uncounted | COUNT_KNOWN | records_of(committed));
+	}
 	atomic64_set(&ring->marks[block],
 		     atomic64_read(&ring->next_claim) & ~MARK_OPEN);
 }
@@ -239,6 +251,7 @@ static void claim_block(struct flightrec_ring *ring, u32 cpu, bool choosy)
 	/* Before the exchange below, and so before any number in this lap is taken. */
 	WRITE_ONCE(ring->first[block], atomic64_read(&ring->next_seq));
 	atomic64_set(&ring->last[block], LAST_UNKNOWN | lap);
+	atomic64_set(&ring->count[block], lap << COUNT_LAP_SHIFT);
 	if (!atomic64_try_cmpxchg(committed_word, &committed,
 				  make_state(lap, BLOCK_HEADER)))
 		return;
@@ -702,15 +715,19 @@ bool flightrec_ring_readable(const struct flightrec_ring *ring,
 
 static u64 records_in_block(const struct flightrec_ring *ring, u32 block, u64 seq)
 {
-	u64 committed = atomic64_read(block_word(ring, block, BLOCK_COMMITTED));
-	u64 state = atomic64_read(block_word(ring, block, BLOCK_STATE));
+	u64 count = atomic64_read(&ring->count[block]);
 	struct in_block found;
+	u64 committed, state;
 
-	if (lap_of(committed) != lap_of(state) || ends_before(ring, block, seq))
+	if (ends_before(ring, block, seq))
 		return 0;
 	if (READ_ONCE(ring->first[block]) < seq && look_through(ring, block, seq, &found))
 		return found.records;
-	return (committed & COMMITTED_RECORDS_MASK) >> COMMITTED_RECORDS_SHIFT;
+	if (count & COUNT_KNOWN)
+		return count & RING_MASK(COUNT_BITS);
+	committed = atomic64_read(block_word(ring, block, BLOCK_COMMITTED));
+	state = atomic64_read(block_word(ring, block, BLOCK_STATE));
+	return lap_of(committed) == lap_of(state) ? records_of(committed) : 0;
 }
 
 u64 flightrec_ring_oldest(const struct flightrec_ring *ring, u64 *retained)

@@ -70,6 +70,7 @@ struct flightrec_ring {
 	atomic64_t *marks;		/* how fresh each block is, see ring.c */
 	u64 *first;			/* no number in each block is before this */
 	atomic64_t *last;		/* nor after this one, once it is left */
+	atomic64_t *count;		/* nor are there other than so many, then */
 	u64 *group_first;		/* the least of @first in each group of blocks */
 	struct flightrec_ring_cpu *cpus;
 	u64 nindex;			/* entries of @index, a power of two */
@@ -161,8 +162,8 @@ u64 flightrec_ring_next(const struct flightrec_ring *ring);
 
 /**
  * flightrec_ring_oldest - the number of the oldest record, or the next one
- * @retained: if not NULL, how many records there are, counted in as many steps
- *	as there are blocks
+ * @retained: if not NULL, how many records there are: a sum over what is known of
+ *	blocks, a tenth of a millisecond for each GiB
  *
  * Without @retained a few groups of blocks are looked at: microseconds, whatever
  * the size. One that is taken and not yet published is the oldest, too.

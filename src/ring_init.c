@@ -19,8 +19,8 @@ static u64 __init index_entries(u64 nblocks)
 
 u64 __init flightrec_ring_index_bytes(u64 nblocks)
 {
-	/* A mark, the first and the last number of each. */
-	return (index_entries(nblocks) + 3 * nblocks + flightrec_ring_groups(nblocks)) *
+	/* A mark, the first and the last number, and the count of each. */
+	return (index_entries(nblocks) + 4 * nblocks + flightrec_ring_groups(nblocks)) *
 	       sizeof(u64);
 }
 
@@ -100,7 +100,8 @@ int __init flightrec_ring_init(struct flightrec_ring *ring,
 	ring->marks = (atomic64_t *)&ring->index[ring->nindex];
 	ring->first = (u64 *)&ring->marks[ring->nblocks];
 	ring->last = (atomic64_t *)&ring->first[ring->nblocks];
-	ring->group_first = (u64 *)&ring->last[ring->nblocks];
+	ring->count = &ring->last[ring->nblocks];
+	ring->group_first = (u64 *)&ring->count[ring->nblocks];
 	ring->fresh = fresh_claims(ring->nblocks, ring->ncpus);
 	atomic64_set(&ring->next_seq, 1);
 	for (i = 0; i < ring->nblocks; i++) {
@@ -110,6 +111,7 @@ int __init flightrec_ring_init(struct flightrec_ring *ring,
 		/* Empty, as if it ended before number 1. */
 		ring->first[i] = 0;
 		atomic64_set(&ring->last[i], 0);
+		atomic64_set(&ring->count[i], COUNT_KNOWN);
 		ring->group_first[i / GROUP_BLOCKS] = 0;
 		/* Left a round before the first claim. */
 		atomic64_set(&ring->marks[i], (0 - ring->nblocks) & ~MARK_OPEN);

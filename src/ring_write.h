@@ -54,6 +54,11 @@ enum {
 /* The last number of a block is not known: with its lap, until it is left. */
 #define LAST_UNKNOWN	(1ULL << 63)
 
+/* How many records a block has: lap (40 bits), known once it is left, and the count. */
+#define COUNT_BITS	23
+#define COUNT_LAP_SHIFT	24
+#define COUNT_KNOWN	(1ULL << COUNT_BITS)
+
 /* What is committed counts the records as well, in bits that no offset needs. */
 #define COMMITTED_RECORDS_SHIFT	12
 #define COMMITTED_RECORDS_MASK	(RING_MASK(STATE_OFF_BITS) & ~RING_MASK(COMMITTED_RECORDS_SHIFT))
@@ -199,20 +204,27 @@ static __always_inline u32 flightrec_ring_check(const struct flightrec_place *pl
 	return FLIGHTREC_CHECK(boot_ns, len, place->off, place->open >> OPEN_LAP_SHIFT);
 }
 
-/* Let readers find the record, unless a later one has taken the entry. */
+/*
+ * Let readers find the record, unless a later one has the entry, or may have taken it:
+ * one that took a number a whole index later is beyond all readers' horizon anyway.
+ * That is looked at after the entry (H): so what is replaced is older for certain,
+ * however long a writer was stopped.
+ */
 static __always_inline void flightrec_ring_publish(struct flightrec_ring *ring, u64 seq,
 					  const struct flightrec_place *place)
 {
 	atomic64_t *word = (atomic64_t *)&ring->index[seq & ring->index_mask];
 	u64 tag = flightrec_ring_tag(ring, seq);
-	s64 old = atomic64_read(word);
 	u64 entry = tag | place->off |
 		    /* Shifted twice, it needs no mask of 64 bits. */
 		    place->open << (64 - ENTRY_BLOCK_BITS - ENTRY_LAP_BITS) >> ENTRY_TAG_BITS;
+	s64 old;
 
-	while (likely(flightrec_entry_older(old, tag)))
-		if (likely(atomic64_try_cmpxchg(word, &old, entry))) /* C, pairs with D */
+	do {
+		old = atomic64_read_acquire(word);	/* H, pairs with C */
+		if (unlikely((u64)atomic64_read(&ring->next_seq) - seq > ring->nindex))
 			return;
+	} while (unlikely(!atomic64_try_cmpxchg(word, &old, entry)));	/* C, pairs with D */
 }
 
 /* Take a number, publish, give the room back; returns the number. */

@@ -351,6 +351,77 @@ static void events_missing(void)
 	CHECK_EQ(guest_unload("flightrec"), 0);
 }
 
+static unsigned long long now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000ULL + now.tv_nsec / 1000;
+}
+
+/* Until killed: from the first number on, all that is there. */
+static void read_from_far_behind(size_t room)
+{
+	char *buf = malloc(room);
+	int fd = guest_open("default", O_RDONLY | O_NONBLOCK);
+	__u64 first = 1;
+
+	for (;;) {
+		CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_SEEK_SEQ, &first), 0);
+		CHECK(read(fd, buf, room) > 0);
+	}
+}
+
+#define TINY 180000	/* about as many as the channel holds */
+#define LARGE 4000	/* more than it holds of those */
+
+/*
+ * A reader whose records are all gone gets to what is there, and a kill ends it, in
+ * a time that does not depend on how many are gone. Measured against what it took to
+ * write them, so that the machine's speed does not matter.
+ */
+static void reader_far_behind(void)
+{
+	static char large[FLIGHTREC_PAYLOAD_MAX];
+	unsigned long long begun, wrote, lost;
+	struct guest_record record;
+	__u64 first = 1;
+	int fd, i, status;
+	pid_t pid;
+
+	CHECK_EQ(guest_load(CORE, "size_kb=16384 quota=0 events=none"), 0);
+	fd = guest_open("default", O_RDWR | O_NONBLOCK);
+	begun = now_us();
+	for (i = 0; i < TINY; i++)
+		CHECK_EQ(write(fd, "x", 1), 1);
+	wrote = now_us() - begun;
+	memset(large, 'y', sizeof(large));
+	for (i = 0; i < LARGE; i++)
+		CHECK_EQ(write(fd, large, sizeof(large)), sizeof(large));
+	begun = now_us();
+	for (i = 0; i < 20; i++) {
+		CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_SEEK_SEQ, &first), 0);
+		guest_read(fd, &record);
+		CHECK(record.head.lost >= TINY);
+		CHECK_EQ(record.head.seq, record.head.lost + 1);
+	}
+	lost = now_us() - begun;
+	printf("# %u records written in %llu us, passed over 20 times in %llu us\n", TINY, wrote,
+	       lost);
+	CHECK(lost < wrote / 4);
+	pid = fork();
+	if (!pid)
+		read_from_far_behind(16 << 20);
+	guest_sleep_ms(300);
+	begun = now_us();
+	CHECK(!kill(pid, SIGKILL));
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	CHECK(now_us() - begun < wrote / 4 + 500000);
+	close(fd);
+	CHECK_EQ(guest_unload("flightrec"), 0);
+}
+
 static const struct guest_case cases[] = {
 	{ "load-bad-name", bad_name },
 	{ "load-reserved-name", reserved_name },
@@ -371,6 +442,7 @@ static const struct guest_case cases[] = {
 	{ "unload-with-open-proc-file", unload_with_open_proc_file },
 	{ "unload-with-sleeping-reader", unload_with_sleeping_reader },
 	{ "load-and-unload-many-times", load_and_unload_many_times },
+	{ "reader-far-behind", reader_far_behind },
 	{ "events-on-demand", events_on_demand },
 	{ "events-not-wanted", events_not_wanted },
 	{ "events-missing", events_missing },

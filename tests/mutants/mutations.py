@@ -56,6 +56,14 @@ MUTATIONS = {
         "				     atomic64_read(&ring->next_seq) - 1);"),
     "records of a block counted twice": (
         WRITE, "words + (1U << COMMITTED_RECORDS_SHIFT)", "words + (2U << COMMITTED_RECORDS_SHIFT)"),
+    "count of a block not kept": (
+        RING, "uncounted | COUNT_KNOWN | records_of(committed)", "uncounted | records_of(committed)"),
+    "count of a block one too great": (
+        RING, "uncounted | COUNT_KNOWN | records_of(committed)",
+        "uncounted | COUNT_KNOWN | (records_of(committed) + 1)"),
+    "skip ends at an old head": (
+        RING, "			if (cursor->seq != seq)\n				continue;\n",
+        "			if (cursor->seq >= next)\n				return -EAGAIN;\n"),
     "task that is to die reads on": (
         RING, "			if (ring_interrupted())\n				return -EINTR;\n", ""),
     # writer
@@ -75,7 +83,9 @@ MUTATIONS = {
     "check omits the lap": (
         WRITE, "place->off, place->open >> OPEN_LAP_SHIFT)", "place->off, 0)"),
     "later entry overwritten by an earlier one": (
-        WRITE, "while (likely(flightrec_entry_older(old, tag)))", "while (true)"),
+        WRITE, "		if (unlikely((u64)atomic64_read(&ring->next_seq) - seq > ring->nindex))\n			return;\n", ""),
+    "H: entry read without acquire": (
+        WRITE, "atomic64_read_acquire(word);	/* H", "atomic64_read(word);	/* H"),
     # claims and clear
     "claim does not close": (
         RING, "		if (atomic64_try_cmpxchg(word, state, *state | STATE_CLOSED)) {",
