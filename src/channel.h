@@ -81,6 +81,7 @@ u64 flightrec_min_bytes(void);
 
 /**
  * flightrec_channel_new - make a channel, not yet visible to anybody
+ * @config: how it is wanted; copied
  *
  * Return: the channel, or an ERR_PTR: -ENOMEM. May sleep.
  */
@@ -95,7 +96,9 @@ void flightrec_stamp_fill(struct flightrec_stamp *stamp, u8 origin, u8 severity,
 
 /**
  * flightrec_channel_append - put one record into a channel
+ * @channel: the channel
  * @stamp: from flightrec_stamp_fill(); gets the clocks and the number here
+ * @payload: as many bytes as @stamp says
  *
  * Any context, NMI too. Does not wake anybody: flightrec_channel_wake() does.
  *
@@ -128,8 +131,9 @@ int flightrec_channel_reject(struct flightrec_channel *channel,
 
 /**
  * flightrec_channel_write - record what a task gave
- * @payload: @len bytes, at most FLIGHTREC_PAYLOAD_MAX, and FLIGHTREC_WRITE_PAD
- *	zero bytes
+ * @channel: the channel
+ * @payload: @len bytes, and FLIGHTREC_WRITE_PAD zero bytes
+ * @len: at most FLIGHTREC_PAYLOAD_MAX
  * @raw: keep a leading "<N>" as payload
  *
  * Return: 0, -ENOBUFS or -EDQUOT, counted. For tasks; in write.c.

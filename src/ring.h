@@ -34,6 +34,7 @@
  * layout: read.c asserts it. Nine 64-bit words, no padding.
  */
 struct flightrec_stamp {
+	/* private: described there */
 	u64 seq;	/* 0 until the record is whole */
 	u64 boot_ns;
 	u64 wall_ns;
@@ -64,7 +65,7 @@ struct flightrec_ring_cpu {
  * Private to ring.c and ring_write.h, but for its size.
  */
 struct flightrec_ring {
-	/* Constant from init on. */
+	/* private: constant from init on */
 	u64 *words;			/* the blocks */
 	u64 *index;			/* where the record of each number is */
 	atomic64_t *marks;		/* how fresh each block is, see ring.c */
@@ -136,6 +137,8 @@ u64 flightrec_ring_index_bytes(u64 nblocks);
 
 /**
  * flightrec_ring_init - make an empty ring
+ * @ring: overwritten
+ * @setup: what it is made of; not needed afterwards
  *
  * Return: 0, or -EINVAL if there are too few blocks, or too many to be numbered.
  */
@@ -144,6 +147,7 @@ int flightrec_ring_init(struct flightrec_ring *ring,
 
 /**
  * flightrec_ring_append - add a record, overwriting the oldest as needed
+ * @ring: the ring
  * @cpu: the CPU that this runs on; interrupts are off
  * @stamp: filled in but for @seq, which is set here
  * @payload: @stamp->len bytes, at most FLIGHTREC_RING_PAYLOAD_MAX
@@ -161,12 +165,16 @@ u64 flightrec_ring_clear(struct flightrec_ring *ring);
 u64 flightrec_ring_next(const struct flightrec_ring *ring);
 
 /**
- * flightrec_ring_oldest - the number of the oldest record, or the next one
+ * flightrec_ring_oldest - find the oldest record
+ * @ring: the ring
  * @retained: if not NULL, how many records there are: a sum over what is known of
  *	blocks, a tenth of a millisecond for each GiB
  *
  * Without @retained a few groups of blocks are looked at: microseconds, whatever
- * the size. One that is taken and not yet published is the oldest, too.
+ * the size.
+ *
+ * Return: its number, or the next one if there is none. A number that is taken and
+ * not yet published counts as one that is there.
  */
 u64 flightrec_ring_oldest(const struct flightrec_ring *ring, u64 *retained);
 
@@ -180,6 +188,7 @@ static inline struct flightrec_cursor flightrec_cursor_at(u64 seq)
 
 /**
  * flightrec_ring_read - copy the next record out
+ * @ring: the ring
  * @cursor: moved past the record; on -EAGAIN only past what is gone
  * @stamp: the record's stamp
  * @payload: room for FLIGHTREC_RING_PAYLOAD_MAX bytes, or NULL to skip it
@@ -198,6 +207,7 @@ int flightrec_ring_read(const struct flightrec_ring *ring,
 
 /**
  * flightrec_ring_read_words - copy the next record out as it lies in the ring
+ * @ring: the ring
  * @cursor: moved past the record; on an error only past what is gone
  * @to: the record's stamp, then its payload, zero-padded to whole words
  * @room: how many words fit
@@ -212,6 +222,7 @@ int flightrec_ring_read_words(const struct flightrec_ring *ring,
 
 /**
  * flightrec_ring_fetch - copy the record of a given number out
+ * @ring: the ring
  * @seq: its number
  * @stamp: the record's stamp
  * @payload: gets the first bytes of the payload, up to @room

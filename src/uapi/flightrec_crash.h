@@ -90,11 +90,13 @@
  * @block: which of the channel's blocks this is, from 0
  * @nblocks: how many it has
  * @boot_id: of the boot that wrote it, as /proc/sys/kernel/random/boot_id has
- *	it, in the order in which it is printed
+ *	it, in the order in which it is printed; a random one if the driver was loaded
+ *	without a /proc
  * @name: the channel's name, zero-padded
  * @instance: random, the same in all blocks of a channel; tells it from one of
  *	the same name before the driver was loaded again
  * @reserved: 0
+ * @reserved2: 0
  * @check: CRC-32, as above, of the bytes from @magic to before this field
  */
 struct flightrec_block {

@@ -3,7 +3,11 @@
  * Loading and unloading: parameters, what stays behind, who holds it.
  * Runs with the modules in /modules and none of them loaded.
  */
+#define _GNU_SOURCE
 #include "harness.h"
+
+#include <sched.h>
+#include <sys/mount.h>
 
 #define CORE "/modules/flightrec.ko"
 #define EVENTS "/modules/flightrec-events.ko"
@@ -191,6 +195,44 @@ static void loads_with_parameters(void)
 	CHECK_EQ(guest_stat("db", "size_kb"), 512);
 	CHECK_EQ(guest_unload("flightrec"), 0);
 	check_nothing_left();
+}
+
+/* Loaded by a process that sees no /proc. */
+static int load_without_proc(void)
+{
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    umount2("/proc", MNT_DETACH))
+		_exit(errno);
+	_exit(-guest_load(CORE, "events=none"));
+}
+
+/* Each load then has an identifier of its own, and says which. */
+static void without_proc(void)
+{
+	char ids[2][40] = { "", "" }, line[2048], *at;
+	int i, log, status;
+	ssize_t n;
+
+	for (i = 0; i < 2; i++) {
+		log = log_open();
+		if (!fork())
+			load_without_proc();
+		CHECK(wait(&status) > 0);
+		CHECK_EQ(status, 0);
+		while ((n = read(log, line, sizeof(line) - 1)) > 0) {
+			line[n] = '\0';
+			at = strstr(line, "flightrec: cannot read /proc/sys/kernel/random/boot_id: ");
+			at = at ? strstr(at, "the random identifier ") : NULL;
+			if (at)
+				CHECK_EQ(sscanf(at, "the random identifier %36[-0-9a-f] ", ids[i]), 1);
+		}
+		close(log);
+		CHECK_EQ(guest_unload("flightrec"), 0);
+	}
+	CHECK_EQ(strlen(ids[0]), 36);
+	CHECK_EQ(strlen(ids[1]), 36);
+	CHECK(strcmp(ids[0], ids[1]));
+	CHECK(strncmp(ids[0], "00000000-", 9));
 }
 
 static void says_who_chose_the_access(void)
@@ -436,6 +478,7 @@ static const struct guest_case cases[] = {
 	{ "load-mode-is-octal", mode_is_octal },
 	{ "load-bad-events", bad_events },
 	{ "load-with-parameters", loads_with_parameters },
+	{ "load-without-proc", without_proc },
 	{ "load-says-who-chose-the-access", says_who_chose_the_access },
 	{ "parameters-at-run-time", parameters_at_run_time },
 	{ "unload-with-open-descriptor", unload_with_open_descriptor },
