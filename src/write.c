@@ -61,8 +61,8 @@ static __always_inline void put_stamp(const struct flightrec_place *place, u32 l
 }
 
 /* With interrupts off. 0, -EDQUOT or -ENOBUFS. */
-static __always_inline int append(struct flightrec_channel *channel,
-				  const char *payload, u32 len, u8 severity)
+static __always_inline int put_record(struct flightrec_channel *channel,
+				      const char *payload, u32 len, u8 severity)
 {
 	struct flightrec_ring *ring = &channel->ring;
 	u32 cpu = smp_processor_id();
@@ -84,8 +84,8 @@ static __always_inline int append(struct flightrec_channel *channel,
 	return 0;
 }
 
-static __always_inline int record(struct flightrec_channel *channel,
-				  const char *payload, u32 len, bool raw)
+static __always_inline int write_payload(struct flightrec_channel *channel,
+					 const char *payload, u32 len, bool raw)
 {
 	u8 severity = FLIGHTREC_SEVERITY_DEFAULT;
 	int err;
@@ -99,7 +99,7 @@ static __always_inline int record(struct flightrec_channel *channel,
 	/* Tasks come here with interrupts on: nothing to save. */
 	lockdep_assert_irqs_enabled();
 	local_irq_disable();
-	err = append(channel, payload, len, severity);
+	err = put_record(channel, payload, len, severity);
 	local_irq_enable();
 	if (unlikely(err))
 		return flightrec_channel_reject(channel, err == -EDQUOT ?
@@ -112,7 +112,7 @@ static __always_inline int record(struct flightrec_channel *channel,
 int flightrec_channel_write(struct flightrec_channel *channel,
 			    const char *payload, u32 len, bool raw)
 {
-	return record(channel, payload, len, raw);
+	return write_payload(channel, payload, len, raw);
 }
 
 /* What flightrec_channel_write() wants behind a payload. */
@@ -191,7 +191,8 @@ ssize_t flightrec_write(struct file *file, const char __user *buf, size_t count,
 	if (unlikely(copy_in(copy, buf, count)))
 		return refuse_fault(handle);
 	end_payload(copy, count);
-	err = record(handle->channel, copy, count, READ_ONCE(handle->flags) & FLIGHTREC_FL_RAW);
+	err = write_payload(handle->channel, copy, count,
+			    READ_ONCE(handle->flags) & FLIGHTREC_FL_RAW);
 	return err ?: count;
 }
 

@@ -9,6 +9,7 @@
 
 #include <sched.h>
 #include <stdint.h>
+#include <sys/prctl.h>
 #include <sys/sendfile.h>
 
 #ifndef CLONE_NEWTIME
@@ -396,6 +397,39 @@ static void ioctl_errors(void)
 	CHECK_ERRNO(ioctl(fd, FLIGHTREC_IOC_CLEAR), EPERM);
 }
 
+/*
+ * Tasks' writes have their stamps put straight into the ring, the driver's own records
+ * by way of a copy: of one task both say the same.
+ */
+static void both_stamps_agree(void)
+{
+	struct guest_record written, noticed;
+	int fd = open_at_end("default");
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(1, &set);
+	CHECK(!sched_setaffinity(0, sizeof(set), &set));
+	CHECK(!prctl(PR_SET_NAME, "fifteen letters"));
+	CHECK(!setreuid(1234, 0));
+	guest_write(fd, "<5>written");
+	guest_read(fd, &written);
+	CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_CLEAR), 0);
+	guest_read(fd, &noticed);
+	CHECK_EQ(noticed.head.seq, written.head.seq + 1);
+	CHECK_EQ(noticed.head.origin, FLIGHTREC_ORIGIN_KERNEL);
+	CHECK(noticed.head.boot_ns >= written.head.boot_ns);
+	CHECK_EQ(written.head.uid, 1234);
+	CHECK_EQ(written.head.cpu, 1);
+	noticed.head.seq = written.head.seq;
+	noticed.head.origin = written.head.origin;
+	noticed.head.boot_ns = written.head.boot_ns;
+	noticed.head.wall_ns = written.head.wall_ns;
+	noticed.head.size = written.head.size;
+	noticed.head.len = written.head.len;
+	CHECK(!memcmp(&noticed.head, &written.head, sizeof(written.head)));
+}
+
 static void clear_counts_as_lost(void)
 {
 	struct guest_record record;
@@ -666,6 +700,7 @@ static const struct guest_case cases[] = {
 	{ "severity-prefix", severity_prefix },
 	{ "ioctl-errors", ioctl_errors },
 	{ "clear-counts-as-lost", clear_counts_as_lost },
+	{ "both-stamps-agree", both_stamps_agree },
 	{ "loss-is-exact", loss_is_exact },
 	{ "two-readers-see-the-same", two_readers_see_the_same },
 	{ "resume-after-loss", resume_after_loss },
