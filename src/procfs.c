@@ -24,7 +24,9 @@
 #include "channel.h"
 #include "compat/compat.h"
 #include "escape.h"
+#include "procfs.h"
 #include "requests.h"
+#include "table.h"
 
 static struct proc_dir_entry *dir;
 
@@ -212,7 +214,7 @@ static ssize_t file_write(struct file *file, const char __user *buf,
 
 static const struct proc_ops file_ops = {
 	.proc_open = file_open,
-	.proc_read = seq_read,
+	.proc_read_iter = seq_read_iter,
 	.proc_lseek = seq_lseek,
 	.proc_release = file_release,
 	.proc_write = file_write,
@@ -251,7 +253,7 @@ static int stats_release(struct inode *inode, struct file *file)
 
 static const struct proc_ops stats_ops = {
 	.proc_open = stats_open,
-	.proc_read = seq_read,
+	.proc_read_iter = seq_read_iter,
 	.proc_lseek = seq_lseek,
 	.proc_release = stats_release,
 };

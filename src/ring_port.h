@@ -16,6 +16,7 @@
 #include <linux/log2.h>
 #include <linux/math64.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/string.h>
 #include <linux/types.h>
 
@@ -25,10 +26,15 @@ static inline u64 ring_div(u64 n, u32 by, u32 *rem)
 }
 
 /* In a reader's loops: let others run now and then. */
-static inline void ring_relax(u64 round)
+static inline void ring_relax(void)
 {
-	if (!(round & 1023))
-		cond_resched();
+	cond_resched();
+}
+
+/* Shall the reading task die, so that it is of no use to go on? */
+static inline bool ring_interrupted(void)
+{
+	return fatal_signal_pending(current);
 }
 
 #else
@@ -104,9 +110,18 @@ static inline u64 ring_div(u64 n, u32 by, u32 *rem)
 	return n / by;
 }
 
-static inline void ring_relax(u64 round)
+static inline void ring_relax(void)
 {
-	(void)round;
+}
+
+/* A test may define what makes a reader give up. */
+#ifndef RING_INTERRUPTED
+#define RING_INTERRUPTED() false
+#endif
+
+static inline bool ring_interrupted(void)
+{
+	return RING_INTERRUPTED();
 }
 
 static inline u64 roundup_pow_of_two(u64 n)

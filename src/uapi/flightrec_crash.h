@@ -56,7 +56,8 @@
  * is right.
  *
  * Several blocks may hold numbers of one channel in any order: sort by @seq.
- * Numbers below the largest @clear_seq of a channel were cleared.
+ * Numbers below the largest @clear_seq of a channel were cleared: their payload may
+ * still be there, since clearing overwrites nothing.
  *
  * All integers are in the byte order of the machine that crashed.
  */
@@ -77,8 +78,9 @@
  * struct flightrec_block - what each block begins with, 128 bytes
  * @state: lap (40 bits), closed (1 bit), and in the low 23 bits how many
  *	64-bit words of the block are in use, this header counted
- * @committed: the same for what writers have finished; less than @state's if
- *	one was stopped in the middle
+ * @committed: the same for what writers have finished, but closed is 0 and the
+ *	offset has the low 12 bits, below the number of those records (11 bits);
+ *	the offset is less than @state's if a writer was stopped in the middle
  * @clear_seq: numbers below it were cleared; kept in the first block only,
  *	0 in the others
  * @magic: FLIGHTREC_BLOCK_MAGIC
@@ -88,11 +90,13 @@
  * @block: which of the channel's blocks this is, from 0
  * @nblocks: how many it has
  * @boot_id: of the boot that wrote it, as /proc/sys/kernel/random/boot_id has
- *	it, in the order in which it is printed
+ *	it, in the order in which it is printed; a random one if the driver was loaded
+ *	without a /proc
  * @name: the channel's name, zero-padded
  * @instance: random, the same in all blocks of a channel; tells it from one of
  *	the same name before the driver was loaded again
  * @reserved: 0
+ * @reserved2: 0
  * @check: CRC-32, as above, of the bytes from @magic to before this field
  */
 struct flightrec_block {
