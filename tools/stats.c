@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "format.h"
+
 static const char help[] =
 	"Usage: flightrec stats [--watch[=SECONDS]] [--json]\n"
 	"Print what each channel has recorded, overwritten and refused.\n\n"
@@ -30,7 +32,7 @@ static struct json_object *json_value(const char *value)
 							     json_object_new_string(value);
 }
 
-static void print_json(const struct flightrec_stats *stats)
+static void print_stats_json(const struct flightrec_stats *stats)
 {
 	struct json_object *object;
 	const char *key, *value;
@@ -209,7 +211,7 @@ static int watch(unsigned int seconds, bool json)
 		if (screen)
 			fputs("\033[H\033[2J", stdout);
 		if (json)
-			print_json(stats);
+			print_stats_json(stats);
 		else
 			print_table(stats, comparable(stats, before) ? before : NULL,
 				    (now - then) / 1e9);
@@ -231,7 +233,7 @@ static int once(bool json)
 	if (status)
 		return status;
 	if (json)
-		print_json(stats);
+		print_stats_json(stats);
 	else
 		print_table(stats, NULL, 1);
 	flightrec_stats_free(stats);
