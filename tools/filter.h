@@ -51,7 +51,8 @@ enum {
 	"  -p, --priority SEVERITY  of this severity and worse, or \"A..B\": 0 to 7, or\n" \
 	"                         emerg alert crit err warning notice info debug\n" \
 	"  -g, --grep PATTERN     whose text matches the regular expression (PCRE2);\n" \
-	"                         capitals matter if it has some, or --case-sensitive\n" \
+	"                         capitals matter if it has some\n" \
+	"      --case-sensitive[=NO]  whether they do\n" \
 	"      --pid PID          of this process or thread\n" \
 	"      --uid USER         of this user, name or number\n" \
 	"      --comm NAME        of a writer that calls itself so\n" \

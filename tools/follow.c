@@ -14,11 +14,6 @@
 
 #include "tool.h"
 
-/* As in the library; tests have a place of their own. */
-#ifndef FLIGHTREC_DEV
-#define FLIGHTREC_DEV "/dev/flightrec"
-#endif
-
 /* How long a driver that was not yet unloaded is waited for, in tries. */
 #define TRIES 50
 static const struct timespec between_tries = { .tv_nsec = 200 * 1000 * 1000 };

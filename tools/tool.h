@@ -33,6 +33,13 @@ int command_recover(int argc, char **argv);
 
 /* Reserved for smoke tests; never holds anything of value. */
 #define SELFTEST_CHANNEL "selftest"
+/* Written by the kernel alone. */
+#define KERNEL_CHANNEL "kernel"
+
+/* As in the library; tests have a place of their own. */
+#ifndef FLIGHTREC_DEV
+#define FLIGHTREC_DEV "/dev/flightrec"
+#endif
 
 /* ---- main.c */
 
