@@ -240,7 +240,7 @@ static bool zone_parse(const char *text, char *zone, size_t size)
 		    text[1 + used] || hours > 24 || minutes > 59)
 			return false;
 		/* In TZ, west is positive. */
-		snprintf(zone, size, "<x>%c%02d:%02d", *text == '+' ? '-' : '+', hours, minutes);
+		snprintf(zone, size, "<utc>%c%02d:%02d", *text == '+' ? '-' : '+', hours, minutes);
 		return true;
 	}
 	if (!isalpha((unsigned char)*text) || strstr(text, "..") || strlen(text) >= 64 ||

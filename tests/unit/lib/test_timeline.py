@@ -78,7 +78,7 @@ def test_newest_first(two):
 @pytest.mark.parametrize("options,expected", [
     (["-n", "all", "-p", "3"], ["a2", "# lost 7 records of channel two"]),
     (["-n", "1", "-p", "err"], ["a2", "# lost 7 records of channel two"]),
-    (["-r", "-n", "1"], ["a3 Disk"]),
+    (["-r", "-n", "1", "-p", "debug"], ["a3 Disk"]),
     (["-r", "-n", "2", "-p", "debug..info"], ["b3", "# lost 7 records of channel two", "b2"]),
     (["-p", "warning..err"], ["a2", "# lost 7 records of channel two", "a3 Disk"]),
     (["-p", "debug..debug"], ["b2", "# lost 7 records of channel two"]),
@@ -200,7 +200,7 @@ def test_many_records_keep_their_order(channel):  # noqa: F811
         seqs = [line["seq"] for line in lines if line["channel"] == name]
         assert seqs == list(range(1, 501))
         assert [line["seq"] for line in back if line["channel"] == name] == seqs[::-1]
-    assert flightrec(*command, "-r", "-n", "7").stdout.splitlines() == flightrec(
+    assert flightrec(*command, "-r", "-n", "7", "-p", "debug").stdout.splitlines() == flightrec(
         *command, "-r").stdout.splitlines()[:7]  # fmt: skip
 
 
