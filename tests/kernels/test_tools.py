@@ -32,8 +32,9 @@ SCRIPT = rf"""
 chmod 755 /usr/lib/flightrec/*
 mkfifo /run/flood.fifo
 load_driver() {{
-	modprobe flightrec channels=default,small,my size_kb=1024,128,64
+	modprobe flightrec channels=default,small,my size_kb=1024,128,128
 }}
+ln -s /proc/self/fd /dev/fd
 check load load_driver
 check merges-channels timeline_merges_channels
 check filters timeline_filters
@@ -112,7 +113,7 @@ def example_script():
     lines.append(f"service() {{\n\t{unit_example()}\n\tfor _ in 1 2 3 4 5; do sleep 1; flightrec read -c my "
                  "-g hello >/run/out; [ -s /run/out ] && return 0; done; return 1\n}\ncheck example-service service")
     for page in [page for page in PAGES if page.endswith(".3") and examples(page)]:
-        lines.append(f"check example-{page} /tests/{page}")
+        lines.append(f"example_in_c() {{ /tests/{page} >/run/out && [ -s /run/out ]; }}\ncheck example-{page} example_in_c")
     return "\n".join(lines)
 
 

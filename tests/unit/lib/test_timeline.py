@@ -7,12 +7,13 @@ import os
 import re
 import shutil
 import subprocess
+import time
 
 import pytest
 
 from tests.unit.lib import crashdata as crash
 from tests.unit.lib.test_tools import channel, delivered  # noqa: F401 a fixture
-from tests.unit.lib.tools import NODES, OUT, PLAIN, build, flightrec
+from tests.unit.lib.tools import NODES, OUT, PLAIN, TOP, build, flightrec
 
 SECOND = 10**9
 WALL = 1_000_000_000 * SECOND
@@ -232,6 +233,27 @@ def test_the_journal_takes_the_export(shipped, tmp_path):
     assert first["__REALTIME_TIMESTAMP"] == str(WALL // 1000 + 10**6)
     assert [line["FLIGHTREC_SEQ"] for line in lines] == ["1", "2", "3", "4"]
     assert lines[3]["FLIGHTREC_ORIGIN"] == "interrupt" and "_PID" not in lines[3]
+
+
+def test_rsyslog_takes_the_json(channel, tmp_path):  # noqa: F811
+    """The configuration as it is printed but for its paths, over a restart of rsyslogd."""
+    events = [at(n, f'event {n} "quoted" \\\\ ü', n, severity=n % 8) for n in range(1, 301)]
+    config = (TOP / "docs/ship/rsyslog.conf").read_text().replace("/var/log/", f"{tmp_path}/")
+    (tmp_path / "conf").write_text(f'global(workDirectory="{tmp_path}" maxMessageSize="64k")\n{config}')
+    log = tmp_path / "flightrec.log"
+    for part in (events[:150], events[150:]):
+        channel(part)
+        with open(tmp_path / "flightrec.json", "a") as out:
+            out.write(flightrec("read", "-o", "json").stdout)
+        with subprocess.Popen(["rsyslogd", "-n", "-f", tmp_path / "conf", "-i", tmp_path / "pid"]) as daemon:
+            for _ in range(600):
+                if log.exists() and len(log.read_text().splitlines()) >= part[-1].seq:
+                    break
+                time.sleep(0.1)
+            daemon.terminate()  # it saves its place; killed, it would send some again
+    lines = log.read_text().splitlines()
+    assert [int(re.search(r"seq=(\d+) lost=0 ", line)[1]) for line in lines] == list(range(1, 301))
+    assert lines[0].endswith('flightrec/default seq=1 lost=0 severity=1 writer[40]: event 1 "quoted" \\\\ ü')
 
 
 # ---- speed
