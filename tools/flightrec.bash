@@ -23,23 +23,42 @@ _flightrec() {
 		mapfile -t COMPREPLY < <(compgen -W "$(_flightrec_channels)" -- "$word")
 		return
 		;;
-	-p | --severity)
+	-S | --since | -U | --until)
+		mapfile -t COMPREPLY < <(compgen -W "today yesterday now" -- "$word")
+		return
+		;;
+	-p | --priority)
 		mapfile -t COMPREPLY < <(compgen -W \
 			"emerg alert crit err warning notice info debug" -- "$word")
 		return
 		;;
-	-t | --time)
+	-o | --output)
+		mapfile -t COMPREPLY < <(compgen -W "short iso cat json export" -- "$word")
+		return
+		;;
+	--uid)
+		mapfile -t COMPREPLY < <(compgen -u -- "$word")
+		return
+		;;
+	--cursor-file)
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		return
+		;;
+	-t | --time | --tag)
+		[[ $command == write ]] && return
 		mapfile -t COMPREPLY < <(compgen -W "relative wall boot" -- "$word")
 		return
 		;;
-	-n | --lines | -s | --since | -b | --boot)
+	-n | --lines | -b | --boot | -g | --grep | --pid | --comm)
 		return
 		;;
 	esac
 	case $command in
-	write) options="--channel --severity --help" ;;
-	read) options="--channel --follow --lines --since --time --json --help" ;;
-	stats) options="--watch --json --help" ;;
+	write) options="--channel --priority --tag --help" ;;
+	read) options="--channel --all --follow --lines --reverse --priority --grep --case-sensitive
+		--pid --uid --comm --since --until --output --json --time --utc --cursor-file --help" ;;
+	stats) options="--all --watch --json --help" ;;
 	recover) options="--channel --boot --time --json --quiet --help" ;;
 	esac
 	if [[ $word == -* ]]; then

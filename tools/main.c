@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 static const struct command commands[] = {
 	{ "write", command_write, "record a text, or each line of standard input" },
@@ -92,6 +93,20 @@ int flush_output(int *status)
 	return -1;
 }
 
+/* Of a refusal, which group helps; none where it is not a matter of groups. */
+static const char *why_not(const char *channel, unsigned int flags, int err)
+{
+	if (err != -EACCES)
+		return flightrec_explain(err);
+	if (flags & FLIGHTREC_OPEN_WRITE && !strcmp(channel, KERNEL_CHANNEL))
+		return "only the kernel writes to it";
+	if (!geteuid())
+		return "permission denied, though this is root: the capability CAP_DAC_OVERRIDE is missing, or a security module forbids it";
+	return flags & FLIGHTREC_OPEN_WRITE ?
+	       "permission denied: writing needs the group flightrec-write" :
+	       "permission denied: reading needs the group flightrec";
+}
+
 int channel_open(struct flightrec **handle, const char *channel, unsigned int flags)
 {
 	int err = flightrec_open(handle, channel, flags);
@@ -103,7 +118,7 @@ int channel_open(struct flightrec **handle, const char *channel, unsigned int fl
 			 channel, FLIGHTREC_NAME_MAX - 1);
 		return EXIT_USAGE;
 	}
-	complain("channel %s: %s", channel, flightrec_explain(err));
+	complain("channel %s: %s", channel, why_not(channel, flags, err));
 	return EXIT_UNKNOWN;
 }
 

@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "format.h"
+
 static const char help[] =
 	"Usage: flightrec recover [-c CHANNEL] [-b BOOT] [--json] [FILE...]\n"
 	"Find records after a crash, sorted by boot and channel. Nothing proves that they\n"
@@ -34,7 +36,7 @@ static const char help[] =
 struct recovery {
 	struct flightrec_recover *recover;
 	const char *channel, *boot;
-	struct style style;
+	struct format format;
 	bool quiet, progress, incomplete;
 	uint64_t printed;
 	int status;		/* EXIT_UNKNOWN once a file could not be used */
@@ -203,20 +205,17 @@ static void print_heading(struct recovery *recovery, const struct flightrec_reco
 
 static void print_found(struct recovery *recovery, const struct flightrec_recovered *found)
 {
-	const struct flightrec_record *record = found->record;
+	struct entry entry = {
+		.record = found->record,
+		.channel = found->channel,
+		.boot_id = found->boot_id,
+		.lost = found->record->lost,
+		.found = found,
+	};
 
-	if (recovery->style.json) {
-		print_record_json(stdout, found->channel, record, found);
-		return;
-	}
-	print_heading(recovery, found);
-	if (record->lost)
-		print_lost(stdout, &recovery->style, record->lost, "missing");
-	if (found->flags & FLIGHTREC_RECOVERED_CONFLICT)
-		puts("# another record claims the number of the one above:");
-	print_record(stdout, &recovery->style, record);
-	if (found->flags & FLIGHTREC_RECOVERED_CUT)
-		printf("# cut: %u of %u bytes\n", record->len, found->full_len);
+	if (output_for_people(recovery->format.output))
+		print_heading(recovery, found);
+	format_entry(stdout, &recovery->format, &entry);
 }
 
 /* 0, or the exit status if that is the end. */
@@ -268,6 +267,8 @@ static void print_summary_json(const struct recovery *recovery)
 	struct json_object *summary = json_object_new_object();
 	size_t i;
 
+	/* Whoever may write to a log or to memory can forge a record. */
+	json_object_object_add(summary, "verified", json_object_new_boolean(0));
 	json_object_object_add(summary, "records", json_object_new_uint64(recovery->printed));
 	for (i = 0; i < COUNTS; i++)
 		json_object_object_add(summary, counts[i].key, json_object_new_uint64(
@@ -289,7 +290,7 @@ static int recover_files(struct recovery *recovery, char **files)
 	status = print_records(recovery);
 	if (status)
 		return status < 0 ? EXIT_YES : status;
-	if (recovery->style.json) {
+	if (recovery->format.output == OUTPUT_JSON) {
 		print_summary_json(recovery);
 		if (flush_output(&status))
 			return status;
@@ -317,7 +318,7 @@ int command_recover(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct recovery recovery = { .style.clock = CLOCK_WALL };
+	struct recovery recovery = { .format.clock = CLOCK_WALL };
 	int opt, status;
 
 	while ((opt = getopt_long(argc, argv, ":c:b:t:jqh", options, NULL)) != -1) {
@@ -330,14 +331,14 @@ int command_recover(int argc, char **argv)
 			recovery.boot = optarg;
 			break;
 		case 't':
-			if (!clock_style_parse(optarg, &recovery.style.clock) ||
-			    recovery.style.clock == CLOCK_RELATIVE) {
+			if (!clock_style_parse(optarg, &recovery.format.clock) ||
+			    recovery.format.clock == CLOCK_RELATIVE) {
 				complain("\"%s\" is not wall or boot", optarg);
 				return EXIT_USAGE;
 			}
 			break;
 		case 'j':
-			recovery.style.json = true;
+			recovery.format.output = OUTPUT_JSON;
 			break;
 		case 'q':
 			recovery.quiet = true;
@@ -353,7 +354,7 @@ int command_recover(int argc, char **argv)
 		complain("no memory");
 		return EXIT_NO;
 	}
-	recovery.style.colour = colour_wanted(stdout);
+	recovery.format.colour = colour_wanted(stdout);
 	recovery.progress = !recovery.quiet && isatty(STDERR_FILENO);
 	status = recover_files(&recovery, argv + optind);
 	flightrec_recover_free(recovery.recover);

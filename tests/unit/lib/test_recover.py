@@ -63,9 +63,9 @@ def test_every_record_of_every_format(file, kind):
     status, lines, summary, errors = recover(file(DUMPS[kind]()))
     assert (status, errors) == (0, "")
     assert [stamps(line) for line in lines] == expected()
-    assert {(line["verified"], line["source"], line["boot_id"], line["cut"]) for line in lines} == {
-        (False, "memory", crash.BOOT_ID, False)
-    }
+    assert {(line["source"], line["boot_id"], line["cut"]) for line in lines} == {
+        ("memory", crash.BOOT_ID, False)
+    } and summary["verified"] is False
     assert summary["records"] == len(RECORDS)
     assert not (summary["damaged"] or summary["unpublished"] or summary["duplicates"])
 
