@@ -52,7 +52,7 @@ static const char save_help[] =
 #define FLIGHTREC_METRICS "/var/lib/prometheus/node-exporter"
 #endif
 #ifndef FLIGHTREC_CRASH_PLACES
-#define FLIGHTREC_CRASH_PLACES "/sys/fs/pstore", "/var/lib/systemd/pstore", "/var/crash"
+#define FLIGHTREC_CRASH_PLACES "/proc/flightrec/previous.image", "/sys/fs/pstore", "/var/lib/systemd/pstore", "/var/crash"
 #endif
 
 #define SIZE_MAX_MIB (1024 * 1024)
@@ -371,10 +371,15 @@ struct place {
 	char only_boot[33];		/* whose records were found; "" none, "*" several */
 };
 
-static struct json_object *print_of(const struct stat *st)
+static struct json_object *print_of(const char *path, const struct stat *st)
 {
-	char text[128];
+	char text[128] = "";
 
+	/* The driver's image of the boot before is the same as long as this one runs. */
+	if (!strncmp(path, "/proc/", 6)) {
+		boot_id_now(text);
+		return json_object_new_string(text);
+	}
 	snprintf(text, sizeof(text), "%ju %ju.%09ld %ju", (uintmax_t)st->st_size,
 		 (uintmax_t)st->st_mtim.tv_sec, (long)st->st_mtim.tv_nsec, (uintmax_t)st->st_ino);
 	return json_object_new_string(text);
@@ -423,7 +428,7 @@ static void list_files(struct place *p, const char *path, bool deep)
 			continue;
 		}
 		p->paths[p->npaths++] = strdup(entry->fts_path);
-		json_object_object_add(p->print, entry->fts_path, print_of(entry->fts_statp));
+		json_object_object_add(p->print, entry->fts_path, print_of(entry->fts_path, entry->fts_statp));
 	}
 	if (walk)
 		fts_close(walk);
@@ -461,7 +466,7 @@ static void look_again(struct place *p)
 	size_t i;
 
 	for (i = 0; i < p->npaths; i++) {
-		now = stat(p->paths[i], &st) ? NULL : print_of(&st);
+		now = stat(p->paths[i], &st) ? NULL : print_of(p->paths[i], &st);
 		if (!now || strcmp(json_object_get_string(now), json_text(p->print, p->paths[i]))) {
 			p->changed = true;
 			add_problem(p, p->paths[i], "it changed while it was read: left for the next run");
@@ -518,6 +523,8 @@ static void note_source(struct boot *boot, const struct place *p)
 	for (i = 0; i < sizeof(counts) / sizeof(*counts); i++)
 		json_set_number(source, counts[i].key, flightrec_recover_count(p->recover, counts[i].what));
 	json_object_object_add(source, "problems", json_object_get(p->problems));
+	/* Its report is to be made again. */
+	json_object_object_add(boot->json, "stale", json_object_new_boolean(1));
 	json_object_object_add(child(boot->json, "sources"), p->name, source);
 }
 
@@ -894,6 +901,7 @@ static void finish(struct collection *c, struct boot *boot)
 		json_object_object_add(boot->json, "saved", json_object_new_boolean(1));
 	else if (was_ended && json_object_object_get_ex(boot->json, "saved", NULL))
 		json_set_text(boot->json, "state", "saved");
+	json_object_object_del(boot->json, "stale");
 	set_end(boot);
 	err = store_report(boot);
 	json_set_text(boot->json, "state", "ended");
@@ -910,17 +918,9 @@ static void finish(struct collection *c, struct boot *boot)
 /* Something was found since it was finished, or it was not finished yet. */
 static bool unfinished_boot(const struct collection *c, const struct boot *boot)
 {
-	char path[512], report[512];
-	struct stat st, made;
-
-	if (!boot->json || boot->problem || !strcmp(boot->name, c->now))
-		return false;
-	if (strcmp(json_text(boot->json, "state"), "ended"))
-		return true;
-	snprintf(path, sizeof(path), BOOTS_DIR "/%s/records.jsonl.zst", boot->name);
-	snprintf(report, sizeof(report), BOOTS_DIR "/%s/report.txt", boot->name);
-	return stat(report, &made) || (!stat(path, &st) && (st.st_mtim.tv_sec > made.st_mtim.tv_sec ||
-	       (st.st_mtim.tv_sec == made.st_mtim.tv_sec && st.st_mtim.tv_nsec > made.st_mtim.tv_nsec)));
+	return boot->json && !boot->problem && strcmp(boot->name, c->now) &&
+	       (strcmp(json_text(boot->json, "state"), "ended") ||
+		json_object_object_get_ex(boot->json, "stale", NULL));
 }
 
 static void finish_all(struct collection *c)

@@ -261,6 +261,30 @@ static void print_trace(FILE *out, const char *text)
 	}
 }
 
+void ending_print(FILE *out, const struct flightrec_death *death, uint64_t wall_ns)
+{
+	fputs(death->fatal ? "== died" : "== trouble", out);
+	if (wall_ns) {
+		fputc(' ', out);
+		print_time(out, wall_ns);
+	}
+	if (death->log_ns)
+		fprintf(out, " (%" PRIu64 ".%06" PRIu64 " s in the kernel's log)",
+			death->log_ns / 1000000000, death->log_ns % 1000000000 / 1000);
+	fputs(": ", out);
+	if (death->cause[0])
+		print_escaped(out, death->cause, strlen(death->cause));
+	else
+		fputs(kind_text(death->kind), out);
+	fputc('\n', out);
+	if (death->trouble[0]) {
+		fputs("   before it: ", out);
+		print_escaped(out, death->trouble, strlen(death->trouble));
+		fputc('\n', out);
+	}
+	print_trace(out, death->backtrace);
+}
+
 static void print_head(FILE *out, const struct boot *boot)
 {
 	struct json_object *end = report_end(boot), *records = report_records(boot);

@@ -21,4 +21,7 @@ void report_when(FILE *out, const struct boot *boot);
 /* Calls @line for each thing that is not there, with why. */
 void report_missing(const struct boot *boot, void (*line)(void *arg, const char *text), void *arg);
 
+/* How a boot ended, as flightrec recover prints it; @wall_ns 0: not known. */
+void ending_print(FILE *out, const struct flightrec_death *death, uint64_t wall_ns);
+
 #endif
