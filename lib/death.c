@@ -150,8 +150,8 @@ static const char *said(const char *line, uint64_t *ns)
 	}
 	if (rest == line && line[0] == '<' && isdigit((unsigned char)line[1]))
 		rest += strspn(line, "<0123456789>");
-	while (*rest == ' ')
-		rest++;
+	/* One space belongs to the prefix; a backtrace has more of its own. */
+	rest += *rest == ' ';
 	/* The caller: "[    T1] ", "[C0]". */
 	if (*rest == '[') {
 		inner = 1 + strspn(rest + 1, " ");

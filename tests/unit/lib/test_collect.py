@@ -115,7 +115,7 @@ def test_parts_of_pstore_are_put_in_order():
     flightrec("collect")
     end = boot_json()["end"]
     assert end["cause"] == "Kernel panic - not syncing: sysrq triggered crash"
-    assert (end["trouble"], end["backtrace"]) == ("sysrq: Trigger a crash", TRACE.replace("\n <", "\n <"))
+    assert (end["trouble"], end["backtrace"]) == ("sysrq: Trigger a crash", TRACE)
     assert len(kept()) == len(LINED)
 
 
