@@ -226,9 +226,9 @@ static void take_sign(struct flightrec_recover *recover, const struct sign *sign
 	}
 	strcpy(open->trouble, open->cause);
 	strcpy(open->cause, text);
-	/* An orderly end may follow trouble: it then is the end, not its reason. */
-	if (strcmp(sign->kind, "panic"))
-		strcpy(open->kind, strcmp(sign->kind, "oops") ? sign->kind : open->kind);
+	/* A panic without a kind of its own is of that of the trouble. */
+	if (strcmp(sign->kind, "panic") && strcmp(sign->kind, "oops"))
+		strcpy(open->kind, sign->kind);
 	open->public.fatal = true;
 	open->public.log_ns = ns;
 }
