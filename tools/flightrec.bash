@@ -15,7 +15,7 @@ _flightrec() {
 	COMPREPLY=()
 
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W "write read stats recover --help --version" -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W "write read stats recover collect save boots report --help --version" -- "$word")
 		return
 	fi
 	case $before in
@@ -59,11 +59,16 @@ _flightrec() {
 	read) options="--channel --all --follow --lines --reverse --priority --grep --case-sensitive
 		--pid --uid --comm --since --until --output --json --time --utc --cursor-file --help" ;;
 	stats) options="--all --watch --json --help" ;;
-	recover) options="--channel --boot --time --json --quiet --help" ;;
+	recover) options="--channel --boot --priority --grep --case-sensitive --pid --uid --comm --since
+		--until --output --time --json --quiet --help" ;;
+	collect) options="--boots --size --help" ;;
+	save) options="--size --help" ;;
+	boots) options="--json --help" ;;
+	report) options="--html --help" ;;
 	esac
 	if [[ $word == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
-	elif [[ $command == recover ]]; then
+	elif [[ $command == recover || $command == collect ]]; then
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 	fi

@@ -20,6 +20,10 @@ static const struct command commands[] = {
 	{ "read", command_read, "print records, the oldest first" },
 	{ "stats", command_stats, "print what each channel has recorded and refused" },
 	{ "recover", command_recover, "find records after a crash: in pstore, logs, memory dumps" },
+	{ "collect", command_collect, "keep what is left of the boots before this one" },
+	{ "save", command_save, "keep what is in memory, at an orderly shutdown" },
+	{ "boots", command_boots, "list the boots that are kept" },
+	{ "report", command_report, "print how a boot ended" },
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(*commands))

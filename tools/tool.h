@@ -30,6 +30,10 @@ int command_write(int argc, char **argv);
 int command_read(int argc, char **argv);
 int command_stats(int argc, char **argv);
 int command_recover(int argc, char **argv);
+int command_collect(int argc, char **argv);
+int command_save(int argc, char **argv);
+int command_boots(int argc, char **argv);
+int command_report(int argc, char **argv);
 
 /* Reserved for smoke tests; never holds anything of value. */
 #define SELFTEST_CHANNEL "selftest"
