@@ -65,6 +65,7 @@ only_with_writable_variables() {
 # Firmware with no room left can fail to boot; MokNew and MokAuth need some.
 only_with_space() {
 	free=$(get nvram_free)
+	# shellcheck disable=SC2154 # set by the script that reads this file
 	need=$(($(stat -c %s "$cert") + 2048))
 	if [ "$free" -lt 0 ]; then
 		say "note: this kernel (before Linux 6.6) does not say how much room the firmware has left, so that was not judged"
