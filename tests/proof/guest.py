@@ -12,8 +12,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.packaging.variants import TOP, build_packages
-from tests.proof.system import system
+from tests.proof.system import kmodkeep_deb, system
 from tests.qemu import variables
 from tests.qemu.esp import run
 from tests.qemu.secureboot import FIXED, OVERLAY, SecureBootGuest
@@ -54,12 +53,12 @@ class Load:
 
 
 class Record:
-    """Of SUITE: the predictions, and then the loads, {(kernel, module): ...} each."""
+    """Of the system NAME: the predictions, then the loads, {(kernel, module): ...} each."""
 
-    def __init__(self, suite, workdir, drivers=None):
-        self.suite = suite
+    def __init__(self, name, workdir, drivers=None):
+        self.name = name
         self.workdir = Path(workdir)
-        self.system = system(suite, drivers)
+        self.system = system(name, drivers)
         self.kernels = self.system.kernels
         self.pages = {}  # what people read, by command
         self.predicted = {}
@@ -88,18 +87,15 @@ class Record:
         return self
 
     def _guest(self):
-        debs = [deb for deb in build_packages.built(TOP, self.suite, "any")
-                if deb.name.startswith("kmodkeep_")]
         self.workdir.mkdir(parents=True, exist_ok=True)
         tree = self.workdir / "packages"
         tree.mkdir()
-        for deb in debs:
-            shutil.copy(deb, tree)
+        shutil.copy(kmodkeep_deb(self.name), tree)
         packages, disk = self.workdir / "packages.img", self.workdir / "disk.qcow2"
         run("mkfs.ext4", "-q", "-F", "-L", "packages", "-d", tree, packages, "16M")
         run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", self.system.disk, disk)
         guest = SecureBootGuest([(disk, OVERLAY), (packages, FIXED)], self.workdir,
-                                name=f"drivers-{self.suite}")
+                                name=f"drivers-{self.name}")
         variables.add(self.workdir / "efivars.fd", "MokList",
                       variables.signature_list(variables.X509, [self.system.certificate]))
         return guest

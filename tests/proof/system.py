@@ -72,12 +72,17 @@ class System:
 def system(name, drivers=None):
     """The System NAME of DRIVERS, or with other DRIVERS (without -dkms), made now if need be."""
     suite, drivers = name.partition("-")[0], drivers or DRIVERS[name]
-    debs = [deb for deb in build_packages.built(TOP, suite, "any") if deb.name.startswith("kmodkeep_")]
-    needs = run("dpkg-deb", "--field", debs[0], "Depends").decode().strip()
+    needs = run("dpkg-deb", "--field", kmodkeep_deb(name), "Depends").decode().strip()
     base = _base(suite)
     key = digest(RECIPE, base.name, sorted(drivers), needs)
     return System(cached("image", f"drivers-{suite}-{key}",
                          lambda path: _make(path, suite, base, drivers, needs)))
+
+
+def kmodkeep_deb(name):
+    """The package under test, for the suite of the system NAME."""
+    debs = build_packages.built(TOP, name.partition("-")[0], "any")
+    return next(deb for deb in debs if deb.name.startswith("kmodkeep_"))
 
 
 def _base(suite):

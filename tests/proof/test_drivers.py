@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Unmodified DKMS drivers of the Debian archive: each does what kmodkeep said before the boot.
 
-SUITE=trixie chooses the system. What the guest said stays in build/results/drivers-SUITE.
+SYSTEM=trixie chooses the system. What the guest said stays in build/results/drivers-SYSTEM.
 """
 
 import os
@@ -9,10 +9,10 @@ import shutil
 
 import pytest
 
-from tests.proof.guest import Record, by_kernel_and_module, differences
+from tests.proof.guest import Record, differences
 from tests.proof.system import DRIVERS, TOP
 
-SELECTED = os.environ["SUITE"].split(",") if os.environ.get("SUITE") else list(DRIVERS)
+SELECTED = os.environ["SYSTEM"].split(",") if os.environ.get("SYSTEM") else list(DRIVERS)
 
 
 @pytest.fixture(scope="module", params=SELECTED)
