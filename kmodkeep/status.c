@@ -179,9 +179,11 @@ static void print_packages(const struct doctor *d, struct todo *todo)
 		const struct package *p = &d->unfinished.list[i];
 
 		item("Package", text_of("%s is %s", p->name, p->state));
-		add_todo(todo, text_of("finish %s: dpkg --configure -a",
-				       p->name));
 	}
+	if (d->unfinished.count)
+		add_todo(todo, text_of("finish the package%s named above: "
+				       "dpkg --configure -a",
+				       d->unfinished.count > 1 ? "s" : ""));
 }
 
 /* Each driver, and where it is known from. */

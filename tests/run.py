@@ -35,6 +35,7 @@ TIERS = {
     "rpm-chroot": ([*RPM, *[f"tests/rpm/test_kills.py::{name}" for name in RPM_KILLS]], 10),
     "rpm": (["tests/rpm"], 25),
     "guard": (["tests/guard"], 25),
+    "proof": (["tests/proof"], 90),
     "debug": (["tests/debug"], 120),
     "demo": (["tests/demo"], 25),
 }

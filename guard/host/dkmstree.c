@@ -99,6 +99,40 @@ static bool was_built(const char *version_dir, const char *kernel)
 	return built;
 }
 
+int dkms_built_file(const struct host *h, const char *name, const char *version,
+		    const char *kernel, const char *module, char **path)
+{
+	static const char *const suffix[] = { "", ".xz", ".zst", ".gz" };
+	char *tree, *rel, *dir, *file = NULL;
+	int err = dkms_tree(h, &tree);
+	struct dirent *e;
+	DIR *d;
+
+	*path = NULL;
+	rel = err ? NULL : text_of("%s/%s/%s/%s", tree, name, version, kernel);
+	free(tree);
+	dir = rel ? host_path(h, rel) : NULL;
+	free(rel);
+	if (!dir)
+		return err == -EINVAL ? -ENOENT : -ENOMEM;
+	d = opendir(dir);
+	/* One folder for each architecture. */
+	while (d && !*path && (e = readdir(d)))
+		for (size_t i = 0; e->d_name[0] != '.' && !*path &&
+				   i < ARRAY_SIZE(suffix); i++) {
+			file = text_of("%s/%s/module/%s.ko%s", dir, e->d_name,
+				       module, suffix[i]);
+			if (file && path_exists(file))
+				*path = file;
+			else
+				free(file);
+		}
+	if (d)
+		closedir(d);
+	free(dir);
+	return *path ? 0 : -ENOENT;
+}
+
 static int take_version(struct dkms *out, const char *dir, const char *version,
 			const char *kernel)
 {

@@ -123,7 +123,10 @@ static void print_findings(const struct doctor *d)
 		printf("%s: %s: %s: %s", f->kernel->release, f->module,
 		       verdict_word(f->report.verdict), f->report.message);
 		if (f->note)
-			printf(" (no kernel that counts has it: no loss)");
+			printf(" (no loss: %s)",
+			       f->report.verdict == VERDICT_NOT_FOR_KERNEL ?
+			       "the running kernel does not have it" :
+			       "no kernel here has it");
 		if (f->report.next_step)
 			printf(". Next: %s", f->report.next_step);
 		putchar('\n');

@@ -11,6 +11,9 @@
 #include "guard/base/util.h"
 #include "guard/host/bootfile.h"
 #include "guard/host/discover.h"
+#include "guard/host/dkmstree.h"
+#include "guard/host/kernels.h"
+#include "guard/module/modfile.h"
 #include "guard/verdict/cmdline.h"
 #include "guard/verdict/lookup.h"
 #include "guard/verdict/modprobe.h"
@@ -190,7 +193,8 @@ static char *installed_elsewhere(const struct doctor *d, const struct finding *f
 }
 
 /* What dkms knows makes the next step of a missing module precise. */
-static int explain_missing(const struct doctor *d, struct finding *f)
+static int explain_missing(const struct doctor *d, struct finding *f,
+			   bool twin)
 {
 	const char *driver = f->driver && f->driver->dkms ? f->driver->dkms :
 							    f->module;
@@ -218,6 +222,8 @@ static int explain_missing(const struct doctor *d, struct finding *f)
 	}
 	if (f->dkms.log && f->dkms.state < DKMS_BUILT)
 		return explain_failed_build(f, driver);
+	if (f->dkms.state == DKMS_INSTALLED && twin)
+		return 0;	/* as said there */
 	if (f->dkms.state == DKMS_NO_SOURCE)
 		next = text_of("dkms has lost the source of %s: reinstall its "
 			       "package", driver);
@@ -248,8 +254,36 @@ static int explain_missing(const struct doctor *d, struct finding *f)
 	return 0;
 }
 
+/*
+ * dkms installs no module over one of the kernel's whose version is not older;
+ * where neither has a version it does not either. It counts as installed then.
+ */
+static bool dkms_leaves_twin(const struct doctor *d, const struct finding *f)
+{
+	const char *kernels = f->report.info.version, *built;
+	struct modinfo info = { 0 };
+	struct modfile file;
+	bool leaves = false;
+	char *path;
+
+	if (!f->file || dkms_built_file(d->h, f->driver->dkms, f->dkms.version,
+					f->kernel->release, f->module, &path))
+		return false;
+	if (!modfile_read(path, &file)) {
+		if (!modinfo_read(file.bytes.data, file.bytes.len, &info)) {
+			built = info.version;
+			leaves = !kernels || !built ? !kernels && !built :
+				 release_compare(kernels, built) >= 0;
+			modinfo_free(&info);
+		}
+		modfile_free(&file);
+	}
+	free(path);
+	return leaves;
+}
+
 /* dkms's driver is not the kernel's own module of the same name. */
-static int judge_twin(struct finding *f, bool *twin)
+static int judge_twin(const struct doctor *d, struct finding *f, bool *twin)
 {
 	const struct modinfo *info = &f->report.info;
 	bool built_in = f->report.verdict == VERDICT_NOT_APPLICABLE && !f->file;
@@ -259,6 +293,11 @@ static int judge_twin(struct finding *f, bool *twin)
 			      info->intree && *info->intree == 'Y'));
 	if (!*twin)
 		return 0;
+	if (f->dkms.state == DKMS_INSTALLED && dkms_leaves_twin(d, f))
+		return report_set(&f->report, VERDICT_NOT_FOR_KERNEL, NULL,
+				  "dkms has installed %s for kernel %s without "
+				  "%s: the kernel's own is not older",
+				  f->driver->dkms, f->kernel->release, f->module);
 	/* dkms's word is not the kernel's: its file is gone, or not the one taken. */
 	if (f->dkms.state == DKMS_INSTALLED) {
 		char *next = text_of("depmod %s, then if that does not help: dkms "
@@ -790,11 +829,11 @@ static int examine(struct doctor *d, struct finding *f,
 		err = verify_module(d->h, d->t, f->module, f->kernel->release,
 				    &f->file, &f->report);
 	if (!err)
-		err = judge_twin(f, &twin);
+		err = judge_twin(d, f, &twin);
 	if (!err)
 		err = judge_exclusion(d, f, twin);
 	if (!err)
-		err = explain_missing(d, f);
+		err = explain_missing(d, f, twin);
 	if (!err)
 		err = judge_modprobe(d, f);
 	if (!err)
@@ -907,7 +946,7 @@ static bool kernel_has_it(const struct doctor *d, const struct finding *f,
 					 &probe.dkms))
 		return true;
 	if (verify_module(d->h, d->t, f->module, k->release, &probe.file,
-			  &probe.report) || judge_twin(&probe, &twin))
+			  &probe.report) || judge_twin(d, &probe, &twin))
 		return true;
 	has = !is_absent(&probe);
 	finding_free(&probe);
@@ -994,8 +1033,9 @@ static int tell_loss_from_note(struct doctor *d, size_t from)
 		free(state);
 		f->note = !anywhere;
 	}
+	/* Where nothing is lost there is nothing to do. */
 	for (size_t i = from; i < d->count && !err; i++)
-		if (d->findings[i].driver)
+		if (d->findings[i].driver && !d->findings[i].note)
 			err = advise(d, &d->findings[i]);
 	return err;
 }

@@ -100,9 +100,9 @@ def module_bytes(kernel, name="sample", version="1.2", srcversion="ABC", setting
 
     SYMBOLS are the (name, version) of what it was built against.
     """
-    entries = [f"name={name}", f"version={version}", f"srcversion={srcversion}",
-               f"vermagic={kernel} {settings}", *["intree=Y"] * intree,
-               *[f"depends={depends}"] * bool(depends)]
+    entries = [f"name={name}", *[f"version={version}"] * bool(version),
+               f"srcversion={srcversion}", f"vermagic={kernel} {settings}",
+               *["intree=Y"] * intree, *[f"depends={depends}"] * bool(depends)]
     lines = [
         f'static const char entry{n}[] __attribute__((section(".modinfo"), used, aligned(1)))'
         f' = "{entry}";'

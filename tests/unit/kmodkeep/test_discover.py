@@ -120,6 +120,28 @@ def test_twin_of_the_kernel_is_not_the_driver(system, state):
     assert ("dkms install --force it87/1.2" in found["it87"]["next_step"]) == (state == "installed")
 
 
+@pytest.mark.parametrize("kernels,built,left", [
+    (None, None, True), ("1.2", "1.2", True), ("1.10", "1.9", True), ("1.2", "1.3", False),
+    (None, "1.2", False),
+])  # fmt: skip
+@pytest.mark.parametrize("served", [False, True])
+def test_twin_that_dkms_leaves_to_the_kernel(system, kernels, built, left, served):
+    """As hdaps of tp-smapi-dkms: dkms counts it as installed, over no module that is not older."""
+    dkms(system, "it87", 'DEST_MODULE_LOCATION[0]="/extra"\nPACKAGE_NAME="it87"\n')
+    if served:
+        system.install(OLD, name="it87")
+    own = module_bytes(NEW, name="it87", version=kernels, intree=True)
+    system.tree.put(f"lib/modules/{NEW}/kernel/drivers/hwmon/it87.ko", own)
+    system.depmod(NEW)
+    system.tree.put(f"var/lib/dkms/it87/1.2/{NEW}/{ARCH}/module/it87.ko",
+                    module_bytes(NEW, name="it87", version=built))
+    (system.path / f"var/lib/dkms/it87/kernel-{NEW}-{ARCH}").symlink_to(f"1.2/{NEW}/{ARCH}")
+    code, found, _ = next_boot(system)
+    assert found["it87"]["verdict"] == ("not-made-for-kernel" if left else "missing"), found["it87"]
+    assert (code, found["it87"]["note"]) == ((0, True) if left and not served else (1, False))
+    assert (found["it87"]["next_step"] is None) == (left and not served)
+
+
 @pytest.mark.parametrize("there,verdict", [
     ({"spl", "videodev"}, "ok"),
     ({"videodev"}, "missing"),
