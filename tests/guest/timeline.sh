@@ -77,8 +77,11 @@ timeline_puts_a_loss_in_its_place() {
 		head -n 2 /run/short &&
 		sed -n 1p /run/short | grep -q 'between$' &&
 		sed -n 2p /run/short | grep -q '^# lost [0-9]* records of channel small$' &&
-		tail -n 1 /run/short | grep -q 'after$' &&
-		[ "$(($(sed -n '2s/# lost \([0-9]*\) .*/\1/p' /run/short) + $(grep -c xxx /run/short)))" = 60 ]
+		tail -n 1 /run/short | grep -q 'after$' || return 1
+	lost=$(sed -n '2s/# lost \([0-9]*\) .*/\1/p' /run/short)
+	kept=$(grep -c xxx /run/short)
+	echo "$lost lost, $kept kept"
+	[ $((lost + kept)) -eq 60 ]
 }
 
 # Each number once, or counted as lost: of what the lines say, in awk.
