@@ -6,7 +6,6 @@ import os
 import pty
 import re
 import shutil
-import struct
 import subprocess
 import time
 
@@ -16,32 +15,6 @@ from tests.unit.lib import crashdata as crash
 from tests.unit.lib.tools import NODES, OUT, PROC, SANITIZED, STRICT, TOP, build, flightrec, payload
 
 COMMANDS = ["write", "read", "stats", "recover"]
-
-
-def delivered(records):
-    """RECORDS as read(2) delivers them."""
-    out = b""
-    for record in records:
-        body = record.stamp(0) + record.payload
-        body += bytes(-len(body) % 8)
-        out += struct.pack("<IHHQ", 16 + len(body), 1, 88, 0) + body
-    return out
-
-
-@pytest.fixture
-def channel():
-    """A function that makes the file of a channel with RECORDS."""
-    build()
-
-    def make(records=(), name="default"):
-        PROC.mkdir(parents=True, exist_ok=True)
-        (NODES / name).write_bytes(delivered(records))
-        return NODES / name
-
-    yield make
-    shutil.rmtree(NODES)
-    shutil.rmtree(PROC, ignore_errors=True)
-    NODES.mkdir()
 
 
 @pytest.fixture
