@@ -36,7 +36,7 @@ static struct {
 	unsigned long long count;
 } refused[REASONS];
 
-static void say_refused(int err)
+static void say_refused(int err, const char *why)
 {
 	size_t i;
 
@@ -44,7 +44,7 @@ static void say_refused(int err)
 		if (!refused[i].err || refused[i].err == err)
 			break;
 	if (refused[i].err != err)
-		complain("not recorded: %s", flightrec_explain(err));
+		complain("not recorded: %s", why);
 	refused[i].err = err;
 	refused[i].count++;
 }
@@ -72,7 +72,7 @@ static int record(struct flightrec *handle, const char *text, size_t len)
 		parts[1] = (struct iovec) { (void *)"\n", 1 };
 	n = flightrec_writev(handle, parts, 2);
 	if (n < 0)
-		say_refused((int)n);
+		say_refused((int)n, flightrec_explain((int)n));
 	return n < 0 ? -1 : 0;
 }
 
@@ -99,11 +99,14 @@ static int record_lines(struct flightrec *handle)
 {
 	static char line[FLIGHTREC_PAYLOAD_MAX];
 	int status = EXIT_YES;
+	char why[96];
 	ssize_t n;
 
 	while ((n = next_line(line)) >= 0) {
 		if (n + strlen(prefix) > FLIGHTREC_PAYLOAD_MAX) {
-			say_refused(-EMSGSIZE);
+			snprintf(why, sizeof(why), "a line of %zd bytes is too long; at most %d with its severity",
+				 n, FLIGHTREC_PAYLOAD_MAX);
+			say_refused(-EMSGSIZE, why);
 			status = EXIT_NO;
 		} else if (record(handle, line, n)) {
 			status = EXIT_NO;

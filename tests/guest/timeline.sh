@@ -67,17 +67,20 @@ timeline_puts_a_loss_in_its_place() {
 	echo before >/dev/flightrec/small
 	two_channels --cursor-file /run/cursor >/run/out || return 1
 	echo between >/dev/flightrec/default
+	long=$(head -c 4000 /dev/zero | tr '\0' x)
 	for _ in $(seq 60); do
-		head -c 4000 /dev/zero | tr '\0' x >/dev/flightrec/small
+		flightrec write -c small "$long"
 	done
 	echo after >/dev/flightrec/default
 	expect_status 0 two_channels --cursor-file /run/cursor &&
-		cut -c1-100 /run/out >/run/short &&
-		head -n 2 /run/short &&
+		cut -c1-100 /run/out >/run/short && cat /run/short &&
 		sed -n 1p /run/short | grep -q 'between$' &&
 		sed -n 2p /run/short | grep -q '^# lost [0-9]* records of channel small$' &&
-		tail -n 1 /run/short | grep -q 'after$' &&
-		[ "$(($(sed -n '2s/# lost \([0-9]*\) .*/\1/p' /run/short) + $(grep -c xxx /run/short)))" = 60 ]
+		tail -n 1 /run/short | grep -q 'after$' || return 1
+	lost=$(sed -n '2s/# lost \([0-9]*\) .*/\1/p' /run/short)
+	kept=$(grep -c xxx /run/short)
+	echo "$lost lost, $kept kept"
+	[ $((lost + kept)) -eq 60 ]
 }
 
 # Each number once, or counted as lost: of what the lines say, in awk.
@@ -88,7 +91,7 @@ gapless() { # FILE
 			if ($i ~ /"lost"$/) lost = $(i + 1) + 0 } }
 		NR > 1 && seq != last + lost + 1 { print "line " NR ": " seq " after " last; bad = 1 }
 		{ last = seq; total += lost; records++ }
-		END { print records " records, " total " lost"; exit bad || records < 1000 }' "$1"
+		END { print records " records, " total " lost"; exit bad || records < 200 }' "$1"
 }
 
 # A writer that floods, and a reader that is killed again and again.

@@ -64,6 +64,16 @@ def records(count, seed=1, start=1):
     ]  # fmt: skip
 
 
+def delivered(records):
+    """RECORDS as read(2) delivers them."""
+    out = b""
+    for record in records:
+        body = record.stamp(0) + record.payload
+        body += bytes(-len(body) % 8)
+        out += struct.pack("<IHHQ", 16 + len(body), 1, 88, 0) + body
+    return out
+
+
 def check_of(record, off_words, lap):
     return (
         (record.boot_ns & 0xFFFFFFFF) ^ len(record.payload) << 19 ^ off_words << 8

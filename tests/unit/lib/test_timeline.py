@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tests.unit.lib import crashdata as crash
-from tests.unit.lib.test_tools import channel, delivered  # noqa: F401 a fixture
+from tests.unit.lib.crashdata import delivered
 from tests.unit.lib.tools import NODES, OUT, PLAIN, TOP, build, flightrec
 
 SECOND = 10**9
@@ -42,7 +42,7 @@ def texts(done):
 
 
 @pytest.fixture
-def two(channel):  # noqa: F811
+def two(channel):
     """Two channels that take turns; the second one has lost records in the middle."""
     channel([at(1, "a1", 1), at(4, "a2", 2, severity=3, uid=7), at(6, "a3 Disk", 3, severity=4)], "one")
     path = channel([at(2, "b1", 1, comm=b"other"), at(3, "b2", 2, severity=7), at(5, "b3", 10)], "two")
@@ -133,13 +133,13 @@ def test_iso_has_the_offset(two):
     (b"\xed\xa0\x80\xf4\x90\x80\x80\xc0\xaf", r"\xed\xa0\x80\xf4\x90\x80\x80\xc0\xaf"),
     (r"C:\x", r"C:\x"), ("two\nlines\n", r"two\x0alines"),
 ], ids=repr)  # fmt: skip
-def test_text_in_any_locale(channel, text, seen, locale):  # noqa: F811
+def test_text_in_any_locale(channel, text, seen, locale):
     channel([at(1, text, 1)])
     done = flightrec("read", env={"LC_ALL": locale})
     assert done.stdout.split("]: ", 1)[1] == seen + "\n"
 
 
-def test_a_pattern_and_bytes_that_are_no_text(channel):  # noqa: F811
+def test_a_pattern_and_bytes_that_are_no_text(channel):
     channel([at(1, b"\xff\xfe disk \x80", 1), at(2, b"\0" * 4096, 2), at(3, "a" * 4000 + "b", 3)])
     assert len(texts(flightrec("read", "-g", "disk", valgrind=True))) == 1
     # A pattern that would need for ever on this is given up, and the line is shown.
@@ -187,19 +187,19 @@ def test_what_is_no_time(when):
     assert done.returncode == 2 and done.stderr.count("\n") == 1
 
 
-def test_many_records_keep_their_order(channel):  # noqa: F811
+def test_many_records_keep_their_order(channel):
     """Through the temporary file, both ways, with equal times as well."""
-    records = {f"c{n}": [at(i // 3 * 0.001, f"c{n} {i}", i + 1) for i in range(500)] for n in range(5)}
+    records = {f"c{n}": [at(i // 3 * 0.001, f"c{n} {i}", i + 1) for i in range(200)] for n in range(5)}
     for name, list_ in records.items():
         channel(list_, name)
     command = ["read", *(word for name in records for word in ("-c", name)), "-o", "json"]
     lines = [json.loads(line) for line in flightrec(*command).stdout.splitlines()]
     back = [json.loads(line) for line in flightrec(*command, "-r").stdout.splitlines()]
-    assert len(lines) == 2500 and lines == sorted(lines, key=lambda line: line["boot_ns"])
+    assert len(lines) == 1000 and lines == sorted(lines, key=lambda line: line["boot_ns"])
     assert sorted(map(str, lines)) == sorted(map(str, back))
     for name in records:
         seqs = [line["seq"] for line in lines if line["channel"] == name]
-        assert seqs == list(range(1, 501))
+        assert seqs == list(range(1, 201))
         assert [line["seq"] for line in back if line["channel"] == name] == seqs[::-1]
     assert flightrec(*command, "-r", "-n", "7", "-p", "debug").stdout.splitlines() == flightrec(
         *command, "-r").stdout.splitlines()[:7]  # fmt: skip
@@ -213,7 +213,7 @@ def test_a_temporary_file_that_cannot_be_made_is_no_obstacle(two):
 
 
 @pytest.fixture
-def shipped(channel):  # noqa: F811
+def shipped(channel):
     channel([at(1, "plain", 1, severity=3), at(2, "two\nlines", 2), at(3, b"\xff\0 bytes", 3),
              at(4, "interrupt", 4, origin=1, flags=1, comm=b"")])  # fmt: skip
 
@@ -235,7 +235,7 @@ def test_the_journal_takes_the_export(shipped, tmp_path):
     assert lines[3]["FLIGHTREC_ORIGIN"] == "interrupt" and "_PID" not in lines[3]
 
 
-def test_rsyslog_takes_the_json(channel, tmp_path):  # noqa: F811
+def test_rsyslog_takes_the_json(channel, tmp_path):
     """The configuration as it is printed but for its paths, over a restart of rsyslogd."""
     events = [at(n, f'event {n} "quoted" \\\\ ü', n, severity=n % 8) for n in range(1, 301)]
     config = (TOP / "docs/ship/rsyslog.conf").read_text().replace("/var/log/", f"{tmp_path}/")
@@ -262,14 +262,14 @@ def test_rsyslog_takes_the_json(channel, tmp_path):  # noqa: F811
 def test_a_filter_costs_few_instructions_a_record():
     """A million records a second are 3,000 instructions for each of them at 3 GHz."""
     build()
-    count = 20_000
+    count = 5_000
     shutil.rmtree(NODES, ignore_errors=True)
     NODES.mkdir(parents=True)
     used = []
     for records in (count, 2 * count):
-        (NODES / "default").write_bytes(
-            delivered(at(n * 0.001, f"an event of the usual length, number {n:08}", n + 1)
-                      for n in range(records)))  # fmt: skip
+        (NODES / "default").write_bytes(b"".join(
+            delivered([at(n * 0.001, f"an event of the usual length, number {n:08}", n + 1)])
+            for n in range(records)))  # fmt: skip
         done = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", PLAIN,
                                "read", "-g", "no such thing"], capture_output=True, text=True)  # fmt: skip
         used.append(int(re.search(r"Collected : (\d+)", done.stderr)[1]))
