@@ -543,11 +543,12 @@ static int take_records(struct collection *c, struct place *p)
 	struct boot boot;
 	struct merge m;
 	char name[BOOT_NAME_MAX];
-	int err = flightrec_recover_next(p->recover, &p->found);
+	int got = flightrec_recover_next(p->recover, &p->found);
+	int err = got < 0 ? got : 0;
 
-	if (err <= 0)
+	if (got <= 0)
 		p->found = NULL;
-	while (err >= 0 && p->found) {
+	while (!err && p->found) {
 		snprintf(p->boot, sizeof(p->boot), "%s", p->found->boot_id);
 		full_name(c, p->boot, name);
 		strcpy(p->only_boot, p->only_boot[0] ? "*" : p->boot);
@@ -566,7 +567,7 @@ static int take_records(struct collection *c, struct place *p)
 		}
 		json_object_put(boot.json);
 	}
-	return err < 0 ? err : 0;
+	return err;
 }
 
 /* The boot that ran before this one, where just one is known to have been running. */

@@ -163,7 +163,7 @@ def test_causes(cause, prefix, tmp_path):
     assert death["log_ns"] == (0 if "kernel:" in prefix else 12345678000)
     assert "usb" not in death["backtrace"]
     text = flightrec("recover", path).stdout
-    assert text.index("event 20") < text.index("== died ") < text.index(last)
+    assert text.index("event 20") < text.index("== died") < text.index(last)
 
 
 def test_trouble_that_was_survived(tmp_path):
@@ -398,6 +398,7 @@ def test_save_and_an_orderly_end():
     for name, records in (("default", LINED[:10]), ("app", LINED[10:])):
         (NODES / name).write_bytes(delivered(records))
     PROC.mkdir(parents=True, exist_ok=True)
+    (PROC / "stats").write_text("channel=default size_kb=64\nchannel=app size_kb=64\nevents_requests=0\n")
     try:
         for _ in range(2):
             done = flightrec("save")
