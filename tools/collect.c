@@ -29,8 +29,8 @@
 
 static const char help[] =
 	"Usage: flightrec collect [--boots N] [--size MIB] [PLACE...]\n"
-	"Keep what is left of the boots before this one in " BOOTS_DIR ",\n"
-	"with a report on each. Meant to be run at boot; does nothing twice.\n\n"
+	"Keep what is left of the boots before this one in /var/lib/flightrec/boots, with a\n"
+	"report on each. Meant to be run at boot; does nothing twice.\n\n"
 	"      --boots N    keep at most N boots (default: 20)\n"
 	"      --size MIB   keep at most so much of each boot, the newest (default: 64)\n"
 	"  -h, --help       this text\n\n"
@@ -39,8 +39,8 @@ static const char help[] =
 
 static const char save_help[] =
 	"Usage: flightrec save [--size MIB]\n"
-	"Keep what all channels hold in " BOOTS_DIR ". Meant to be run late at\n"
-	"an orderly shutdown.\n\n"
+	"Keep what all channels hold in /var/lib/flightrec/boots. Meant to be run late at an\n"
+	"orderly shutdown.\n\n"
 	"      --size MIB   keep at most so much, the newest (default: 64)\n"
 	"  -h, --help       this text\n";
 
