@@ -11,11 +11,13 @@
  */
 #include "archive.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <linux/watchdog.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -50,6 +52,9 @@ static const char save_help[] =
 /* Where prometheus-node-exporter looks for files, if it is there. */
 #ifndef FLIGHTREC_METRICS
 #define FLIGHTREC_METRICS "/var/lib/prometheus/node-exporter"
+#endif
+#ifndef FLIGHTREC_WATCHDOGS
+#define FLIGHTREC_WATCHDOGS "/sys/class/watchdog"
 #endif
 #ifndef FLIGHTREC_CRASH_PLACES
 #define FLIGHTREC_CRASH_PLACES "/proc/flightrec/previous.image", "/sys/fs/pstore", "/var/lib/systemd/pstore", "/var/crash"
@@ -748,6 +753,16 @@ static void look_through(struct collection *c, const char *path)
 
 /* ---- the end of a boot */
 
+/* The boot before this one, if it is kept. */
+static const struct boot *boot_before(const struct collection *c)
+{
+	int i = c->nboots - 1;
+
+	while (i >= 0 && (!strcmp(c->boots[i].name, c->now) || !c->boots[i].json || c->boots[i].problem))
+		i--;
+	return i < 0 ? NULL : &c->boots[i];
+}
+
 /* The death that ended it: the last fatal one; else trouble, if nothing came after it. */
 static struct json_object *last_death(struct boot *boot)
 {
@@ -813,7 +828,56 @@ static void set_time(struct boot *boot, struct json_object *end, uint64_t log_ns
 	json_set_text(end, "when", when);
 }
 
-static void set_end(struct boot *boot)
+/*
+ * Did a watchdog start this boot? Its hardware says so (WDIOF_CARDRESET), if its driver
+ * asks it.
+ */
+static bool watchdog_fired(char name[64])
+{
+	struct dirent *entry;
+	char path[512], text[16];
+	DIR *dir = opendir(FLIGHTREC_WATCHDOGS);
+	bool fired = false;
+	FILE *file;
+
+	while (dir && !fired && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), FLIGHTREC_WATCHDOGS "/%.255s/bootstatus", entry->d_name);
+		file = fopen(path, "re");
+		if (!file)
+			continue;
+		fired = fgets(text, sizeof(text), file) && strtoul(text, NULL, 0) & WDIOF_CARDRESET;
+		fclose(file);
+		if (fired)
+			snprintf(name, 64, "%.63s", entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	return fired;
+}
+
+/* Nothing of the kernel's own: the last word in its channel, as "oops at=...", or the watchdog's. */
+static void guess_end(struct json_object *end, const char *kernel, bool before_this)
+{
+	char watchdog[64], cause[128];
+
+	json_object_object_add(end, "fatal", json_object_new_boolean(0));
+	if (before_this && watchdog_fired(watchdog)) {
+		snprintf(cause, sizeof(cause), "the watchdog %s reset the machine", watchdog);
+		json_set_text(end, "kind", "watchdog");
+		json_set_text(end, "cause", cause);
+		json_object_object_add(end, "fatal", json_object_new_boolean(1));
+	} else if (!strncmp(kernel, "oops ", 5)) {
+		json_set_text(end, "kind", "oops");
+		json_set_text(end, "cause", kernel);
+	} else {
+		json_set_text(end, "kind", "unknown");
+		json_set_text(end, "cause", "");
+	}
+}
+
+static void set_end(struct boot *boot, bool before_this)
 {
 	struct json_object *death = last_death(boot), *end = json_object_new_object();
 	const char *kernel = json_text(child(boot->json, "records"), "last_kernel");
@@ -838,10 +902,7 @@ static void set_end(struct boot *boot)
 		json_set_text(end, "kind", "shutdown");
 		json_object_object_add(end, "fatal", json_object_new_boolean(1));
 	} else {
-		/* The last word of the kernel's channel, as "oops at=...". */
-		json_set_text(end, "kind", strncmp(kernel, "oops ", 5) ? "unknown" : "oops");
-		json_set_text(end, "cause", strncmp(kernel, "oops ", 5) ? "" : kernel);
-		json_object_object_add(end, "fatal", json_object_new_boolean(0));
+		guess_end(end, kernel, before_this);
 	}
 	set_time(boot, end, death ? json_number(death, "log_ns") : 0);
 	json_object_object_add(boot->json, "end", end);
@@ -903,7 +964,7 @@ static void finish(struct collection *c, struct boot *boot)
 	else if (was_ended && json_object_object_get_ex(boot->json, "saved", NULL))
 		json_set_text(boot->json, "state", "saved");
 	json_object_object_del(boot->json, "stale");
-	set_end(boot);
+	set_end(boot, boot == boot_before(c));
 	err = store_report(boot);
 	json_set_text(boot->json, "state", "ended");
 	if (!err)
@@ -1014,23 +1075,15 @@ static int replace_text(const char *dir, const char *file, const char *text)
 	fd = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return -errno;
-	err = write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : errno ? -errno : -EIO;
+	/* For everybody, whatever the unit's umask is. */
+	err = fchmod(fd, 0644) || write(fd, text, strlen(text)) != (ssize_t)strlen(text) ?
+	      -(errno ? errno : EIO) : 0;
 	close(fd);
 	if (!err && rename(new, path))
 		err = -errno;
 	if (err)
 		unlink(new);
 	return err;
-}
-
-/* The boot before this one, if it is kept. */
-static const struct boot *boot_before(const struct collection *c)
-{
-	int i = c->nboots - 1;
-
-	while (i >= 0 && (!strcmp(c->boots[i].name, c->now) || !c->boots[i].json || c->boots[i].problem))
-		i--;
-	return i < 0 ? NULL : &c->boots[i];
 }
 
 static void write_motd(struct collection *c)
