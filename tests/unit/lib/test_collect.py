@@ -163,7 +163,7 @@ def test_causes(cause, prefix, tmp_path):
     assert death["log_ns"] == (0 if "kernel:" in prefix else 12345678000)
     assert "usb" not in death["backtrace"]
     text = flightrec("recover", path).stdout
-    assert text.index("event 20") < text.index("== died ") < text.index(last)
+    assert text.index("event 20") < text.index("== died") < text.index(last)
 
 
 def test_trouble_that_was_survived(tmp_path):
@@ -392,12 +392,30 @@ def test_nothing_is_left_of_a_boot():
     assert "6.1.0" in report and "When       not known" in report
 
 
+@pytest.mark.parametrize("bootstatus,kind", [("0x20\n", "watchdog"), ("0\n", "unknown"), ("", "unknown")])
+def test_a_watchdog_that_reset_the_machine(bootstatus, kind):
+    """The kernel said nothing; the hardware knows."""
+    before = BOOTS / ("ab" * 16)
+    before.mkdir(parents=True)
+    (before / "boot.json").write_text(json.dumps({"version": 1, "state": "running", "first_seen_ns": 10**18}))
+    (ROOT / "watchdog/watchdog0").mkdir(parents=True)
+    (ROOT / "watchdog/watchdog0/bootstatus").write_text(bootstatus)
+    try:
+        said = flightrec("collect").stdout
+    finally:
+        shutil.rmtree(ROOT / "watchdog")
+    assert boot_json("ab" * 16)["end"]["kind"] == kind
+    assert ("the watchdog watchdog0 reset the machine" in said) == (kind == "watchdog")
+    assert (ROOT / "motd/flightrec").stat().st_mode & 0o777 == 0o644
+
+
 def test_save_and_an_orderly_end():
     """What the channels hold is kept; more that comes afterwards is merged with it."""
     build()
     for name, records in (("default", LINED[:10]), ("app", LINED[10:])):
         (NODES / name).write_bytes(delivered(records))
     PROC.mkdir(parents=True, exist_ok=True)
+    (PROC / "stats").write_text("channel=default size_kb=64\nchannel=app size_kb=64\nevents_requests=0\n")
     try:
         for _ in range(2):
             done = flightrec("save")

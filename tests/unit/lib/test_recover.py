@@ -443,8 +443,8 @@ def test_for_people(file):
     recs = [crash.Record(b"tab\there \x1b[2J", seq=1, wall_ns=10**18), *LINED[1:3]]
     done = flightrec("recover", file(crash.console(crash.crash_lines(recs))))
     first, second, third, *_ = done.stdout.splitlines()
-    assert first == f"== channel default, boot {crash.BOOT_ID}, unverified"
-    assert second == "2001-09-09 01:46:40.000000 info    writer[40]: tab\\x09here \\x1b[2J"
+    assert first == f"== boot {crash.BOOT_ID}, unverified"
+    assert second == "2001-09-09 01:46:40.000000 default  info    writer[40]: tab\\x09here \\x1b[2J"
     assert "3 records recovered, none of them verified" in done.stderr
     assert not flightrec("recover", "-q", file(crash.console(LINES))).stderr
 
