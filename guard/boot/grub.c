@@ -333,12 +333,23 @@ static void take_text(char **field, const char *text, int *err)
 }
 
 /* A file that an entry loads, on this host; NULL: not found. */
-static char *loaded_file(const struct grub *g, const char *path)
+static char *loaded_file(const void *grub, const char *path)
 {
 	const char *end = path ? strrchr(path, ')') : NULL;
 
-	return path ? real_path(g, end ? end + 1 :
+	return path ? real_path(grub, end ? end + 1 :
 				path[0] == GRUB_UNKNOWN ? path + 1 : path) : NULL;
+}
+
+static int take_files(const struct grub *g, const struct grub_entry *e,
+		      const char *release, struct boot_files *f)
+{
+	int err;
+
+	f->kernel = strdup(release);
+	f->image = loaded_file(g, e->image);
+	err = boot_files_archives(f, e->initrd, loaded_file, g);
+	return f->kernel ? err : -ENOMEM;
 }
 
 static int take_entry(const struct grub *g, const struct grub_entry *e,
@@ -359,8 +370,30 @@ static int take_entry(const struct grub *g, const struct grub_entry *e,
 		p[strlen(p) - 1] = '\0';
 	if (out->entry)
 		make_printable(out->entry);
-	out->image = loaded_file(g, e->image);
-	out->initrd = loaded_file(g, e->initrd);
+	if (!err && release)
+		err = take_files(g, e, release, &out->files);
+	return err;
+}
+
+/* What other entries load, for the kernels that are not the next. */
+static int take_menu(const struct grub *g, const struct kernels *k, struct next_boot *out)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < g->menu.count && !err; i++) {
+		const struct grub_entry *e = &g->menu.list[i];
+		const struct kernel *is = e->image && !e->unclear ?
+			kernels_by_image(k, e->image) : NULL;
+		struct boot_files f = { 0 };
+
+		if (!is)
+			continue;
+		err = take_files(g, e, is->release, &f);
+		if (!err)
+			err = next_boot_add(out, &f);
+		else
+			boot_files_free(&f);
+	}
 	return err;
 }
 
@@ -390,6 +423,8 @@ static int fill(struct grub *g, const struct kernels *k, struct next_boot *out)
 		err = name_kernel(k, e, &release, &out->why);
 	if (!err)
 		err = take_entry(g, e, release, out);
+	if (!err)
+		err = take_menu(g, k, out);
 	if (!err)
 		err = boot_once(g);
 	if (!err) {

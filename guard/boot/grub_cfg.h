@@ -18,7 +18,7 @@
 struct grub_entry {
 	char *title, *id;	/* id: NULL if it has none */
 	char *image;		/* path of the kernel; NULL: boots no Linux */
-	char *initrd;		/* of the last one it loads; NULL: none */
+	char *initrd;		/* paths, with blanks between; NULL: none */
 	char *cmdline;		/* of the kernel; NULL as image */
 	int parent;		/* index of its submenu, -1: the top */
 	bool submenu;

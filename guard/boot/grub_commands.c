@@ -89,7 +89,7 @@ static void load_initrd(struct grub_running *r, char *const *words, size_t count
 	struct grub_entry *e = &r->m->list[r->entry];
 
 	/* Several are one archive after the other: microcode comes first. */
-	keep(r, &e->initrd, strdup(words[count - 1]));
+	keep(r, &e->initrd, join(words, count));
 }
 
 static bool is_one_of(const char *word, const char *const *list)
@@ -280,7 +280,8 @@ static void add_bls(struct grub_running *r)
 		keep(r, &new->cmdline, grub_expand(options, strlen(options), &r->vars,
 						   &vanishes));
 		if (e->initrd)
-			keep(r, &new->initrd, strdup(e->initrd));
+			keep(r, &new->initrd, grub_expand(e->initrd, strlen(e->initrd),
+							  &r->vars, &vanishes));
 	}
 }
 

@@ -36,6 +36,16 @@ extern const struct loader_ops proxmox_loader, limine_loader, refind_loader,
 /* What a loader left with the firmware; malloc'ed, NULL if it is not there. */
 char *loader_variable(const struct host *h, const char *name);
 
+/*
+ * Adds the archives that an entry names, with blanks between them (NULL: none);
+ * find() gives the file of one, or NULL. 0 or -ENOMEM.
+ */
+int boot_files_archives(struct boot_files *f, const char *names,
+			char *(*find)(const void *arg, const char *name), const void *arg);
+/* Takes them over, if they are the first of their kernel. 0 or -ENOMEM. */
+int next_boot_add(struct next_boot *out, struct boot_files *f);
+void boot_files_free(struct boot_files *f);
+
 /* Sets why, in place of what it was. 0 or -ENOMEM. */
 int next_boot_say(struct next_boot *out, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

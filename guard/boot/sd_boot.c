@@ -127,11 +127,18 @@ static int choose(const struct host *h, const struct sdboot *s,
 	return at < 0 ? 0 : at;
 }
 
-/* A file of the partition, if it is there; malloc'ed. */
+/* A file of the partition, whether it is there or not; malloc'ed. */
+static char *named_file(const void *entry, const char *rel)
+{
+	const struct bls_entry *e = entry;
+
+	return e->dir && rel && !strstr(rel, "..") ?
+	       text_of("%s%s%s", e->dir, *rel == '/' ? "" : "/", rel) : NULL;
+}
+
 static char *file_of(const struct bls_entry *e, const char *rel)
 {
-	char *path = e->dir && rel && !strstr(rel, "..") ?
-		     text_of("%s%s%s", e->dir, *rel == '/' ? "" : "/", rel) : NULL;
+	char *path = named_file(e, rel);
 
 	if (path && path_exists(path))
 		return path;
@@ -145,9 +152,9 @@ static char *unified_file(const struct bls_entry *e)
 	char *rel, *path;
 
 	if (e->efi)
-		return file_of(e, e->efi);
+		return named_file(e, e->efi);
 	rel = text_of("/EFI/Linux/%s", e->file);
-	path = rel ? file_of(e, rel) : NULL;
+	path = rel ? named_file(e, rel) : NULL;
 	free(rel);
 	return path;
 }
@@ -175,17 +182,49 @@ static const char *release_of(const struct kernels *k,
 }
 
 /* What is loaded: the partition's copies, or what is in the unified image. */
-static int take_files(const struct bls_entry *e, struct next_boot *out)
+static int take_files(const struct bls_entry *e, const char *release, struct boot_files *f)
 {
-	if (e->unified) {
-		out->image = unified_file(e);
-		out->cmdline = out->image ? boot_file_section(out->image, ".cmdline") : NULL;
-		return 0;
+	int err = 0;
+
+	f->kernel = strdup(release);
+	f->unified = e->unified;
+	f->image = e->unified ? unified_file(e) : named_file(e, e->image);
+	if (!e->unified)
+		err = boot_files_archives(f, e->initrd, named_file, e);
+	return f->kernel ? err : -ENOMEM;
+}
+
+static int take_cmdline(const struct bls_entry *e, struct next_boot *out)
+{
+	char *file = e->unified ? unified_file(e) : NULL;
+
+	if (file)
+		out->cmdline = boot_file_section(file, ".cmdline");
+	else if (!e->unified)
+		out->cmdline = strdup(e->options ? e->options : "");
+	free(file);
+	return e->unified || out->cmdline ? 0 : -ENOMEM;
+}
+
+/* What the other entries load, for the kernels that are not the next. */
+static int take_menu(const struct kernels *k, const struct sdboot *s, struct next_boot *out)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < s->bls.count && !err; i++) {
+		const struct bls_entry *e = &s->bls.list[i];
+		const char *release = e->bad ? NULL : release_of(k, e);
+		struct boot_files f = { 0 };
+
+		if (!release)
+			continue;
+		err = take_files(e, release, &f);
+		if (!err)
+			err = next_boot_add(out, &f);
+		else
+			boot_files_free(&f);
 	}
-	out->image = file_of(e, e->image);
-	out->initrd = file_of(e, e->initrd);
-	out->cmdline = strdup(e->options ? e->options : "");
-	return out->cmdline ? 0 : -ENOMEM;
+	return err;
 }
 
 static int fill(const struct host *h, const struct kernels *k,
@@ -202,8 +241,8 @@ static int fill(const struct host *h, const struct kernels *k,
 	free(once);
 	e = &s->bls.list[at < 0 ? last : at];
 	release = release_of(k, e);
-	out->unified = e->unified;
-	if (take_files(e, out))
+	if (take_cmdline(e, out) || take_menu(k, s, out) ||
+	    (release && take_files(e, release, &out->files)))
 		return -ENOMEM;
 	out->entry = strdup(e->id);
 	out->kernel = release ? strdup(release) : NULL;

@@ -20,8 +20,9 @@ static struct json_object *next_boot_json(const struct next_boot *n)
 	json_add(o, "why", n->why);
 	json_add_bool(o, "once", n->once);
 	json_add(o, "cmdline", n->cmdline);
-	json_add(o, "image", n->image);
-	json_add(o, "initramfs", n->initrd);
+	json_add(o, "image", n->files.image);
+	json_add(o, "initramfs", n->files.count ? n->files.archives[n->files.count - 1] :
+						  NULL);
 	json_add_bool(o, "default_can_be_set",
 		      n->loader && !n->obstacle);
 	return o;

@@ -13,6 +13,7 @@ from tests.unit.kmodkeep.system import (
     OLD,
     System,
     advanced,
+    cpio,
     grub_cfg,
     grubenv,
     utf16,
@@ -164,6 +165,8 @@ def sdboot(system):
     (system.path / "boot/grub/grub.cfg").unlink()
     for kernel in (OLD, NEW):
         system.tree.put(f"boot/efi/loader/entries/0123-{kernel}.conf", BLS.format(kernel))
+        system.tree.put(f"boot/efi/0123/{kernel}/linux", "kernel")
+        system.tree.put(f"boot/efi/0123/{kernel}/initrd", cpio({}))
     system.tree.put("boot/efi/loader/loader.conf", "#timeout 3\n")
     return system
 
@@ -198,14 +201,19 @@ def test_entry_whose_attempts_are_used_up(sdboot):
 
 
 def test_unified_image(sdboot):
-    sdboot.tree.put(f"boot/efi/EFI/Linux/debian-{NEW}.efi", "MZ")
+    image = f"boot/efi/EFI/Linux/debian-{NEW}.efi"
     sdboot.tree.put("boot/efi/loader/loader.conf", "default debian-*\n")
+    sdboot.tree.put(image, unified(osrel="x", initrd=cpio({})))
     assert boots(sdboot) == NEW
-    result = sdboot.tree.run("doctor", "--next-boot")
-    assert result.code == 0
-    assert f"not-applicable: the module is good, but this kernel boots as a unified image, debian-{NEW}" in result.out
+    assert sdboot.tree.run("doctor", "--next-boot").code == 0
     sdboot.remove(NEW)
     assert ": missing: " in sdboot.tree.run("doctor", "--next-boot").out
+    for broken, said in ((b"MZ", "cut short"), (unified(osrel="x" * 4000)[:-9], "cut short"),
+                         (b"", "empty")):  # fmt: skip
+        sdboot.install(NEW)
+        sdboot.tree.put(image, broken)
+        result = sdboot.tree.run("doctor", "--next-boot")
+        assert result.code == 1 and ": kernel-incomplete: " in result.out and said in result.out
 
 
 def test_the_loader_that_started_this_boot_counts(sdboot):
@@ -297,17 +305,18 @@ SECTOR = 512
 
 
 def unified(**sections):
-    """A PE image with sections of text."""
+    """A PE image with sections."""
     at = 64 + 24
     data = bytearray(b"MZ" + bytes(58) + (64).to_bytes(4, "little") + b"PE\0\0" + bytes(20))
     data[64 + 6 : 64 + 8] = len(sections).to_bytes(2, "little")
     where = at + 40 * len(sections)
     body = b""
     for name, text in sections.items():
+        text = text.encode() if isinstance(text, str) else text
         place = (where + len(body)).to_bytes(4, "little")
         size = len(text).to_bytes(4, "little")
         data += f".{name}".encode().ljust(8, b"\0") + size + bytes(4) + size + place + bytes(16)
-        body += text.encode()
+        body += text
     return bytes(data) + body
 
 
