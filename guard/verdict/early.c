@@ -406,11 +406,16 @@ static int judge_kernel(const struct doctor *d, const struct early *e, struct fi
 		return report_set(&f->report, VERDICT_KERNEL_INCOMPLETE,
 				  "install that kernel, or ask about another",
 				  "kernel %s has no boot image", k->release);
-	if (at < e->count && leaves_out(d, e, k))
-		return report_set(&f->report, VERDICT_KERNEL_INCOMPLETE,
-				  "write the boot loader's menu again (update-grub)",
-				  "the boot loader's entry of kernel %s does not load %s, unlike "
-				  "that of the running kernel", k->release, k->initramfs);
+	if (at < e->count && leaves_out(d, e, k)) {
+		again = strcmp(loader_word(d->next.loader), "grub") ?
+			text_of("kernel-install add %s %s", k->release, k->image ? k->image : "IMAGE") :
+			strdup("write the boot loader's menu again: update-grub, or grub2-mkconfig");
+		err = report_set(&f->report, VERDICT_KERNEL_INCOMPLETE, again,
+				 "what boots kernel %s does not load %s, unlike what boots the "
+				 "running kernel", k->release, k->initramfs);
+		free(again);
+		return err;
+	}
 	if (k->initramfs || !d->kernels.uses_initramfs || (at < e->count && e->kernels[at].count))
 		return 0;
 	again = d->unfinished.count ? strdup("dpkg --configure -a") :
@@ -422,20 +427,58 @@ static int judge_kernel(const struct doctor *d, const struct early *e, struct fi
 	return err;
 }
 
+/* What each refusal is called in the boot loader's configuration. */
+static const char *const refusals[] = {
+	[CMDLINE_EARLY] = "rd.driver.blacklist=",
+	[CMDLINE_ALIAS] = "modprobe.blacklist=",
+	[CMDLINE_MODULE] = "module_blacklist=",
+	[CMDLINE_NO_MODULES] = "nomodule",
+};
+
+/*
+ * Does the next boot lose it by this? What holds for the running kernel as well is
+ * nothing new: the module is loaded by its name, or it is not wanted.
+ */
+static bool loses_by(const struct doctor *d, const struct finding *f, enum cmdline_refusal how)
+{
+	char *now;
+	bool as_now;
+
+	if (how == CMDLINE_LOADS ||
+	    (how == CMDLINE_EARLY && (!f->initramfs || !strcmp(f->initramfs, "none"))))
+		return false;
+	if (how >= CMDLINE_MODULE)
+		return true;
+	now = host_line(d->h, "/proc/cmdline");
+	as_now = now && cmdline_refuses(now, f->module) >= how;
+	free(now);
+	return !as_now;
+}
+
 /* What the command line of the entry that boots does to a module. */
 static int judge_cmdline(const struct doctor *d, struct finding *f)
 {
 	const char *line = d->next.cmdline;
+	enum cmdline_refusal how;
 
 	if (f->report.verdict != VERDICT_OK || !line || !d->next.kernel ||
 	    strcmp(d->next.kernel, f->kernel->release))
 		return 0;
-	if (cmdline_refuses(line, f->module))
-		return report_set(&f->report, VERDICT_MISSING,
-				  "take it out of module_blacklist= in the boot loader's "
-				  "configuration", "the command line of the entry that "
-				  "boots keeps the kernel from loading it "
-				  "(module_blacklist=)");
+	how = cmdline_refuses(line, f->module);
+	if (loses_by(d, f, how)) {
+		char *next = text_of("take it out of %s in the boot loader's configuration",
+				     refusals[how]);
+		int err = report_set(&f->report, VERDICT_MISSING, next,
+				     how >= CMDLINE_MODULE ?
+				     "the command line of the entry that boots keeps the kernel "
+				     "from loading it (%s)" :
+				     "the command line of the entry that boots keeps it from being "
+				     "loaded for its device (%s), unlike that of the running kernel",
+				     refusals[how]);
+
+		free(next);
+		return err;
+	}
 	if (f->report.waived && cmdline_enforces(line))
 		return report_set(&f->report, VERDICT_UNSIGNED, "kmodkeep key enroll",
 				  "the command line of the entry that boots demands a "

@@ -207,7 +207,8 @@ def test_the_section_of_a_unified_image_is_searched(sdboot):
     # One without it has no copy.
     sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", unified(uname=NEW, linux="kernel"))
     finding = next_finding(sdboot)
-    assert finding["verdict"] == "stale-initramfs" and "without an initramfs" in finding["message"]
+    assert finding["verdict"] == "kernel-incomplete" and "does not load" in finding["message"]
+    assert finding["next_step"].startswith(f"kernel-install add {NEW}")
 
 
 def copies(system):

@@ -16,6 +16,7 @@ from tests.unit.kmodkeep.system import (
     cpio,
     grub_cfg,
     grubenv,
+    module_bytes,
     utf16,
 )
 
@@ -348,6 +349,23 @@ def test_copy_that_is_older_than_what_it_is_made_from(sdboot):
     assert result.code == 1 and "kernel-incomplete" in result.out and "is older than" in result.out
 
 
+def test_boot_partition_without_room_for_the_next_kernel(system):
+    """A kernel that is as large as the newest one would not fit."""
+    assert json.loads(system.tree.run("doctor", "--json").out)["room_warning"] is None
+    os.truncate(system.tree.put(f"boot/System.map-{NEW}"), 1 << 43)
+    document = json.loads(system.tree.run("doctor", "--json").out)
+    assert "/boot has room for" in document["room_warning"]
+    assert [f["verdict"] for f in document["findings"]] == ["ok", "ok"]
+    for verb in ("guard", "doctor", "status"):
+        result = system.tree.run(verb)
+        assert result.code == 0 and "the next kernel will not fit" in " ".join(result.out.split())
+
+
+def test_efi_partition_without_room_for_the_next_kernel(sdboot):
+    os.truncate(sdboot.tree.put(f"boot/efi/0123/{NEW}/other"), 1 << 43)
+    assert f"boot/efi/0123/{NEW} has room for" in sdboot.tree.run("doctor").out
+
+
 def test_what_a_unified_image_says(sdboot):
     sdboot.tree.put("boot/efi/EFI/Linux/mine.efi",
                     unified(uname=OLD + "\n", cmdline="root=/dev/x module_blacklist=y\n"))  # fmt: skip
@@ -366,10 +384,34 @@ def test_host_of_whole_images_is_not_safe_for_lack_of_an_answer(system):
     ("module_blacklist=x,sample", "missing"), ("module_blacklist=samples", "ok"),
     ("lockdown=integrity", "unsigned"), ("module.sig_enforce=1", "unsigned"),
     ("module.sig_enforce", "unsigned"), ("module.sig_enforce=0", "ok"), ("lockdown=none", "ok"),
+    ("module.sig-enforce=on", "unsigned"), ("-- module.sig_enforce", "ok"),
+    ("module-blacklist=sample", "missing"), ('"module_blacklist=a,sample"', "missing"),
+    ('module_blacklist="sample"', "missing"), ("module_blacklist=sample module_blacklist=x", "ok"),
+    ("-- module_blacklist=sample", "ok"), ("nomodule", "missing"), ("nomodule=0", "ok"),
+    ("modprobe.blacklist=x,sample", "missing"), ("modprobe.blacklist=x", "ok"),
+    ("rd.driver.blacklist=sample", "ok"),  # it is not in the initramfs
 ])  # fmt: skip
 def test_command_line_of_the_entry_that_boots(system, option, verdict):
     menu = grub_cfg([NEW, OLD]).replace("ro quiet", f"ro {option} quiet")
     system.tree.secure_boot(False)
     system.tree.put("boot/grub/grub.cfg", menu)
+    assert verdicts(system) == [verdict]
+
+
+def verdicts(system):
     found = json.loads(system.tree.run("doctor", "--next-boot", "--json").out)["findings"]
-    assert [f["verdict"] for f in found] == [verdict]
+    return [f["verdict"] for f in found]
+
+
+@pytest.mark.parametrize("option", ["modprobe.blacklist=sample", "rd.driver.blacklist=sample"])
+def test_command_line_as_it_is_now_loses_nothing(system, option):
+    """It is loaded by its name, or not at all."""
+    menu = grub_cfg([NEW, OLD]).replace("ro quiet", f"ro {option} quiet")
+    system.tree.put("boot/grub/grub.cfg", menu)
+    for kernel in (OLD, NEW):
+        system.initramfs(kernel, {"updates/dkms/sample.ko": module_bytes(kernel)})
+    assert verdicts(system) == ["missing"]
+    system.tree.put("proc/cmdline", f"ro {option}\n")
+    assert verdicts(system) == ["ok"]
+    system.tree.put("proc/cmdline", "ro modprobe.blacklist=samples\n")
+    assert verdicts(system) == ["missing"]
