@@ -22,6 +22,7 @@ struct grub_entry {
 	char *cmdline;		/* of the kernel; NULL as image */
 	int parent;		/* index of its submenu, -1: the top */
 	bool submenu;
+	bool chained;		/* the image is another program, or a unified kernel */
 	bool conditional;	/* it may not be there */
 	bool unclear;		/* which kernel it boots depends on a condition */
 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* systemd-boot: loader.conf, entries and unified kernel images on its partition. */
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,6 +100,32 @@ static bool is_here(const struct host *h)
 	return here;
 }
 
+/* Pop!_OS has changed its systemd-boot to match names without ".conf", too. */
+static bool takes_short_names(const struct host *h)
+{
+	char *path = host_path(h, "/etc/os-release");
+	struct buf text = { 0 };
+	bool pop = path && !file_read(path, CONF_MAX, &text) &&
+		   memmem(text.data, text.len, "\nID=pop\n", 8);
+
+	buf_free(&text);
+	free(path);
+	return pop;
+}
+
+static int match(const struct host *h, const struct sdboot *s, const char *wanted)
+{
+	int at = bls_match(&s->bls, wanted);
+	char *whole;
+
+	if (at >= 0 || !takes_short_names(h))
+		return at;
+	whole = text_of("%s.conf", wanted);
+	at = whole ? bls_match(&s->bls, whole) : -1;
+	free(whole);
+	return at;
+}
+
 /* The entry that a default means; "@saved" is the one booted last. */
 static int find_default(const struct host *h, const struct sdboot *s,
 			const char *wanted)
@@ -107,7 +134,7 @@ static int find_default(const struct host *h, const struct sdboot *s,
 	int at;
 
 	if (strcmp(wanted, "@saved"))
-		return bls_match(&s->bls, wanted);
+		return match(h, s, wanted);
 	last = loader_variable(h, "LoaderEntryLastBooted");
 	at = last ? bls_match(&s->bls, last) : -1;
 	free(last);
@@ -164,21 +191,19 @@ static const char *release_of(const struct kernels *k,
 			      const struct bls_entry *e)
 {
 	char *file = e->unified ? unified_file(e) : file_of(e, e->image);
-	char *says = !file ? NULL : e->unified ? boot_file_section(file, ".uname") :
-						 boot_file_release(file);
-	const struct kernel *is = says ? kernels_find(k, says) : NULL;
-	bool known = says != NULL;
+	char *says = e->unified && file ? boot_file_section(file, ".uname") : NULL;
+	const struct kernel *is = NULL;
 
+	if (says)
+		is = kernels_find(k, says);
+	else if (e->image)
+		is = kernels_by_file(k, file, e->image);
+	for (size_t i = 0; !says && e->unified && !is && i < k->count; i++)
+		if (strstr(e->id, k->list[i].release))
+			is = &k->list[i];
 	free(file);
 	free(says);
-	if (!known && e->image)
-		is = kernels_by_image(k, e->image);
-	if (is || known)
-		return is ? is->release : NULL;
-	for (size_t i = 0; e->unified && i < k->count; i++)
-		if (strstr(e->id, k->list[i].release))
-			return k->list[i].release;
-	return NULL;
+	return is ? is->release : NULL;
 }
 
 /* What is loaded: the partition's copies, or what is in the unified image. */
@@ -194,16 +219,72 @@ static int take_files(const struct bls_entry *e, const char *release, struct boo
 	return f->kernel ? err : -ENOMEM;
 }
 
+static int is_addon(const struct dirent *e)
+{
+	return str_ends_with(e->d_name, ".addon.efi");
+}
+
+/* Adds the command line of an addon; malloc'ed, line is given up. */
+static char *add_addon(char *line, const char *addon)
+{
+	char *more = boot_file_section(addon, ".cmdline");
+	char *all = more ? text_of("%s%s%s", line ? line : "", line ? " " : "", more) : line;
+
+	if (more)
+		free(line);
+	free(more);
+	return all;
+}
+
+/* The addons in a folder, in the order of their names. 0 or -ENOMEM. */
+static int add_addons(char **line, const char *dir)
+{
+	struct dirent **names;
+	int n = scandir(dir, &names, is_addon, alphasort), err = 0;
+
+	for (int i = 0; i < n; i++) {
+		char *path = text_of("%s/%s", dir, names[i]->d_name);
+
+		if (path)
+			*line = add_addon(*line, path);
+		else
+			err = -ENOMEM;
+		free(path);
+		free(names[i]);
+	}
+	if (n >= 0)
+		free(names);
+	return err;
+}
+
+/* What a unified image has, and the addons of all images and of this one. */
+static int unified_cmdline(const struct bls_entry *e, const char *file, char **line)
+{
+	char *all = text_of("%s/loader/addons", e->dir ? e->dir : "");
+	char *own = text_of("%s.extra.d", file);
+	int err = all && own ? 0 : -ENOMEM;
+
+	*line = boot_file_section(file, ".cmdline");
+	if (!err)
+		err = add_addons(line, all);
+	if (!err)
+		err = add_addons(line, own);
+	free(all);
+	free(own);
+	return err;
+}
+
 static int take_cmdline(const struct bls_entry *e, struct next_boot *out)
 {
 	char *file = e->unified ? unified_file(e) : NULL;
+	int err = 0;
 
 	if (file)
-		out->cmdline = boot_file_section(file, ".cmdline");
+		err = unified_cmdline(e, file, &out->cmdline);
 	else if (!e->unified)
 		out->cmdline = strdup(e->options ? e->options : "");
 	free(file);
-	return e->unified || out->cmdline ? 0 : -ENOMEM;
+	return err ? err : e->unified || out->cmdline ? 0 : -ENOMEM;
 }
 
 /* What the other entries load, for the kernels that are not the next. */
