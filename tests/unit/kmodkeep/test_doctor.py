@@ -225,6 +225,17 @@ def test_signatures(system, pair, other_pair):
     assert new_verdict(system)["verdict"] == "tampered"
 
 
+def test_shims_copies_where_there_is_no_efivarfs(system, pair):
+    """As with PREEMPT_RT: the kernel keeps what shim handed over."""
+    system.tree.put("sys/firmware/efi/fw_platform_size", "64\n")
+    system.tree.put("sys/module/module/parameters/sig_enforce", "Y\n")
+    system.install(NEW, sign=pair)
+    before = new_verdict(system)["verdict"]
+    data = siglist(pair.cert.read_bytes())[4:]
+    system.tree.put("sys/firmware/efi/mok-variables/MokListRT", data)
+    assert (before, new_verdict(system)["verdict"]) == ("unknown", "ok")
+
+
 def test_kernel_that_always_demands_signatures(system):
     assert new_verdict(system)["verdict"] == "ok"
     system.kernel(NEW, "CONFIG_MODULES=y\nCONFIG_MODULE_SIG_FORCE=y\n")

@@ -36,6 +36,7 @@ class Host(System):
             self.kernel(release)
             if release in meta.get("lost", ()):
                 shutil.rmtree(tree.path / f"lib/modules/{release}")
+                tree.put(f"lib/modules/{release}/left-over")
             else:
                 self.install(release, data=module_bytes(release))
             if "images" in meta:

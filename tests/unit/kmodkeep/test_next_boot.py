@@ -415,3 +415,67 @@ def test_command_line_as_it_is_now_loses_nothing(system, option):
     assert verdicts(system) == ["ok"]
     system.tree.put("proc/cmdline", "ro modprobe.blacklist=samples\n")
     assert verdicts(system) == ["missing"]
+
+
+def one_entry(system, commands):
+    """A menu that starts this, and both kernels behind it."""
+    menu = "menuentry 'One' --id one {\n" + commands + "\n}\n"
+    system.tree.put("boot/grub/grub.cfg", menu + grub_cfg([NEW, OLD]).replace("${saved_entry}", "0"))
+
+
+def test_unified_image_that_grub_starts(system):
+    one_entry(system, "search --set=root --fs-uuid 12AB\nchainloader /EFI/Linux/mine.efi")
+    image = system.tree.put("boot/efi/EFI/Linux/mine.efi",
+                            unified(uname=OLD, cmdline="quiet module_blacklist=sample", initrd=cpio({})))  # fmt: skip
+    found = next_boot(system)
+    assert (found["kernel"], found["image"]) == (OLD, str(image))
+    assert found["cmdline"] == "quiet module_blacklist=sample"
+    assert verdicts(system) == ["missing"]
+    image.write_bytes(unified(uname=OLD, cmdline="quiet", initrd=cpio({})))
+    assert verdicts(system) == ["ok"]
+    other = module_bytes(OLD, srcversion="X")
+    inside = {f"usr/lib/modules/{OLD}/updates/dkms/sample.ko": other}
+    image.write_bytes(unified(uname=OLD, cmdline="quiet", initrd=cpio(inside)))
+    assert verdicts(system) == ["stale-initramfs"]
+    # Another system is none of these kernels.
+    image.write_bytes(unified(text="x"))
+    found = next_boot(system)
+    assert found["kernel"] is None and "boots no Linux kernel" in found["why"]
+
+
+def test_name_that_is_a_link_or_says_nothing(system):
+    one_entry(system, "linux /vmlinuz root=/dev/x")
+    (system.path / "vmlinuz").symlink_to(f"boot/vmlinuz-{OLD}")
+    assert boots(system) == OLD
+    (system.path / "vmlinuz").unlink()
+    assert boots(system) is None
+    system.tree.put("vmlinuz", bzimage(NEW))
+    assert boots(system) == NEW
+    # What the image says goes before its name: an older build of another release.
+    system.tree.put(f"boot/vmlinuz-{NEW}", bzimage(OLD))
+    one_entry(system, f"linux /boot/vmlinuz-{NEW} root=/dev/x")
+    assert boots(system) == OLD
+
+
+def test_images_that_are_no_kernel_of_their_own(system):
+    for name in (f"vmlinux-{NEW}.gz", "vmlinuz-0-rescue-0123", f"vmlinuz-{NEW}.old"):
+        system.tree.put(f"boot/{name}", "kernel")
+    kernels = json.loads(system.tree.run("doctor", "--json").out)["kernels"]
+    assert [k["release"] for k in kernels] == [NEW, OLD]
+
+
+def test_short_name_of_an_entry_is_matched_by_pop_os_alone(sdboot):
+    sdboot.tree.put("boot/efi/loader/loader.conf", f"default 0123-{OLD}\n")
+    assert boots(sdboot) == NEW
+    sdboot.tree.put("etc/os-release", 'NAME="Pop!_OS"\nID=pop\n')
+    assert boots(sdboot) == OLD
+
+
+def test_addons_of_unified_images(sdboot):
+    sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", unified(uname=NEW, cmdline="a", initrd=cpio({})))
+    sdboot.tree.put("boot/efi/loader/loader.conf", "default mine.efi\n")
+    sdboot.tree.put("boot/efi/loader/addons/x.addon.efi", unified(cmdline="b"))
+    sdboot.tree.put("boot/efi/EFI/Linux/mine.efi.extra.d/y.addon.efi",
+                    unified(cmdline="module_blacklist=sample"))  # fmt: skip
+    assert next_boot(sdboot)["cmdline"] == "a b module_blacklist=sample"
+    assert verdicts(sdboot) == ["missing"]
