@@ -10,22 +10,12 @@
 
 #include "guard/base/util.h"
 #include "guard/host/bootfile.h"
-#include "guard/host/rootfs.h"
 #include "guard/verdict/cmdline.h"
 #include "guard/verdict/verify.h"
 
-static void early_close(struct archives *a)
+int boot_archives(const struct next_boot *next, const struct kernel *k, struct archives *out)
 {
-	free((void *)a->files);
-}
-
-/*
- * What is unpacked for a kernel: what its entry of the menu names, with what is in
- * a unified image, or else the file in /boot that is called after it.
- */
-static int find_archives(const struct doctor *d, const struct kernel *k, struct archives *out)
-{
-	const struct boot_files *f = next_boot_files(&d->next, k->release);
+	const struct boot_files *f = next_boot_files(next, k->release);
 	bool inside = f && f->image && boot_file_has(f->image, ".initrd");
 	bool named = f && !f->unclear && (inside || f->count || f->image);
 	size_t count = named ? f->count + inside : k->initramfs != NULL;
@@ -38,6 +28,12 @@ static int find_archives(const struct doctor *d, const struct kernel *k, struct 
 			   f->archives[i - inside];
 	*out = (struct archives){ k->release, files, count };
 	return 0;
+}
+
+void boot_archives_free(struct archives *a)
+{
+	free((void *)a->files);
+	memset(a, 0, sizeof(*a));
 }
 
 int early_read(const struct doctor *d, const struct kernel *const *list, size_t n,
@@ -54,18 +50,20 @@ int early_read(const struct doctor *d, const struct kernel *const *list, size_t 
 	for (size_t i = 0; i < n && !err; i++) {
 		if (list[i]->running)
 			out->running = i;
-		err = find_archives(d, list[i], &out->kernels[i]);
+		err = boot_archives(&d->next, list[i], &out->kernels[i]);
 		out->count += !err;
 	}
 	/* What the others are compared with. */
 	for (size_t i = 0; i < d->kernels.count && out->running == SIZE_MAX && !err; i++)
 		if (d->kernels.list[i].running) {
 			out->running = out->count;
-			err = find_archives(d, &d->kernels.list[i], &out->kernels[out->count]);
+			err = boot_archives(&d->next, &d->kernels.list[i], &out->kernels[out->count]);
 			out->count += !err;
 		}
 	if (out->running == SIZE_MAX)
 		out->running = out->count;
+	if (!err)
+		err = rootfs_read(d->h, &out->root);
 	return err ? err : copies_read(d->cache, out->kernels, out->count, modules, count,
 				       false, out->copies);
 }
@@ -73,11 +71,12 @@ int early_read(const struct doctor *d, const struct kernel *const *list, size_t 
 void early_free(struct early *e)
 {
 	for (size_t i = 0; i < e->count; i++) {
-		early_close(&e->kernels[i]);
+		boot_archives_free(&e->kernels[i]);
 		copies_free(&e->copies[i]);
 	}
 	free(e->kernels);
 	free(e->copies);
+	rootfs_free(&e->root);
 	memset(e, 0, sizeof(*e));
 }
 
@@ -235,8 +234,7 @@ static int judge_unread(const struct doctor *d, struct finding *f, const struct 
 }
 
 /* Why early boot needs the module, which its initramfs does not have; NULL: it does not. */
-static char *why_needed(const struct doctor *d, const struct early *e, const struct finding *f,
-			bool *unsure)
+static char *why_needed(const struct early *e, const struct finding *f, bool *unsure)
 {
 	enum initramfs_need need = f->driver ? f->driver->initramfs : INITRAMFS_AUTO;
 	const struct copies *was = e->running < e->count ? &e->copies[e->running] : NULL;
@@ -246,7 +244,7 @@ static char *why_needed(const struct doctor *d, const struct early *e, const str
 		return NULL;
 	if (need == INITRAMFS_REQUIRED)
 		return text_of("%s.conf says initramfs = required", f->driver->name);
-	if (rootfs_needs(d->h, f->module))
+	if (rootfs_needs(&e->root, f->module))
 		return strdup("the root file system is reached through it");
 	if (!was || f->kernel->running)
 		return NULL;
@@ -263,7 +261,7 @@ static int judge_absence(const struct doctor *d, const struct early *e, struct f
 			 bool any)
 {
 	bool unsure;
-	char *why = why_needed(d, e, f, &unsure);
+	char *why = why_needed(e, f, &unsure);
 	char *next = !why ? NULL : unsure ?
 		     text_of("write 'initramfs = required' or 'initramfs = no' into "
 			     "/etc/kmodkeep/drivers.d/%s.conf", f->driver ? f->driver->name :
@@ -468,7 +466,7 @@ static int judge_cmdline(const struct doctor *d, struct finding *f)
 	if (loses_by(d, f, how)) {
 		char *next = text_of("take it out of %s in the boot loader's configuration",
 				     refusals[how]);
-		int err = report_set(&f->report, VERDICT_MISSING, next,
+		int err = report_set(&f->report, VERDICT_BLOCKED, next,
 				     how >= CMDLINE_MODULE ?
 				     "the command line of the entry that boots keeps the kernel "
 				     "from loading it (%s)" :

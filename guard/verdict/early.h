@@ -6,8 +6,17 @@
 #ifndef KMODKEEP_EARLY_H
 #define KMODKEEP_EARLY_H
 
+#include "guard/host/rootfs.h"
 #include "guard/module/copies.h"
 #include "guard/verdict/doctor.h"
+
+/*
+ * What is unpacked for a kernel: what its entry of the menu names, with what is in a
+ * unified image, or else the file in /boot that is called after it. The files belong to
+ * next and k. 0 or -ENOMEM.
+ */
+int boot_archives(const struct next_boot *next, const struct kernel *k, struct archives *out);
+void boot_archives_free(struct archives *a);
 
 /* What the initramfs of some kernels has; the running one is always among them. */
 struct early {
@@ -15,6 +24,7 @@ struct early {
 	struct copies *copies;	/* as kernels */
 	size_t count;
 	size_t running;		/* index; count: no kernel runs */
+	struct rootfs root;
 };
 
 /* Reads the initramfs of n kernels for these modules. 0 or -ENOMEM. */

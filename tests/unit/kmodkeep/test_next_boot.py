@@ -272,7 +272,7 @@ def test_folder_that_does_not_run_has_no_firmware(sdboot):
 
 @pytest.mark.parametrize("loader,name", [
     ("limine", "boot/limine.conf"), ("refind", "boot/efi/EFI/refind/refind.conf"),
-    ("zfsbootmenu", "etc/zfsbootmenu/config.yaml"), ("extlinux", "boot/extlinux/extlinux.conf"),
+    ("zfsbootmenu", "etc/zfsbootmenu/config.yaml"),
     ("raspberrypi", "boot/firmware/config.txt"),
 ])  # fmt: skip
 def test_loaders_that_are_named_alone(system, loader, name):
@@ -381,14 +381,14 @@ def test_host_of_whole_images_is_not_safe_for_lack_of_an_answer(system):
 
 
 @pytest.mark.parametrize("option,verdict", [
-    ("module_blacklist=x,sample", "missing"), ("module_blacklist=samples", "ok"),
+    ("module_blacklist=x,sample", "blocked"), ("module_blacklist=samples", "ok"),
     ("lockdown=integrity", "unsigned"), ("module.sig_enforce=1", "unsigned"),
     ("module.sig_enforce", "unsigned"), ("module.sig_enforce=0", "ok"), ("lockdown=none", "ok"),
     ("module.sig-enforce=on", "unsigned"), ("-- module.sig_enforce", "ok"),
-    ("module-blacklist=sample", "missing"), ('"module_blacklist=a,sample"', "missing"),
-    ('module_blacklist="sample"', "missing"), ("module_blacklist=sample module_blacklist=x", "ok"),
-    ("-- module_blacklist=sample", "ok"), ("nomodule", "missing"), ("nomodule=0", "ok"),
-    ("modprobe.blacklist=x,sample", "missing"), ("modprobe.blacklist=x", "ok"),
+    ("module-blacklist=sample", "blocked"), ('"module_blacklist=a,sample"', "blocked"),
+    ('module_blacklist="sample"', "blocked"), ("module_blacklist=sample module_blacklist=x", "ok"),
+    ("-- module_blacklist=sample", "ok"), ("nomodule", "blocked"), ("nomodule=0", "ok"),
+    ("modprobe.blacklist=x,sample", "blocked"), ("modprobe.blacklist=x", "ok"),
     ("rd.driver.blacklist=sample", "ok"),  # it is not in the initramfs
 ])  # fmt: skip
 def test_command_line_of_the_entry_that_boots(system, option, verdict):
@@ -410,11 +410,11 @@ def test_command_line_as_it_is_now_loses_nothing(system, option):
     system.tree.put("boot/grub/grub.cfg", menu)
     for kernel in (OLD, NEW):
         system.initramfs(kernel, {"updates/dkms/sample.ko": module_bytes(kernel)})
-    assert verdicts(system) == ["missing"]
+    assert verdicts(system) == ["blocked"]
     system.tree.put("proc/cmdline", f"ro {option}\n")
     assert verdicts(system) == ["ok"]
     system.tree.put("proc/cmdline", "ro modprobe.blacklist=samples\n")
-    assert verdicts(system) == ["missing"]
+    assert verdicts(system) == ["blocked"]
 
 
 def one_entry(system, commands):
@@ -430,7 +430,7 @@ def test_unified_image_that_grub_starts(system):
     found = next_boot(system)
     assert (found["kernel"], found["image"]) == (OLD, str(image))
     assert found["cmdline"] == "quiet module_blacklist=sample"
-    assert verdicts(system) == ["missing"]
+    assert verdicts(system) == ["blocked"]
     image.write_bytes(unified(uname=OLD, cmdline="quiet", initrd=cpio({})))
     assert verdicts(system) == ["ok"]
     other = module_bytes(OLD, srcversion="X")
@@ -478,4 +478,51 @@ def test_addons_of_unified_images(sdboot):
     sdboot.tree.put("boot/efi/EFI/Linux/mine.efi.extra.d/y.addon.efi",
                     unified(cmdline="module_blacklist=sample"))  # fmt: skip
     assert next_boot(sdboot)["cmdline"] == "a b module_blacklist=sample"
-    assert verdicts(sdboot) == ["missing"]
+    assert verdicts(sdboot) == ["blocked"]
+
+
+EXTLINUX = """\
+## /boot/extlinux/extlinux.conf
+default l0
+menu title U-Boot menu
+prompt 0
+timeout 50
+
+label l0
+\tmenu label Debian GNU/Linux 12 (bookworm) {0}
+\tlinux /boot/vmlinuz-{0}
+\tinitrd /boot/initrd.img-{0}
+\tfdtdir /usr/lib/linux-image-{0}/
+\tappend root=UUID=42 ro quiet
+
+label l0r
+\tmenu label Debian GNU/Linux 12 (bookworm) {0} (rescue target)
+\tlinux /boot/vmlinuz-{0}
+\tinitrd /boot/initrd.img-{0}
+\tappend root=UUID=42 ro quiet single
+
+label l1
+\tmenu label Debian GNU/Linux 12 (bookworm) {1}
+\tlinux /boot/vmlinuz-{1}
+\tinitrd /boot/initrd.img-{1}
+\tappend root=UUID=42 ro quiet module_blacklist=sample
+"""
+
+
+@pytest.mark.parametrize("change,kernel", [
+    (("", ""), NEW), (("default l0", "default l1"), OLD), (("default l0", "default gone"), NEW),
+    (("default l0\n", ""), NEW), (("default l0", "DEFAULT l0\nONTIMEOUT l1"), OLD),
+    (("label l1", "label l1\n\tmenu default"), OLD), (("label l0\n", "include x.conf\nlabel l0\n"), None),
+    ((f"/boot/vmlinuz-{NEW}", f"../vmlinuz-{NEW}"), NEW), ((f"/boot/vmlinuz-{NEW}", f"/vmlinuz-{NEW}"), NEW),
+    ((f"/boot/vmlinuz-{NEW}", "/boot/vmlinuz-9"), None), (("label", "lebal"), None),
+])  # fmt: skip
+def test_extlinux(system, change, kernel):
+    (system.path / "boot/grub/grub.cfg").unlink()
+    for each in (OLD, NEW):
+        system.initramfs(each, {})
+    system.tree.put("boot/extlinux/extlinux.conf", EXTLINUX.format(NEW, OLD).replace(*change))
+    found = next_boot(system)
+    assert (found["loader"], found["kernel"], found["default_can_be_set"]) == ("extlinux", kernel, False)
+    if kernel:
+        assert found["initramfs"] == str(system.path / f"boot/initrd.img-{kernel}")
+        assert verdicts(system) == ["blocked" if kernel == OLD else "ok"]
