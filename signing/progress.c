@@ -13,6 +13,7 @@
 #include "guard/host/kernels.h"
 #include "guard/module/copies.h"
 #include "guard/module/modfile.h"
+#include "guard/verdict/early.h"
 
 void progress_free(struct progress *p)
 {
@@ -104,6 +105,9 @@ static void count_copies(const struct sign_goal *goal, struct copies *c,
 		struct modfile m;
 		enum goal_state state = GOAL_DAMAGED;
 
+		/* Not loaded on this kernel. */
+		if (c->list[i].other || c->list[i].link)
+			continue;
 		if (!modfile_take(&c->list[i].bytes, &m)) {
 			state = sign_state_of(goal, &m.bytes);
 			modfile_free(&m);
@@ -113,31 +117,37 @@ static void count_copies(const struct sign_goal *goal, struct copies *c,
 }
 
 static int read_initramfs(const struct rotation *r, struct progress *p,
-			  const struct kernels *kernels)
+			  const struct kernels *kernels, const struct next_boot *next)
 {
-	const struct kernel **list = calloc(kernels->count + 1, sizeof(*list));
+	struct archives *list = calloc(kernels->count + 1, sizeof(*list));
 	struct copies *copies = calloc(kernels->count + 1, sizeof(*copies));
 	struct sign_goal goal = rotation_goal(r);
 	size_t names_count = 0, n = 0;
 	char **names = module_names(&p->modules, &names_count);
 	int err = list && copies && names ? 0 : -ENOMEM;
 
-	for (size_t i = 0; !err && i < kernels->count; i++)
-		if (kernels->list[i].initramfs)
-			list[n++] = &kernels->list[i];
+	for (size_t i = 0; !err && i < kernels->count; i++) {
+		err = boot_archives(next, &kernels->list[i], &list[n]);
+		if (!err && list[n].count)
+			n++;
+		else
+			boot_archives_free(&list[n]);
+	}
 	if (!err)
 		err = copies_read(NULL, list, n, names, names_count, true,
 				  copies);
 	for (size_t i = 0; !err && i < n; i++) {
-		struct kernel_progress *k = of_kernel(p, list[i]->release);
+		struct kernel_progress *k = of_kernel(p, list[i].release);
 
 		if (k)
 			count_copies(&goal, &copies[i], k);
 		else
 			err = -ENOMEM;
 	}
-	for (size_t i = 0; copies && i < n; i++)
+	for (size_t i = 0; list && copies && i < n; i++) {
 		copies_free(&copies[i]);
+		boot_archives_free(&list[i]);
+	}
 	for (size_t i = 0; names && i < names_count; i++)
 		free(names[i]);
 	free(names);
@@ -149,6 +159,7 @@ static int read_initramfs(const struct rotation *r, struct progress *p,
 int progress_read(const struct rotation *r, struct progress *out)
 {
 	struct kernels kernels = { 0 };
+	struct next_boot next = { 0 };
 	int err;
 
 	memset(out, 0, sizeof(*out));
@@ -158,7 +169,10 @@ int progress_read(const struct rotation *r, struct progress *out)
 	if (!err)
 		err = kernels_read(r->h, &kernels);
 	if (!err)
-		err = read_initramfs(r, out, &kernels);
+		err = next_boot_read(r->h, &kernels, NULL, &next);
+	if (!err)
+		err = read_initramfs(r, out, &kernels, &next);
+	next_boot_free(&next);
 	kernels_free(&kernels);
 	if (err)
 		progress_free(out);

@@ -148,6 +148,23 @@ static int set_policy(struct parser *p, char *value)
 	return 0;
 }
 
+static int set_initramfs(struct parser *p, char *value)
+{
+	static const char *const words[] = {
+		[INITRAMFS_AUTO] = "auto", [INITRAMFS_NO] = "no",
+		[INITRAMFS_REQUIRED] = "required",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (!strcmp(value, words[i])) {
+			p->d->initramfs = i;
+			return 0;
+		}
+	error(p, "initramfs is required, no or auto, not '%s'", value);
+	p->d->broken = true;
+	return 0;
+}
+
 static int set_flag(struct parser *p, bool *flag, const char *key,
 		    const char *value)
 {
@@ -178,6 +195,7 @@ static const struct {
 	{ "smoke_test", set_smoke_test },
 	{ "timeout", set_timeout },
 	{ "policy", set_policy },
+	{ "initramfs", set_initramfs },
 	{ "load", set_load },
 	{ "ignore", set_ignore },
 };

@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Asks about each module on each kernel: file, initramfs, what is loaded, boot files. */
+/* Asks about each module on each kernel: file, what it needs, what is loaded. */
 #include "guard/verdict/doctor.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "guard/base/util.h"
-#include "guard/host/bootfile.h"
 #include "guard/host/discover.h"
 #include "guard/host/dkmstree.h"
 #include "guard/host/kernels.h"
 #include "guard/module/modfile.h"
-#include "guard/verdict/cmdline.h"
+#include "guard/verdict/early.h"
 #include "guard/verdict/lookup.h"
 #include "guard/verdict/modprobe.h"
 #include "guard/verdict/verify.h"
@@ -115,26 +113,6 @@ static bool module_known(const struct doctor *d, const char *module)
 		free(path);
 	}
 	return found;
-}
-
-/* What makes an initramfs here; malloc'ed. */
-static char *initramfs_step(const struct doctor *d, const char *kernel)
-{
-	static const char *const debian[] = { "update-initramfs", NULL };
-	static const char *const other[] = { "dracut", NULL };
-	char *ours = host_tool(d->h, debian), *theirs = host_tool(d->h, other);
-	char *step;
-
-	if (ours && !theirs)
-		step = text_of("update-initramfs -c -k %s", kernel);
-	else if (theirs && !ours)
-		step = text_of("dracut -f --kver %s", kernel);
-	else
-		step = text_of("update-initramfs -c -k %s, or: dracut -f "
-			       "--kver %s", kernel, kernel);
-	free(ours);
-	free(theirs);
-	return step;
 }
 
 /* The compiler's first complaint in a make.log; malloc'ed, NULL: none. */
@@ -398,189 +376,6 @@ static int judge_loaded(const struct doctor *d, struct finding *f)
 			  "another build of it is loaded than is installed");
 }
 
-/* What is inside the image that boots next may be another copy. */
-static int judge_unified(const struct doctor *d, struct finding *f)
-{
-	if (f->report.verdict != VERDICT_OK || !d->next.unified ||
-	    !d->next.kernel || strcmp(d->next.kernel, f->kernel->release))
-		return 0;
-	return report_set(&f->report, VERDICT_NOT_APPLICABLE, NULL,
-			  "the module is good, but this kernel boots as a "
-			  "unified image, %s: a copy in it would not be seen",
-			  d->next.entry);
-}
-
-/* The copy in the initramfs is the one that early boot loads. */
-static int judge_bytes(const struct doctor *d, struct finding *f,
-		       const struct copy *copy)
-{
-	struct report r = { 0 };
-	struct modfile m;
-	struct buf raw = { malloc(copy->bytes.len + 1), copy->bytes.len };
-	const char *was = f->report.info.srcversion;
-	char *next;
-	int err;
-
-	if (!raw.data)
-		return -ENOMEM;
-	memcpy(raw.data, copy->bytes.data, copy->bytes.len);
-	next = initramfs_step(d, f->kernel->release);
-	err = modfile_take(&raw, &m);
-	if (err == -EBADMSG || err == -EFBIG)
-		err = report_set(&r, VERDICT_TAMPERED, NULL, "damaged");
-	else if (!err)
-		err = verify_modfile(d->h, d->t, &m, f->kernel->release, &r);
-	if (!err && r.verdict != VERDICT_OK)
-		err = report_set(&f->report, VERDICT_STALE_INITRAMFS, next,
-				 "its copy in the initramfs would be refused: "
-				 "%s: %s", verdict_word(r.verdict), r.message);
-	else if (!err && (!was || !r.info.srcversion ||
-			  strcmp(was, r.info.srcversion)))
-		err = report_set(&f->report, VERDICT_STALE_INITRAMFS, next,
-				 "its copy in the initramfs is another build%s%s",
-				 r.info.version ? ", of version " : "",
-				 r.info.version ? r.info.version : "");
-	modfile_free(&m);
-	report_free(&r);
-	free(next);
-	return err;
-}
-
-/* An initramfs that cannot be read may hold any copy. */
-static int judge_unread(const struct doctor *d, struct finding *f, int why)
-{
-	char *again = initramfs_step(d, f->kernel->release);
-	int err = report_set(&f->report, VERDICT_UNKNOWN,
-			     why == -EACCES ? "ask again as root" :
-			     why == -ENOPKG ? "look into it by lsinitramfs or "
-			     "lsinitrd, or have it compressed with zstd" :
-			     again,
-			     "the module is good, but %s, which may hold "
-			     "another copy of it, cannot be read: %s",
-			     f->kernel->initramfs, why == -ENOPKG ?
-			     "it is not compressed with gzip, xz, lzma or "
-			     "zstd, which are known here" : strerror(-why));
-
-	free(again);
-	return err;
-}
-
-static int judge_copy(const struct doctor *d, struct finding *f,
-		      const struct copies *copies)
-{
-	const struct copy *copy = copies_find(copies, f->module);
-	char *modules[] = { (char *)f->module };
-	struct copies fresh = { 0 };
-	int err = 0;
-
-	f->initramfs = !f->kernel->initramfs ? NULL : copies->err ? "unread" :
-		       !copy ? "none" : "other";
-	if (f->report.verdict != VERDICT_OK)
-		return 0;
-	if (copies->err)
-		return judge_unread(d, f, copies->err);
-	if (!copy || !strcmp(copy->sha256, f->report.sha256)) {
-		f->initramfs = copy ? "same" : f->initramfs;
-		return 0;
-	}
-	if (!copy->bytes.len) {
-		/* Only its hash was remembered. */
-		err = copies_read(NULL, &f->kernel, 1, modules, 1, true,
-				  &fresh);
-		copy = err ? NULL : copies_find(&fresh, f->module);
-	}
-	if (copy)
-		err = judge_bytes(d, f, copy);
-	copies_free(&fresh);
-	return err;
-}
-
-static bool newer(const char *a, const char *b)
-{
-	struct stat x, y;
-
-	/* FAT keeps every second second. */
-	return !stat(a, &x) && !stat(b, &y) && x.st_mtime > y.st_mtime + 2;
-}
-
-/* A disk that was full leaves files that are empty or cut short. */
-static int judge_boot_files(const struct doctor *d, struct finding *f)
-{
-	const struct kernel *k = f->kernel;
-	bool next = d->next.kernel && !strcmp(d->next.kernel, k->release);
-	const char *files[] = { k->image, k->initramfs, next ? d->next.image : NULL,
-				next ? d->next.initrd : NULL };
-	char *again = initramfs_step(d, k->release);
-	int err = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(files) && !err; i++) {
-		int state = files[i] ? boot_file_check(files[i]) : 0;
-
-		if (state == -ENODATA || state == -EBADMSG) {
-			err = report_set(&f->report, VERDICT_KERNEL_INCOMPLETE,
-					 i % 2 ? again : "look for room on its disk, and "
-					 "install that kernel again", "%s is %s", files[i],
-					 state == -ENODATA ? "empty" : "cut short");
-			break;
-		}
-	}
-	if (!err && f->report.verdict == VERDICT_OK && next && d->next.initrd &&
-	    k->initramfs && newer(k->initramfs, d->next.initrd))
-		err = report_set(&f->report, VERDICT_KERNEL_INCOMPLETE, again,
-				 "%s, which boots, is older than %s", d->next.initrd,
-				 k->initramfs);
-	free(again);
-	return err;
-}
-
-/* A kernel that cannot boot as it is serves no driver. */
-static int judge_kernel(const struct doctor *d, struct finding *f)
-{
-	const struct kernel *k = f->kernel;
-	char *again;
-	int err;
-
-	if (f->report.verdict != VERDICT_OK)
-		return 0;
-	err = judge_boot_files(d, f);
-	if (err || f->report.verdict != VERDICT_OK || k->running)
-		return err;
-	if (!k->image && d->kernels.boot_readable)
-		return report_set(&f->report, VERDICT_KERNEL_INCOMPLETE,
-				  "install that kernel, or ask about another",
-				  "kernel %s has no boot image", k->release);
-	if (k->initramfs || !d->kernels.uses_initramfs || d->next.unified)
-		return 0;
-	again = d->unfinished.count ? strdup("dpkg --configure -a") :
-				      initramfs_step(d, k->release);
-	err = report_set(&f->report, VERDICT_KERNEL_INCOMPLETE, again,
-			 "kernel %s has no initramfs, unlike the others",
-			 k->release);
-	free(again);
-	return err;
-}
-
-/* What the command line of the entry that boots does to a module. */
-static int judge_cmdline(const struct doctor *d, struct finding *f)
-{
-	const char *line = d->next.cmdline;
-
-	if (f->report.verdict != VERDICT_OK || !line || !d->next.kernel ||
-	    strcmp(d->next.kernel, f->kernel->release))
-		return 0;
-	if (cmdline_refuses(line, f->module))
-		return report_set(&f->report, VERDICT_MISSING,
-				  "take it out of module_blacklist= in the boot loader's "
-				  "configuration", "the command line of the entry that "
-				  "boots keeps the kernel from loading it "
-				  "(module_blacklist=)");
-	if (f->report.waived && cmdline_enforces(line))
-		return report_set(&f->report, VERDICT_UNSIGNED, "kmodkeep key enroll",
-				  "the command line of the entry that boots demands a "
-				  "trusted signature (lockdown=, module.sig_enforce)");
-	return 0;
-}
-
 static bool is_kernels_own(const char *file)
 {
 	return strstr(file, "/kernel/") != NULL;
@@ -809,7 +604,7 @@ static int judge_modprobe(const struct doctor *d, struct finding *f)
 }
 
 static int examine(struct doctor *d, struct finding *f,
-		   const struct copies *copies)
+		   const struct early *early)
 {
 	const char *name = f->driver && f->driver->dkms ? f->driver->dkms :
 							  f->module;
@@ -837,13 +632,7 @@ static int examine(struct doctor *d, struct finding *f,
 	if (!err)
 		err = judge_modprobe(d, f);
 	if (!err)
-		err = judge_kernel(d, f);
-	if (!err)
-		err = judge_copy(d, f, copies);
-	if (!err)
-		err = judge_cmdline(d, f);
-	if (!err)
-		err = judge_unified(d, f);
+		err = early_judge(d, early, f);
 	if (!err)
 		err = judge_loaded(d, f);
 	return err;
@@ -851,7 +640,7 @@ static int examine(struct doctor *d, struct finding *f,
 
 static int add_finding(struct doctor *d, const struct driver *driver,
 		       const char *module, const struct kernel *k,
-		       const struct copies *copies)
+		       const struct early *early)
 {
 	struct finding *list = realloc(d->findings,
 				       (d->count + 1) * sizeof(*list));
@@ -867,14 +656,14 @@ static int add_finding(struct doctor *d, const struct driver *driver,
 	f->module = module;
 	f->kernel = k;
 	d->count++;
-	err = examine(d, f, copies);
+	err = examine(d, f, early);
 	if (!err && !f->report.message)
 		err = -ENOMEM;
 	return err;
 }
 
 static int ask_driver(struct doctor *d, const struct kernel *k,
-		      const struct driver *driver, const struct copies *copies,
+		      const struct driver *driver, const struct early *early,
 		      const char *only)
 {
 	bool named = !only || !strcmp(driver->name, only);
@@ -883,7 +672,7 @@ static int ask_driver(struct doctor *d, const struct kernel *k,
 	for (size_t i = 0; i < driver->module_count && !err; i++)
 		if (named || !strcmp(driver->modules[i], only))
 			err = add_finding(d, driver, driver->modules[i], k,
-					  copies);
+					  early);
 	return err;
 }
 
@@ -907,17 +696,17 @@ static char **all_modules(const struct doctor *d, const char *only,
 }
 
 static int ask_kernel(struct doctor *d, const struct kernel *k,
-		      const char *only, const struct copies *copies)
+		      const char *only, const struct early *early)
 {
 	size_t before = d->count;
 	int err = 0;
 
 	for (size_t i = 0; i < d->drivers.count && !err; i++)
 		if (!d->drivers.list[i].broken)
-			err = ask_driver(d, k, &d->drivers.list[i], copies,
+			err = ask_driver(d, k, &d->drivers.list[i], early,
 					 only);
 	if (!err && only && d->count == before)
-		err = add_finding(d, NULL, only, k, copies);
+		err = add_finding(d, NULL, only, k, early);
 	return err;
 }
 
@@ -1044,21 +833,18 @@ int doctor_ask(struct doctor *d, const struct kernel *const *list, size_t n,
 	       const char *only)
 {
 	size_t before = d->count;
-	struct copies *copies = calloc(n + 1, sizeof(*copies));
+	struct early early = { 0 };
 	size_t count;
 	char **modules = all_modules(d, only, &count);
-	int err = modules && copies ? 0 : -ENOMEM;
+	int err = modules ? 0 : -ENOMEM;
 
 	if (!err && d->place != PLACE_CONTAINER)
-		err = copies_read(d->cache, list, n, modules, count, false,
-				  copies);
+		err = early_read(d, list, n, modules, count, &early);
 	for (size_t i = 0; i < n && !err; i++)
-		err = ask_kernel(d, list[i], only, &copies[i]);
+		err = ask_kernel(d, list[i], only, &early);
 	if (!err && d->place != PLACE_CONTAINER && !host_is_immutable(d->h))
 		err = tell_loss_from_note(d, before);
-	for (size_t i = 0; i < n && copies; i++)
-		copies_free(&copies[i]);
-	free(copies);
+	early_free(&early);
 	free(modules);
 	return err;
 }
