@@ -30,7 +30,8 @@ void dkms_free(struct dkms *d)
 	memset(d, 0, sizeof(*d));
 }
 
-int dkms_tree(const struct host *h, char **tree)
+/* dkms's configuration is the same for all drivers and kernels. */
+static int read_tree(const struct host *h, char **tree)
 {
 	const struct dkms_setting *s;
 	struct dkms_config c;
@@ -52,6 +53,40 @@ int dkms_tree(const struct host *h, char **tree)
 		(*tree)[--len] = '\0';
 	dkms_config_free(&c);
 	return err;
+}
+
+struct remembered {
+	int err;
+	char *tree;
+};
+
+static void forget(void *arg)
+{
+	struct remembered *r = arg;
+
+	free(r->tree);
+	free(r);
+}
+
+int dkms_tree(const struct host *h, char **tree)
+{
+	struct remembered *r = host_recall(h, "dkms", "tree");
+
+	*tree = NULL;
+	if (!r) {
+		r = calloc(1, sizeof(*r));
+		if (!r)
+			return -ENOMEM;
+		r->err = read_tree(h, &r->tree);
+		if (r->err == -ENOMEM) {
+			forget(r);
+			return -ENOMEM;
+		}
+		if (host_remember(h, "dkms", "tree", r, forget))
+			return -ENOMEM;
+	}
+	*tree = r->tree ? strdup(r->tree) : NULL;
+	return r->tree && !*tree ? -ENOMEM : r->err;
 }
 
 /* dkms says in the first line of its log what it was building. */

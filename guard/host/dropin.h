@@ -28,6 +28,7 @@ struct driver {
 	char *dkms;		/* its name in dkms, or NULL */
 	char *smoke_test;	/* program, or NULL: loading is the test */
 	unsigned int timeout;	/* seconds for the smoke test */
+	char *userspace;	/* file or command that tells its version, or NULL */
 	enum policy policy;
 	enum initramfs_need initramfs;
 	unsigned int sources;

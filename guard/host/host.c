@@ -371,25 +371,36 @@ bool host_is_immutable(const struct host *h)
 	return host_has(h, "/run/ostree-booted");
 }
 
-static char *config_value(const char *p, const char *name)
+/* The text starts with a line break, so that each line is found by one. */
+static char *config_value(const char *text, const char *name)
 {
-	size_t n = strlen(name);
+	char *line = text_of("\n%s=", name);
+	const char *p = line ? strstr(text, line) : NULL;
+	size_t len;
 
-	while (*p) {
-		size_t len = strcspn(p, "\n");
-
-		if (len > n && !memcmp(p, name, n) && p[n] == '=') {
-			p += n + 1;
-			len -= n + 1;
-			if (len >= 2 && p[0] == '"' && p[len - 1] == '"') {
-				p++;
-				len -= 2;
-			}
-			return strndup(p, len);
-		}
-		p += len + (p[len] == '\n');
+	if (p)
+		p += strlen(line);
+	free(line);
+	if (!p)
+		return NULL;
+	len = strcspn(p, "\n");
+	if (len >= 2 && p[0] == '"' && p[len - 1] == '"') {
+		p++;
+		len -= 2;
 	}
-	return NULL;
+	return strndup(p, len);
+}
+
+static char *line_break_and(const struct buf *b)
+{
+	char *text = malloc(b->len + 2);
+
+	if (text) {
+		text[0] = '\n';
+		memcpy(text + 1, b->data, b->len);
+		text[b->len + 1] = '\0';
+	}
+	return text;
 }
 
 /* The text of a kernel's configuration; NULL: there is none to be read. */
@@ -410,27 +421,41 @@ static char *config_text(const struct host *h, const char *kernel)
 		if (asprintf(&path, where[i], h->root, kernel) < 0)
 			return NULL;
 		if (file_read(path, 4 << 20, &b) == 0 && b.len)
-			text = strndup((char *)b.data, b.len);
+			text = line_break_and(&b);
 		buf_free(&b);
 		free(path);
 	}
 	return text;
 }
 
+static const char *config_of(const struct host *h, const char *kernel)
+{
+	char *text = host_recall(h, "config", kernel);
+
+	if (text)
+		return text;
+	text = config_text(h, kernel);
+	/* What is not there is remembered as well. */
+	if (!text)
+		text = strdup("");
+	return !text || host_remember(h, "config", kernel, text, free) ? NULL : text;
+}
+
+/* The same few settings are asked for again with each module. */
 char *host_kernel_config(const struct host *h, const char *kernel,
 			 const char *name)
 {
-	const char *text = host_recall(h, "config", kernel);
+	char *key = text_of("%s %s", kernel, name), *answer, *value;
+	const char *text;
 
-	if (!text) {
-		char *read = config_text(h, kernel);
-
-		/* What is not there is remembered as well. */
-		if (!read)
-			read = strdup("");
-		if (!read || host_remember(h, "config", kernel, read, free))
-			return NULL;
-		text = read;
+	answer = key ? host_recall(h, "setting", key) : NULL;
+	if (!answer && key && (text = config_of(h, kernel))) {
+		value = config_value(text, name);
+		answer = text_of("%c%s", value ? '=' : ' ', value ? value : "");
+		free(value);
+		if (!answer || host_remember(h, "setting", key, answer, free))
+			answer = NULL;
 	}
-	return config_value(text, name);
+	free(key);
+	return answer && *answer == '=' ? strdup(answer + 1) : NULL;
 }

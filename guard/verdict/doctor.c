@@ -11,6 +11,7 @@
 #include "guard/host/discover.h"
 #include "guard/host/dkmstree.h"
 #include "guard/host/kernels.h"
+#include "guard/host/userspace.h"
 #include "guard/module/modfile.h"
 #include "guard/verdict/early.h"
 #include "guard/verdict/lookup.h"
@@ -550,16 +551,22 @@ static int judge_lines(const struct doctor *d, struct finding *f,
 {
 	const struct modinfo *info = &f->report.info;
 	const char *driver = f->driver ? f->driver->name : f->module;
-	bool by_name = modprobe_at_boot(d->h, f->module);
-	long long booted = boot_time(d->h);
-	bool proven = booted && is_loaded(d, f) &&
-		      modprobe_config_changed(d->h) < booted;
-	bool lists = m->blacklisted && !proven && (info->has_alias || by_name);
-	bool refused = m->refused &&
-		       (!m->by_name_only || (!proven && (!info->has_alias || by_name)));
-	char *next = text_of(UNBLOCK "%s.conf", driver);
-	int err = next ? 0 : -ENOMEM;
+	bool by_name, proven, lists, refused;
+	long long booted;
+	char *next;
+	int err;
 
+	if (!m->line && !m->blacklisted)
+		return 0;
+	by_name = modprobe_at_boot(d->h, f->module);
+	booted = boot_time(d->h);
+	proven = booted && is_loaded(d, f) &&
+		 modprobe_config_changed(d->h) < booted;
+	lists = m->blacklisted && !proven && (info->has_alias || by_name);
+	refused = m->refused &&
+		  (!m->by_name_only || (!proven && (!info->has_alias || by_name)));
+	next = text_of(UNBLOCK "%s.conf", driver);
+	err = next ? 0 : -ENOMEM;
 	if (!err && m->unclear && !proven)
 		err = report_set(&f->report, VERDICT_UNKNOWN, "look at that line: does "
 				 "it load the module? If not, take it out", "the module is "
@@ -603,6 +610,44 @@ static int judge_modprobe(const struct doctor *d, struct finding *f)
 	return err;
 }
 
+/*
+ * A driver's libraries and its module are of one version, or its programs fail: the
+ * one that a boot would load, and before that the one that is loaded.
+ */
+static int judge_userspace(const struct doctor *d, struct finding *f)
+{
+	const char *version = f->report.info.version;
+	char *user = NULL, *loaded;
+	int err;
+
+	if (!f->driver || !f->driver->userspace ||
+	    (f->report.verdict != VERDICT_OK &&
+	     f->report.verdict != VERDICT_STALE_LOADED))
+		return 0;
+	err = userspace_version(d->h, f->driver, &user);
+	if (err == -ENOMEM || (!err && !user))
+		return err;
+	if (err)
+		return report_set(&f->report, VERDICT_UNKNOWN, "ask again as root on the "
+				  "running host, or mend 'userspace' in its drop-in",
+				  "the version of its user space cannot be read: %s: %s",
+				  f->driver->userspace, strerror(-err));
+	loaded = f->kernel->running ? sysfs_line(d->h, sysfs_name(f), "version") : NULL;
+	if (version && strcmp(version, user))
+		err = report_set(&f->report, VERDICT_OTHER_VERSION, "install both from one "
+				 "version of the driver's packages, and have the module built",
+				 "the module is version %s, and its user space %s", version,
+				 user);
+	else if (loaded && strcmp(loaded, user))
+		err = report_set(&f->report, VERDICT_STALE_LOADED, "reboot, or unload the "
+				 "module and load it again", "version %s is loaded, and its "
+				 "user space is %s, as is what the next boot loads", loaded,
+				 user);
+	free(loaded);
+	free(user);
+	return err;
+}
+
 static int examine(struct doctor *d, struct finding *f,
 		   const struct early *early)
 {
@@ -635,6 +680,8 @@ static int examine(struct doctor *d, struct finding *f,
 		err = early_judge(d, early, f);
 	if (!err)
 		err = judge_loaded(d, f);
+	if (!err)
+		err = judge_userspace(d, f);
 	return err;
 }
 

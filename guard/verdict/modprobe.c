@@ -352,6 +352,11 @@ static int follow(struct kmod_ctx *ctx, struct planning *p, const char *line,
 		set_line(p, false, "install", name, line);
 		break;
 	case DOES_LOAD_OTHER:
+		/* Its own file is not what is loaded in its place. */
+		if (p->m->file) {
+			set_line(p, false, "install", name, line);
+			break;
+		}
 		/* Debian's nvidia is nvidia-current by such a line. */
 		err = depth ? plan_name(ctx, other, depth - 1, &there) : -ELOOP;
 		if (err == -ENOMEM)

@@ -24,6 +24,7 @@ enum verdict {
 	VERDICT_REVOKED,
 	VERDICT_STALE_INITRAMFS,
 	VERDICT_STALE_LOADED,
+	VERDICT_OTHER_VERSION,	/* than the driver's user space */
 	VERDICT_NOT_FOR_KERNEL,	/* its driver says so: BUILD_EXCLUSIVE */
 	VERDICT_BLOCKED,	/* good, but modprobe is told not to load it */
 	VERDICT_NOT_APPLICABLE,

@@ -3,7 +3,7 @@
 #include "guard/verdict/symbols.h"
 
 #include <errno.h>
-#include <search.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,18 +15,20 @@
 #define TABLE_MAX (64u << 20)
 #define NAME_SHOWN 64
 
-/* One line of Module.symvers; the strings are those of the table's text. */
+/* What a line of Module.symvers says; the strings end with a tab or the line. */
 struct export {
 	unsigned long crc;
 	const char *module, *type, *space;
 };
 
+/*
+ * The lines by the symbol in them: 26000 in each kernel's, of which a driver wants
+ * a hundred, so that a line is taken apart when it is asked for.
+ */
 struct table {
 	char *text;
-	struct export *exports;
-	size_t count;
-	struct hsearch_data names;
-	bool indexed;
+	uint32_t *slots;	/* of names in text, 0: free */
+	size_t mask, count;
 	bool from_map;		/* System.map: that it is there, and no more */
 };
 
@@ -34,66 +36,63 @@ static void table_free(void *arg)
 {
 	struct table *t = arg;
 
-	if (t->indexed)
-		hdestroy_r(&t->names);
-	free(t->exports);
+	free(t->slots);
 	free(t->text);
 	free(t);
 }
 
-static bool enter(struct table *t, char *name, struct export *e)
+static size_t name_length(const struct table *t, const char *name)
 {
-	ENTRY entry = { name, e }, *there;
-
-	return hsearch_r(entry, ENTER, &there, &t->names);
+	return strcspn(name, t->from_map ? "\n" : "\t\n");
 }
 
-/* "0xCRC<tab>NAME<tab>MODULE<tab>TYPE[<tab>NAMESPACE]", since Linux 5.6. */
-static void take_symvers(struct table *t, char *line)
+static size_t slot_of(const struct table *t, const char *name, size_t len)
 {
-	char *crc = strsep(&line, "\t"), *name = strsep(&line, "\t");
-	struct export *e = &t->exports[t->count];
+	uint32_t hash = 2166136261u;
 
-	e->module = strsep(&line, "\t");
-	e->type = strsep(&line, "\t");
-	e->space = line ? line : "";
-	if (name && e->type && !strncmp(e->type, "EXPORT_", 7)) {
-		e->crc = strtoul(crc, NULL, 16);
-		t->count += enter(t, name, e);
-	}
+	for (size_t i = 0; i < len; i++)
+		hash = (hash ^ (unsigned char)name[i]) * 16777619u;
+	return (hash ^ hash >> 15) & t->mask;
 }
 
-/* "ADDRESS r __ksymtab_NAME" */
-static void take_map(struct table *t, char *line)
+/* "0xCRC<tab>NAME<tab>MODULE<tab>TYPE[<tab>NAMESPACE]", or "ADDRESS r __ksymtab_NAME" */
+static const char *name_in(const struct table *t, const char *line, const char *end)
 {
 	static const char mark[] = " __ksymtab_";
-	static const struct export any = { 0, "vmlinux", "", "" };
-	char *name = strstr(line, mark);
-	struct export *e = &t->exports[t->count];
+	const char *p = t->from_map ? memmem(line, end - line, mark, strlen(mark)) :
+				      memchr(line, '\t', end - line);
 
-	if (name) {
-		*e = any;
-		t->count += enter(t, name + strlen(mark), e);
-	}
+	return p ? p + (t->from_map ? strlen(mark) : 1) : NULL;
 }
 
-static int fill(struct table *t, struct buf *b)
+static int fill(struct table *t, const struct buf *b)
 {
-	size_t lines = 1;
-	char *rest, *line;
+	size_t lines = 1, room = 64;
+	const char *line, *end, *name;
 
+	/* No name is at 0: a line begins with something else. */
 	t->text = strndup((char *)b->data, b->len);
-	for (const char *p = t->text; p && (p = strchr(p, '\n')); p++)
+	for (line = t->text; line && (line = strchr(line, '\n')); line++)
 		lines++;
-	t->exports = calloc(lines, sizeof(*t->exports));
-	t->indexed = hcreate_r(lines + lines / 2, &t->names);
-	if (!t->text || !t->exports || !t->indexed)
+	while (room < 2 * lines)
+		room *= 2;
+	t->mask = room - 1;
+	t->slots = calloc(room, sizeof(*t->slots));
+	if (!t->text || !t->slots)
 		return -ENOMEM;
-	for (rest = t->text; (line = strsep(&rest, "\n"));)
-		if (t->from_map)
-			take_map(t, line);
-		else
-			take_symvers(t, line);
+	for (line = t->text; *line; line = end + (*end == '\n')) {
+		size_t at;
+
+		end = strchrnul(line, '\n');
+		name = name_in(t, line, end);
+		if (!name)
+			continue;
+		at = slot_of(t, name, name_length(t, name));
+		while (t->slots[at])
+			at = (at + 1) & t->mask;
+		t->slots[at] = name - t->text;
+		t->count++;
+	}
 	return 0;
 }
 
@@ -129,23 +128,57 @@ static int table_read(const struct host *h, const char *kernel,
 	return err;
 }
 
-static const struct export *find(struct table *t, const char *name)
+static const char *next_field(const char *p)
 {
-	ENTRY entry = { (char *)name, NULL }, *there = NULL;
+	p += strcspn(p, "\t\n");
+	return *p == '\t' ? p + 1 : "";
+}
 
-	return t->indexed && hsearch_r(entry, FIND, &there, &t->names) ?
-	       there->data : NULL;
+static bool field_is(const char *field, const char *text)
+{
+	size_t n = strlen(text);
+
+	return !strncmp(field, text, n) && (!field[n] || strchr("\t\n", field[n]));
+}
+
+static bool find(const struct table *t, const char *name, struct export *e)
+{
+	size_t len = strlen(name), at;
+	const char *p;
+
+	memset(e, 0, sizeof(*e));
+	if (!t->slots)
+		return false;
+	for (at = slot_of(t, name, len); t->slots[at]; at = (at + 1) & t->mask) {
+		p = t->text + t->slots[at];
+		if (strncmp(p, name, len) || name_length(t, p) != len)
+			continue;
+		if (t->from_map) {
+			e->module = "vmlinux";
+			e->type = e->space = "";
+			return true;
+		}
+		e->module = next_field(p);
+		e->type = next_field(e->module);
+		e->space = next_field(e->type);
+		while (p > t->text && p[-1] != '\n')
+			p--;
+		e->crc = strtoul(p, NULL, 16);
+		/* Before Linux 5.6 the order was another. */
+		return !strncmp(e->type, "EXPORT_", 7);
+	}
+	return false;
 }
 
 /* Headers of another build of that release tell nothing of this kernel. */
 static bool is_of_kernel(const struct host *h, const char *kernel,
-			 struct table *t)
+			 const struct table *t)
 {
-	const struct export *layout = find(t, "module_layout");
 	long long own = vermagic_layout(h, kernel);
+	struct export layout;
 
-	return t->from_map || !layout || !layout->crc || own < 0 ||
-	       (unsigned long long)own == layout->crc;
+	return t->from_map || !find(t, "module_layout", &layout) || !layout.crc ||
+	       own < 0 || (unsigned long long)own == layout.crc;
 }
 
 /* NULL: nothing is known of that kernel's symbols; *err: -ENOMEM. */
@@ -171,7 +204,7 @@ struct wants {
 	struct table *table;
 	const struct modinfo *info;
 	bool loose_spaces;	/* the kernel does not mind a missing import */
-	char why[2 * NAME_SHOWN + 160];
+	char why[512];
 	bool missing;		/* a module has it that is not there */
 };
 
@@ -208,7 +241,7 @@ static bool is_of_linker(const char *name)
 
 static bool imports(const char *list, const char *space)
 {
-	size_t n = strlen(space);
+	size_t n = strcspn(space, "\t\n");
 
 	for (; list && *list; list += strcspn(list, "\n") + 1)
 		if (strcspn(list, "\n") == n && !memcmp(list, space, n))
@@ -219,42 +252,41 @@ static bool imports(const char *list, const char *space)
 static void want(void *arg, const char *name, bool weak)
 {
 	struct wants *w = arg;
-	const struct export *e;
-	bool in_index;
+	struct export e;
+	bool listed, of_kernel;
 
 	if (weak || *w->why || is_of_linker(name))
 		return;
-	e = find(w->table, name);
-	in_index = (!e || strcmp(e->module, "vmlinux")) &&
-		   modprobe_exports(w->h, w->kernel, name);
-	if (!e && !in_index)
-		snprintf(w->why, sizeof(w->why), "it needs the symbol %.*s, which "
-			 "kernel %.64s does not have", NAME_SHOWN, name, w->kernel);
-	if (!e)
-		return;
-	if (strcmp(e->module, "vmlinux") && !in_index) {
-		w->missing = true;
-		snprintf(w->why, sizeof(w->why), "it needs the symbol %.*s of the "
-			 "module %.*s, which is not there", NAME_SHOWN, name,
-			 NAME_SHOWN, e->module);
-	} else if (strstr(e->type, "_GPL") && !is_gpl(w->info->license)) {
+	listed = find(w->table, name, &e);
+	of_kernel = listed && field_is(e.module, "vmlinux");
+	if (!of_kernel && !modprobe_exports(w->h, w->kernel, name)) {
+		w->missing = listed;
+		if (listed)
+			snprintf(w->why, sizeof(w->why), "it needs the symbol %.*s of "
+				 "the module %.*s, which is not there", NAME_SHOWN,
+				 name, (int)strcspn(e.module, "\t\n"), e.module);
+		else
+			snprintf(w->why, sizeof(w->why), "it needs the symbol %.*s, "
+				 "which kernel %.64s does not have", NAME_SHOWN, name,
+				 w->kernel);
+	} else if (listed && !strncmp(e.type, "EXPORT_SYMBOL_GPL", 17) && !is_gpl(w->info->license)) {
 		snprintf(w->why, sizeof(w->why), "it needs the symbol %.*s, which "
 			 "the kernel gives to modules under the GPL only",
 			 NAME_SHOWN, name);
-	} else if (*e->space && strncmp(e->space, "module:", 7) &&
-		   !w->loose_spaces && !imports(w->info->imports, e->space)) {
+	} else if (listed && strcspn(e.space, "\t\n") && strncmp(e.space, "module:", 7) &&
+		   !w->loose_spaces && !imports(w->info->imports, e.space)) {
 		snprintf(w->why, sizeof(w->why), "it needs the symbol %.*s of the "
 			 "namespace %.*s, which it does not import", NAME_SHOWN,
-			 name, NAME_SHOWN, e->space);
+			 name, (int)strcspn(e.space, "\t\n"), e.space);
 	}
 }
 
 static void compare(void *arg, unsigned long crc, const char *name)
 {
 	struct wants *w = arg;
-	const struct export *e = *name && !*w->why ? find(w->table, name) : NULL;
+	struct export e;
 
-	if (e && e->crc && e->crc != crc)
+	if (*name && !*w->why && find(w->table, name, &e) && e.crc && e.crc != crc)
 		snprintf(w->why, sizeof(w->why), "it was built with other headers: "
 			 "the kernel's symbol %.*s is another one", NAME_SHOWN, name);
 }

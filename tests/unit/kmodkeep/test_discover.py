@@ -170,3 +170,22 @@ def test_what_a_module_needs_is_signed_by_a_stranger(system, pair, other_pair):
     _, found, _ = next_boot(system)
     assert found["zfs"]["verdict"] == "untrusted-key", found["zfs"]
     assert found["zfs"]["message"].startswith("it needs spl: ")
+
+
+def test_whose_module_it_is(system):
+    """A kernel package's own is no driver; a folder in kernel/ that it was not built with is one."""
+    for release in (OLD, NEW):
+        system.tree.put(f"lib/modules/{release}/modules.order", "kernel/fs/ext4/ext4.ko\n")
+        for path in ("kernel/fs/ext4/ext4", "kernel/nvidia-535/nvidia", "kernel/zfs/zfs", "extra/own", "extra/foreign"):
+            system.tree.put(f"lib/modules/{release}/{path}.ko", module_bytes(release, name=path.rpartition("/")[2]))
+        system.tree.put(f"var/lib/dpkg/info/linux-modules-{release}.list",
+                        f"/.\n/lib/modules/{release}/kernel\n/lib/modules/{release}/kernel/zfs\n"
+                        f"/lib/modules/{release}/extra/own.ko\n")
+        system.depmod(release)
+    _, found, _ = next_boot(system)
+    assert set(found) == {"sample", "nvidia", "foreign"}
+    # The package for the next kernel is not there.
+    (system.path / f"lib/modules/{NEW}/kernel/nvidia-535/nvidia.ko").unlink()
+    system.depmod(NEW)
+    code, found, _ = next_boot(system)
+    assert (code, found["nvidia"]["verdict"], found["nvidia"]["note"]) == (1, "missing", False)
