@@ -76,6 +76,14 @@ static int look_for_a_key(const struct keystate *s, bool own)
 		       k->key_path);
 		return EXIT_YES;
 	}
+	if (!strcmp(k->origin, "token")) {
+		if (k->problem)
+			return complain(EXIT_NO, "%s. Next: %s", k->problem,
+					k->next_step);
+		printf("kmodkeep: this host signs with a key in a token: %s\n",
+		       k->key_path);
+		return EXIT_YES;
+	}
 	if (own)
 		return -1;
 	if (k->problem) {

@@ -63,6 +63,8 @@ static const char *origin_text(const struct keystate *s)
 		return "made by kmodkeep";
 	if (!strcmp(s->key->origin, "given"))
 		return "given; its key is not looked for";
+	if (!strcmp(s->key->origin, "token"))
+		return "in a token, by /etc/kmodkeep/signing.conf";
 	return !strcmp(s->key->origin, "dkms") ? "adopted from dkms" :
 						 "adopted from Ubuntu";
 }

@@ -403,6 +403,11 @@ static int find_old(struct rotating *g, struct signkey **old)
 				"change. Next: kmodkeep key create");
 	if (err)
 		return complain_errno(err, "key rotate");
+	if (!strcmp((*old)->origin, "token"))
+		return complain(EXIT_NO, "this host signs with a key in a token, "
+				"which kmodkeep does not make. Next: make the "
+				"second key there, enrol its certificate, and "
+				"sign the modules with: kmodkeep sign --add");
 	err = signkey_load(g->h, *old);
 	if (err == -ENOMEM)
 		return complain_errno(err, "key rotate");

@@ -23,7 +23,10 @@ static const char usage[] =
 "\n"
 "  --add          keep the signers that are there, and add what is missing\n"
 "  --key FILE --cert FILE  sign with this pair (PEM key, DER or PEM\n"
-"                 certificate) instead of the host's signing key\n"
+"                 certificate) instead of the host's signing key; a key in a\n"
+"                 token is named by its URI, pkcs11:...\n"
+"  --pin-file FILE  the token's PIN, in a file with mode 0600 (default: the\n"
+"                 systemd credential kmodkeep-pin)\n"
 "  --hash H       sha256, sha384, sha512 (default: what the kernel was\n"
 "                 built with, else sha256)\n"
 "  --kernel V     the kernel it is for (default: the one it was built for)\n"
@@ -36,7 +39,7 @@ static const char usage[] =
 "Exit code: 0 signed, 1 not, 2 wrong usage, 3 could not tell.\n";
 
 struct options {
-	const char *root, *key, *cert;
+	const char *root, *key, *cert, *pin_file;
 	struct signing s;
 };
 
@@ -52,6 +55,7 @@ static int parse(int argc, char **argv, struct options *o)
 	static const struct option longs[] = {
 		{ "key", required_argument, NULL, 'k' },
 		{ "cert", required_argument, NULL, 'c' },
+		{ "pin-file", required_argument, NULL, 'p' },
 		{ "hash", required_argument, NULL, 'H' },
 		{ "kernel", required_argument, NULL, 'V' },
 		{ "if-needed", no_argument, NULL, 'n' },
@@ -66,6 +70,7 @@ static int parse(int argc, char **argv, struct options *o)
 		switch (c) {
 		case 'k': o->key = optarg; break;
 		case 'c': o->cert = optarg; break;
+		case 'p': o->pin_file = optarg; break;
 		case 'H': o->s.hash = optarg; break;
 		case 'V': o->s.kernel = optarg; break;
 		case 'n': o->s.if_needed = true; break;
@@ -90,7 +95,7 @@ static int get_key(const struct options *o, const struct host *h,
 	int err;
 
 	if (o->key)
-		err = signkey_given(o->key, o->cert, key);
+		err = signkey_given(o->key, o->cert, o->pin_file, key);
 	else
 		err = signkey_find(h, o->s.trust, key);
 	if (err == -ENOENT && o->s.if_needed) {

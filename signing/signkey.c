@@ -15,7 +15,9 @@
 
 #include "guard/base/util.h"
 #include "guard/trust/cert.h"
+#include "guard/trust/signing_conf.h"
 #include "guard/trust/trust.h"
+#include "signing/token.h"
 
 static int make(const char *origin, char *key, char *cert,
 		struct signkey **out)
@@ -85,11 +87,63 @@ static int is_enrolled(const struct host *h, const struct trust *t,
 	return err < 0 && err != -ENOMEM ? 0 : err;
 }
 
+static int refuse(struct signkey *k, const char *next, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static int refuse(struct signkey *k, const char *next, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&k->problem, fmt, ap) < 0)
+		k->problem = NULL;
+	va_end(ap);
+	k->next_step = strdup(next);
+	return k->problem && k->next_step ? -EKEYREJECTED : -ENOMEM;
+}
+
+/* The key of signing.conf: -ENOENT: it names none. */
+static int from_conf(const struct host *h, struct signkey **out)
+{
+	struct signing_conf c;
+	unsigned int line;
+	int err = signing_conf_read(h, &c, &line);
+	char *cert;
+
+	if (err == -EINVAL) {
+		err = make("token", strdup(TOKEN_SCHEME), strdup(""), out);
+		return err ? err : line ?
+		       refuse(*out, "correct it; kmodkeep(8) says how",
+			      SIGNING_CONF ", line %u: not \"key\", "
+			      "\"certificate\" or \"pin_file\", or not the "
+			      "value of one", line) :
+		       refuse(*out, "add it", SIGNING_CONF " has no key or no "
+			      "certificate");
+	}
+	if (err)
+		return err;
+	cert = host_path(h, c.certificate);
+	err = make("token", c.key, cert, out);
+	c.key = NULL;
+	if (!err && c.pin_file) {
+		(*out)->pin_file = host_path(h, c.pin_file);
+		err = (*out)->pin_file ? 0 : -ENOMEM;
+	}
+	signing_conf_free(&c);
+	return err;
+}
+
 int signkey_find(const struct host *h, const struct trust *t,
 		 struct signkey **out)
 {
 	const struct key_place *p;
 	int ret;
+
+	ret = from_conf(h, out);
+	if (ret == -EKEYREJECTED)
+		return 0;	/* problem says why; signkey_load() gives it */
+	if (ret != -ENOENT)
+		return ret;
 
 	for (p = key_places; t && p->cert; p++) {
 		ret = is_enrolled(h, t, p);
@@ -104,9 +158,16 @@ int signkey_find(const struct host *h, const struct trust *t,
 	return -ENOENT;
 }
 
-int signkey_given(const char *key, const char *cert, struct signkey **out)
+int signkey_given(const char *key, const char *cert, const char *pin_file,
+		  struct signkey **out)
 {
-	return make("given", strdup(key), strdup(cert), out);
+	int err = make("given", strdup(key), strdup(cert), out);
+
+	if (!err && pin_file) {
+		(*out)->pin_file = strdup(pin_file);
+		err = (*out)->pin_file ? 0 : -ENOMEM;
+	}
+	return err;
 }
 
 void signkey_free(struct signkey *k)
@@ -117,24 +178,10 @@ void signkey_free(struct signkey *k)
 	EVP_PKEY_free(k->key);
 	free(k->key_path);
 	free(k->cert_path);
+	free(k->pin_file);
 	free(k->problem);
 	free(k->next_step);
 	free(k);
-}
-
-static int refuse(struct signkey *k, const char *next, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static int refuse(struct signkey *k, const char *next, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	if (vasprintf(&k->problem, fmt, ap) < 0)
-		k->problem = NULL;
-	va_end(ap);
-	k->next_step = strdup(next);
-	return k->problem && k->next_step ? -EKEYREJECTED : -ENOMEM;
 }
 
 static int refuse_file(struct signkey *k, const char *path, int err)
@@ -219,6 +266,22 @@ static int load_key(struct signkey *k)
 		      "%s is not a private key in PEM form", k->key_path);
 }
 
+static int load_token(const struct host *h, struct signkey *k)
+{
+	char *dir = host_path(h, "/run/kmodkeep");
+	char *refused = dir ? text_of("%s/token-refused", dir) : NULL;
+	int err = -ENOMEM;
+
+	if (refused) {
+		mkdir(dir, 0755);
+		err = token_load(k->key_path, k->pin_file, refused, &k->key,
+				 &k->problem, &k->next_step);
+	}
+	free(refused);
+	free(dir);
+	return err;
+}
+
 static int load_cert(struct signkey *k)
 {
 	int err = cert_read(k->cert_path, &k->cert);
@@ -283,10 +346,12 @@ int signkey_load(const struct host *h, struct signkey *k)
 {
 	int err;
 
+	if (k->problem)
+		return -EKEYREJECTED;
 	/* The certificate first: whoever may not read the key may read that. */
 	err = load_cert(k);
 	if (!err)
-		err = load_key(k);
+		err = token_is(k->key_path) ? load_token(h, k) : load_key(k);
 	if (err)
 		return err;
 	if (X509_check_private_key(k->cert, k->key) != 1) {

@@ -10,6 +10,7 @@
 #include "guard/base/util.h"
 #include "guard/host/dkms_config.h"
 #include "guard/host/host.h"
+#include "guard/trust/signing_conf.h"
 
 #define AKMODS_CERT "/etc/pki/akmods/certs/public_key.der"
 
@@ -32,6 +33,21 @@ static char *for_running_kernel(const struct host *h, const char *path)
 		      strdup(path);
 }
 
+/* The certificate of the token key that this host signs with. */
+static int token_cert(const struct host *h,
+		      int (*fn)(void *arg, const char *path), void *arg)
+{
+	struct signing_conf c;
+	unsigned int line;
+	int err = signing_conf_read(h, &c, &line);
+
+	if (err)	/* what is wrong with it, its key says */
+		return err == -ENOMEM ? err : 0;
+	err = fn(arg, c.certificate);
+	signing_conf_free(&c);
+	return err;
+}
+
 int other_certs(const struct host *h, int (*fn)(void *arg, const char *path),
 		void *arg)
 {
@@ -51,5 +67,7 @@ int other_certs(const struct host *h, int (*fn)(void *arg, const char *path),
 	}
 	free(path);
 	dkms_config_free(&c);
+	if (!err)
+		err = token_cert(h, fn, arg);
 	return err ? err : fn(arg, AKMODS_CERT);
 }
