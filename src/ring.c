@@ -180,6 +180,8 @@ static void leave_block(struct flightrec_ring *ring, u32 cpu)
 	}
 	atomic64_set(&ring->marks[block],
 		     atomic64_read(&ring->next_claim) & ~MARK_OPEN);
+	if (ring->summed)
+		ring_write_back(block_word(ring, block, BLOCK_STATE), 2 * sizeof(u64));
 }
 
 /* Were records written to the block not long ago, though its turn has come? */
@@ -259,6 +261,8 @@ static void claim_block(struct flightrec_ring *ring, u32 cpu, bool choosy)
 	state = make_state(lap, BLOCK_HEADER) | STATE_CLOSED;
 	if (!atomic64_try_cmpxchg(state_word, &state, make_state(lap, BLOCK_HEADER)))
 		return;
+	if (ring->summed)
+		ring_write_back(state_word, sizeof(*state_word));
 	WRITE_ONCE(ring->cpus[cpu].open, lap << OPEN_LAP_SHIFT | block);
 }
 
@@ -758,5 +762,7 @@ u64 flightrec_ring_clear(struct flightrec_ring *ring)
 	while (cleared < next)
 		if (atomic64_try_cmpxchg(clear_seq(ring), &cleared, next))
 			break;
+	if (ring->summed)
+		ring_write_back(clear_seq(ring), sizeof(u64));
 	return retained;
 }
