@@ -240,7 +240,7 @@ static __always_inline void flightrec_ring_finish(struct flightrec_ring *ring, u
 	atomic64_add(len, &ring->cpus[cpu].bytes);
 }
 
-/* flightrec_ring_commit() for memory that a reset leaves alone; in ring_sum.c. */
+/* flightrec_ring_commit() for memory that a reset leaves alone; in ring.c. */
 u64 flightrec_ring_commit_summed(struct flightrec_ring *ring, u32 cpu, u32 len,
 				 const struct flightrec_place *place);
 
