@@ -35,8 +35,8 @@ static const char help[] =
 	"FILE is what pstore kept (also in parts), a log of the kernel or of a console,\n"
 	"or an image of memory: vmcore (ELF), makedumpfile's compressed or flattened form,\n"
 	"LiME, raw. Its content decides. \"-\" is standard input. Of a directory all files\n"
-	"below it are looked at; without FILE: /sys/fs/pstore, /var/lib/systemd/pstore and\n"
-	"/var/crash.\n";
+	"below it are looked at; without FILE: the memory of the boot before, if a reset\n"
+	"left it alone, /sys/fs/pstore, /var/lib/systemd/pstore and /var/crash.\n";
 
 struct recovery {
 	struct flightrec_recover *recover;

@@ -174,3 +174,40 @@ def test_only_root_reads_it(kernel, death):
     before, after = lives(kernel)[death]
     assert after.image.split() == ["400", str(4096 + 5 * 2**20)]
     assert after.said == before.boot_id
+
+
+OTHERS = r"""
+dmesg -n 1
+lsmod
+modprobe ramoops mem_address=0xcf00000 mem_size=0x100000 record_size=0x10000 mem_type=0 || exit 1
+echo "RAMOOPS-READY"
+read -r _ </dev/console
+said() { dmesg | grep -q "flightrec: .*$1" && echo "said: $1"; }
+check refuses-what-ramoops-has sh -c "! insmod /modules/flightrec.ko reserved=1M@0xcf00000"
+check names-ramoops said 'belongs to "ramoops'
+rmmod ramoops
+check refuses-records-of-ramoops sh -c "! insmod /modules/flightrec.ko reserved=1M@0xcf00000"
+check names-them said 'has records of "ramoops"'
+check refuses-too-little sh -c "! insmod /modules/flightrec.ko reserved=1M@0xd000000"
+check says-how-much-is-needed said '1024 KiB are too few: the channels need 4[0-9]*'
+check refuses-less-than-two-blocks sh -c "! insmod /modules/flightrec.ko reserved=16K@0xd000000"
+echo "REFUSALS-DONE"
+read -r _ </dev/console
+"""
+
+
+@pytest.mark.skipif(not os.environ.get("FULL"), reason="with FULL=1: another guest")
+@pytest.mark.parametrize("kernel", [k for k in SELECTED if k not in BY_NAME])
+def test_memory_of_others_is_not_written(kernel, tmp_path):
+    modules = sorted(build_modules(kernel, TOP / "src").glob("*.ko"))
+    with direct_guest(kernel, {}, OTHERS, tmp_path, modules=modules, stock=["ramoops"],
+                      memory="256M", append="memmap=2M$0xcf00000") as guest:  # fmt: skip
+        images = []
+        for word in ("RAMOOPS-READY", "REFUSALS-DONE"):
+            guest.wait_for(word, 400)
+            images.append(tmp_path / f"memory{len(images)}")
+            guest.qmp.command("pmemsave", val=0xCF00000, size=2 << 20, filename=str(images[-1]))
+            guest.send("\n")
+        verdict = guest.wait_verdict(400, exits=True)
+    assert verdict.ok, verdict.explain()
+    assert images[0].read_bytes() == images[1].read_bytes()
