@@ -2,6 +2,7 @@
 """flightrec recover: every format, every way in which what it reads can be bad."""
 
 import dataclasses
+import json
 import random
 import re
 import resource
@@ -12,7 +13,7 @@ import sys
 import pytest
 
 from tests.unit.lib import crashdata as crash
-from tests.unit.lib.tools import OUT, PLAIN, SANITIZED, TOP, build, flightrec, payload, recover
+from tests.unit.lib.tools import OUT, PLAIN, PROC, SANITIZED, TOP, build, flightrec, payload, recover
 
 RECORDS = crash.records(200)
 IMAGE = crash.image(crash.Channel().fill(RECORDS, cpus=4).blocks, mib=1)
@@ -193,6 +194,45 @@ def test_a_lost_header_of_a_block_is_damage(file):
 def test_sums_in_a_dump_of_memory(file):
     path = file(crash.image(summed(RECORDS), mib=1))
     assert [stamps(line) for line in recover(path)[1]] == expected()
+
+
+@pytest.fixture
+def previous():
+    """Bytes are put where the driver has the boot before."""
+    path = PROC / "previous.image"
+    PROC.mkdir(parents=True, exist_ok=True)
+    yield path.write_bytes
+    path.unlink(missing_ok=True)
+
+
+def test_reading_the_boot_before(previous):
+    blocks = summed(RECORDS)
+    other = crash.Channel("kernel", version=2, instance=9).fill(crash.records(5)).blocks
+    previous(crash.previous_image([*blocks, *other]))
+    done = flightrec("read", "--boot", "-1", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [stamps(json.loads(line)) for line in done.stdout.splitlines()] == expected()
+    done = flightrec("read", "-b", "-1", "-c", "kernel", "--json")
+    assert len(done.stdout.splitlines()) == 5
+    assert flightrec("read", "-b", "-1", "-c", "elsewhere").returncode == 1
+    status, lines, summary, _ = recover()
+    assert status == 0 and summary["records"] == len(RECORDS) + 5
+    broken = bytearray(crash.previous_image(blocks))
+    broken[crash.PAGE + 300] ^= 1
+    previous(bytes(broken))
+    done = flightrec("read", "-b", "-1")
+    assert done.returncode == 0 and "damaged" in done.stderr
+
+
+def test_nothing_is_left_of_the_boot_before(previous):
+    done = flightrec("read", "-b", "-1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "nothing is left of the boot before" in done.stderr
+    for arguments in (["-b", "2"], ["-b", ""], ["-b", "-1", "-f"], ["-b", "-1", "-n", "3"]):
+        assert flightrec("read", *arguments).returncode == 2
+    previous(b"\x46\x6c\x74\x72\x49\x6d\x67\x31" + bytes(5000))
+    done = flightrec("read", "-b", "-1")
+    assert done.returncode == 3 and "its header is damaged" in done.stderr
 
 
 def test_an_image_of_the_boot_before_that_is_not_understood(file):
