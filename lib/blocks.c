@@ -333,8 +333,10 @@ static int look_at(struct scan *scan, uint64_t addr)
 	n = list_records(block, entries, &unpublished, &damaged);
 	/* Where bytes are missing nobody knows why a number is 0. */
 	if (!whole) {
-		damaged += unpublished ? unpublished : 1;
+		damaged += unpublished;
 		unpublished = 0;
+		if (!damaged)
+			damaged = 1;
 	}
 	counts[FLIGHTREC_RECOVER_UNPUBLISHED] += unpublished;
 	counts[FLIGHTREC_RECOVER_DAMAGED] += damaged;
