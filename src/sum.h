@@ -39,7 +39,7 @@ static __always_inline u32 flightrec_sum(u32 sum, const u64 *words, u32 n)
 {
 	u64 crc = sum;
 
-	if (!static_cpu_has(X86_FEATURE_XMM4_2))
+	if (!cpu_feature_enabled(X86_FEATURE_XMM4_2))
 		return flightrec_sum_slowly(sum, words, n);
 #define SUM_WORD(i) asm("crc32q %1, %0" : "+r" (crc) : "m" (words[i]))
 	for (; n >= 8; n -= 8, words += 8) {
