@@ -97,6 +97,19 @@ static uint32_t used_bytes(const union loaded *block)
 	       words * 8 : FLIGHTREC_BLOCK_BYTES;
 }
 
+/* Is what was reserved also committed, so that no writer was stopped in the middle? */
+static bool all_committed(const union loaded *block)
+{
+	return lap_of(block) == block->head.committed >> 24 &&
+	       (block->head.state & 0xfff) == (block->head.committed & 0xfff);
+}
+
+/* Does each record have a sum over all of it? */
+static bool summed(const union loaded *block)
+{
+	return block->head.version == FLIGHTREC_BLOCK_VERSION_SUMMED;
+}
+
 /* The record's stamp, which may be anything, with its version, size and so on. */
 static void get_stamp(const union loaded *block, uint32_t off, struct flightrec_record *record)
 {
@@ -106,20 +119,63 @@ static void get_stamp(const union loaded *block, uint32_t off, struct flightrec_
 	record->header_size = sizeof(*record);
 }
 
-/* Bytes of a whole record at @off; 0 if there is none. */
-static uint32_t whole_record(const union loaded *block, uint32_t off, uint32_t end,
-			     struct flightrec_record *record)
+/* CRC-32C of whole words, four bits at a time. */
+static uint32_t sum_words(uint32_t sum, const uint64_t *words, size_t n)
 {
-	uint32_t bytes;
+	static const uint32_t table[16] = {
+		0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1,
+		0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
+		0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+		0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
+	};
+	uint64_t word;
+	int i;
+
+	for (; n; n--)
+		for (word = *words++, i = 0; i < 16; i++, word >>= 4)
+			sum = sum >> 4 ^ table[(sum ^ word) & 15];
+	return sum;
+}
+
+/* The check that a record has in memory that a reset leaves alone: over all of it. */
+static uint32_t sum_record(const union loaded *block, uint32_t off,
+			   const struct flightrec_record *record, uint32_t stamp_check)
+{
+	struct flightrec_record stamp = *record;
+	uint64_t words[STAMP_BYTES / 8];
+	uint32_t sum;
+
+	stamp.reserved = stamp_check;
+	memcpy(words, (char *)&stamp + STAMP_AT, STAMP_BYTES);
+	sum = sum_words(0xffffffff, words + 1, STAMP_BYTES / 8 - 1);
+	sum = sum_words(sum, &block->words[(off + STAMP_BYTES) / 8], (record->len + 7) / 8);
+	return sum_words(sum, words, 1);
+}
+
+/*
+ * Bytes of a whole record at @off; 0 if there is none. @effort is how many bytes may
+ * still be summed up in vain: forged ones could make each place look like a record.
+ */
+static uint32_t whole_record(const union loaded *block, uint32_t off, uint32_t end,
+			     struct flightrec_record *record, uint32_t *effort)
+{
+	uint32_t bytes, check;
 
 	if (end - off < STAMP_BYTES)
 		return 0;
 	get_stamp(block, off, record);
-	if (!record->seq || record->len > FLIGHTREC_PAYLOAD_MAX ||
-	    record->reserved != FLIGHTREC_CHECK(record->boot_ns, record->len, off / 8, lap_of(block)))
-		return 0;
 	bytes = STAMP_BYTES + (record->len + 7) / 8 * 8;
-	return bytes <= end - off ? bytes : 0;
+	if (!record->seq || record->len > FLIGHTREC_PAYLOAD_MAX || bytes > end - off)
+		return 0;
+	check = FLIGHTREC_CHECK(record->boot_ns, record->len, off / 8, lap_of(block));
+	if (summed(block)) {
+		if (*effort < bytes)
+			return 0;
+		check = sum_record(block, off, record, check);
+		if (record->reserved != check)
+			*effort -= bytes;
+	}
+	return record->reserved == check ? bytes : 0;
 }
 
 /*
@@ -129,23 +185,27 @@ static uint32_t whole_record(const union loaded *block, uint32_t off, uint32_t e
 static unsigned int list_records(const union loaded *block, struct entry *entries,
 				 uint64_t *unpublished, uint64_t *damaged)
 {
-	uint32_t end = used_bytes(block);
+	uint32_t used = used_bytes(block);
+	/* The header of one that a reset left may be older than its records. */
+	uint32_t end = summed(block) ? FLIGHTREC_BLOCK_BYTES : used;
 	uint32_t off = block->head.header_size;
+	bool committed = all_committed(block);
+	uint32_t effort = 8 * FLIGHTREC_BLOCK_BYTES;
 	struct flightrec_record record;
 	bool in_gap = false;
 	unsigned int n = 0;
 	uint32_t bytes;
 
 	while (off + 8 <= end) {
-		bytes = whole_record(block, off, end, &record);
+		bytes = whole_record(block, off, end, &record, &effort);
 		if (bytes) {
 			entries[n++] = (struct entry) { record.seq, record.boot_ns, off };
 			off += bytes;
 			in_gap = false;
 			continue;
 		}
-		if (!in_gap)
-			++*(block->words[off / 8] ? damaged : unpublished);
+		if (!in_gap && off < used)
+			++*(committed || block->words[off / 8] ? damaged : unpublished);
 		in_gap = true;
 		off += 8;
 	}
@@ -254,7 +314,7 @@ static int look_at(struct scan *scan, uint64_t addr)
 	unsigned int n, i;
 	bool whole = load_used(scan->memory, addr, block);
 
-	if (block->head.version != FLIGHTREC_BLOCK_VERSION) {
+	if (block->head.version != FLIGHTREC_BLOCK_VERSION && !summed(block)) {
 		counts[FLIGHTREC_RECOVER_OTHER_VERSION]++;
 		return 0;
 	}
@@ -273,8 +333,10 @@ static int look_at(struct scan *scan, uint64_t addr)
 	n = list_records(block, entries, &unpublished, &damaged);
 	/* Where bytes are missing nobody knows why a number is 0. */
 	if (!whole) {
-		damaged += unpublished ? unpublished : 1;
+		damaged += unpublished;
 		unpublished = 0;
+		if (!damaged)
+			damaged = 1;
 	}
 	counts[FLIGHTREC_RECOVER_UNPUBLISHED] += unpublished;
 	counts[FLIGHTREC_RECOVER_DAMAGED] += damaged;
@@ -318,6 +380,31 @@ static int visit(void *arg, uint64_t addr, const void *bytes, size_t len)
 	return 0;
 }
 
+static bool all_zero(const union loaded *block)
+{
+	return !block->words[0] &&
+	       !memcmp(block->words, block->words + 1, sizeof(*block) - sizeof(*block->words));
+}
+
+/* The previous boot's memory is nothing but blocks: what is none is damaged. */
+static int scan_image(struct scan *scan)
+{
+	struct flightrec_recover *recover = scan->recover;
+	union loaded *block = &recover->blocks->scratch;
+	uint64_t end = scan->memory->nranges ? scan->memory->ranges->len : 0;
+	uint64_t addr;
+	int err = 0;
+
+	for (addr = 0; addr < end && !err; addr += sizeof(*block)) {
+		memory_read(scan->memory, addr, block, sizeof(*block));
+		if (block->head.magic == FLIGHTREC_BLOCK_MAGIC)
+			err = look_at(scan, addr);
+		else if (!all_zero(block))
+			recover->counts[FLIGHTREC_RECOVER_DAMAGED]++;
+	}
+	return err;
+}
+
 int blocks_scan(struct flightrec_recover *recover, struct memory *memory)
 {
 	struct scan scan = { .recover = recover, .memory = memory };
@@ -332,7 +419,8 @@ int blocks_scan(struct flightrec_recover *recover, struct memory *memory)
 		if (!recover->blocks->channels)
 			return -ENOMEM;
 	}
-	err = memory_walk(memory, visit, &scan, recover_progress, recover);
+	err = memory->only_blocks ? scan_image(&scan) :
+	      memory_walk(memory, visit, &scan, recover_progress, recover);
 	if (memory->crash_seconds && scan.wall_ns) {
 		hex_of(scan.boot_id, sizeof(scan.boot_id), boot_id);
 		death_dump(recover, boot_id, memory->crash_seconds * 1000000000);
@@ -514,12 +602,13 @@ static int give(struct flightrec_recover *recover, struct channel *channel,
 		const struct block *block, const union loaded *bytes, struct entry entry)
 {
 	const unsigned char *payload = bytes->bytes + entry.off + STAMP_BYTES;
+	uint32_t effort = FLIGHTREC_BLOCK_BYTES;
 	struct flightrec_record record;
 	unsigned int flags = 0;
 	char boot_id[33];
 
 	/* Of an image that changes meanwhile, the length may be another now. */
-	if (!whole_record(bytes, entry.off, FLIGHTREC_BLOCK_BYTES, &record))
+	if (!whole_record(bytes, entry.off, FLIGHTREC_BLOCK_BYTES, &record, &effort))
 		return 0;
 	if (record.seq < channel->clear_seq) {
 		recover->counts[FLIGHTREC_RECOVER_CLEARED]++;

@@ -229,6 +229,17 @@ void flightrec_recover_progress(struct flightrec_recover *recover,
  */
 int flightrec_recover_add(struct flightrec_recover *recover, int fd);
 
+/**
+ * flightrec_recover_add_previous - look through the memory of the boot before
+ *
+ * The driver has it where the administrator reserved memory that a reset leaves
+ * alone: /proc/flightrec/previous.image, which root may read.
+ *
+ * Return: 0, or -ENOENT (there is none), -ENODEV (the driver is not loaded),
+ * -EACCES, -EPERM, or as flightrec_recover_add().
+ */
+int flightrec_recover_add_previous(struct flightrec_recover *recover);
+
 /* What the last file is taken for, as "ELF core dump"; and why it was refused or is incomplete, or NULL. */
 const char *flightrec_recover_format(const struct flightrec_recover *recover);
 const char *flightrec_recover_problem(const struct flightrec_recover *recover);

@@ -4,8 +4,10 @@
 
 #include <elf.h>
 #include <endian.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #define PAGE 4096
 
@@ -210,10 +212,32 @@ static int open_lime(struct memory *memory)
 	return 1;
 }
 
+/* What /proc/flightrec/previous.image has. */
+static int open_previous(struct memory *memory, const struct flightrec_image *image)
+{
+	const size_t checked = offsetof(struct flightrec_image, check);
+
+	memory->format = "memory of the boot before";
+	if (crc32(0, (const unsigned char *)image, checked) != image->check) {
+		memory->problem = "its header is damaged";
+		return -ENOTSUP;
+	}
+	if (image->version != FLIGHTREC_IMAGE_VERSION ||
+	    image->block_bytes != FLIGHTREC_BLOCK_BYTES || image->nblocks > UINT32_MAX) {
+		memory->problem = "it is of a version that this program does not know: use a newer one";
+		return -ENOTSUP;
+	}
+	memory->stride = FLIGHTREC_BLOCK_BYTES;
+	memory->only_blocks = true;
+	return add_range(memory, 0, image->nblocks * FLIGHTREC_BLOCK_BYTES,
+			 FLIGHTREC_IMAGE_HEADER) ?: 1;
+}
+
 int memory_open(struct memory *memory, const struct store *store)
 {
 	union {
 		Elf64_Ehdr elf;
+		struct flightrec_image image;
 		uint32_t lime;
 		unsigned char bytes[64];
 	} head = { .bytes = "" };
@@ -232,6 +256,8 @@ int memory_open(struct memory *memory, const struct store *store)
 		err = kdump_open(memory, store);
 	else if (le32toh(head.lime) == LIME_MAGIC)
 		err = open_lime(memory);
+	else if (head.image.magic == FLIGHTREC_IMAGE_MAGIC)
+		err = open_previous(memory, &head.image);
 	settle(memory);
 	return err;
 }

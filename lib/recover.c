@@ -156,6 +156,18 @@ EXPORT int flightrec_recover_add(struct flightrec_recover *recover, int fd)
 	return scan(recover, source);
 }
 
+EXPORT int flightrec_recover_add_previous(struct flightrec_recover *recover)
+{
+	int fd = open(FLIGHTREC_PROC "/previous.image", O_RDONLY | O_CLOEXEC);
+	int err = errno;
+
+	if (fd < 0)
+		return err == ENOENT && access(FLIGHTREC_PROC, F_OK) ? -ENODEV : -err;
+	err = flightrec_recover_add(recover, fd);
+	close(fd);
+	return err;
+}
+
 EXPORT const char *flightrec_recover_format(const struct flightrec_recover *recover)
 {
 	return recover->format ? recover->format : "unknown";

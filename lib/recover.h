@@ -72,6 +72,7 @@ struct memory {
 	const char *format;
 	const char *problem;		/* or NULL */
 	unsigned int stride;		/* where a block may begin: multiples of this */
+	bool only_blocks;		/* one range, of nothing else */
 	struct memory_range *ranges;	/* sorted by @start; of all but kdump */
 	size_t nranges;
 	struct kdump *kdump;		/* or NULL */

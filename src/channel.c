@@ -21,6 +21,7 @@
 #include "channel.h"
 #include "clock.h"
 #include "comm.h"
+#include "region.h"
 #include "compat/compat.h"
 
 static const char * const reject_names[FLIGHTREC_REJECTS] = {
@@ -107,7 +108,8 @@ void flightrec_channel_wake_sleepers(struct flightrec_channel *channel)
 
 static void free_memory(struct flightrec_channel *channel)
 {
-	vfree(channel->ring_blocks);
+	if (!channel->config.reserved)
+		vfree(channel->ring_blocks);
 	vfree(channel->ring_index);
 	kvfree(channel->ring_cpus);
 	kfree(channel);
@@ -178,7 +180,8 @@ static int __init make_ring(struct flightrec_channel *channel)
 	u64 instance;
 
 	channel->ring_cpus = kvcalloc(nr_cpu_ids, sizeof(*channel->ring_cpus), GFP_KERNEL);
-	channel->ring_blocks = alloc_blocks(nblocks);
+	channel->ring_blocks = channel->config.reserved ? flightrec_region_take(nblocks) :
+			       alloc_blocks(nblocks);
 	channel->ring_index = __vmalloc(flightrec_ring_index_bytes(nblocks), RING_GFP);
 	if (!channel->ring_cpus || !channel->ring_blocks || !channel->ring_index)
 		return -ENOMEM;
@@ -192,6 +195,7 @@ static int __init make_ring(struct flightrec_channel *channel)
 		.name = channel->name,
 		.boot_id = flightrec_boot_id(),
 		.instance = instance,
+		.generation = channel->config.reserved ? flightrec_region_generation() : 0,
 	});
 }
 

@@ -37,6 +37,7 @@ enum flightrec_reject {
  * @access_given: @mode or @gid was set by the administrator
  * @user_writes: user space may write
  * @crash_text: its newest records are printed on an oops and on a panic
+ * @reserved: its blocks are in memory that a reset leaves alone
  */
 struct flightrec_config {
 	const char *name;
@@ -46,6 +47,7 @@ struct flightrec_config {
 	bool access_given;
 	bool user_writes;
 	bool crash_text;
+	bool reserved;
 };
 
 struct flightrec_channel {

@@ -19,6 +19,7 @@
 #include "kevent.h"
 #include "procfs.h"
 #include "quota.h"
+#include "region.h"
 #include "requests.h"
 #include "table.h"
 
@@ -246,6 +247,33 @@ static int __init configure_all(struct flightrec_config *configs)
 	return -ENOMEM;
 }
 
+/*
+ * All channels but the smoke test's go into memory that a reset leaves alone, if there
+ * is such. Only then is anything written to it.
+ */
+static int __init put_into_region(struct flightrec_config *configs)
+{
+	u64 blocks = flightrec_region_blocks();
+	u64 need = 0;
+	unsigned int i;
+
+	if (!blocks)
+		return 0;
+	for (i = 0; i < names_count + 2; i++) {
+		configs[i].reserved = strcmp(configs[i].name, "selftest");
+		if (configs[i].reserved)
+			need += flightrec_ring_blocks_in(configs[i].bytes);
+	}
+	if (need > blocks) {
+		pr_err("parameter reserved: %llu KiB are too few: the channels need %llu, half of them for the records of the boot before\n",
+		       2 * blocks * (FLIGHTREC_RING_BLOCK_BYTES >> 10),
+		       2 * need * (FLIGHTREC_RING_BLOCK_BYTES >> 10));
+		return -EINVAL;
+	}
+	flightrec_region_wipe();
+	return 0;
+}
+
 static void destroy_channels(void)
 {
 	while (flightrec_channel_count)
@@ -263,6 +291,8 @@ static int __init create_channels(void)
 	if (!configs)
 		return -ENOMEM;
 	err = configure_all(configs);
+	if (!err)
+		err = put_into_region(configs);
 	for (i = 0; !err && i < names_count + 2; i++) {
 		channel = flightrec_channel_new(&configs[i]);
 		if (IS_ERR(channel)) {
@@ -319,9 +349,12 @@ static int __init flightrec_init(void)
 	flightrec_boot_id_init();
 	flightrec_clock_init();
 	/* What the administrator can get wrong comes before what others see. */
-	err = create_channels();
+	err = flightrec_region_open();
 	if (err)
 		return err;
+	err = create_channels();
+	if (err)
+		goto err_region;
 	err = flightrec_chardev_init();
 	if (err) {
 		pr_err("no device numbers: %pe\n", ERR_PTR(err));
@@ -352,6 +385,8 @@ err_chardev:
 	flightrec_chardev_exit();
 err_channels:
 	destroy_channels();
+err_region:
+	flightrec_region_close();
 	return err;
 }
 
@@ -363,6 +398,7 @@ static void __exit flightrec_exit(void)
 	flightrec_procfs_exit();
 	flightrec_chardev_exit();
 	destroy_channels();
+	flightrec_region_close();
 }
 
 module_init(flightrec_init);

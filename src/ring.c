@@ -83,6 +83,7 @@
  * has a defined outcome, which is then thrown away.
  */
 #include "ring_write.h"
+#include "sum.h"
 
 static __always_inline u64 lap_of(u64 state)
 {
@@ -180,6 +181,8 @@ static void leave_block(struct flightrec_ring *ring, u32 cpu)
 	}
 	atomic64_set(&ring->marks[block],
 		     atomic64_read(&ring->next_claim) & ~MARK_OPEN);
+	if (ring->summed)
+		ring_write_back(block_word(ring, block, BLOCK_STATE), 2 * sizeof(u64));
 }
 
 /* Were records written to the block not long ago, though its turn has come? */
@@ -259,6 +262,8 @@ static void claim_block(struct flightrec_ring *ring, u32 cpu, bool choosy)
 	state = make_state(lap, BLOCK_HEADER) | STATE_CLOSED;
 	if (!atomic64_try_cmpxchg(state_word, &state, make_state(lap, BLOCK_HEADER)))
 		return;
+	if (ring->summed)
+		ring_write_back(state_word, sizeof(*state_word));
 	WRITE_ONCE(ring->cpus[cpu].open, lap << OPEN_LAP_SHIFT | block);
 }
 
@@ -321,6 +326,29 @@ static void get_payload(void *payload, const u64 *from, u32 len)
 		last = READ_ONCE(from[len / sizeof(u64)]);
 		memcpy((u8 *)payload + (len & ~7U), &last, len % sizeof(u64));
 	}
+}
+
+/*
+ * In memory that a reset leaves alone the processor's cache is lost nevertheless, and
+ * with it what it had not written to memory: of two lines of 64 bytes one may be of this
+ * record, and the other of what was there before. So a record has a sum over all of
+ * it there, and its lines are sent to memory as soon as it is published: what a reset
+ * takes is what was on its way then. The memory is mapped like any other, cached: atomic
+ * operations on memory that is not would lock the bus.
+ *
+ * Once the number is taken, one step of the sum is left.
+ */
+noinline u64 flightrec_ring_commit_summed(struct flightrec_ring *ring, u32 cpu, u32 len,
+					  const struct flightrec_place *place)
+{
+	u32 words = flightrec_record_words(len);
+	u32 sum = flightrec_sum(FLIGHTREC_SUM_FIRST, (u64 *)place->stamp + 1, words - 1);
+	u64 seq = atomic64_fetch_add(1, &ring->next_seq);
+
+	WRITE_ONCE(place->stamp->check, flightrec_sum(sum, &seq, 1));
+	flightrec_ring_finish(ring, cpu, len, seq, place);
+	ring_write_back(place->stamp, words * sizeof(u64));
+	return seq;
 }
 
 /* Whole words, then what is left over, padded with zeroes. */
@@ -758,5 +786,7 @@ u64 flightrec_ring_clear(struct flightrec_ring *ring)
 	while (cleared < next)
 		if (atomic64_try_cmpxchg(clear_seq(ring), &cleared, next))
 			break;
+	if (ring->summed)
+		ring_write_back(clear_seq(ring), sizeof(u64));
 	return retained;
 }

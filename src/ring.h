@@ -80,6 +80,7 @@ struct flightrec_ring {
 	u32 nblocks;
 	u32 ncpus;
 	u32 fresh;			/* claims for which a full block is */
+	bool summed;			/* records have a sum, see ring.c */
 
 	/* Written by every append and every claim of a block. */
 	atomic64_t next_seq __attribute__((aligned(64)));
@@ -96,6 +97,8 @@ struct flightrec_ring {
  * @name: for whoever finds the blocks in a memory image, as are:
  * @boot_id: 16 bytes
  * @instance: a random number
+ * @generation: if not 0, the memory is one that a reset leaves alone, and records get a
+ *	sum: counts its boots
  *
  * The memory stays the caller's, the name and the boot id are copied.
  */
@@ -108,6 +111,7 @@ struct flightrec_ring_setup {
 	const char *name;
 	const u8 *boot_id;
 	u64 instance;
+	u64 generation;
 };
 
 /**

@@ -68,7 +68,8 @@ static void __init describe_block(u64 *words, u32 i, const struct flightrec_ring
 	const size_t from = offsetof(struct flightrec_block, magic);
 
 	block->magic = FLIGHTREC_BLOCK_MAGIC;
-	block->version = FLIGHTREC_BLOCK_VERSION;
+	block->version = setup->generation ? FLIGHTREC_BLOCK_VERSION_SUMMED :
+			 FLIGHTREC_BLOCK_VERSION;
 	block->header_size = sizeof(*block);
 	block->block_bytes = FLIGHTREC_BLOCK_BYTES;
 	block->block = i;
@@ -76,6 +77,7 @@ static void __init describe_block(u64 *words, u32 i, const struct flightrec_ring
 	memcpy(block->boot_id, setup->boot_id, sizeof(block->boot_id));
 	memcpy(block->name, setup->name, strnlen(setup->name, sizeof(block->name) - 1));
 	block->instance = setup->instance;
+	block->generation = setup->generation;
 	block->check = flightrec_crc32((u8 *)block + from,
 				       offsetof(struct flightrec_block, check) - from);
 }
@@ -102,6 +104,7 @@ int __init flightrec_ring_init(struct flightrec_ring *ring,
 	ring->last = (atomic64_t *)&ring->first[ring->nblocks];
 	ring->count = &ring->last[ring->nblocks];
 	ring->group_first = (u64 *)&ring->count[ring->nblocks];
+	ring->summed = setup->generation != 0;
 	ring->fresh = fresh_claims(ring->nblocks, ring->ncpus);
 	atomic64_set(&ring->next_seq, 1);
 	for (i = 0; i < ring->nblocks; i++) {

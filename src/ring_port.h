@@ -13,6 +13,7 @@
 #include <linux/compiler.h>
 #include <linux/errno.h>
 #include <linux/init.h>
+#include <linux/libnvdimm.h>
 #include <linux/log2.h>
 #include <linux/math64.h>
 #include <linux/sched.h>
@@ -35,6 +36,15 @@ static inline void ring_relax(void)
 static inline bool ring_interrupted(void)
 {
 	return fatal_signal_pending(current);
+}
+
+/*
+ * Have lines of the cache written to memory, soon, and without waiting for it. Where
+ * the kernel has no way to do that, they go there when it pleases the processor.
+ */
+static inline void ring_write_back(void *from, size_t bytes)
+{
+	arch_wb_cache_pmem(from, bytes);
 }
 
 #else
@@ -122,6 +132,12 @@ static inline void ring_relax(void)
 static inline bool ring_interrupted(void)
 {
 	return RING_INTERRUPTED();
+}
+
+static inline void ring_write_back(void *from, size_t bytes)
+{
+	(void)from;
+	(void)bytes;
 }
 
 static inline u64 roundup_pow_of_two(u64 n)

@@ -227,18 +227,33 @@ static __always_inline void flightrec_ring_publish(struct flightrec_ring *ring, 
 	} while (unlikely(!atomic64_try_cmpxchg(word, &old, entry)));	/* C, pairs with D */
 }
 
-/* Take a number, publish, give the room back; returns the number. */
-static __always_inline u64 flightrec_ring_commit(struct flightrec_ring *ring, u32 cpu,
-					u32 len, const struct flightrec_place *place)
+/* Publish the record that has its number, give the room back. */
+static __always_inline void flightrec_ring_finish(struct flightrec_ring *ring, u32 cpu,
+						  u32 len, u64 seq,
+						  const struct flightrec_place *place)
 {
-	u64 seq = atomic64_fetch_add(1, &ring->next_seq);
-
 	smp_store_release(&place->stamp->seq, seq);
 	flightrec_ring_publish(ring, seq, place);
 	/* F, pairs with G. */
 	atomic64_add_return_release(place->words,
 				    (atomic64_t *)&place->block[BLOCK_COMMITTED]);
 	atomic64_add(len, &ring->cpus[cpu].bytes);
+}
+
+/* flightrec_ring_commit() for memory that a reset leaves alone; in ring.c. */
+u64 flightrec_ring_commit_summed(struct flightrec_ring *ring, u32 cpu, u32 len,
+				 const struct flightrec_place *place);
+
+/* Take a number, publish, give the room back; returns the number. */
+static __always_inline u64 flightrec_ring_commit(struct flightrec_ring *ring, u32 cpu,
+					u32 len, const struct flightrec_place *place)
+{
+	u64 seq;
+
+	if (unlikely(ring->summed))
+		return flightrec_ring_commit_summed(ring, cpu, len, place);
+	seq = atomic64_fetch_add(1, &ring->next_seq);
+	flightrec_ring_finish(ring, cpu, len, seq, place);
 	return seq;
 }
 

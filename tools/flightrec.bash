@@ -56,7 +56,7 @@ _flightrec() {
 	esac
 	case $command in
 	write) options="--channel --priority --tag --help" ;;
-	read) options="--channel --all --follow --lines --reverse --priority --grep --case-sensitive
+	read) options="--channel --all --boot --follow --lines --reverse --priority --grep --case-sensitive
 		--pid --uid --comm --since --until --output --json --time --utc --cursor-file --help" ;;
 	stats) options="--all --watch --json --help" ;;
 	recover) options="--channel --boot --priority --grep --case-sensitive --pid --uid --comm --since

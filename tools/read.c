@@ -15,6 +15,7 @@
 #include "filter.h"
 #include "follow.h"
 #include "format.h"
+#include "recover.h"
 #include "spool.h"
 #include "timeline.h"
 
@@ -24,6 +25,7 @@ static const char help[] =
 	"loss in its place.\n\n"
 	"  -c, --channel CHANNEL  which; may be given again (default: default)\n"
 	"  -a, --all              all channels\n"
+	"  -b, --boot -1          of the boot before, from memory that a reset left alone\n"
 	"  -f, --follow           go on with new records as they come\n"
 	"  -n, --lines N          only the newest N of the records\n"
 	"  -r, --reverse          the newest first\n"
@@ -45,7 +47,7 @@ struct reading {
 	struct format format;
 	struct cursor *cursor;		/* or NULL */
 	const char *cursor_path;
-	bool all, follow, reverse, limited, missing;
+	bool all, follow, reverse, limited, missing, previous;
 	unsigned long long newest;	/* with limited: how many */
 	FILE *out;
 };
@@ -354,6 +356,12 @@ static int take_option(struct reading *reading, int opt, const char *value)
 	case 'a':
 		reading->all = true;
 		return EXIT_YES;
+	case 'b':
+		reading->previous = !strcmp(value, "-1");
+		if (reading->previous || !strcmp(value, "0"))
+			return EXIT_YES;
+		complain("\"%s\" is not a boot: 0 is this one, -1 the one before", value);
+		return EXIT_USAGE;
 	case 'f':
 		reading->follow = true;
 		return EXIT_YES;
@@ -403,9 +411,20 @@ static int check_options(const struct reading *reading)
 		why = "--follow and --until: give one of them";
 	else if (reading->cursor_path && (reading->reverse || reading->limited))
 		why = "--cursor-file says where to begin: not with --lines or --reverse";
+	else if (reading->previous && (reading->follow || reading->reverse || reading->limited ||
+				       reading->cursor_path || reading->timeline.count > 1))
+		why = "--boot -1: all records of one channel, or with --all; not with --follow, --lines, --reverse or --cursor-file";
 	if (why)
 		complain("%s", why);
 	return why ? EXIT_USAGE : EXIT_YES;
+}
+
+static int read_previous(const struct reading *reading)
+{
+	const char *channel = reading->timeline.count ? reading->timeline.channels[0].name :
+			      "default";
+
+	return recover_previous(reading->all ? NULL : channel, &reading->filter, &reading->format);
 }
 
 int command_read(int argc, char **argv)
@@ -413,6 +432,7 @@ int command_read(int argc, char **argv)
 	static const struct option options[] = {
 		{ "channel", required_argument, NULL, 'c' },
 		{ "all", no_argument, NULL, 'a' },
+		{ "boot", required_argument, NULL, 'b' },
 		{ "follow", no_argument, NULL, 'f' },
 		{ "lines", required_argument, NULL, 'n' },
 		{ "reverse", no_argument, NULL, 'r' },
@@ -428,7 +448,7 @@ int command_read(int argc, char **argv)
 	struct reading reading = { .format.clock = CLOCK_AUTO };
 	int opt, status = EXIT_YES;
 
-	while (!status && (opt = getopt_long(argc, argv, ":c:afn:rs:o:jt:h" FILTER_LETTERS, options,
+	while (!status && (opt = getopt_long(argc, argv, ":c:ab:fn:rs:o:jt:h" FILTER_LETTERS, options,
 					     NULL)) != -1) {
 		status = take_option(&reading, opt, optarg);
 		if (status < 0)
@@ -448,9 +468,10 @@ int command_read(int argc, char **argv)
 		status = filter_ready(&reading.filter);
 	if (!status) {
 		if (reading.format.clock == CLOCK_AUTO)
-			reading.format.clock = default_clock(&reading);
+			reading.format.clock = reading.previous ? CLOCK_WALL :
+					       default_clock(&reading);
 		reading.format.colour = colour_wanted(stdout) && !reading.cursor_path;
-		status = read_channels(&reading);
+		status = reading.previous ? read_previous(&reading) : read_channels(&reading);
 	}
 	timeline_close(&reading.timeline);
 	cursor_free(reading.cursor);

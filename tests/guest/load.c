@@ -86,6 +86,33 @@ static void bad_name(void)
 	refused("channels=..", EINVAL, "channels", "..");
 }
 
+/* The memory of others is not written to: the load is refused, and they are named. */
+static void memory_of_others(void)
+{
+	refused("reserved=1M@0x1000000", EBUSY, "reserved", "System RAM");
+	/* No memory there, or none that the kernel left out. */
+	refused("reserved=64K@0xf0000", EBUSY, "reserved", "eserved");
+	refused("reserved=1M@0x70000000", EINVAL, "reserved", "is not memory");
+	refused("reserved=flightrec-elsewhere", EINVAL, "reserved", "flightrec-elsewhere");
+	refused("reserved=", EINVAL, "reserved", "\"\"");
+}
+
+static void bad_memory(void)
+{
+	static const char * const values[] = {
+		"1M@", "@0x1000", "1M@zero", "1M@0x1000x", "@",
+	};
+	char params[64];
+	size_t i;
+
+	for (i = 0; i < sizeof(values) / sizeof(*values); i++) {
+		snprintf(params, sizeof(params), "reserved=%s", values[i]);
+		refused(params, EINVAL, "reserved", "is neither SIZE@ADDRESS");
+	}
+	refused("reserved=1M@0xfffffffffffff000", EINVAL, "reserved", "no range");
+	refused("reserved=0@0x1000", EINVAL, "reserved", "no range");
+}
+
 static void reserved_name(void)
 {
 	refused("channels=kernel", EINVAL, "channels", "kernel");
@@ -467,6 +494,8 @@ static void reader_far_behind(void)
 static const struct guest_case cases[] = {
 	{ "load-bad-name", bad_name },
 	{ "load-reserved-name", reserved_name },
+	{ "load-memory-of-others", memory_of_others },
+	{ "load-bad-memory", bad_memory },
 	{ "load-duplicate-name", duplicate_name },
 	{ "load-size-zero", size_zero },
 	{ "load-size-too-small", size_too_small },
