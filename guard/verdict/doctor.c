@@ -116,18 +116,28 @@ static bool module_known(const struct doctor *d, const char *module)
 	return found;
 }
 
-/* The compiler's first complaint in a make.log; malloc'ed, NULL: none. */
+/*
+ * The compiler's first complaint in a make.log; malloc'ed, NULL: none. A configure
+ * script says "not found" of much that it can do without, so that counts last.
+ */
 static char *first_error(const char *log)
 {
+	static const char *const signs[] = {
+		"rror: ", "ERROR", "not found", "***",
+	};
+	size_t best = ARRAY_SIZE(signs);
 	struct buf b = { 0 };
 	char *text = NULL, *rest, *line, *found = NULL;
 
 	if (!file_read(log, 16 << 20, &b))
 		text = strndup((char *)b.data, b.len);
-	for (rest = text; rest && !found && (line = strsep(&rest, "\n"));)
-		if (strstr(line, "rror: ") || strstr(line, "ERROR") ||
-		    strstr(line, "not found"))
-			found = strndup(line, 300);
+	for (rest = text; rest && best && (line = strsep(&rest, "\n"));)
+		for (size_t i = 0; i < best; i++)
+			if (strstr(line, signs[i])) {
+				free(found);
+				found = strndup(line, 300);
+				best = i;
+			}
 	if (found)
 		make_printable(found);
 	buf_free(&b);

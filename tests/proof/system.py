@@ -7,10 +7,8 @@ build. It is done in a chroot, where compiling takes no emulator, and the result
 kmodkeep is not on the disk: it is installed in the guest, with nothing configured.
 """
 
-import contextlib
 import re
 import shutil
-import subprocess
 import tempfile
 import uuid
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from tests.lib import apt
 from tests.lib.cache import cache_dir, cached, digest, progress
 from tests.lib.clone import ThrowAwayRoot
 from tests.packaging.variants import TOP, build_packages
-from tests.qemu import esp, image
+from tests.qemu import image
 from tests.qemu.esp import run
 from tests.secureboot import cells
 

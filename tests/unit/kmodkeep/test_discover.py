@@ -49,6 +49,15 @@ def test_all_modules_of_a_dkms_conf(system):
     assert drivers[0]["known_from"] == "dkms, module file"
 
 
+def test_modules_that_are_added_to_an_array(system):
+    """As in dahdi-dkms of Debian 13."""
+    dkms(system, "dahdi", 'PACKAGE_NAME=dahdi\nBUILT_MODULE_NAME=()\nDEST_MODULE_LOCATION=()\n'
+         + "".join(f'BUILT_MODULE_NAME+=("{name}")\nDEST_MODULE_LOCATION+=("/extra")\n'
+                   for name in ("xpp", "wcb4xxp"))
+         + "BUILT_MODULE_NAME+=(icE1usb\noct612x)\nDEST_MODULE_LOCATION+=(/extra /extra)\n")
+    assert {"xpp", "wcb4xxp", "icE1usb", "oct612x"} == next_boot(system)[1].keys() - {"sample"}
+
+
 def test_driver_that_served_on_no_kernel_is_a_note(system):
     dkms(system, "never", 'PACKAGE_NAME="never"\nDEST_MODULE_LOCATION[0]="/extra"\n')
     code, found, _ = next_boot(system)

@@ -117,6 +117,22 @@ def test_missing_because_the_build_failed(system):
     assert "make.log" not in new_verdict(system)["next_step"]
 
 
+def test_build_error_that_is_quoted(system):
+    """Not what a configure script looked for and can do without."""
+    system.remove(NEW)
+    system.tree.put("var/lib/dkms/sample/1.2/source/dkms.conf")
+    log = system.tree.put("var/lib/dkms/sample/1.2/build/make.log",
+                          f"DKMS make.log for sample-1.2 for kernel {NEW} (x86_64)\n"
+                          "checking for pahole... not found\n"
+                          "make[1]: *** [m.o] Error 1\n"
+                          "m.c:1:2: error: implicit declaration of function 'strlcpy'\n"
+                          "m.c:2:2: error: another\n")
+    message = new_verdict(system)["message"]
+    assert f": m.c:1:2: error: implicit declaration of function 'strlcpy' ({log})" in message
+    log.write_text("\n".join([*log.read_text().split("\n")[:1], "make: *** No rule. Stop."]))
+    assert "make: *** No rule. Stop." in new_verdict(system)["message"]
+
+
 def test_dkms_state(system):
     tree = system.tree
     assert new_verdict(system)["dkms"] is None
