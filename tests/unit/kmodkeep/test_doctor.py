@@ -440,7 +440,7 @@ def test_cost_of_a_driver(system):
     more = many - few
     for name, count in many.items():
         if any(part in name for part in ("/config-", "Module.symvers", "modules.", "framework.conf", "modprobe.d")):
-            assert count <= 3 and not more[name], (name, few[name], count)
+            assert count <= 5 and not more[name], (name, few[name], count)  # once for each kernel
     assert sum(more.values()) <= 16 * 6 * 3, more.most_common(20)
 
 
