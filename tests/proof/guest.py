@@ -69,8 +69,8 @@ class Record:
         """Go the whole way; returns itself."""
         with self._guest() as guest:
             guest.wait_booted()
-            assert guest.check("uname -r").strip() == self.kernels[0]
-            guest.check("mount -o ro LABEL=packages /mnt")
+            assert guest.check("uname -r", PATIENCE).strip() == self.kernels[0]
+            guest.check("mount -o ro LABEL=packages /mnt", PATIENCE)
             self.pages["dpkg"] = guest.check("dpkg -i /mnt/kmodkeep_*.deb", PATIENCE)
             guest.check("update-grub", PATIENCE)
             for page in PAGES:
@@ -81,7 +81,7 @@ class Record:
             self._load(guest)
             guest.reboot()
             guest.wait_booted()
-            assert guest.check("uname -r").strip() == self.kernels[1]
+            assert guest.check("uname -r", PATIENCE).strip() == self.kernels[1]
             self.after_boot = by_kernel_and_module(self._ask(guest))
             self._load(guest)
         return self
@@ -102,17 +102,17 @@ class Record:
 
     def _ask(self, guest):
         text = guest.run("kmodkeep doctor --all --json", PATIENCE).output
-        release = guest.check("uname -r").strip()
+        release = guest.check("uname -r", PATIENCE).strip()
         (self.workdir / f"predicted-on-{release}.json").write_text(text)
         return json.loads(text[text.index("{"):])
 
     def _load(self, guest):
-        release = guest.check("uname -r").strip()
+        release = guest.check("uname -r", PATIENCE).strip()
         modules = sorted({m for of_driver in self.system.drivers.values() for m in of_driver}
                          | {module for kernel, module in self.predicted})
         output = guest.check(f"modules='{' '.join(modules)}'\n{LOAD}", PATIENCE)
         (self.workdir / f"loads-on-{release}").write_text(output)
-        (self.workdir / f"dmesg-on-{release}").write_text(guest.check("dmesg"))
+        (self.workdir / f"dmesg-on-{release}").write_text(guest.check("dmesg", PATIENCE))
         for line in output.splitlines():
             module, code, taint, said = line.split("\t")
             self.loads[release, module] = Load(int(code), taint, said.strip())
