@@ -12,11 +12,11 @@ import re
 import subprocess
 from html.parser import HTMLParser
 
-import pytest
-
 from tests.unit.lib import crashdata as crash
-from tests.unit.lib.test_collect import PSTORE, clean, crashed_in, log  # noqa: F401
+from tests.unit.lib import test_collect as collected
 from tests.unit.lib.tools import flightrec
+
+clean = collected.clean  # its fixture, for each test here too
 
 EVIL = "document.title = 'evil'"
 HOSTILE = [
@@ -71,9 +71,9 @@ class Page(HTMLParser):
 
 def page():
     """The page of a boot in which everything is hostile: also the kernel's log."""
-    text = log(crash.crash_lines(RECORDS), text=HOSTILE[0], before=f"BUG: {HOSTILE[3]}")
+    text = collected.log(crash.crash_lines(RECORDS), text=HOSTILE[0], before=f"BUG: {HOSTILE[3]}")
     trace = text.replace(b"Call Trace:", f"Call Trace: {HOSTILE[1]}".encode())
-    crashed_in(PSTORE / "1", "dmesg.txt", trace)
+    collected.crashed_in(collected.PSTORE / "1", "dmesg.txt", trace)
     flightrec("collect")
     done = flightrec("report", crash.BOOT_ID, "--html")
     assert (done.returncode, done.stderr) == (0, "")
