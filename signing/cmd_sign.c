@@ -2,6 +2,7 @@
 /* The verb sign. */
 #include <errno.h>
 #include <getopt.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,6 +147,26 @@ static int get_keys(struct options *o, const struct host *h,
 	return code;
 }
 
+/* What kernels do not mind, but the owner of the key should know. */
+static void warn_of(X509 *cert)
+{
+	uint32_t kind = X509_get_extension_flags(cert);
+	char *name = cert_name(cert);
+
+	if (X509_cmp_current_time(X509_get0_notAfter(cert)) < 0)
+		complain(0, "note: the certificate '%s' has expired; kernels do "
+			 "not look at that. Next: kmodkeep key rotate begin",
+			 name ? name : "?");
+	if ((kind & EXFLAG_KUSAGE &&
+	     !(X509_get_key_usage(cert) & KU_DIGITAL_SIGNATURE)) ||
+	    (kind & EXFLAG_XKUSAGE &&
+	     !(X509_get_extended_key_usage(cert) & XKU_CODE_SIGN)))
+		complain(0, "note: the certificate '%s' is not for signing code; "
+			 "the kernels known here do not look at that",
+			 name ? name : "?");
+	free(name);
+}
+
 /* "'A'", or "'A' and 'B'"; malloc'ed. */
 static char *name_signers(const struct signing *s)
 {
@@ -184,6 +205,10 @@ static int one(const struct signing *s, const char *path, const char *by)
 		return complain(EXIT_NO, "%s: hash '%s' is not known here; "
 				"nothing changed. Next: --hash sha256", path,
 				hash);
+	case -EAFNOSUPPORT:
+		return complain(EXIT_NO, "%s: the kernel it is for does not know "
+				"the algorithm of this key; nothing changed. "
+				"Next: sign it with an RSA key", path);
 	case -EKEYREJECTED:
 		return complain(EXIT_NO, "%s: its content changed after it was "
 				"signed, so no signer can be kept; nothing "
@@ -233,6 +258,8 @@ int verb_sign(int argc, char **argv)
 		code = code < 0 ? EXIT_YES : code;
 		goto out;
 	}
+	for (size_t i = 0; i < o.s.count; i++)
+		warn_of(o.s.keys[i]->cert);
 	names = name_signers(&o.s);
 	o.s.h = h;
 	for (int i = optind; i < argc; i++)

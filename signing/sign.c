@@ -11,6 +11,7 @@
 #include "guard/base/util.h"
 #include "guard/module/modfile.h"
 #include "guard/module/modsig.h"
+#include "guard/trust/rules.h"
 #include "guard/verdict/verify.h"
 
 /*
@@ -37,6 +38,28 @@ static int choose_hash(const struct host *h, const char *kernel,
 	free(release);
 	free(value);
 	return 0;
+}
+
+/* May the kernel know the algorithm of the key? What no kernel knows: never. */
+static bool may_know(const struct host *h, const char *kernel, EVP_PKEY *key,
+		     const struct buf *elf)
+{
+	struct modinfo info;
+	char *release;
+	bool may = true;
+
+	if (EVP_PKEY_base_id(key) == EVP_PKEY_RSA)
+		return true;
+	if (EVP_PKEY_base_id(key) != EVP_PKEY_EC)
+		return false;
+	if (modinfo_read(elf->data, elf->len, &info))
+		return true;
+	release = kernel ? strdup(kernel) : modinfo_release(&info);
+	modinfo_free(&info);
+	if (release)
+		may = rules_on(h, release).ecdsa != ANSWER_NO;
+	free(release);
+	return may;
 }
 
 /* Is cert among the signers, and does its signature fit? -1: not there. */
@@ -272,6 +295,11 @@ int sign_file(const struct signing *s, const char *path,
 		return err;
 	}
 	err = choose_hash(s->h, s->kernel, s->hash, &m.bytes, hash_used);
+	if (err)
+		goto out;
+	for (size_t i = 0; !err && i < s->count; i++)
+		if (!may_know(s->h, s->kernel, s->keys[i]->key, &m.bytes))
+			err = -EAFNOSUPPORT;
 	if (err)
 		goto out;
 	*result = SIGN_NOT_NEEDED;

@@ -28,7 +28,8 @@ enum sign_result { SIGN_DONE, SIGN_NOT_NEEDED, SIGN_TRUSTED };
  * Replaces every signature of the file by one with exactly these signers, or
  * with those that were there too, keeping its compression, and checks the new
  * file before it takes the old one's place. The old one stays, whole, whatever
- * fails. -ENOEXEC: not a module; -ENOPKG: unknown hash; -EBADMSG: damaged;
+ * fails. -ENOEXEC: not a module; -EAFNOSUPPORT: that kernel does not know the
+ * algorithm of the key; -ENOPKG: unknown hash; -EBADMSG: damaged;
  * -EKEYREJECTED: it was changed after a signer that would stay had signed it;
  * -EPROTO: a signer that would stay is one that no kernel accepts beside
  * another; -ESTALE: something else replaced the file meanwhile; -EIO: what

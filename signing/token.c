@@ -170,6 +170,29 @@ static void leave(int code, void *arg)
 	_exit(code);
 }
 
+/*
+ * The token's library, as the URI names it (module-path, RFC 7512): the provider
+ * itself takes it from its settings alone.
+ */
+static int name_library(const char *uri)
+{
+	static const char key[] = "module-path=";
+	const char *p = strstr(uri, key);
+	char *path;
+	int err;
+
+	if (!p)
+		return 0;
+	p += strlen(key);
+	path = strndup(p, strcspn(p, "&;"));
+	if (!path)
+		return -ENOMEM;
+	err = *path == '/' && !setenv("PKCS11_PROVIDER_MODULE", path, 1) ?
+	      0 : -EINVAL;
+	free(path);
+	return err;
+}
+
 static bool load_provider(void)
 {
 	return OSSL_PROVIDER_load(NULL, "default") &&
@@ -199,6 +222,11 @@ int token_load(const char *uri, const char *pin_file, const char *refused,
 				     "since tokens lock", path),
 			     text_of("correct the PIN file (or, if the token "
 				     "was not there, remove %s)", refused));
+	if (!err && name_library(uri))
+		err = refuse(problem, next,
+			     strdup("the module-path in the URI of the token "
+				    "key is no full path"),
+			     strdup("name the token's library by its full path"));
 	if (!err && !load_provider()) {
 		ERR_clear_error();
 		err = refuse(problem, next,

@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 
+from tests.secureboot import cells
 from tests.unit.kmodkeep.host import KERNEL, MACHINE, PROGRAM, Pair, siglist, unpacked
 
 MAGIC = b"~Module signature appended~\n"
@@ -604,3 +605,56 @@ def test_disk_full_or_read_only_while_it_signs(tree, plain_module, pair, tmp_pat
         assert result.code == 1 and "Read-only file system; nothing changed" in result.err
     finally:
         subprocess.run(["umount", place], check=True)
+
+
+# Keys and certificates that are not what they should be.
+
+
+def test_keys_that_the_kernel_does_not_know(tree, plain_module, tmp_path):
+    module = tmp_path / "m.ko"
+    shutil.copy(plain_module, module)
+    before = module.read_bytes()
+    tree.put(f"boot/config-{KERNEL}", "CONFIG_MODULES=y\n")
+    for name, kind in (("ec", ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]), ("ed", ["ed25519"])):
+        strange = Pair(tmp_path, name, extra=["-nodes", "-newkey", *kind])
+        result = sign(tree, module, strange)
+        assert result.code == 1 and "does not know the algorithm of this key; nothing changed" in result.err
+        assert module.read_bytes() == before
+
+
+def test_certificates_that_kernels_do_not_mind(tree, plain_module, tmp_path):
+    module = tmp_path / "m.ko"
+    shutil.copy(plain_module, module)
+    server = Pair(tmp_path, "server", usage="serverAuth")
+    result = sign(tree, module, server)
+    assert result.code == 0 and "'server' is not for signing code" in result.err
+    expired = cells.make_key(tmp_path, "expired")
+    expired.key.chmod(0o600)
+    result = sign(tree, module, expired)
+    assert result.code == 0 and "'table expired' has expired" in result.err
+
+
+def test_empty_key_or_certificate(tree, module, pair, tmp_path):
+    class Copy:
+        key = tmp_path / "copy.key"
+        cert = tmp_path / "copy.der"
+
+    pair.copy_to(Copy.key, Copy.cert)
+    Copy.key.write_text("")
+    refused(tree, module, Copy, "is not a private key in PEM form")
+    pair.copy_to(Copy.key, Copy.cert)
+    Copy.cert.write_text("")
+    refused(tree, module, Copy, "is not a certificate")
+
+
+def test_add_beside_signed_attributes(tree, plain_module, pair, other_pair, tmp_path):
+    module, message, pem = tmp_path / "m.ko", tmp_path / "message", tmp_path / "one.pem"
+    subprocess.run(["openssl", "x509", "-inform", "DER", "-in", pair.cert, "-out", pem], check=True)
+    subprocess.run(["openssl", "cms", "-sign", "-binary", "-nocerts", "-md", "sha256", "-in", plain_module,
+                    "-signer", pem, "-inkey", pair.key, "-outform", "DER", "-out", message], check=True)  # fmt: skip
+    der = message.read_bytes()
+    before = plain_module.read_bytes() + der + b"\0\0\2\0\0\0\0\0" + len(der).to_bytes(4, "big") + MAGIC
+    module.write_bytes(before)
+    result = sign(tree, module, other_pair, "--add")
+    assert result.code == 1 and "no kernel takes beside another one" in result.err
+    assert module.read_bytes() == before
