@@ -3,7 +3,7 @@
  * Memory that a reset leaves alone, as the kernel's command line set it aside:
  *
  *   reserve_mem=SIZE:ALIGN:flightrec    found by its name (6.12 and later)
- *   memmap=SIZE$ADDRESS                 named by address (x86)
+ *   memmap=SIZE$ADDRESS                 named by address (x86; not in 7.2 and later)
  *
  * It has two halves of whole blocks, each described by its own header: whose half it
  * is shows in any of them, so that no block counts more than another when some are
@@ -28,7 +28,7 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/uuid.h>
-#ifdef CONFIG_X86
+#ifdef FLIGHTREC_HAVE_E820
 #include <asm/e820/api.h>
 #endif
 
@@ -174,7 +174,7 @@ static const char * __init owner_of(phys_addr_t start, phys_addr_t end)
 	return "something else";
 }
 
-#ifdef CONFIG_X86
+#ifdef FLIGHTREC_HAVE_E820
 /* Does the firmware say of all of it that it is memory? */
 static bool __init is_memory(phys_addr_t start, phys_addr_t end)
 {
@@ -193,7 +193,7 @@ static bool __init is_memory(phys_addr_t start, phys_addr_t end)
 #else
 static bool __init is_memory(phys_addr_t start, phys_addr_t end)
 {
-	return false;	/* nobody can be asked */
+	return false;	/* this kernel has nobody who could be asked */
 }
 #endif
 
@@ -204,8 +204,8 @@ static int __init check_claimed(phys_addr_t start, phys_addr_t end)
 
 	if (!is_memory(start, end)) {
 		pr_err("parameter reserved: %pa to %pa is not memory by what the firmware says%s\n",
-		       &start, &end, IS_ENABLED(CONFIG_X86) ? "" :
-		       ", which only x86 keeps; use reserve_mem= and its name");
+		       &start, &end, IS_ENABLED(FLIGHTREC_HAVE_E820) ? "" :
+		       ", which this kernel does not tell drivers; use reserve_mem= and its name");
 		return -EINVAL;
 	}
 	if (parent != &iomem_resource && strcasecmp(parent->name, "Reserved")) {
