@@ -24,10 +24,11 @@ static __always_inline u32 flightrec_sum_slowly(u32 sum, const u64 *words, u32 n
 		0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
 	};
 	u64 word;
+	u32 at;
 	int i;
 
-	for (; n; n--) {
-		word = READ_ONCE(*words++);
+	for (at = 0; at < n; at++) {
+		word = READ_ONCE(words[at]);
 		for (i = 0; i < 16; i++, word >>= 4)
 			sum = sum >> 4 ^ table[(sum ^ word) & 15];
 	}

@@ -32,6 +32,7 @@ def shared_with(item):
                          if values and name in values.params)]  # fmt: skip
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the marks
 def pytest_collection_modifyitems(items):
     for item in items:
         shared = shared_with(item)
