@@ -123,8 +123,10 @@ def cms(content, signers, md="sha256", attributes=False, key_id=False, along=Non
     """A detached message over CONTENT; ALONG: with the signer's certificate and these."""
     command = ["openssl", "cms", "-sign", "-binary", "-outform", "DER", "-md", md]
     command += ["-nocerts"] if along is None else []
-    for other in along or []:
-        command += ["-certfile", other.cert]
+    if along:  # of several such options openssl takes the last alone
+        together = along[0].key.parent / "along.pem"
+        together.write_text("".join(other.cert.read_text() for other in along))
+        command += ["-certfile", together]
     command += [] if attributes else ["-noattr"]
     command += ["-keyid"] if key_id else []
     for signer in signers:
