@@ -164,7 +164,7 @@ def test_up_to_the_last_moment(kernel, death):
     assert newest == list(range(newest[0], newest[-1] + 1))
     assert numbers[-1] >= of(before.listed, "app")[-1][1]
     back = {record[1]: record for record in of(after.back, "app")}
-    listed = [record for record in of(before.listed, "app") if record[1] >= numbers[0]]
+    listed = [record for record in of(before.listed, "app") if record[1] >= newest[0]]
     assert [back[record[1]] for record in listed] == listed
 
 
