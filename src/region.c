@@ -45,7 +45,7 @@ MODULE_PARM_DESC(reserved, "memory that a reset leaves alone: SIZE@ADDRESS or a 
 
 #define OWN_NAME "flightrec"
 
-/* What ramoops begins its memory with. */
+/* What ramoops begins its memory with. It does not always claim it. */
 #define RAMOOPS_MAGIC 0x43474244
 
 /* More is not read at once, so that a reader can be stopped. */
@@ -146,7 +146,7 @@ static int __init set_bounds(phys_addr_t start, phys_addr_t size, u8 *mapped)
 	if (size > skip)
 		region.half_blocks = div_u64(size - skip, 2 * FLIGHTREC_BLOCK_BYTES);
 	if (!region.half_blocks) {
-		pr_err("parameter reserved: %pa bytes are too few\n", &size);
+		pr_err("parameter reserved: %llu bytes are too few\n", (u64)size);
 		return -EINVAL;
 	}
 	region.start = start + skip;
