@@ -23,7 +23,9 @@ void timeline_name(struct timeline *timeline, const char *name)
 	if (!more)
 		abort();
 	timeline->channels = more;
-	more[timeline->count++] = (struct channel) { .name = name };
+	more[timeline->count] = (struct channel) { .name = strdup(name) };
+	if (!more[timeline->count++].name)
+		abort();
 }
 
 int timeline_name_all(struct timeline *timeline)
@@ -41,9 +43,6 @@ int timeline_name_all(struct timeline *timeline)
 		name = flightrec_stats_channel(stats, line);
 		if (!name || !strcmp(name, SELFTEST_CHANNEL))
 			continue;
-		name = strdup(name);
-		if (!name)
-			abort();
 		timeline_name(timeline, name);
 	}
 	flightrec_stats_free(stats);
@@ -83,6 +82,7 @@ int timeline_open(struct timeline *timeline, bool some, bool *missing)
 			return status;
 		if (status) {
 			*missing = true;
+			free(channel->name);
 			continue;
 		}
 		fstat(flightrec_fd(channel->handle), &channel->node);
@@ -96,8 +96,10 @@ void timeline_close(struct timeline *timeline)
 {
 	size_t i;
 
-	for (i = 0; i < timeline->count; i++)
+	for (i = 0; i < timeline->count; i++) {
 		flightrec_close(timeline->channels[i].handle);
+		free(timeline->channels[i].name);
+	}
 	free(timeline->channels);
 }
 

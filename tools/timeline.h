@@ -25,7 +25,7 @@
  * @lost: records lost, not yet said
  */
 struct channel {
-	const char *name;
+	char *name;
 	struct flightrec *handle;
 	struct stat node;
 	uint64_t end_seq;
@@ -42,12 +42,12 @@ struct timeline {
 	char boot_id[33];	/* of this boot; empty if it could not be read */
 };
 
-/* Adds a channel by its name, which must stay: once, however often it is named. */
+/* Adds a channel by its name, which is copied: once, however often it is named. */
 void timeline_name(struct timeline *timeline, const char *name);
 
 /*
  * Adds all channels but that of smoke tests, which never holds anything of value: 0,
- * or the exit status after saying why not. Their names are never freed.
+ * or the exit status after saying why not.
  */
 int timeline_name_all(struct timeline *timeline);
 

@@ -312,7 +312,7 @@ def test_two_records_of_one_number_conflict(file):
 
 
 def test_a_version_of_later_is_said(file):
-    channel = crash.Channel(version=2).fill(RECORDS)
+    channel = crash.Channel(version=3).fill(RECORDS)
     status, lines, summary, _ = recover(file(crash.image(channel.blocks, mib=3)))
     assert (status, lines, summary["other_version"]) == (3, [], len(channel.blocks))
 
