@@ -95,7 +95,7 @@ DEBIAN_NAMES = {
 
 
 def test_debian_copyright_agrees():
-    stanzas = re.findall(r"^Files: (.*)\n(?:.+\n)*?License: (\S+)$",
+    stanzas = re.findall(r"^Files: (.*(?:\n .*)*)\n(?:.+\n)*?License: (\S+)$",
                          text_of(TOP / "debian/copyright"), re.M)  # fmt: skip
     for path in CODE:
         found = [licence for patterns, licence in stanzas for pattern in patterns.split()
