@@ -16,7 +16,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from bench import figures, measure, plot, report, verdict
+from bench import figures, measure, plot, report, retention, verdict
 from bench.guest import TOP
 from tests.lib.cache import progress
 from tests.lib.kernels import KERNELS
@@ -76,6 +76,10 @@ def main():
         parser.error(f"--keep is for whole runs, of the kernels {', '.join(USUAL)}")
 
     rows, checks, problems = measure_all(options.kernels, not options.no_wall)
+    with progress("bench: retention"):
+        shares = retention.measure()
+    retention.print_table(shares)
+    checks += retention.checks(shares)
     report.print_verdict(checks)
     print()
     for line in problems:

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from bench import figures, plot, report, verdict
+from bench import figures, plot, report, retention, verdict
 from bench.measure import parse_results
 
 # A driver that keeps every limit, and its peers.
@@ -103,6 +103,23 @@ def test_too_much_fails(name, base, limit):
 
 def test_nothing_measured_fails_everything():
     assert len(failed({})) == len(verdict.checks("6.1", good()))
+
+
+def test_retention_at_the_default_size():
+    shares = retention.measure([4, 16])
+    assert set(shares) == {(n, load) for n in (4, 16) for load in retention.LOADS}
+    assert all(worst >= 100 - retention.LIMIT for worst, _ in shares.values())
+
+
+def test_retention_that_is_missing_or_poor_fails():
+    shares = {(n, load): (80.0, 90.0) for n in retention.CPUS for load in retention.LOADS}
+    assert all(check.ok for check in retention.checks(shares))
+    shares[64, "random"] = (74.9, 90.0)
+    del shares[4, "even"]
+    assert [c.what for c in retention.checks(shares) if not c.ok] == [
+        "retention, 4 CPUs, even load: not the newest",
+        "retention, 64 CPUs, random load: not the newest",
+    ]
 
 
 def test_lines_of_results():

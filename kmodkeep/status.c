@@ -13,6 +13,7 @@
 #include "guard/host/discover.h"
 #include "guard/host/firmware.h"
 #include "guard/host/tpm.h"
+#include "guard/verdict/room.h"
 #include "guard/verdict/safety.h"
 #include "kmodkeep/verbs.h"
 #include "signing/keystate.h"
@@ -127,6 +128,15 @@ static void print_tpm(const struct doctor *d)
 	free(text);
 }
 
+static void print_room(const struct doctor *d)
+{
+	char *text = room_warning(d);
+
+	if (text)
+		page_item("Room", COLUMN, text);
+	free(text);
+}
+
 /* Where a kernel stands, in a word or two. */
 static const char *role_of(const struct doctor *d, const struct kernel *k)
 {
@@ -179,9 +189,11 @@ static void print_packages(const struct doctor *d, struct todo *todo)
 		const struct package *p = &d->unfinished.list[i];
 
 		item("Package", text_of("%s is %s", p->name, p->state));
-		add_todo(todo, text_of("finish %s: dpkg --configure -a",
-				       p->name));
 	}
+	if (d->unfinished.count)
+		add_todo(todo, text_of("finish the package%s named above: "
+				       "dpkg --configure -a",
+				       d->unfinished.count > 1 ? "s" : ""));
 }
 
 /* Each driver, and where it is known from. */
@@ -212,6 +224,7 @@ static void print_page(struct doctor *d, const struct safety *s)
 	print_secure_boot(d);
 	print_key(d, &todo);
 	print_tpm(d);
+	print_room(d);
 	print_kernels(d, &todo);
 	print_packages(d, &todo);
 	print_drivers(d);

@@ -51,7 +51,7 @@ EXPORT const char *flightrec_explain(int error)
 	case EMSGSIZE:
 		return "too long: a record has at most 4096 bytes, its \"<N>\" counted";
 	case EDQUOT:
-		return "over the quota of bytes per second for this user";
+		return "over the quota of bytes per second for this user: write less, or raise the module's parameter \"quota\"";
 	case ENOBUFS:
 		return "no block to write to: writers that were stopped in the middle hold them";
 	case EBADMSG:

@@ -229,6 +229,17 @@ void flightrec_recover_progress(struct flightrec_recover *recover,
  */
 int flightrec_recover_add(struct flightrec_recover *recover, int fd);
 
+/**
+ * flightrec_recover_add_previous - look through the memory of the boot before
+ *
+ * The driver has it where the administrator reserved memory that a reset leaves
+ * alone: /proc/flightrec/previous.image, which root may read.
+ *
+ * Return: 0, or -ENOENT (there is none), -ENODEV (the driver is not loaded),
+ * -EACCES, -EPERM, or as flightrec_recover_add().
+ */
+int flightrec_recover_add_previous(struct flightrec_recover *recover);
+
 /* What the last file is taken for, as "ELF core dump"; and why it was refused or is incomplete, or NULL. */
 const char *flightrec_recover_format(const struct flightrec_recover *recover);
 const char *flightrec_recover_problem(const struct flightrec_recover *recover);
@@ -243,6 +254,56 @@ const char *flightrec_recover_problem(const struct flightrec_recover *recover);
  */
 int flightrec_recover_next(struct flightrec_recover *recover,
 			   const struct flightrec_recovered **found);
+
+/* In which order flightrec_recover_next() has the records of each boot. */
+enum flightrec_recover_order {
+	FLIGHTREC_RECOVER_BY_CHANNEL,	/* the default: channel by channel, by number */
+	FLIGHTREC_RECOVER_BY_TIME,	/* all channels by the boot clock, each by number */
+};
+
+/* Before the first flightrec_recover_next(): 0, or -EINVAL. */
+int flightrec_recover_set_order(struct flightrec_recover *recover,
+				enum flightrec_recover_order order);
+
+/**
+ * struct flightrec_death - how a boot ended, or trouble that its kernel had
+ * @boot_id: 32 hexadecimal digits; "" where the log does not say whose it is
+ * @kind: "panic", "oops", "sysrq", "lockup", "hung-task", "stall", "oom",
+ *	"watchdog", "machine-check"; "reboot", "power-off", "halt"; "dump" where
+ *	only an image of memory is there. Others may follow.
+ * @cause: the kernel's line, as "Kernel panic - not syncing: ..."; may be ""
+ * @trouble: the line with which it began, as "BUG: ..."; may be ""
+ * @backtrace: what the kernel said of it, lines that end in newlines; may be ""
+ * @log_ns: when, by the clock of the kernel's log, which stops while the machine
+ *	is suspended; 0: not known
+ * @wall_ns: when, in nanoseconds since 1970; 0: not known
+ * @file: number of the file that it is from
+ * @fatal: false: the machine may have lived on
+ *
+ * Nothing proves that it is genuine. The texts are the log's, with whatever
+ * bytes it has.
+ */
+struct flightrec_death {
+	const char *boot_id;
+	const char *kind;
+	const char *cause;
+	const char *trouble;
+	const char *backtrace;
+	uint64_t log_ns;
+	uint64_t wall_ns;
+	unsigned int file;
+	_Bool fatal;
+};
+
+/**
+ * flightrec_recover_death - what the files say of how boots ended
+ * @number: from 0, in the order in which it was found
+ * @death: valid until flightrec_recover_free()
+ *
+ * No file can be added after it. Return: 1, or 0 past the last.
+ */
+int flightrec_recover_death(struct flightrec_recover *recover, size_t number,
+			    const struct flightrec_death **death);
 
 /* What was seen; complete when flightrec_recover_next() has returned 0. */
 uint64_t flightrec_recover_count(const struct flightrec_recover *recover,

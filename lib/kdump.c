@@ -45,6 +45,7 @@ enum {
 	SUB_SPLIT = 12,
 	SUB_START = 16,
 	SUB_END = 24,
+	SUB_NOTE = 32,
 	SUB_START_64 = 80,
 	SUB_END_64 = 88,
 	SUB_PAGES_64 = 96,
@@ -210,6 +211,9 @@ int kdump_open(struct memory *memory, const struct store *store)
 	memory->problem = lay_out(store, kdump, head, sub);
 	if (memory->problem)
 		return -ENOTSUP;
+	/* From version 3 on the sub-header says where the kernel's note is. */
+	if (get32(head + HEAD_VERSION) >= 3)
+		memory_note(memory, get64(sub + SUB_NOTE), get64(sub + SUB_NOTE + 8));
 	kdump->zstd = ZSTD_createDCtx();
 	if (!kdump->zstd || lzo_init() != LZO_E_OK)
 		return -ENOMEM;

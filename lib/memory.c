@@ -4,13 +4,18 @@
 
 #include <elf.h>
 #include <endian.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #define PAGE 4096
 
 /* A machine has a few; a forged file may claim any number. */
 #define RANGES_MAX 65536
+
+/* What the kernel says of itself in a note (VMCOREINFO) is a few KiB. */
+#define NOTE_MAX (64 * 1024)
 
 #define LIME_MAGIC 0x4c694d45U
 
@@ -130,6 +135,23 @@ static uint64_t segments_of(const struct store *store, const Elf64_Ehdr *elf)
 	return store_have(store, elf->e_shoff, &first, sizeof(first)) ? first.sh_info : 0;
 }
 
+void memory_note(struct memory *memory, uint64_t offset, uint64_t size)
+{
+	static const char key[] = "\nCRASHTIME=";
+	char note[NOTE_MAX + 1];
+	ssize_t n = store_read(memory->store, offset, note, size < NOTE_MAX ? size : NOTE_MAX);
+	const char *at = n > 0 ? memmem(note, n, key, strlen(key)) : NULL;
+	unsigned long long seconds;
+
+	if (!at)
+		return;
+	note[n] = '\0';
+	seconds = strtoull(at + strlen(key), NULL, 10);
+	/* A nonsense time is none: nanoseconds must fit 64 bits. */
+	if (seconds < UINT64_MAX / 1000000000)
+		memory->crash_seconds = seconds;
+}
+
 static int open_elf(struct memory *memory, const Elf64_Ehdr *elf)
 {
 	const char *problem = foreign(elf->e_ident);
@@ -150,6 +172,8 @@ static int open_elf(struct memory *memory, const Elf64_Ehdr *elf)
 			memory->problem = "it is cut: it ends within its list of segments";
 			break;
 		}
+		if (segment.p_type == PT_NOTE)
+			memory_note(memory, segment.p_offset, segment.p_filesz);
 		if (segment.p_type != PT_LOAD)
 			continue;
 		err = add_range(memory, segment.p_paddr, segment.p_filesz, segment.p_offset);
@@ -188,10 +212,32 @@ static int open_lime(struct memory *memory)
 	return 1;
 }
 
+/* What /proc/flightrec/previous.image has. */
+static int open_previous(struct memory *memory, const struct flightrec_image *image)
+{
+	const size_t checked = offsetof(struct flightrec_image, check);
+
+	memory->format = "memory of the boot before";
+	if (crc32(0, (const unsigned char *)image, checked) != image->check) {
+		memory->problem = "its header is damaged";
+		return -ENOTSUP;
+	}
+	if (image->version != FLIGHTREC_IMAGE_VERSION ||
+	    image->block_bytes != FLIGHTREC_BLOCK_BYTES || image->nblocks > UINT32_MAX) {
+		memory->problem = "it is of a version that this program does not know: use a newer one";
+		return -ENOTSUP;
+	}
+	memory->stride = FLIGHTREC_BLOCK_BYTES;
+	memory->only_blocks = true;
+	return add_range(memory, 0, image->nblocks * FLIGHTREC_BLOCK_BYTES,
+			 FLIGHTREC_IMAGE_HEADER) ?: 1;
+}
+
 int memory_open(struct memory *memory, const struct store *store)
 {
 	union {
 		Elf64_Ehdr elf;
+		struct flightrec_image image;
 		uint32_t lime;
 		unsigned char bytes[64];
 	} head = { .bytes = "" };
@@ -210,6 +256,8 @@ int memory_open(struct memory *memory, const struct store *store)
 		err = kdump_open(memory, store);
 	else if (le32toh(head.lime) == LIME_MAGIC)
 		err = open_lime(memory);
+	else if (head.image.magic == FLIGHTREC_IMAGE_MAGIC)
+		err = open_previous(memory, &head.image);
 	settle(memory);
 	return err;
 }

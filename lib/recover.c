@@ -13,10 +13,24 @@
 /* A file that is no known dump and smaller than this may be text with rubbish in it. */
 #define TEXT_ANYWAY (16ULL << 20)
 
+/* More are not told apart: a forged file may claim any number. */
+#define BOOT_SLOTS 16384
+
+struct boot_seen {
+	bool used;
+	uint32_t boot;
+	uint64_t boot_ns, wall_ns;
+};
+
 EXPORT int flightrec_recover_new(struct flightrec_recover **recover)
 {
 	*recover = calloc(1, sizeof(**recover));
-	return *recover ? 0 : -ENOMEM;
+	if (*recover)
+		(*recover)->boots = calloc(BOOT_SLOTS, sizeof(struct boot_seen));
+	if (*recover && (*recover)->boots)
+		return 0;
+	free(*recover);
+	return -ENOMEM;
 }
 
 static void free_source(struct source *source)
@@ -32,9 +46,11 @@ EXPORT void flightrec_recover_free(struct flightrec_recover *recover)
 		return;
 	blocks_free(recover);
 	text_free(recover);
+	death_free(recover);
 	while (recover->nsources)
 		free_source(recover->sources[--recover->nsources]);
 	free(recover->sources);
+	free(recover->boots);
 	free(recover);
 }
 
@@ -140,6 +156,18 @@ EXPORT int flightrec_recover_add(struct flightrec_recover *recover, int fd)
 	return scan(recover, source);
 }
 
+EXPORT int flightrec_recover_add_previous(struct flightrec_recover *recover)
+{
+	int fd = open(FLIGHTREC_PROC "/previous.image", O_RDONLY | O_CLOEXEC);
+	int err = errno;
+
+	if (fd < 0)
+		return err == ENOENT && access(FLIGHTREC_PROC, F_OK) ? -ENODEV : -err;
+	err = flightrec_recover_add(recover, fd);
+	close(fd);
+	return err;
+}
+
 EXPORT const char *flightrec_recover_format(const struct flightrec_recover *recover)
 {
 	return recover->format ? recover->format : "unknown";
@@ -151,23 +179,12 @@ EXPORT const char *flightrec_recover_problem(const struct flightrec_recover *rec
 }
 
 void recover_found(struct flightrec_recover *recover, const char *boot_id, const char *channel,
-		   uint64_t instance, uint32_t full_len, unsigned int flags, unsigned int file)
+		   uint32_t full_len, unsigned int flags, unsigned int file)
 {
-	struct flightrec_record *record = &recover->buffer.record;
-	bool goes_on = recover->last_seq && instance == recover->last_instance &&
-		       !strcmp(channel, recover->last_channel) &&
-		       !strcmp(boot_id, recover->last_boot_id);
-
-	record->lost = goes_on && record->seq > recover->last_seq ?
-		       record->seq - recover->last_seq - 1 : 0;
-	recover->last_seq = record->seq;
-	recover->last_instance = instance;
 	strcpy(recover->channel, channel);
-	strcpy(recover->last_channel, channel);
 	strcpy(recover->boot_id, boot_id);
-	strcpy(recover->last_boot_id, boot_id);
 	recover->found = (struct flightrec_recovered) {
-		.record = record,
+		.record = &recover->buffer.record,
 		.channel = recover->channel,
 		.boot_id = recover->boot_id,
 		.full_len = full_len,
@@ -176,17 +193,72 @@ void recover_found(struct flightrec_recover *recover, const char *boot_id, const
 	};
 }
 
+/* ---- the order of boots */
+
+static struct boot_seen *boot_slot(const struct flightrec_recover *recover, uint32_t boot)
+{
+	uint32_t slot = (boot ^ boot >> 16) % BOOT_SLOTS;
+
+	while (recover->boots[slot].used && recover->boots[slot].boot != boot)
+		slot = (slot + 1) % BOOT_SLOTS;
+	return &recover->boots[slot];
+}
+
+void recover_boot_seen(struct flightrec_recover *recover, uint32_t boot, uint64_t boot_ns,
+		       uint64_t wall_ns)
+{
+	struct boot_seen *seen = boot_slot(recover, boot);
+
+	if (!seen->used && recover->nboots < BOOT_SLOTS / 2) {
+		recover->nboots++;
+		*seen = (struct boot_seen) { true, boot, boot_ns, wall_ns };
+	} else if (seen->used && boot_ns >= seen->boot_ns) {
+		seen->boot_ns = boot_ns;
+		seen->wall_ns = wall_ns;
+	}
+}
+
+uint64_t recover_boot_wall(const struct flightrec_recover *recover, uint32_t boot)
+{
+	return boot_slot(recover, boot)->wall_ns;
+}
+
+bool moment_before(const struct moment *a, const struct moment *b)
+{
+	if (a->boot_wall != b->boot_wall)
+		return a->boot_wall < b->boot_wall;
+	if (a->boot != b->boot)
+		return a->boot < b->boot;
+	return a->boot_ns < b->boot_ns;
+}
+
+/* ---- the records */
+
 enum { STAGE_ADDING, STAGE_BLOCKS, STAGE_TEXT };
 
-EXPORT int flightrec_recover_next(struct flightrec_recover *recover,
-				  const struct flightrec_recovered **found)
+EXPORT int flightrec_recover_set_order(struct flightrec_recover *recover,
+				       enum flightrec_recover_order order)
+{
+	if (recover->stage != STAGE_ADDING ||
+	    (order != FLIGHTREC_RECOVER_BY_CHANNEL && order != FLIGHTREC_RECOVER_BY_TIME))
+		return -EINVAL;
+	recover->order = order;
+	return 0;
+}
+
+void recover_settle(struct flightrec_recover *recover)
+{
+	if (recover->stage != STAGE_ADDING)
+		return;
+	text_sort(recover);
+	death_sort(recover);
+	recover->stage = STAGE_BLOCKS;
+}
+
+static int next_by_channel(struct flightrec_recover *recover)
 {
 	int got = 0;
 
-	if (recover->stage == STAGE_ADDING) {
-		text_sort(recover);
-		recover->stage = STAGE_BLOCKS;
-	}
 	if (recover->stage == STAGE_BLOCKS) {
 		got = blocks_next(recover);
 		if (!got)
@@ -194,6 +266,36 @@ EXPORT int flightrec_recover_next(struct flightrec_recover *recover,
 	}
 	if (recover->stage == STAGE_TEXT)
 		got = text_next(recover);
+	return got;
+}
+
+static int next_by_time(struct flightrec_recover *recover)
+{
+	struct moment block, text;
+	int got, blocks, texts;
+
+	do {
+		blocks = blocks_peek(recover, &block);
+		if (blocks < 0)
+			return blocks;
+		texts = text_peek(recover, &text);
+		if (!blocks && !texts)
+			return 0;
+		/* What is in both comes from memory first, which has the whole. */
+		got = blocks && (!texts || !moment_before(&text, &block)) ?
+		      blocks_next(recover) : text_next(recover);
+	} while (!got);
+	return got;
+}
+
+EXPORT int flightrec_recover_next(struct flightrec_recover *recover,
+				  const struct flightrec_recovered **found)
+{
+	int got;
+
+	recover_settle(recover);
+	got = recover->order == FLIGHTREC_RECOVER_BY_TIME ? next_by_time(recover) :
+							     next_by_channel(recover);
 	if (got > 0)
 		*found = &recover->found;
 	return got;

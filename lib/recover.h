@@ -7,6 +7,7 @@
  *   kdump.c    the same for makedumpfile's compressed form
  *   blocks.c   memory -> blocks of channels, merged to records in order
  *   text.c     a store -> lines of records, sorted
+ *   death.c    the same bytes -> why the machine died
  *   recover.c  which of them a file needs, and what the library offers
  *
  * Nothing read is believed: each number is bounded before it is used, and what
@@ -71,10 +72,12 @@ struct memory {
 	const char *format;
 	const char *problem;		/* or NULL */
 	unsigned int stride;		/* where a block may begin: multiples of this */
+	bool only_blocks;		/* one range, of nothing else */
 	struct memory_range *ranges;	/* sorted by @start; of all but kdump */
 	size_t nranges;
 	struct kdump *kdump;		/* or NULL */
 	uint64_t unreadable;		/* pages that should be there and are not */
+	uint64_t crash_seconds;		/* since 1970, as the dump says; or 0 */
 };
 
 /* 1: it is one; 0: it is none; -ENOTSUP with memory->problem, -ENOMEM. */
@@ -82,6 +85,8 @@ int memory_open(struct memory *memory, const struct store *store);
 /* Takes anything for an image of memory, from 0 on. */
 int memory_open_raw(struct memory *memory, const struct store *store);
 void memory_close(struct memory *memory);
+/* Looks into the note at @offset for when the machine died. */
+void memory_note(struct memory *memory, uint64_t offset, uint64_t size);
 
 /* Reads physical memory; what is not there is zero. Bytes that were there. */
 size_t memory_read(struct memory *memory, uint64_t addr, void *buffer, size_t size);
@@ -103,8 +108,17 @@ int kdump_walk(struct memory *memory, memory_visit visit, void *arg,
 
 struct flightrec_recover;
 
+/* Where a record belongs in the row of all: the boots by their last time of day. */
+struct moment {
+	uint64_t boot_wall;
+	uint32_t boot;		/* its id's first eight digits */
+	uint64_t boot_ns;
+};
+
 /* Looks for blocks in @memory, which stays open until blocks_free(). */
 int blocks_scan(struct flightrec_recover *recover, struct memory *memory);
+/* When the next record was written: 1, 0 at the end. Only where the order is by time. */
+int blocks_peek(struct flightrec_recover *recover, struct moment *moment);
 /* 1 with the next record, 0 at the end. */
 int blocks_next(struct flightrec_recover *recover);
 void blocks_free(struct flightrec_recover *recover);
@@ -115,12 +129,30 @@ void blocks_free(struct flightrec_recover *recover);
 int text_scan(struct flightrec_recover *recover, const struct store *store);
 /* Sorts what was found; before the first of the next two. */
 void text_sort(struct flightrec_recover *recover);
+/* As blocks_peek(). */
+int text_peek(struct flightrec_recover *recover, struct moment *moment);
 /* 1 with the next record, 0 at the end. */
 int text_next(struct flightrec_recover *recover);
 /* Marks the same record as already given out; true if it was there. */
 bool text_take(struct flightrec_recover *recover, const char *boot_id, const char *channel,
 	       const struct flightrec_record *record);
 void text_free(struct flightrec_recover *recover);
+/* Copies up to the end of the line, without a terminal's escape sequences: bytes. */
+size_t text_plain(const char *from, size_t len, char *to);
+/* Is @line, without "flightrec: ", one that begins a set? Then of which boot. */
+bool text_boot(const char *line, char boot_id[33]);
+
+/* ---- death.c */
+
+/* The bytes of a log between the first two, as they come; 0 or -ENOMEM. */
+int death_begin(struct flightrec_recover *recover);
+int death_bytes(struct flightrec_recover *recover, const char *bytes, size_t n);
+void death_end(struct flightrec_recover *recover);
+/* A dump says when it was taken. */
+void death_dump(struct flightrec_recover *recover, const char *boot_id, uint64_t wall_ns);
+/* After the last file. */
+void death_sort(struct flightrec_recover *recover);
+void death_free(struct flightrec_recover *recover);
 
 /* ---- recover.c */
 
@@ -142,6 +174,8 @@ struct flightrec_recover {
 
 	struct blocks *blocks;
 	struct text *text;
+	struct deaths *deaths;
+	enum flightrec_recover_order order;
 
 	uint64_t counts[COUNTS];
 	void (*progress)(void *arg, uint64_t done, uint64_t total);
@@ -157,18 +191,27 @@ struct flightrec_recover {
 		struct flightrec_record record;
 		char bytes[FLIGHTREC_READ_MIN];
 	} buffer;
-	/* The one before, for "lost". */
-	char last_boot_id[33];
-	char last_channel[FLIGHTREC_NAME_MAX];
-	uint64_t last_instance, last_seq;
+
+	struct boot_seen *boots;	/* table by the id's first eight digits */
+	size_t nboots;
 };
+
+/* A record of that boot was seen. */
+void recover_boot_seen(struct flightrec_recover *recover, uint32_t boot, uint64_t boot_ns,
+		       uint64_t wall_ns);
+/* The time of day of the last one; by it boots are sorted. */
+uint64_t recover_boot_wall(const struct flightrec_recover *recover, uint32_t boot);
+bool moment_before(const struct moment *a, const struct moment *b);
 
 /*
  * Fills in what flightrec_recover_next() returns, from the record in
  * recover->buffer.
  */
 void recover_found(struct flightrec_recover *recover, const char *boot_id, const char *channel,
-		   uint64_t instance, uint32_t full_len, unsigned int flags, unsigned int file);
+		   uint32_t full_len, unsigned int flags, unsigned int file);
+
+/* No file is added any more. */
+void recover_settle(struct flightrec_recover *recover);
 
 /* Says how far the file that is being added is. */
 void recover_progress(void *arg, uint64_t done);

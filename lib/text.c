@@ -27,6 +27,7 @@ struct text_record {
 	uint32_t full_len;
 	unsigned int flags, file;
 	bool taken;
+	uint64_t boot_wall;		/* by which boots are sorted */
 	struct flightrec_record record;	/* the payload follows */
 };
 
@@ -36,7 +37,8 @@ struct set {
 };
 
 struct text {
-	struct text_record **records;
+	struct text_record **records;	/* sorted by number */
+	struct text_record **row;	/* in which they are given out */
 	size_t nrecords, next;
 	uint64_t kept;			/* bytes */
 	struct set sets[SETS_MAX];
@@ -178,6 +180,20 @@ static bool known_boot(struct flightrec_recover *recover, const char *boot_id)
 	return false;
 }
 
+bool text_boot(const char *line, char boot_id[33])
+{
+	struct cursor cursor = { line + 2, line + strlen(line) };
+	uint64_t number;
+	char id[33], reason[9];
+
+	if (strncmp(line, "B ", 2) || !take_number(&cursor, UINT32_MAX, &number) ||
+	    !take_hex(&cursor, id, 32) || !take_number(&cursor, UINT64_MAX, &number) ||
+	    !take_word(&cursor, reason, 8) || !check_ok(&cursor, line))
+		return false;
+	strcpy(boot_id, id);
+	return true;
+}
+
 static bool parse_begin(struct flightrec_recover *recover, struct cursor cursor, const char *start)
 {
 	uint64_t version, set;
@@ -224,6 +240,11 @@ static bool parse_end(struct flightrec_recover *recover, struct cursor cursor, c
 	return true;
 }
 
+static uint32_t boot_of(const struct text_record *record)
+{
+	return strtoul(record->boot_id, NULL, 16);
+}
+
 static int keep(struct flightrec_recover *recover, const struct text_record *parsed,
 		const char *payload)
 {
@@ -250,6 +271,7 @@ static int keep(struct flightrec_recover *recover, const struct text_record *par
 	memcpy(record + 1, payload, parsed->record.len);
 	text->kept += bytes + sizeof(record);
 	text->records[text->nrecords++] = record;
+	recover_boot_seen(recover, boot_of(record), record->record.boot_ns, record->record.wall_ns);
 	return 0;
 }
 
@@ -311,7 +333,7 @@ static int parse_record(struct flightrec_recover *recover, struct cursor cursor,
 }
 
 /* Copies without terminals' escape sequences, up to the end of the line. */
-static size_t plain(const char *from, size_t len, char *to)
+size_t text_plain(const char *from, size_t len, char *to)
 {
 	size_t i, n = 0;
 
@@ -331,7 +353,7 @@ static size_t plain(const char *from, size_t len, char *to)
 static int parse_line(struct flightrec_recover *recover, const char *from, size_t len)
 {
 	char line[WINDOW];
-	struct cursor cursor = { line, line + plain(from, len, line) };
+	struct cursor cursor = { line, line + text_plain(from, len, line) };
 	const char *start;
 	int ok;
 
@@ -388,6 +410,9 @@ static int scan_chunks(struct flightrec_recover *recover, const struct store *st
 		n = store_read(store, at, chunk + have, CHUNK);
 		if (n < 0)
 			return (int)n;
+		err = death_bytes(recover, chunk + have, n);
+		if (err)
+			return err;
 		have += n;
 		at += n;
 		/* What begins in the last part is looked at when the rest is there. */
@@ -414,7 +439,11 @@ int text_scan(struct flightrec_recover *recover, const struct store *store)
 		free(chunk);
 		return -ENOMEM;
 	}
-	err = scan_chunks(recover, store, chunk);
+	err = death_begin(recover);
+	if (!err) {
+		err = scan_chunks(recover, store, chunk);
+		death_end(recover);
+	}
 	free(chunk);
 	return err;
 }
@@ -489,6 +518,41 @@ static void count_missing(struct flightrec_recover *recover)
 	}
 }
 
+static int by_moment(const void *one, const void *two)
+{
+	const struct text_record *a = *(struct text_record *const *)one;
+	const struct text_record *b = *(struct text_record *const *)two;
+	struct moment am = { a->boot_wall, boot_of(a), a->record.boot_ns };
+	struct moment bm = { b->boot_wall, boot_of(b), b->record.boot_ns };
+
+	if (moment_before(&am, &bm))
+		return -1;
+	return moment_before(&bm, &am) ? 1 : compare(one, two);
+}
+
+/* How many are missing before each; and the row in which they are given out. */
+static void line_up(struct flightrec_recover *recover)
+{
+	struct text *text = recover->text;
+	struct text_record *r, *last = NULL;
+	size_t i;
+
+	text->row = malloc(text->nrecords * sizeof(struct text_record *));
+	for (i = 0; i < text->nrecords; i++) {
+		r = text->records[i];
+		if (last && !strcmp(last->boot_id, r->boot_id) &&
+		    !strcmp(last->channel, r->channel) && last->record.seq < r->record.seq)
+			r->record.lost = r->record.seq - last->record.seq - 1;
+		r->boot_wall = recover_boot_wall(recover, boot_of(r));
+		last = r;
+	}
+	if (!text->row)		/* then by channel: nothing is kept back */
+		return;
+	memcpy(text->row, text->records, text->nrecords * sizeof(struct text_record *));
+	if (recover->order == FLIGHTREC_RECOVER_BY_TIME)
+		qsort(text->row, text->nrecords, sizeof(struct text_record *), by_moment);
+}
+
 void text_sort(struct flightrec_recover *recover)
 {
 	struct text *text = recover->text;
@@ -513,6 +577,7 @@ void text_sort(struct flightrec_recover *recover)
 	}
 	text->nrecords = n;
 	count_missing(recover);
+	line_up(recover);
 }
 
 bool text_take(struct flightrec_recover *recover, const char *boot_id, const char *channel,
@@ -552,19 +617,36 @@ static const char *full_boot_id(const struct text *text, const char *short_id)
 	return short_id;
 }
 
+/* The next one that memory did not have. */
+static const struct text_record *next_left(struct text *text)
+{
+	struct text_record **row = text && text->row ? text->row : text ? text->records : NULL;
+
+	while (text && text->next < text->nrecords && row[text->next]->taken)
+		text->next++;
+	return text && text->next < text->nrecords ? row[text->next] : NULL;
+}
+
+int text_peek(struct flightrec_recover *recover, struct moment *moment)
+{
+	const struct text_record *r = next_left(recover->text);
+
+	if (r)
+		*moment = (struct moment) { r->boot_wall, boot_of(r), r->record.boot_ns };
+	return r != NULL;
+}
+
 int text_next(struct flightrec_recover *recover)
 {
 	struct text *text = recover->text;
-	const struct text_record *r;
+	const struct text_record *r = next_left(text);
 
-	while (text && text->next < text->nrecords) {
-		r = text->records[text->next++];
-		if (r->taken)
-			continue;
+	if (r) {
+		text->next++;
 		memset(recover->buffer.bytes, 0, r->record.size);
 		memcpy(recover->buffer.bytes, &r->record, sizeof(r->record));
 		memcpy(recover->buffer.bytes + sizeof(r->record), r + 1, r->record.len);
-		recover_found(recover, full_boot_id(text, r->boot_id), r->channel, 0, r->full_len,
+		recover_found(recover, full_boot_id(text, r->boot_id), r->channel, r->full_len,
 			      r->flags, r->file);
 		return 1;
 	}
@@ -580,5 +662,6 @@ void text_free(struct flightrec_recover *recover)
 	while (text->nrecords)
 		free(text->records[--text->nrecords]);
 	free(text->records);
+	free(text->row);
 	free(text);
 }

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* key status, and the way to the key verbs written in shell (signing/). */
+/* key status, and the way to the other verbs of keys. */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "guard/base/json.h"
-#include "guard/base/lock.h"
 #include "guard/base/page.h"
 #include "guard/base/say.h"
 #include "guard/base/script.h"
@@ -18,15 +15,20 @@
 #include "guard/host/firmware.h"
 #include "guard/host/tpm.h"
 #include "signing/keystate.h"
+#include "signing/keyverb.h"
+#include "signing/rotation.h"
 #include "signing/verbs.h"
-
-#define LOCK_SECONDS 60
 
 static const char usage[] =
 "Usage: kmodkeep key create [--own]      make this host's signing key, or\n"
 "                                        adopt the one that dkms or Ubuntu has\n"
 "       kmodkeep key enroll [--again]    ask for it to be trusted at the next\n"
 "                                        boot\n"
+"       kmodkeep key rotate STEP         change to a new key: begin, status,\n"
+"                                        continue, finish, abort\n"
+"       kmodkeep key revoke [--mokx]     take a key out of this host's trust\n"
+"       kmodkeep key retire              destroy private keys that are no longer\n"
+"                                        trusted\n"
 "       kmodkeep key status [--json]     where this host stands\n"
 "       kmodkeep key VERB --help         says more\n";
 
@@ -61,6 +63,8 @@ static const char *origin_text(const struct keystate *s)
 		return "made by kmodkeep";
 	if (!strcmp(s->key->origin, "given"))
 		return "given; its key is not looked for";
+	if (!strcmp(s->key->origin, "token"))
+		return "in a token, by /etc/kmodkeep/signing.conf";
 	return !strcmp(s->key->origin, "dkms") ? "adopted from dkms" :
 						 "adopted from Ubuntu";
 }
@@ -100,12 +104,31 @@ static void print_page(const struct host *h, const struct keystate *s)
 		printf("Problem:      %s\n", s->key->problem);
 	else if (s->key_error == -EACCES)
 		puts("Problem:      this user may not read the key");
-	printf("Enrolment:    %s\n", enrolment_word(s->enrolment));
+	printf("Enrolment:    %s%s%s%s\n", enrolment_word(s->enrolment),
+	       s->delete_pending ? ", to be deleted at the next boot" : "",
+	       s->mokx_pending ? ", to be revoked at the next boot" : "",
+	       s->revoked ? ", in the list of revoked keys" : "");
 	if (disk)
 		page_item("Encryption:", 14, disk);
+	if (host_has(h, ROTATION_RECORD))
+		puts("Rotation:     the key is being changed: kmodkeep key "
+		     "rotate status");
 	if (next)
 		printf("Next:         %s\n", next);
 	free(disk);
+}
+
+/* The certificate that signs too while the key is changed. */
+static void print_rotation(const struct host *h)
+{
+	struct rotation r;
+
+	if (rotation_read(h, &r))
+		return;
+	printf("rotation=%s\nnext_cert=%s\n", rotation_word(r.phase),
+	       r.phase == ROTATION_BOTH && r.new_pair ?
+	       r.new_pair->cert_path : "");
+	rotation_free(&r);
 }
 
 static void print_shell(const struct host *h, const struct keystate *s)
@@ -129,8 +152,12 @@ static void print_shell(const struct host *h, const struct keystate *s)
 	printf("other_pending=%s\nnvram_free=%lld\nboot_dir=%s\n",
 	       yes_no(s->other_pending), efivars_free(h), or_none(boot_dir));
 	printf("nvram_read_only=%s\n", yes_no(efivars_read_only(h)));
+	printf("delete_pending=%s\nmokx_pending=%s\nrevoked=%s\n",
+	       yes_no(s->delete_pending), yes_no(s->mokx_pending),
+	       yes_no(s->revoked));
 	printf("boot_id=%s\nmachine_id=%s\ntpm_warning=%s\n",
 	       or_none(boot_id), or_none(machine_id), or_none(disk));
+	print_rotation(h);
 	free(disk);
 	free(boot_dir);
 	free(boot_id);
@@ -157,6 +184,9 @@ static void print_json(const struct host *h, const struct keystate *s)
 	json_add(o, "fingerprint_sha1", s->sha1);
 	json_object_object_add(o, "boots_kernels", s->name ?
 			json_object_new_boolean(s->boots_kernels) : NULL);
+	json_add_bool(o, "delete_pending", s->delete_pending);
+	json_add_bool(o, "mokx_pending", s->mokx_pending);
+	json_add_bool(o, "revoked", s->revoked);
 	json_add(o, "tpm_warning", disk);
 	json_add(o, "next_step", keystate_next_step(s));
 	free(disk);
@@ -238,33 +268,6 @@ static int status(int argc, char **argv)
 	return code;
 }
 
-/*
- * One key is made at a time; the script holds the lock until it ends. 0, or
- * -ETIMEDOUT, which was said. Who may not make the lock may not make a key
- * either, and the script says so.
- */
-static int lock_keys(int argc, char **argv)
-{
-	const char *root = "";
-	char *dir, *path;
-	int fd = -ENOMEM;
-
-	for (int i = 2; i + 1 < argc; i++)
-		if (!strcmp(argv[i], "--root"))
-			root = argv[i + 1];
-	dir = text_of("%s/run", root);
-	path = text_of("%s/run/kmodkeep/key.lock", root);
-	if (dir && path) {
-		mkdir(dir, 0755);
-		fd = lock_take(path, LOCK_SECONDS);
-	}
-	free(dir);
-	free(path);
-	if (fd >= 0)
-		fcntl(fd, F_SETFD, 0);
-	return fd == -ETIMEDOUT ? fd : 0;
-}
-
 int verb_key(int argc, char **argv)
 {
 	if (argc < 2) {
@@ -277,11 +280,16 @@ int verb_key(int argc, char **argv)
 	}
 	if (!strcmp(argv[1], "status"))
 		return status(argc - 1, argv + 1);
-	if (!strcmp(argv[1], "create") && lock_keys(argc, argv))
-		return EXIT_NO;
-	if (!strcmp(argv[1], "create") || !strcmp(argv[1], "enroll"))
-		return run_script(argv[1][0] == 'c' ? "key-create" :
-				  "key-enroll", argc - 1, argv + 1);
+	if (!strcmp(argv[1], "create"))
+		return key_create(argc - 1, argv + 1);
+	if (!strcmp(argv[1], "rotate"))
+		return key_rotate(argc - 1, argv + 1);
+	if (!strcmp(argv[1], "revoke"))
+		return key_revoke(argc - 1, argv + 1);
+	if (!strcmp(argv[1], "retire"))
+		return key_retire(argc - 1, argv + 1);
+	if (!strcmp(argv[1], "enroll"))
+		return run_script("key-enroll", argc - 1, argv + 1);
 	return complain(EXIT_USAGE, "no verb 'key %s'; see kmodkeep key "
 			"--help", argv[1]);
 }

@@ -3,12 +3,14 @@
 #include "signing/keystate.h"
 
 #include <errno.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "guard/base/util.h"
+#include "guard/host/efivars.h"
 #include "guard/host/firmware.h"
 #include "guard/trust/cert.h"
 #include "guard/trust/trust.h"
@@ -128,8 +130,67 @@ static void read_enrolment(const struct host *h, struct keystate *s,
 	}
 }
 
+struct looking {
+	X509 *cert;
+	bool found;
+};
+
+static int compare(void *arg, enum efi_sig type, const unsigned char *data,
+		   size_t len)
+{
+	struct looking *l = arg;
+	X509 *x509;
+
+	if (type != EFI_SIG_X509)
+		return 0;
+	x509 = d2i_X509(NULL, &data, len);
+	ERR_clear_error();
+	l->found |= x509 && !X509_cmp(x509, l->cert);
+	X509_free(x509);
+	return 0;
+}
+
+/* Is the certificate in this list of shim's requests? */
+static bool is_listed(const struct host *h, const char *name, X509 *cert)
+{
+	struct looking l = { cert, false };
+	struct buf list;
+
+	if (efivar_read(h, name, SHIM_GUID, &list))
+		return false;
+	efi_siglist_walk(&list, compare, &l);
+	buf_free(&list);
+	return l.found;
+}
+
+static void read_requests(const struct host *h, struct keystate *s,
+			  const struct trust *t)
+{
+	const struct trust_cert *c = trust_find(t, s->key->cert);
+
+	s->delete_pending = is_listed(h, "MokDel", s->key->cert);
+	s->mokx_pending = is_listed(h, "MokXNew", s->key->cert);
+	s->revoked = c && c->from & (CERT_MOKX | CERT_DBX);
+}
+
+/* A pair of which only the certificate is known. */
+static int from_x509(X509 *cert, struct signkey **out)
+{
+	struct signkey *k = calloc(1, sizeof(*k));
+
+	if (k) {
+		k->origin = "given";
+		k->key_path = strdup("");
+		k->cert_path = strdup("");
+		k->cert = cert;
+		X509_up_ref(cert);
+	}
+	*out = k;
+	return k && k->key_path && k->cert_path ? 0 : -ENOMEM;
+}
+
 static int read_state(const struct host *h, bool first, const char *cert,
-		      struct keystate **out)
+		      X509 *x509, struct keystate **out)
 {
 	struct keystate *s = calloc(1, sizeof(*s));
 	struct trust *t = NULL;
@@ -142,9 +203,10 @@ static int read_state(const struct host *h, bool first, const char *cert,
 	s->demand = host_demands_signature(h);
 	err = trust_new(h, &t);
 	if (!err)
-		s->key_error = cert ? signkey_cert_only(cert, &s->key) :
+		s->key_error = x509 ? from_x509(x509, &s->key) :
+			       cert ? signkey_cert_only(cert, &s->key) :
 			       signkey_find(h, first ? NULL : t, &s->key);
-	if (!err && !s->key_error && !cert)
+	if (!err && !s->key_error && !cert && !x509)
 		s->key_error = signkey_load(h, s->key);
 	if (!err && s->key_error == -ENOMEM)
 		err = -ENOMEM;
@@ -152,6 +214,8 @@ static int read_state(const struct host *h, bool first, const char *cert,
 		err = describe(s);
 	if (!err)
 		read_enrolment(h, s, t);
+	if (!err && s->key && s->key->cert)
+		read_requests(h, s, t);
 	trust_free(t);
 	if (err)
 		keystate_free(s);
@@ -162,13 +226,19 @@ static int read_state(const struct host *h, bool first, const char *cert,
 
 int keystate_read(const struct host *h, bool first, struct keystate **out)
 {
-	return read_state(h, first, NULL, out);
+	return read_state(h, first, NULL, NULL, out);
 }
 
 int keystate_read_cert(const struct host *h, const char *cert,
 		       struct keystate **out)
 {
-	return read_state(h, false, cert, out);
+	return read_state(h, false, cert, NULL, out);
+}
+
+int keystate_read_x509(const struct host *h, X509 *cert,
+		       struct keystate **out)
+{
+	return read_state(h, false, NULL, cert, out);
 }
 
 void keystate_free(struct keystate *s)

@@ -30,6 +30,9 @@ struct keystate {
 	bool boots_kernels;
 	char expires[32];
 	bool other_pending;	/* some request waits that is not ours */
+	bool delete_pending;	/* it goes at the next boot, if confirmed */
+	bool mokx_pending;	/* so it goes into the list of revoked ones */
+	bool revoked;		/* it is in that list */
 };
 
 const char *enrolment_word(enum enrolment e);
@@ -42,6 +45,9 @@ const char *enrolment_word(enum enrolment e);
 int keystate_read(const struct host *h, bool first, struct keystate **out);
 /* The same about one certificate, wherever its key is. */
 int keystate_read_cert(const struct host *h, const char *cert,
+		       struct keystate **out);
+/* The same about one that was read. */
+int keystate_read_x509(const struct host *h, X509 *cert,
 		       struct keystate **out);
 void keystate_free(struct keystate *s);
 

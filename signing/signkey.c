@@ -15,7 +15,9 @@
 
 #include "guard/base/util.h"
 #include "guard/trust/cert.h"
+#include "guard/trust/signing_conf.h"
 #include "guard/trust/trust.h"
+#include "signing/token.h"
 
 static int make(const char *origin, char *key, char *cert,
 		struct signkey **out)
@@ -45,9 +47,8 @@ static int present(const char *path)
 	return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
 }
 
-/* The pair in one place. -ENOENT: nothing lies there. */
-static int look(const struct host *h, const struct key_place *p,
-		struct signkey **out)
+int signkey_at(const struct host *h, const struct key_place *p,
+	       struct signkey **out)
 {
 	char *key = host_path(h, p->key);
 	char *cert = host_path(h, p->cert);
@@ -74,7 +75,7 @@ static int is_enrolled(const struct host *h, const struct trust *t,
 	struct kernel_rules rules = rules_for(host_running_kernel(h));
 	const struct trust_cert *cert;
 	struct signkey *k = NULL;
-	int err = look(h, p, &k);
+	int err = signkey_at(h, p, &k);
 
 	if (!err)
 		err = signkey_load(h, k);
@@ -84,43 +85,6 @@ static int is_enrolled(const struct host *h, const struct trust *t,
 	}
 	signkey_free(k);
 	return err < 0 && err != -ENOMEM ? 0 : err;
-}
-
-int signkey_find(const struct host *h, const struct trust *t,
-		 struct signkey **out)
-{
-	const struct key_place *p;
-	int ret;
-
-	for (p = key_places; t && p->cert; p++) {
-		ret = is_enrolled(h, t, p);
-		if (ret)
-			return ret < 0 ? ret : look(h, p, out);
-	}
-	for (p = key_places; p->cert; p++) {
-		ret = look(h, p, out);
-		if (ret != -ENOENT)
-			return ret;
-	}
-	return -ENOENT;
-}
-
-int signkey_given(const char *key, const char *cert, struct signkey **out)
-{
-	return make("given", strdup(key), strdup(cert), out);
-}
-
-void signkey_free(struct signkey *k)
-{
-	if (!k)
-		return;
-	X509_free(k->cert);
-	EVP_PKEY_free(k->key);
-	free(k->key_path);
-	free(k->cert_path);
-	free(k->problem);
-	free(k->next_step);
-	free(k);
 }
 
 static int refuse(struct signkey *k, const char *next, const char *fmt, ...)
@@ -136,6 +100,88 @@ static int refuse(struct signkey *k, const char *next, const char *fmt, ...)
 	va_end(ap);
 	k->next_step = strdup(next);
 	return k->problem && k->next_step ? -EKEYREJECTED : -ENOMEM;
+}
+
+/* The key of signing.conf: -ENOENT: it names none. */
+static int from_conf(const struct host *h, struct signkey **out)
+{
+	struct signing_conf c;
+	unsigned int line;
+	int err = signing_conf_read(h, &c, &line);
+	char *cert;
+
+	if (err == -EINVAL) {
+		err = make("token", strdup(TOKEN_SCHEME), strdup(""), out);
+		return err ? err : line ?
+		       refuse(*out, "correct it; kmodkeep(8) says how",
+			      SIGNING_CONF ", line %u: not \"key\", "
+			      "\"certificate\" or \"pin_file\", or not the "
+			      "value of one", line) :
+		       refuse(*out, "add it", SIGNING_CONF " has no key or no "
+			      "certificate");
+	}
+	if (err)
+		return err;
+	cert = host_path(h, c.certificate);
+	err = make("token", c.key, cert, out);
+	c.key = NULL;
+	if (!err && c.pin_file) {
+		(*out)->pin_file = host_path(h, c.pin_file);
+		err = (*out)->pin_file ? 0 : -ENOMEM;
+	}
+	signing_conf_free(&c);
+	return err;
+}
+
+int signkey_find(const struct host *h, const struct trust *t,
+		 struct signkey **out)
+{
+	const struct key_place *p;
+	int ret;
+
+	ret = from_conf(h, out);
+	if (ret == -EKEYREJECTED)
+		return 0;	/* problem says why; signkey_load() gives it */
+	if (ret != -ENOENT)
+		return ret;
+
+	for (p = key_places; t && p->cert; p++) {
+		ret = is_enrolled(h, t, p);
+		if (ret)
+			return ret < 0 ? ret : signkey_at(h, p, out);
+	}
+	for (p = key_places; p->cert; p++) {
+		ret = signkey_at(h, p, out);
+		if (ret != -ENOENT)
+			return ret;
+	}
+	return -ENOENT;
+}
+
+int signkey_given(const char *key, const char *cert, const char *pin_file,
+		  struct signkey **out)
+{
+	int err = make("given", strdup(key), strdup(cert), out);
+
+	if (!err && pin_file) {
+		(*out)->pin_file = strdup(pin_file);
+		err = (*out)->pin_file ? 0 : -ENOMEM;
+	}
+	return err;
+}
+
+void signkey_free(struct signkey *k)
+{
+	if (!k)
+		return;
+	X509_free(k->cert);
+	EVP_PKEY_free(k->key);
+	free(k->key_path);
+	free(k->cert_path);
+	free(k->pin_file);
+	free(k->problem);
+	free(k->next_step);
+	free(k);
 }
 
 static int refuse_file(struct signkey *k, const char *path, int err)
@@ -220,6 +266,22 @@ static int load_key(struct signkey *k)
 		      "%s is not a private key in PEM form", k->key_path);
 }
 
+static int load_token(const struct host *h, struct signkey *k)
+{
+	char *dir = host_path(h, "/run/kmodkeep");
+	char *refused = dir ? text_of("%s/token-refused", dir) : NULL;
+	int err = -ENOMEM;
+
+	if (refused) {
+		mkdir(dir, 0755);
+		err = token_load(k->key_path, k->pin_file, refused, &k->key,
+				 &k->problem, &k->next_step);
+	}
+	free(refused);
+	free(dir);
+	return err;
+}
+
 static int load_cert(struct signkey *k)
 {
 	int err = cert_read(k->cert_path, &k->cert);
@@ -233,22 +295,32 @@ static int load_cert(struct signkey *k)
 /* A cloned disk must not sign with the key of the machine it came from. */
 static int check_machine(const struct host *h, struct signkey *k)
 {
-	char *recorded = host_line(h, KEY_DIR "/machine-id");
-	char *here = host_machine_id(h);
+	const char *slash = strrchr(k->key_path, '/');
+	char *dir = strndup(k->key_path, slash - k->key_path);
+	char *file = dir ? text_of("%s/machine-id", dir) : NULL;
+	char *recorded = NULL, *here = host_machine_id(h), *next = NULL;
 	int err = 0;
 
-	if (!recorded)
-		err = refuse(k, "if this key was made on this host: "
-			     "cp /etc/machine-id " KEY_DIR "/",
+	if (!file) {
+		err = -ENOMEM;
+	} else if (file_read_line(file, &recorded)) {
+		recorded = NULL;
+		next = text_of("if this key was made on this host: "
+			       "cp /etc/machine-id %s/", dir);
+		err = refuse(k, next ? next : "",
 			     "%s has no record of the machine it belongs to "
-			     "(" KEY_DIR "/machine-id)", k->key_path);
-	else if (!here || strcmp(recorded, here))
-		err = refuse(k, "move " KEY_DIR " away and run: "
-			     "kmodkeep key create",
+			     "(%s)", k->key_path, file);
+	} else if (!here || strcmp(recorded, here)) {
+		next = text_of("move %s away and run: kmodkeep key create", dir);
+		err = refuse(k, next ? next : "",
 			     "%s was made on another machine (is this a cloned "
 			     "disk?)", k->key_path);
+	}
+	free(next);
 	free(recorded);
 	free(here);
+	free(file);
+	free(dir);
 	return err;
 }
 
@@ -274,10 +346,12 @@ int signkey_load(const struct host *h, struct signkey *k)
 {
 	int err;
 
+	if (k->problem)
+		return -EKEYREJECTED;
 	/* The certificate first: whoever may not read the key may read that. */
 	err = load_cert(k);
 	if (!err)
-		err = load_key(k);
+		err = token_is(k->key_path) ? load_token(h, k) : load_key(k);
 	if (err)
 		return err;
 	if (X509_check_private_key(k->cert, k->key) != 1) {

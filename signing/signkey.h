@@ -12,8 +12,9 @@
 struct trust;
 
 struct signkey {
-	const char *origin;	/* as above, or "given" */
-	char *key_path, *cert_path;
+	const char *origin;	/* as above, "token" or "given" */
+	char *key_path, *cert_path;	/* the former may be "pkcs11:..." */
+	char *pin_file;		/* of a token; NULL: none is named */
 	X509 *cert;
 	EVP_PKEY *key;
 	/* Why it must not be used and what to do, in full; else NULL. */
@@ -21,14 +22,19 @@ struct signkey {
 };
 
 /*
- * The first pair that can sign and is enrolled, else what lies in the first
+ * The token key that signing.conf names; without one, the first pair that can
+ * sign and is enrolled, else what lies in the first
  * place with a key or a certificate in it, fit or not. t NULL: the latter,
  * enrolled or not. -ENOENT: the host has no key. The pair is not read yet.
  */
 int signkey_find(const struct host *h, const struct trust *t,
 		 struct signkey **out);
+/* The pair in one place. -ENOENT: nothing lies there. The pair is not read yet. */
+int signkey_at(const struct host *h, const struct key_place *p,
+	       struct signkey **out);
 /* A key named by the user; the certificate belongs to it. */
-int signkey_given(const char *key, const char *cert, struct signkey **out);
+int signkey_given(const char *key, const char *cert, const char *pin_file,
+		  struct signkey **out);
 /*
  * The certificate alone, to be enrolled: 0, or -EKEYREJECTED with problem and
  * next_step set, or -ENOMEM. *out is set but for -ENOMEM.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Reads the boot's identifier once, at load. */
+/* Reads the boot's identifier once, at load; makes one where there is none. */
 #define pr_fmt(fmt) "flightrec: " fmt
 
 #include <linux/err.h>
@@ -35,9 +35,12 @@ void __init flightrec_boot_id_init(void)
 {
 	int err = read_boot_id(&boot_id);
 
-	if (err)
-		pr_warn("cannot read " BOOT_ID_FILE ": %pe; recovered records will not say which boot they are of\n",
-			ERR_PTR(err));
+	if (!err)
+		return;
+	/* So that records of this boot at least are not taken for another one's. */
+	uuid_gen(&boot_id);
+	pr_warn("cannot read " BOOT_ID_FILE ": %pe; records recovered after a crash will have the random identifier %pUb instead\n",
+		ERR_PTR(err), &boot_id);
 }
 
 const u8 *flightrec_boot_id(void)

@@ -5,6 +5,8 @@
 #include <linux/cred.h>
 #include <linux/init.h>
 #include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/nodemask.h>
 #include <linux/poll.h>
 #include <linux/random.h>
 #include <linux/sched.h>
@@ -19,6 +21,7 @@
 #include "channel.h"
 #include "clock.h"
 #include "comm.h"
+#include "region.h"
 #include "compat/compat.h"
 
 static const char * const reject_names[FLIGHTREC_REJECTS] = {
@@ -103,26 +106,21 @@ void flightrec_channel_wake_sleepers(struct flightrec_channel *channel)
 	} while (was == WAKE_IDLE);
 }
 
-static void free_channel(struct flightrec_channel *channel)
+static void free_memory(struct flightrec_channel *channel)
 {
-	vfree(channel->ring_blocks);
+	if (!channel->config.reserved)
+		vfree(channel->ring_blocks);
 	vfree(channel->ring_index);
 	kvfree(channel->ring_cpus);
 	kfree(channel);
 }
 
-static void channel_release(struct device *dev)
+void flightrec_channel_free(struct flightrec_channel *channel)
 {
-	struct flightrec_channel *channel =
-		container_of(dev, struct flightrec_channel, dev);
-
-	free_channel(channel);
-}
-
-void flightrec_channel_stop(struct flightrec_channel *channel)
-{
+	/* Nobody is woken any more. */
 	irq_work_sync(&channel->wake);
 	hrtimer_cancel(&channel->wake_timer);
+	free_memory(channel);
 }
 
 static void wake_work(struct irq_work *work)
@@ -142,13 +140,15 @@ static void __init free_pages_of(struct page **pages, unsigned long count)
 
 /*
  * Each block in one piece of physical memory, so that it is found whole in an
- * image of it, and all in one range of addresses. Freed by vfree().
+ * image of it, and all in one range of addresses. From all nodes in turn, since
+ * any CPU comes to write into any block. Freed by vfree().
  */
 static u64 * __init alloc_blocks(u32 nblocks)
 {
 	unsigned int order = get_order(FLIGHTREC_RING_BLOCK_BYTES);
 	unsigned long count = ALIGN(DIV_ROUND_UP((u64)nblocks * FLIGHTREC_RING_BLOCK_BYTES,
 						 PAGE_SIZE), 1UL << order);
+	int node = first_memory_node;
 	struct page **pages, *page;
 	unsigned long at, i;
 	void *blocks;
@@ -157,7 +157,7 @@ static u64 * __init alloc_blocks(u32 nblocks)
 	if (!pages)
 		return NULL;
 	for (at = 0; at < count; at += 1UL << order) {
-		page = alloc_pages(RING_GFP | __GFP_ZERO, order);
+		page = alloc_pages_node(node, RING_GFP | __GFP_ZERO, order);
 		if (!page) {
 			free_pages_of(pages, at);
 			return NULL;
@@ -166,6 +166,7 @@ static u64 * __init alloc_blocks(u32 nblocks)
 		split_page(page, order);
 		for (i = 0; i < 1UL << order; i++)
 			pages[at + i] = page + i;
+		node = next_node_in(node, node_states[N_MEMORY]);
 	}
 	blocks = vmap(pages, count, VM_MAP | VM_MAP_PUT_PAGES, PAGE_KERNEL);
 	if (!blocks)
@@ -179,7 +180,8 @@ static int __init make_ring(struct flightrec_channel *channel)
 	u64 instance;
 
 	channel->ring_cpus = kvcalloc(nr_cpu_ids, sizeof(*channel->ring_cpus), GFP_KERNEL);
-	channel->ring_blocks = alloc_blocks(nblocks);
+	channel->ring_blocks = channel->config.reserved ? flightrec_region_take(nblocks) :
+			       alloc_blocks(nblocks);
 	channel->ring_index = __vmalloc(flightrec_ring_index_bytes(nblocks), RING_GFP);
 	if (!channel->ring_cpus || !channel->ring_blocks || !channel->ring_index)
 		return -ENOMEM;
@@ -193,6 +195,7 @@ static int __init make_ring(struct flightrec_channel *channel)
 		.name = channel->name,
 		.boot_id = flightrec_boot_id(),
 		.instance = instance,
+		.generation = channel->config.reserved ? flightrec_region_generation() : 0,
 	});
 }
 
@@ -209,15 +212,13 @@ struct flightrec_channel * __init flightrec_channel_new(const struct flightrec_c
 	channel->config.name = channel->name;
 	err = make_ring(channel);
 	if (err) {
-		free_channel(channel);
+		free_memory(channel);
 		return ERR_PTR(err);
 	}
 	init_waitqueue_head(&channel->readers_wait);
 	init_irq_work(&channel->wake, wake_work);
 	flightrec_hrtimer_setup(&channel->wake_timer, wake_timer_ended,
 				CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
-	device_initialize(&channel->dev);
-	channel->dev.release = channel_release;
 	return channel;
 }
 
@@ -265,16 +266,22 @@ int flightrec_channel_reject(struct flightrec_channel *channel,
 	return err;
 }
 
-void flightrec_channel_clear(struct flightrec_channel *channel)
+int flightrec_channel_clear(struct flightrec_channel *channel)
 {
 	static const char text[] = "records cleared";
+	/* Two at once would both count the records that one of them dropped. */
+	static DEFINE_MUTEX(lock);
 	struct flightrec_stamp stamp;
 
-	flightrec_stamp_fill(&stamp, FLIGHTREC_ORIGIN_KERNEL, 5, strlen(text));
+	if (mutex_lock_killable(&lock))
+		return -EINTR;
 	atomic64_add(flightrec_ring_clear(&channel->ring), &channel->cleared);
+	mutex_unlock(&lock);
+	flightrec_stamp_fill(&stamp, FLIGHTREC_ORIGIN_KERNEL, 5, strlen(text));
 	/* Refused only when writers are stuck; then the loss is seen all the same. */
 	flightrec_channel_append(channel, &stamp, text);
 	flightrec_channel_wake(channel);
+	return 0;
 }
 
 /* Milliseconds since the oldest record was written; 0 if there is none. */

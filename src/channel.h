@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A channel: a ring, its sleepers, its counts. chardev.c and
- * procfs.c are two faces of the same channels; main.c makes them.
+ * A channel: a ring, its sleepers, its counts. chardev.c and procfs.c are two
+ * faces of the channels in table.c; main.c makes them.
  */
 #ifndef FLIGHTREC_CHANNEL_H
 #define FLIGHTREC_CHANNEL_H
 
 #include <linux/atomic.h>
-#include <linux/device.h>
 #include <linux/hrtimer.h>
 #include <linux/irq_work.h>
 #include <linux/proc_fs.h>
@@ -38,6 +37,7 @@ enum flightrec_reject {
  * @access_given: @mode or @gid was set by the administrator
  * @user_writes: user space may write
  * @crash_text: its newest records are printed on an oops and on a panic
+ * @reserved: its blocks are in memory that a reset leaves alone
  */
 struct flightrec_config {
 	const char *name;
@@ -47,6 +47,7 @@ struct flightrec_config {
 	bool access_given;
 	bool user_writes;
 	bool crash_text;
+	bool reserved;
 };
 
 struct flightrec_channel {
@@ -70,7 +71,7 @@ struct flightrec_channel {
 	struct flightrec_crash_channel in_oops, in_panic;
 	u64 printed_to;			/* the first number that no crash text has shown */
 
-	struct device dev;		/* its release frees the channel */
+	struct device *node;		/* chardev.c's */
 	struct proc_dir_entry *proc;
 };
 
@@ -82,14 +83,14 @@ u64 flightrec_min_bytes(void);
 
 /**
  * flightrec_channel_new - make a channel, not yet visible to anybody
+ * @config: how it is wanted; copied
  *
- * Return: the channel, or an ERR_PTR: -ENOMEM. May sleep. Dropped with
- * put_device(&channel->dev).
+ * Return: the channel, or an ERR_PTR: -ENOMEM. May sleep.
  */
 struct flightrec_channel *flightrec_channel_new(const struct flightrec_config *config);
 
-/* Nobody is woken any more; before the last put_device(). May sleep. */
-void flightrec_channel_stop(struct flightrec_channel *channel);
+/* Free a channel that nobody sees any more. May sleep. */
+void flightrec_channel_free(struct flightrec_channel *channel);
 
 /* Stamp of the calling task, or of no task when in an interrupt. */
 void flightrec_stamp_fill(struct flightrec_stamp *stamp, u8 origin, u8 severity,
@@ -97,7 +98,9 @@ void flightrec_stamp_fill(struct flightrec_stamp *stamp, u8 origin, u8 severity,
 
 /**
  * flightrec_channel_append - put one record into a channel
+ * @channel: the channel
  * @stamp: from flightrec_stamp_fill(); gets the clocks and the number here
+ * @payload: as many bytes as @stamp says
  *
  * Any context, NMI too. Does not wake anybody: flightrec_channel_wake() does.
  *
@@ -130,8 +133,9 @@ int flightrec_channel_reject(struct flightrec_channel *channel,
 
 /**
  * flightrec_channel_write - record what a task gave
- * @payload: @len bytes, at most FLIGHTREC_PAYLOAD_MAX, and FLIGHTREC_WRITE_PAD
- *	zero bytes
+ * @channel: the channel
+ * @payload: @len bytes, and FLIGHTREC_WRITE_PAD zero bytes
+ * @len: at most FLIGHTREC_PAYLOAD_MAX
  * @raw: keep a leading "<N>" as payload
  *
  * Return: 0, -ENOBUFS or -EDQUOT, counted. For tasks; in write.c.
@@ -139,33 +143,15 @@ int flightrec_channel_reject(struct flightrec_channel *channel,
 int flightrec_channel_write(struct flightrec_channel *channel,
 			     const char *payload, u32 len, bool raw);
 
-/* Drop all records and say who did. May not be called from an interrupt. */
-void flightrec_channel_clear(struct flightrec_channel *channel);
+/*
+ * Drop all records and say who did. May sleep.
+ *
+ * Return: 0, or -EINTR if the task was killed while another one cleared.
+ */
+int flightrec_channel_clear(struct flightrec_channel *channel);
 
 /* A line of key=value for /proc/flightrec/stats. */
 void flightrec_channel_stats(struct flightrec_channel *channel,
 			     struct seq_file *m);
-
-/* 0, or -EPERM if the calling task may not open any channel. */
-int flightrec_may_open(void);
-
-/*
- * chardev.c: the region and class, then one node per channel, of which udev
- * hears by announce.
- */
-int flightrec_chardev_init(void);
-void flightrec_chardev_exit(void);
-int flightrec_chardev_add(struct flightrec_channel *channel, unsigned int id);
-void flightrec_chardev_announce(struct flightrec_channel *channel);
-void flightrec_chardev_del(struct flightrec_channel *channel);
-
-/* procfs.c: /proc/flightrec and stats, then one file per channel. */
-int flightrec_procfs_init(void);
-void flightrec_procfs_exit(void);
-int flightrec_procfs_add(struct flightrec_channel *channel);
-void flightrec_procfs_del(struct flightrec_channel *channel);
-
-/* main.c: the table. NULL past the last channel, and for all during init. */
-struct flightrec_channel *flightrec_channel_at(unsigned int id);
 
 #endif

@@ -8,16 +8,22 @@
 #include <linux/init.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/platform_device.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
+#include <linux/splice.h>
+#include <linux/time_namespace.h>
 #include <linux/uaccess.h>
 
+#include "chardev.h"
 #include "handle.h"
+#include "table.h"
 #include "compat/compat.h"
 
 static dev_t first_devt;
-static struct cdev node_cdev;
-static struct class node_class = { .name = "flightrec" };
+/* Not of this module's memory: both may be released after it has gone. */
+static struct cdev *node_cdev;
+static struct class *node_class;
 
 static int node_open(struct inode *inode, struct file *file)
 {
@@ -74,7 +80,9 @@ static loff_t node_llseek(struct file *file, loff_t offset, int whence)
 		flightrec_seek_oldest(handle);
 	else
 		flightrec_seek_newest(handle);
-	mutex_unlock(&handle->lock);
+	flightrec_handle_unlock(handle);
+	/* Who sleeps at the old place may have something to read at the new one. */
+	flightrec_channel_wake(handle->channel);
 	return 0;
 }
 
@@ -95,6 +103,23 @@ static __poll_t node_poll(struct file *file, poll_table *wait)
 	return mask;
 }
 
+/*
+ * A time on the caller's boot clock, which a time namespace may have set forward or
+ * back, as the stamps have it.
+ */
+static u64 host_boot_ns(u64 ns)
+{
+	struct timespec64 offset = {};
+	s64 ahead;
+
+	timens_add_boottime(&offset);
+	/* Not timespec64_to_ns(), which before 5.17 took no time before zero. */
+	ahead = (s64)offset.tv_sec * NSEC_PER_SEC + offset.tv_nsec;
+	if (ahead >= 0)
+		return ns > ahead ? ns - ahead : 0;
+	return ns - ahead > ns ? ns - ahead : U64_MAX;
+}
+
 static int ioctl_seek(struct file *file, unsigned int cmd, const void __user *arg)
 {
 	struct flightrec_handle *handle = file->private_data;
@@ -110,21 +135,27 @@ static int ioctl_seek(struct file *file, unsigned int cmd, const void __user *ar
 	if (cmd == FLIGHTREC_IOC_SEEK_SEQ)
 		err = flightrec_seek_seq(handle, value);
 	else
-		flightrec_seek_time(handle, value);
-	mutex_unlock(&handle->lock);
+		flightrec_seek_time(handle, host_boot_ns(value));
+	flightrec_handle_unlock(handle);
+	/* Who sleeps at the old place may have something to read at the new one. */
+	flightrec_channel_wake(handle->channel);
 	return err;
 }
 
-static int ioctl_info(struct flightrec_handle *handle, void __user *arg)
+/* Who may not read is not told how much others write. */
+static int ioctl_info(struct file *file, void __user *arg)
 {
+	struct flightrec_handle *handle = file->private_data;
 	struct flightrec_info info = {
 		.abi_version = FLIGHTREC_ABI_VERSION,
 		.flags = READ_ONCE(handle->flags),
 		.size = handle->channel->config.bytes,
 	};
 
-	info.oldest_seq = flightrec_ring_oldest(&handle->channel->ring, NULL);
-	info.next_seq = flightrec_ring_next(&handle->channel->ring);
+	if (file->f_mode & FMODE_READ) {
+		info.oldest_seq = flightrec_ring_oldest(&handle->channel->ring, NULL);
+		info.next_seq = flightrec_ring_next(&handle->channel->ring);
+	}
 	strscpy(info.name, handle->channel->name, sizeof(info.name));
 	return copy_to_user(arg, &info, sizeof(info)) ? -EFAULT : 0;
 }
@@ -148,7 +179,7 @@ static long node_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 
 	switch (cmd) {
 	case FLIGHTREC_IOC_GET_INFO:
-		return ioctl_info(handle, ptr);
+		return ioctl_info(file, ptr);
 	case FLIGHTREC_IOC_SEEK_SEQ:
 	case FLIGHTREC_IOC_SEEK_TIME:
 		return ioctl_seek(file, cmd, ptr);
@@ -157,8 +188,7 @@ static long node_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 			return -EBADF;
 		if (!capable(CAP_SYSLOG))
 			return -EPERM;
-		flightrec_channel_clear(handle->channel);
-		return 0;
+		return flightrec_channel_clear(handle->channel);
 	case FLIGHTREC_IOC_SET_FLAGS:
 		return ioctl_set_flags(handle, ptr);
 	default:
@@ -175,13 +205,16 @@ static const struct file_operations node_fops = {
 	.write_iter = flightrec_write_iter,
 	.llseek = node_llseek,
 	.poll = node_poll,
+	.splice_write = iter_file_splice_write,
+	/* What write(2) took is as safe as it will ever be. */
+	.fsync = noop_fsync,
 	.unlocked_ioctl = node_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 };
 
 static const struct flightrec_channel *to_channel(const struct device *dev)
 {
-	return container_of(dev, struct flightrec_channel, dev);
+	return dev_get_drvdata(dev);
 }
 
 static char *node_devnode(const struct device *dev, umode_t *mode, kuid_t *uid,
@@ -212,30 +245,45 @@ static const struct device_type node_type = {
 	.devnode = FLIGHTREC_DEVICE_TYPE_PICK(devnode, node_devnode),
 };
 
+/*
+ * A platform device only by its allocation: others may hold a device for any time
+ * after it was deleted, and what releases this one is the kernel's own code, so
+ * that an unload need not wait for them.
+ */
 int __init flightrec_chardev_add(struct flightrec_channel *channel, unsigned int id)
 {
-	struct device *dev = &channel->dev;
+	struct platform_device *pdev = platform_device_alloc("flightrec", id);
+	struct device *dev;
 	int err;
 
-	dev->class = &node_class;
+	if (!pdev)
+		return -ENOMEM;
+	dev = &pdev->dev;
+	dev->class = node_class;
 	dev->type = &node_type;
 	dev->devt = first_devt + id;
+	dev_set_drvdata(dev, channel);
 	err = dev_set_name(dev, "%s", channel->name);
+	if (!err) {
+		dev_set_uevent_suppress(dev, true);
+		err = device_add(dev);
+	}
 	if (err)
-		return err;
-	dev_set_uevent_suppress(dev, true);
-	return device_add(dev);
+		put_device(dev);
+	else
+		channel->node = dev;
+	return err;
 }
 
 void __init flightrec_chardev_announce(struct flightrec_channel *channel)
 {
-	dev_set_uevent_suppress(&channel->dev, false);
-	kobject_uevent(&channel->dev.kobj, KOBJ_ADD);
+	dev_set_uevent_suppress(channel->node, false);
+	kobject_uevent(&channel->node->kobj, KOBJ_ADD);
 }
 
 void flightrec_chardev_del(struct flightrec_channel *channel)
 {
-	device_del(&channel->dev);
+	device_unregister(channel->node);
 }
 
 int __init flightrec_chardev_init(void)
@@ -246,18 +294,27 @@ int __init flightrec_chardev_init(void)
 				  "flightrec");
 	if (err)
 		return err;
-	err = class_register(&node_class);
-	if (err)
+	node_class = flightrec_class_create("flightrec");
+	if (IS_ERR(node_class)) {
+		err = PTR_ERR(node_class);
 		goto err_region;
-	cdev_init(&node_cdev, &node_fops);
-	node_cdev.owner = THIS_MODULE;
-	err = cdev_add(&node_cdev, first_devt, FLIGHTREC_CHANNELS_MAX);
-	if (err)
+	}
+	node_cdev = cdev_alloc();
+	if (!node_cdev) {
+		err = -ENOMEM;
 		goto err_class;
+	}
+	node_cdev->ops = &node_fops;
+	node_cdev->owner = THIS_MODULE;
+	err = cdev_add(node_cdev, first_devt, FLIGHTREC_CHANNELS_MAX);
+	if (err)
+		goto err_cdev;
 	return 0;
 
+err_cdev:
+	kobject_put(&node_cdev->kobj);
 err_class:
-	class_unregister(&node_class);
+	class_destroy(node_class);
 err_region:
 	unregister_chrdev_region(first_devt, FLIGHTREC_CHANNELS_MAX);
 	return err;
@@ -265,7 +322,7 @@ err_region:
 
 void flightrec_chardev_exit(void)
 {
-	cdev_del(&node_cdev);
-	class_unregister(&node_class);
+	cdev_del(node_cdev);
+	class_destroy(node_class);
 	unregister_chrdev_region(first_devt, FLIGHTREC_CHANNELS_MAX);
 }

@@ -4,14 +4,20 @@
  * buffers each: the panic may have stopped the CPU that was printing an oops.
  * It then goes on where that one was.
  *
- * Not a kmsg dumper: those run in the order in which they were registered, so
+ * Not a kmsg dumper: on a panic those run after the notifiers, of which pvpanic's
+ * stops the machine, and in the order in which they were registered, so that
  * pstore may have stored the log before ours would add to it.
+ *
+ * Where the text stands: an oops' set follows the registers and the backtrace on
+ * x86; on arm64 the die notifiers run before those are printed, so it precedes them.
  */
 #include <linux/atomic.h>
 #include <linux/kdebug.h>
 #include <linux/notifier.h>
 #include <linux/printk.h>
 #include <linux/ptrace.h>
+#include <linux/rcupdate.h>
+#include <linux/spinlock.h>
 
 #include "bootid.h"
 #include "channel.h"
@@ -22,8 +28,8 @@
 /* After those that record the oops, or find that it was none. */
 #define DIE_PRIORITY	INT_MIN
 
-/* Before those that may reset the machine, which have less by habit. */
-#define PANIC_PRIORITY	(INT_MAX - 8)
+/* Before all others; see register_first(). */
+#define PANIC_PRIORITY	INT_MAX
 
 struct printer {
 	const char *reason;
@@ -99,11 +105,31 @@ void __init flightrec_crash_add(struct flightrec_channel *channel)
 	add_to(&panicked, &channel->in_panic, channel);
 }
 
+/*
+ * Make @nb the first in the chain. The highest priority is not enough: pvpanic,
+ * which most virtual machines have and whose notifier makes the hypervisor stop
+ * the machine, has it too, and of equals the one that was registered first is
+ * called first. This is what atomic_notifier_chain_register() does for a priority
+ * above all others, under the same lock; the chain stays in order, since none is
+ * above @nb's, and those that are registered later go behind it.
+ */
+static void __init register_first(struct atomic_notifier_head *chain,
+				  struct notifier_block *nb)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&chain->lock, flags);
+	RCU_INIT_POINTER(nb->next, rcu_dereference_protected(chain->head,
+							     lockdep_is_held(&chain->lock)));
+	rcu_assign_pointer(chain->head, nb);
+	spin_unlock_irqrestore(&chain->lock, flags);
+}
+
 void __init flightrec_crash_start(void)
 {
-	/* They fail only for a block that is registered already. */
+	/* Fails only for a block that is registered already. */
 	register_die_notifier(&die_nb);
-	atomic_notifier_chain_register(&panic_notifier_list, &panic_nb);
+	register_first(&panic_notifier_list, &panic_nb);
 }
 
 void flightrec_crash_stop(void)

@@ -39,10 +39,6 @@ struct flightrec_crash_channel {
  * @number: of the set, from 1
  * @reason: "oops" or "panic"
  * @print: takes a line, terminated, without a newline
- * @printed: private: lines of records so far
- * @unpublished: private: records skipped because their writers had not finished
- * @stamp, @payload: private: the record at hand
- * @line, @used: private: the line in the making
  */
 struct flightrec_crash_set {
 	const u8 *boot_id;
@@ -50,8 +46,10 @@ struct flightrec_crash_set {
 	const char *reason;
 	void (*print)(const char *line, size_t len);
 
+	/* private: lines so far, records skipped as their writers had not finished */
 	u32 printed;
 	u32 unpublished;
+	/* private: the record at hand, the line in the making */
 	struct flightrec_stamp stamp;
 	u8 payload[FLIGHTREC_CRASH_LINE_MAX];	/* no line shows more of it */
 	char line[FLIGHTREC_CRASH_LINE_MAX + 1];
@@ -60,6 +58,7 @@ struct flightrec_crash_set {
 
 /**
  * flightrec_crash_print - print a set
+ * @set: its first four fields filled in; the rest is overwritten
  * @first: a list; each channel gets an equal share of the set's bytes, and more
  *	where others need less; *@from moves behind each line printed
  */

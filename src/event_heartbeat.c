@@ -10,6 +10,7 @@
 #include <linux/timekeeping.h>
 #include <linux/timer.h>
 
+#include "compat/compat.h"
 #include "event.h"
 
 #define HEARTBEAT_MAX_S 86400

@@ -16,6 +16,7 @@ struct flightrec_handle {
 	struct mutex lock;		/* the cursor, between readers of one descriptor */
 	struct flightrec_cursor cursor;	/* poll looks at its number without the lock */
 	u32 flags;			/* FLIGHTREC_FL_*, with no lock */
+	bool turned_away;		/* a reader that may not wait found the lock taken */
 };
 
 /* With the lock held, or before anybody else has the descriptor. */
@@ -27,6 +28,7 @@ static inline void flightrec_handle_go(struct flightrec_handle *handle,
 }
 
 /* read.c */
+void flightrec_handle_unlock(struct flightrec_handle *handle);
 ssize_t flightrec_read_iter(struct kiocb *iocb, struct iov_iter *to);
 void flightrec_seek_oldest(struct flightrec_handle *handle);
 void flightrec_seek_newest(struct flightrec_handle *handle);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Parameters, the table of channels, and the order of init and its reverse.
+ * Parameters, the channels as they are wanted, and the order of init and its reverse.
  */
 #define pr_fmt(fmt) "flightrec: " fmt
 
@@ -8,21 +8,25 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
-#include <linux/pid_namespace.h>
-#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/uidgid.h>
 
 #include "bootid.h"
 #include "channel.h"
+#include "chardev.h"
 #include "clock.h"
 #include "crash.h"
 #include "kevent.h"
+#include "procfs.h"
 #include "quota.h"
+#include "region.h"
 #include "requests.h"
+#include "table.h"
 
 #define USER_CHANNELS_MAX (FLIGHTREC_CHANNELS_MAX - 2)
 #define DEFAULT_SIZE_KB 1024U
+#define DEFAULT_CPU_BLOCKS 16	/* for each possible CPU, where that is more */
+#define SPARSE_CPU_BLOCKS 4	/* with fewer, retention suffers much */
 
 static char *names[USER_CHANNELS_MAX] = { "default" };
 static unsigned int names_count = 1;
@@ -32,12 +36,39 @@ MODULE_PARM_DESC(channels, "names of the channels that user space writes (defaul
 static unsigned int sizes_kb[USER_CHANNELS_MAX];
 static unsigned int sizes_count;
 module_param_array_named(size_kb, sizes_kb, uint, &sizes_count, 0444);
-MODULE_PARM_DESC(size_kb, "KiB kept by each channel, in the order of channels (default: 1024)");
+MODULE_PARM_DESC(size_kb, "KiB kept by each channel, in the order of channels (default: 1024, or 16 blocks of 16 KiB per possible CPU if that is more)");
 
-static unsigned short modes[USER_CHANNELS_MAX];
+/* Of a value that makes no sense, what the log gets. */
+#define SHOWN_MAX 64
+
+/* Octal text only: a mode in another base is a mistake that opens a node to others. */
+static int set_octal(const char *val, const struct kernel_param *kp)
+{
+	if (strspn(val, "01234567") != strlen(val) || kstrtou16(val, 8, kp->arg)) {
+		pr_err("parameter mode: \"%*pE\" is not an octal number like 0640\n",
+		       (int)strnlen(val, SHOWN_MAX), val);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int get_octal(char *buffer, const struct kernel_param *kp)
+{
+	/* The array's own get() makes a comma of the newline. */
+	return scnprintf(buffer, PAGE_SIZE, "%#o\n", *(u16 *)kp->arg);
+}
+
+static const struct kernel_param_ops param_ops_octal = {
+	.set = set_octal,
+	.get = get_octal,
+};
+
+#define param_check_octal(name, p) __param_check(name, p, u16)
+
+static u16 modes[USER_CHANNELS_MAX];
 static unsigned int modes_count;
-module_param_array_named(mode, modes, ushort, &modes_count, 0444);
-MODULE_PARM_DESC(mode, "permissions of each channel's nodes, octal with a leading 0 (default: 0600)");
+module_param_array_named(mode, modes, octal, &modes_count, 0444);
+MODULE_PARM_DESC(mode, "permissions of each channel's nodes, octal digits with or without a leading 0 (default: 0600)");
 
 static unsigned int gids[USER_CHANNELS_MAX];
 static unsigned int gids_count;
@@ -49,37 +80,11 @@ static unsigned int in_crash_text_count;
 module_param_array_named(crash, in_crash_text, bool, &in_crash_text_count, 0444);
 MODULE_PARM_DESC(crash, "print each channel's newest records on an oops and on a panic (default: Y)");
 
-static bool containers;
-module_param(containers, bool, 0644);
-MODULE_PARM_DESC(containers, "let processes outside the initial pid namespace open channels (default: N)");
-
 module_param_cb(events, &flightrec_events_ops, NULL, 0644);
 MODULE_PARM_DESC(events, "kernel events to record: " FLIGHTREC_SOURCE_WORDS "or none (default: all)");
 
 module_param_cb(quota, &flightrec_quota_ops, NULL, 0644);
 MODULE_PARM_DESC(quota, "bytes per second that each user may write, 0 for any number (default: 67108864)");
-
-/* Filled by init, then constant until exit. */
-static struct flightrec_channel *channels[FLIGHTREC_CHANNELS_MAX];
-static unsigned int channel_count;
-
-/* Nobody gets at a channel before init can no longer fail. */
-static bool ready;
-
-struct flightrec_channel *flightrec_channel_at(unsigned int id)
-{
-	/* Pairs with the release in flightrec_init(). */
-	if (!smp_load_acquire(&ready) || id >= channel_count)
-		return NULL;
-	return channels[id];
-}
-
-int flightrec_may_open(void)
-{
-	if (READ_ONCE(containers) || task_active_pid_ns(current) == &init_pid_ns)
-		return 0;
-	return -EPERM;
-}
 
 static int __init check_counts(void)
 {
@@ -127,9 +132,22 @@ static int __init check_name(unsigned int i)
 	return 0;
 }
 
+/* A ring of so many blocks for each possible CPU, in bytes, whole KiB. */
+static u64 __init bytes_per_cpu(unsigned int blocks)
+{
+	return ALIGN(flightrec_ring_bytes_of((u64)blocks * nr_cpu_ids), 1024);
+}
+
+/*
+ * Enough that three quarters hold the newest records however the CPUs share the
+ * load (docs/bench.md), unless memory is small beside the number of CPUs.
+ */
 static u64 __init default_bytes(void)
 {
-	return max(DEFAULT_SIZE_KB * 1024ULL, flightrec_min_bytes());
+	u64 share = (u64)totalram_pages() * PAGE_SIZE / 32;
+
+	return max3((u64)DEFAULT_SIZE_KB * 1024, flightrec_min_bytes(),
+		    min_t(u64, bytes_per_cpu(DEFAULT_CPU_BLOCKS), share & ~1023ULL));
 }
 
 static int __init configure_size(struct flightrec_config *config, unsigned int i)
@@ -143,8 +161,13 @@ static int __init configure_size(struct flightrec_config *config, unsigned int i
 		       sizes_kb[i], config->name, flightrec_ring_max_bytes() >> 10);
 		return -EINVAL;
 	}
-	if (config->bytes >= flightrec_min_bytes())
+	if (config->bytes >= flightrec_min_bytes()) {
+		if (config->bytes < bytes_per_cpu(SPARSE_CPU_BLOCKS))
+			pr_notice("parameter size_kb: %u for channel \"%s\" is little for %u possible CPUs: the newest records of one may be overwritten before older ones of others; %llu or more avoids most of it\n",
+				  sizes_kb[i], config->name, num_possible_cpus(),
+				  bytes_per_cpu(SPARSE_CPU_BLOCKS) >> 10);
 		return 0;
+	}
 	pr_err("parameter size_kb: %u for channel \"%s\" is too small; with %u possible CPUs the least is %llu\n",
 	       sizes_kb[i], config->name, num_possible_cpus(),
 	       flightrec_min_bytes() >> 10);
@@ -224,14 +247,37 @@ static int __init configure_all(struct flightrec_config *configs)
 	return -ENOMEM;
 }
 
+/*
+ * All channels but the smoke test's go into memory that a reset leaves alone, if there
+ * is such. Only then is anything written to it.
+ */
+static int __init put_into_region(struct flightrec_config *configs)
+{
+	u64 blocks = flightrec_region_blocks();
+	u64 need = 0;
+	unsigned int i;
+
+	if (!blocks)
+		return 0;
+	for (i = 0; i < names_count + 2; i++) {
+		configs[i].reserved = strcmp(configs[i].name, "selftest");
+		if (configs[i].reserved)
+			need += flightrec_ring_blocks_in(configs[i].bytes);
+	}
+	if (need > blocks) {
+		pr_err("parameter reserved: %llu KiB are too few: the channels need %llu, half of them for the records of the boot before\n",
+		       2 * blocks * (FLIGHTREC_RING_BLOCK_BYTES >> 10),
+		       2 * need * (FLIGHTREC_RING_BLOCK_BYTES >> 10));
+		return -EINVAL;
+	}
+	flightrec_region_wipe();
+	return 0;
+}
+
 static void destroy_channels(void)
 {
-	while (channel_count) {
-		struct flightrec_channel *channel = channels[--channel_count];
-
-		flightrec_channel_stop(channel);
-		put_device(&channel->dev);
-	}
+	while (flightrec_channel_count)
+		flightrec_channel_free(flightrec_channels[--flightrec_channel_count]);
 }
 
 static int __init create_channels(void)
@@ -245,6 +291,8 @@ static int __init create_channels(void)
 	if (!configs)
 		return -ENOMEM;
 	err = configure_all(configs);
+	if (!err)
+		err = put_into_region(configs);
 	for (i = 0; !err && i < names_count + 2; i++) {
 		channel = flightrec_channel_new(&configs[i]);
 		if (IS_ERR(channel)) {
@@ -253,7 +301,7 @@ static int __init create_channels(void)
 			       configs[i].name, configs[i].bytes >> 10, channel);
 			break;
 		}
-		channels[channel_count++] = channel;
+		flightrec_channels[flightrec_channel_count++] = channel;
 	}
 	kfree(configs);
 	if (err)
@@ -264,8 +312,8 @@ static int __init create_channels(void)
 static void hide_channels(unsigned int count)
 {
 	while (count--) {
-		flightrec_chardev_del(channels[count]);
-		flightrec_procfs_del(channels[count]);
+		flightrec_chardev_del(flightrec_channels[count]);
+		flightrec_procfs_del(flightrec_channels[count]);
 	}
 }
 
@@ -274,20 +322,20 @@ static int __init show_channels(void)
 	unsigned int i;
 	int err;
 
-	for (i = 0; i < channel_count; i++) {
-		err = flightrec_procfs_add(channels[i]);
+	for (i = 0; i < flightrec_channel_count; i++) {
+		err = flightrec_procfs_add(flightrec_channels[i]);
 		if (err)
 			goto err_hide;
-		err = flightrec_chardev_add(channels[i], i);
+		err = flightrec_chardev_add(flightrec_channels[i], i);
 		if (err) {
-			flightrec_procfs_del(channels[i]);
+			flightrec_procfs_del(flightrec_channels[i]);
 			goto err_hide;
 		}
 	}
 	return 0;
 
 err_hide:
-	pr_err("no nodes for channel \"%s\": %pe\n", channels[i]->name,
+	pr_err("no nodes for channel \"%s\": %pe\n", flightrec_channels[i]->name,
 	       ERR_PTR(err));
 	hide_channels(i);
 	return err;
@@ -301,9 +349,12 @@ static int __init flightrec_init(void)
 	flightrec_boot_id_init();
 	flightrec_clock_init();
 	/* What the administrator can get wrong comes before what others see. */
-	err = create_channels();
+	err = flightrec_region_open();
 	if (err)
 		return err;
+	err = create_channels();
+	if (err)
+		goto err_region;
 	err = flightrec_chardev_init();
 	if (err) {
 		pr_err("no device numbers: %pe\n", ERR_PTR(err));
@@ -318,14 +369,14 @@ static int __init flightrec_init(void)
 	if (err)
 		goto err_procfs;
 	/* From here on nothing fails. */
-	smp_store_release(&ready, true);
-	for (i = 0; i < channel_count; i++)
-		flightrec_chardev_announce(channels[i]);
-	for (i = 0; i < channel_count; i++)
-		if (channels[i]->config.crash_text)
-			flightrec_crash_add(channels[i]);
+	flightrec_table_publish();
+	for (i = 0; i < flightrec_channel_count; i++)
+		flightrec_chardev_announce(flightrec_channels[i]);
+	for (i = 0; i < flightrec_channel_count; i++)
+		if (flightrec_channels[i]->config.crash_text)
+			flightrec_crash_add(flightrec_channels[i]);
 	flightrec_crash_start();
-	flightrec_requests_start(channels[0]);
+	flightrec_requests_start(flightrec_channels[0]);
 	return 0;
 
 err_procfs:
@@ -334,6 +385,8 @@ err_chardev:
 	flightrec_chardev_exit();
 err_channels:
 	destroy_channels();
+err_region:
+	flightrec_region_close();
 	return err;
 }
 
@@ -341,10 +394,11 @@ static void __exit flightrec_exit(void)
 {
 	flightrec_requests_stop();
 	flightrec_crash_stop();
-	hide_channels(channel_count);
+	hide_channels(flightrec_channel_count);
 	flightrec_procfs_exit();
 	flightrec_chardev_exit();
 	destroy_channels();
+	flightrec_region_close();
 }
 
 module_init(flightrec_init);

@@ -24,7 +24,10 @@
 #include "channel.h"
 #include "compat/compat.h"
 #include "escape.h"
+#include "procfs.h"
+#include "region.h"
 #include "requests.h"
+#include "table.h"
 
 static struct proc_dir_entry *dir;
 
@@ -212,7 +215,7 @@ static ssize_t file_write(struct file *file, const char __user *buf,
 
 static const struct proc_ops file_ops = {
 	.proc_open = file_open,
-	.proc_read = seq_read,
+	.proc_read_iter = seq_read_iter,
 	.proc_lseek = seq_lseek,
 	.proc_release = file_release,
 	.proc_write = file_write,
@@ -226,6 +229,8 @@ static int stats_show(struct seq_file *m, void *v)
 	for (id = 0; (channel = flightrec_channel_at(id)); id++)
 		flightrec_channel_stats(channel, m);
 	flightrec_requests_stats(m);
+	flightrec_region_stats(m);
+	seq_putc(m, '\n');
 	return 0;
 }
 
@@ -251,10 +256,47 @@ static int stats_release(struct inode *inode, struct file *file)
 
 static const struct proc_ops stats_ops = {
 	.proc_open = stats_open,
-	.proc_read = seq_read,
+	.proc_read_iter = seq_read_iter,
 	.proc_lseek = seq_lseek,
 	.proc_release = stats_release,
 };
+
+static int image_open(struct inode *inode, struct file *file)
+{
+	return hold_module();
+}
+
+static int image_release(struct inode *inode, struct file *file)
+{
+	module_put(THIS_MODULE);
+	return 0;
+}
+
+static ssize_t image_read(struct file *file, char __user *buf, size_t count, loff_t *pos)
+{
+	return flightrec_region_image_read(buf, count, pos);
+}
+
+/* The previous boot's memory; a dot is in no channel's name. */
+static const struct proc_ops image_ops = {
+	.proc_open = image_open,
+	.proc_read = image_read,
+	.proc_lseek = default_llseek,
+	.proc_release = image_release,
+};
+
+static bool __init add_image(void)
+{
+	u64 bytes = flightrec_region_image_bytes();
+	struct proc_dir_entry *image;
+
+	if (!bytes)
+		return true;
+	image = proc_create("previous.image", 0400, dir, &image_ops);
+	if (image)
+		proc_set_size(image, bytes);
+	return image;
+}
 
 int __init flightrec_procfs_add(struct flightrec_channel *channel)
 {
@@ -278,7 +320,7 @@ int __init flightrec_procfs_init(void)
 	dir = proc_mkdir("flightrec", NULL);
 	if (!dir)
 		return -ENOMEM;
-	if (!proc_create("stats", 0444, dir, &stats_ops)) {
+	if (!proc_create("stats", 0444, dir, &stats_ops) || !add_image()) {
 		proc_remove(dir);
 		return -ENOMEM;
 	}

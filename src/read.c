@@ -34,7 +34,8 @@ static_assert(BOUNCE_BYTES >= FLIGHTREC_READ_MIN);
 
 /*
  * Fill @bounce with whole records from @cursor on, up to number @end. Returns
- * bytes, 0 for nothing to read, or -EMSGSIZE if not even the first one fits.
+ * bytes, 0 for nothing to read, -EINVAL if not even the first one fits, or
+ * -EINTR if the task is to die.
  */
 static ssize_t fill(const struct flightrec_ring *ring, struct flightrec_cursor *cursor,
 		    u64 end, void *bounce, size_t room)
@@ -53,7 +54,9 @@ static ssize_t fill(const struct flightrec_ring *ring, struct flightrec_cursor *
 						  (left - HEAD_BYTES) / sizeof(u64),
 						  &lost);
 		if (words == -EMSGSIZE && !done)
-			return words;
+			return -EINVAL;
+		if (words == -EINTR)
+			return done ?: -EINTR;
 		if (words == -EAGAIN)
 			*cursor = next;
 		if (words < 0)
@@ -104,7 +107,7 @@ static ssize_t deliver(struct flightrec_handle *handle, void *bounce, size_t roo
 		next = handle->cursor;
 		n = fill(ring, &next, end, bounce, min(room, iov_iter_count(to)));
 		if (n < 0)
-			return done ?: -EINVAL;
+			return done ?: n;
 		copied = n ? copy_to_iter(bounce, n, to) : 0;
 		if (copied < n) {
 			done += whole_records(handle, bounce, copied);
@@ -118,31 +121,56 @@ static ssize_t deliver(struct flightrec_handle *handle, void *bounce, size_t roo
 	}
 }
 
-static ssize_t read_once(struct flightrec_handle *handle, bool nowait, void *bounce,
+/*
+ * Another thread may hold the lock while its buffer is faulted in, so who may not
+ * wait does not. Who was turned away is woken when the lock is free.
+ */
+static bool try_lock(struct flightrec_handle *handle)
+{
+	if (mutex_trylock(&handle->lock))
+		return true;
+	WRITE_ONCE(handle->turned_away, true);
+	/* Pairs with the one in flightrec_handle_unlock(). */
+	smp_mb();
+	return mutex_trylock(&handle->lock);
+}
+
+void flightrec_handle_unlock(struct flightrec_handle *handle)
+{
+	mutex_unlock(&handle->lock);
+	/* Pairs with the one in try_lock(): one of the two sees the other. */
+	smp_mb();
+	if (unlikely(READ_ONCE(handle->turned_away))) {
+		WRITE_ONCE(handle->turned_away, false);
+		flightrec_channel_wake(handle->channel);
+	}
+}
+
+static ssize_t read_once(struct flightrec_handle *handle, bool nonblock, void *bounce,
 			 size_t room, struct iov_iter *to)
 {
 	ssize_t ret;
 
-	if (nowait) {
-		if (!mutex_trylock(&handle->lock))
+	if (nonblock) {
+		if (!try_lock(handle))
 			return -EAGAIN;
 	} else if (mutex_lock_interruptible(&handle->lock)) {
 		return -ERESTARTSYS;
 	}
 	ret = deliver(handle, bounce, room, to);
-	mutex_unlock(&handle->lock);
+	flightrec_handle_unlock(handle);
 	return ret;
 }
 
 /* Nothing is held while it waits. */
-static ssize_t read_or_wait(struct flightrec_handle *handle, bool nowait, bool nonblock,
+static ssize_t read_or_wait(struct flightrec_handle *handle, bool nonblock,
 			    void *bounce, size_t room, struct iov_iter *to)
 {
 	struct flightrec_channel *channel = handle->channel;
 	ssize_t ret;
 
 	for (;;) {
-		ret = read_once(handle, nowait, bounce, room, to);
+		ret = read_once(handle, nonblock, bounce, room, to);
 		if (ret)
 			return ret;
 		if (nonblock)
@@ -171,7 +199,7 @@ ssize_t flightrec_read_iter(struct kiocb *iocb, struct iov_iter *to)
 	bounce = kmalloc(room, nowait ? GFP_NOWAIT | __GFP_NOWARN : GFP_KERNEL);
 	if (!bounce)
 		return nowait ? -EAGAIN : -ENOMEM;
-	ret = read_or_wait(file->private_data, nowait,
+	ret = read_or_wait(file->private_data,
 			   nowait || (file->f_flags & O_NONBLOCK), bounce, room, to);
 	kfree(bounce);
 	return ret;

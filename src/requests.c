@@ -149,6 +149,6 @@ FLIGHTREC_EXPORT(flightrec_emit);
 
 void flightrec_requests_stats(struct seq_file *m)
 {
-	seq_printf(m, "events_requests=%d events_request_failures=%d\n",
+	seq_printf(m, "events_requests=%d events_request_failures=%d",
 		   atomic_read(&requests), atomic_read(&failures));
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
+/**
  * DOC: the ring
  *
  * Memory is a pool of blocks. A CPU writes into its open block until a record
@@ -45,26 +45,45 @@
  * The tag tells numbers apart that share an entry; the lap, whether the block
  * still holds that record. A reader looks at the entry, copies the record,
  * and looks at the block's lap again: if it has changed, what was copied may
- * be torn and is counted as lost. To be deceived, he would have to be stopped
- * in between while the whole ring is overwritten 2^19 times, and to find the
- * same number afterwards.
+ * be torn and is counted as lost. A reader is deceived only if it is stopped in
+ * between while the whole ring is overwritten 2^19 times, and finds the same
+ * number afterwards.
+ *
+ * A writer that was stopped between its number and its publication for so long that
+ * others have taken numbers beyond a whole index does not publish: no reader would
+ * look for its record any more. Which of two writers has the entry is therefore told
+ * by numbers; tags, which wrap, only tell readers.
+ *
+ * Readers that fell behind do not visit each number that is gone. Of each block
+ * is known what its numbers do not precede (first, stored by its claimer) and, as
+ * soon as its CPU left it, before which they end (last); of 64 blocks in a row
+ * what they all do not precede (group_first, never too great, since firsts only
+ * grow). All are bounds: a record that was numbered before the reader looked at
+ * the next number is never outside those of its block, because they were stored
+ * before that number was taken. Within a block that is partly of interest the
+ * reader goes from stamp to stamp. What is committed counts records as well, and is
+ * kept beside (count) when the block is left, so that how many there are is a sum
+ * over a dense array, and over the headers of open blocks.
  *
  * Barriers:
  *
  *   writer                                reader
  *   A  lap, then words (cmpxchg)          words, then lap (smp_rmb)         B
  *   C  words, then entry (cmpxchg)        entry (acquire), then words       D
+ *   H  entry (acquire), then next number
  *   E  seq 0, then words (smp_wmb)        a dump: seq, then words
  *   F  words, then committed (release)    committed (acquire), then lap     G
  *
  * A/B: whoever sees an overwritten word sees the lap that gave it up.
  * C/D: whoever sees an entry sees the record.
+ * C/H: whoever sees an entry sees that its number was taken.
  * E: a memory image never has a number before a record that is not whole.
  * F/G: between writers; whoever claims a block overwrites no store under way.
  * Each load and store of shared words is a single relaxed access, so a race
  * has a defined outcome, which is then thrown away.
  */
 #include "ring_write.h"
+#include "sum.h"
 
 static __always_inline u64 lap_of(u64 state)
 {
@@ -103,17 +122,67 @@ static bool close_block(atomic64_t *word, u64 lap, s64 *state)
 	return false;
 }
 
-/* This CPU's open block, if it still is, is full: from now on it grows old. */
+/* How many records have been committed. */
+static __always_inline u64 records_of(u64 committed)
+{
+	return (committed & COMMITTED_RECORDS_MASK) >> COMMITTED_RECORDS_SHIFT;
+}
+
+/* Has all that was reserved in a block of this state been committed? */
+static __always_inline bool all_committed(u64 committed, u64 state)
+{
+	return (committed & ~COMMITTED_RECORDS_MASK) == (state & ~STATE_CLOSED);
+}
+
+/*
+ * The smallest of the numbers that the blocks of a group begin with. Those only
+ * grow, so what is stored late is too small, never too great.
+ */
+static noinline void sum_up_group(struct flightrec_ring *ring, u32 group)
+{
+	u32 block = group * GROUP_BLOCKS;
+	u32 end = block + GROUP_BLOCKS < ring->nblocks ? block + GROUP_BLOCKS : ring->nblocks;
+	u64 least = ~0ULL;
+
+	for (; block < end; block++) {
+		u64 first = READ_ONCE(ring->first[block]);
+
+		least = first < least ? first : least;
+	}
+	WRITE_ONCE(ring->group_first[group], least);
+}
+
+/*
+ * This CPU's open block, if it still is, is full: from now on it grows old. It is
+ * closed, so that no writer whom an NMI interrupted before it reserved comes
+ * back to it, and if all that was reserved is committed, then every number in
+ * it is known to be before the next one. Only this CPU writes there, so nothing
+ * needs an order.
+ */
 static void leave_block(struct flightrec_ring *ring, u32 cpu)
 {
 	u64 open = READ_ONCE(ring->cpus[cpu].open);
 	u32 block = open & RING_MASK(ENTRY_BLOCK_BITS);
+	u64 lap = open >> OPEN_LAP_SHIFT;
+	s64 unknown = LAST_UNKNOWN | lap;
+	s64 uncounted = lap << COUNT_LAP_SHIFT;
+	s64 state, committed;
 
-	if (lap_of(atomic64_read(block_word(ring, block, BLOCK_STATE))) !=
-	    open >> OPEN_LAP_SHIFT)
+	if (!close_block(block_word(ring, block, BLOCK_STATE), lap + 1, &state) ||
+	    lap_of(state) != lap)
 		return;
+	/* Of another lap it is another claimer's, who has said so here. */
+	committed = atomic64_read(block_word(ring, block, BLOCK_COMMITTED));
+	if (all_committed(committed, state)) {
+		atomic64_try_cmpxchg(&ring->last[block], &unknown,
+				     atomic64_read(&ring->next_seq));
+		atomic64_try_cmpxchg(&ring->count[block], &uncounted,
+				     uncounted | COUNT_KNOWN | records_of(committed));
+	}
 	atomic64_set(&ring->marks[block],
 		     atomic64_read(&ring->next_claim) & ~MARK_OPEN);
+	if (ring->summed)
+		ring_write_back(block_word(ring, block, BLOCK_STATE), 2 * sizeof(u64));
 }
 
 /* Were records written to the block not long ago, though its turn has come? */
@@ -131,8 +200,30 @@ static bool is_fresh(struct flightrec_ring *ring, u32 block, u64 claim)
 
 /*
  * Try to make the next block in turn this CPU's open one, unless @choosy and
- * it is fresh. That it may fail is left to the caller, who looks whether he
+ * it is fresh. That it may fail is left to the caller, which looks whether it
  * has an open block now.
+ *
+ * Two words are to change, and a claimer may be stopped between any two of these
+ * lines, so there are three exchanges once the block is closed:
+ *
+ * 1. The state gets the new lap, still closed. One claimer wins; readers see
+ *    from here on that the old records are gone. A claimer that stops here leaves
+ *    a block whose two words are of different laps: for others that looks like a
+ *    record that is not committed, so they pass over it until it goes on. What
+ *    is stored here (first, last) has therefore one writer.
+ * 2. What is committed gets the new lap. No store of the old lap is under way
+ *    (G), and reserving fails while the block is closed, so nothing is added in
+ *    between. A claimer that stops here leaves an empty closed block that
+ *    matches: a claimer of the next round may take it.
+ * 3. The state is opened. That must fail if somebody has taken the block since
+ *    step 2: hence an exchange, not a store. A claimer that stops behind it leaves
+ *    an open, empty block, which the next round closes and takes.
+ *
+ * An NMI on the same CPU may come between any two lines, too, and claim by
+ * itself. It gets another turn, so another block or a later lap, and the
+ * exchanges decide as between CPUs. Afterwards this claimer overwrites the CPU's
+ * open block with its own: what the NMI had opened is then nobody's, keeps its
+ * records, and is closed and taken in its turn like the block of an idle CPU.
  */
 static void claim_block(struct flightrec_ring *ring, u32 cpu, bool choosy)
 {
@@ -146,17 +237,24 @@ static void claim_block(struct flightrec_ring *ring, u32 cpu, bool choosy)
 	state_word = block_word(ring, block, BLOCK_STATE);
 	committed_word = block_word(ring, block, BLOCK_COMMITTED);
 
+	/* Once in a round: the turn has just passed over the group before. */
+	if (!(block % GROUP_BLOCKS))
+		sum_up_group(ring, ((block ?: ring->nblocks) - 1) / GROUP_BLOCKS);
 	if (choosy && is_fresh(ring, block, claim))
 		return;
 	if (!close_block(state_word, lap, &state))
 		return;
 	committed = atomic64_read_acquire(committed_word);	/* G, pairs with F */
-	if (committed != (s64)(state & ~STATE_CLOSED))
+	if (!all_committed(committed, state))
 		return;
 	/* A, pairs with B. Closed still: nobody may reserve before the next line. */
 	if (!atomic64_try_cmpxchg(state_word, &state,
 				  make_state(lap, BLOCK_HEADER) | STATE_CLOSED))
 		return;
+	/* Before the exchange below, and so before any number in this lap is taken. */
+	WRITE_ONCE(ring->first[block], atomic64_read(&ring->next_seq));
+	atomic64_set(&ring->last[block], LAST_UNKNOWN | lap);
+	atomic64_set(&ring->count[block], lap << COUNT_LAP_SHIFT);
 	if (!atomic64_try_cmpxchg(committed_word, &committed,
 				  make_state(lap, BLOCK_HEADER)))
 		return;
@@ -164,6 +262,8 @@ static void claim_block(struct flightrec_ring *ring, u32 cpu, bool choosy)
 	state = make_state(lap, BLOCK_HEADER) | STATE_CLOSED;
 	if (!atomic64_try_cmpxchg(state_word, &state, make_state(lap, BLOCK_HEADER)))
 		return;
+	if (ring->summed)
+		ring_write_back(state_word, sizeof(*state_word));
 	WRITE_ONCE(ring->cpus[cpu].open, lap << OPEN_LAP_SHIFT | block);
 }
 
@@ -226,6 +326,29 @@ static void get_payload(void *payload, const u64 *from, u32 len)
 		last = READ_ONCE(from[len / sizeof(u64)]);
 		memcpy((u8 *)payload + (len & ~7U), &last, len % sizeof(u64));
 	}
+}
+
+/*
+ * In memory that a reset leaves alone the processor's cache is lost nevertheless, and
+ * with it what it had not written to memory: of two lines of 64 bytes one may be of this
+ * record, and the other of what was there before. So a record has a sum over all of
+ * it there, and its lines are sent to memory as soon as it is published: what a reset
+ * takes is what was on its way then. The memory is mapped like any other, cached: atomic
+ * operations on memory that is not would lock the bus.
+ *
+ * Once the number is taken, one step of the sum is left.
+ */
+noinline u64 flightrec_ring_commit_summed(struct flightrec_ring *ring, u32 cpu, u32 len,
+					  const struct flightrec_place *place)
+{
+	u32 words = flightrec_record_words(len);
+	u32 sum = flightrec_sum(FLIGHTREC_SUM_FIRST, (u64 *)place->stamp + 1, words - 1);
+	u64 seq = atomic64_fetch_add(1, &ring->next_seq);
+
+	WRITE_ONCE(place->stamp->check, flightrec_sum(sum, &seq, 1));
+	flightrec_ring_finish(ring, cpu, len, seq, place);
+	ring_write_back(place->stamp, words * sizeof(u64));
+	return seq;
 }
 
 /* Whole words, then what is left over, padded with zeroes. */
@@ -299,7 +422,7 @@ static __always_inline enum lookup look_up(const struct flightrec_ring *ring, u6
 			   struct place *place)
 {
 	/* D, pairs with C */
-	u64 entry = smp_load_acquire(&ring->index[seq & (ring->nindex - 1)]);
+	u64 entry = smp_load_acquire(&ring->index[seq & ring->index_mask]);
 	u64 tag = flightrec_ring_tag(ring, seq);
 
 	if (flightrec_entry_older(entry, tag))
@@ -377,28 +500,158 @@ static __always_inline int copy_words(const struct flightrec_ring *ring,
 	return likely(to[0] == seq) ? (int)words : 0;
 }
 
-/* Go to the next record that is published; false if there is none. */
-static __always_inline bool find_next(const struct flightrec_ring *ring,
+/* Of the records in a block. */
+struct in_block {
+	u64 first;	/* the smallest number from the wanted one on, if any */
+	u32 records;	/* how many there are from it on */
+};
+
+/*
+ * Look at each record of a block for those with numbers from @seq on; false if
+ * that cannot be told because one is being written. A block that is overwritten
+ * meanwhile has none: what comes instead has numbers that were not yet taken
+ * when the caller looked.
+ */
+static bool look_through(const struct flightrec_ring *ring, u32 block, u64 seq,
+			 struct in_block *found)
+{
+	/* G, pairs with F */
+	u64 committed = atomic64_read_acquire(block_word(ring, block, BLOCK_COMMITTED));
+	u64 state = atomic64_read(block_word(ring, block, BLOCK_STATE));
+	struct place place = {
+		.block = block, .lap = lap_of(state) & RING_MASK(ENTRY_LAP_BITS),
+		.off = BLOCK_HEADER,
+	};
+	u32 end = state & RING_MASK(STATE_OFF_BITS);
+	u32 words;
+
+	*found = (struct in_block) { .first = ~0ULL };
+	if (lap_of(committed) != lap_of(state))
+		return true;
+	if (!all_committed(committed, state))
+		return false;
+	for (; place.off < end; place.off += words) {
+		const struct flightrec_stamp *stamp =
+			(const struct flightrec_stamp *)record_at(ring, &place);
+		u64 number = READ_ONCE(stamp->seq);
+
+		words = bounded_words(READ_ONCE(stamp->len), &place);
+		if (!words)
+			break;
+		if (number < seq)
+			continue;
+		found->records++;
+		if (number < found->first)
+			found->first = number;
+	}
+	smp_rmb();	/* B, pairs with A */
+	if (!still_there(ring, &place))
+		*found = (struct in_block) { .first = ~0ULL };
+	return true;
+}
+
+/* Do the numbers in a block end before @seq? */
+static __always_inline bool ends_before(const struct flightrec_ring *ring, u32 block, u64 seq)
+{
+	u64 last = atomic64_read(&ring->last[block]);
+
+	return !(last & LAST_UNKNOWN) && last <= seq;
+}
+
+/*
+ * The least that the first number from @seq on in a block may be, if that is
+ * before @best. Not before @seq, and @seq itself if nothing better is known.
+ */
+static u64 first_in_block(const struct flightrec_ring *ring, u32 block, u64 seq, u64 best)
+{
+	u64 first = READ_ONCE(ring->first[block]);
+	struct in_block found;
+
+	if (first >= best)
+		return best;
+	if (first >= seq)
+		return first;
+	if (ends_before(ring, block, seq))
+		return best;
+	if (!look_through(ring, block, seq, &found))
+		return seq;
+	return found.first < best ? found.first : best;
+}
+
+/*
+ * The first number from @seq on that may be there, @next if there is none:
+ * from what is known of blocks, not from the index, so it takes as many steps
+ * as there are blocks at most, however many records are gone. From the group
+ * whose turn it is: it has the oldest records as a rule, and then all others
+ * are seen to be younger at a glance.
+ */
+static noinline u64 skip_gone(const struct flightrec_ring *ring, u64 seq, u64 next)
+{
+	u32 ngroups = flightrec_ring_groups(ring->nblocks);
+	u32 group, left, block, end;
+
+	ring_div(atomic64_read(&ring->next_claim), ring->nblocks, &block);
+	group = block / GROUP_BLOCKS;
+	for (left = ngroups; left && next > seq; left--, group++) {
+		if (group == ngroups)
+			group = 0;
+		if (READ_ONCE(ring->group_first[group]) >= next)
+			continue;
+		ring_relax();
+		block = group * GROUP_BLOCKS;
+		end = block + GROUP_BLOCKS < ring->nblocks ? block + GROUP_BLOCKS : ring->nblocks;
+		for (; block < end && next > seq; block++)
+			next = first_in_block(ring, block, seq, next);
+	}
+	return next;
+}
+
+/*
+ * How many numbers a reader finds gone one by one, before it looks at the blocks.
+ * A look at the blocks that told nothing makes it twice as many.
+ */
+#define SKIP_AFTER	32
+
+/*
+ * Go to the next record that is published: 0, -EAGAIN if there is none, or
+ * -EINTR if the task is to die. Where nothing was lost so far, the record will be
+ * there: its block is looked at when it has been copied, and not before.
+ *
+ * Writers that overwrite the whole ring during one look at the blocks make that
+ * look end at a head which is no longer one: so it is compared with today's.
+ */
+static __always_inline int find_next(const struct flightrec_ring *ring,
 		      struct flightrec_cursor *cursor, struct place *place)
 {
-	u64 next, first;
+	u64 skip_after = SKIP_AFTER, gone = 0, next, first, seq;
 
-	for (;; cursor->seq++) {
-		ring_relax(cursor->seq);
+	for (;;) {
 		next = flightrec_ring_next(ring);
 		first = horizon(ring, next);
 		if (cursor->seq < first)
 			cursor->seq = first;
 		if (cursor->seq >= next)
-			return false;
+			return -EAGAIN;
+		if (unlikely(gone++ == skip_after)) {
+			if (ring_interrupted())
+				return -EINTR;
+			gone = 0;
+			seq = cursor->seq;
+			cursor->seq = skip_gone(ring, seq, next);
+			if (cursor->seq != seq)
+				continue;
+			skip_after *= 2;
+		}
 		switch (look_up(ring, cursor->seq, place)) {
 		case LOOKUP_NOT_YET:
-			return false;
+			return -EAGAIN;
 		case LOOKUP_GONE:
-			continue;
+			break;
 		case LOOKUP_HERE:
-			return true;
+			if (likely(cursor->seq == cursor->from) || still_there(ring, place))
+				return 0;
 		}
+		cursor->seq++;
 	}
 }
 
@@ -418,10 +671,12 @@ int flightrec_ring_read(const struct flightrec_ring *ring,
 			u64 *lost)
 {
 	struct place place;
+	int err;
 
 	for (;; cursor->seq++) {
-		if (!find_next(ring, cursor, &place))
-			return -EAGAIN;
+		err = find_next(ring, cursor, &place);
+		if (err)
+			return err;
 		if (copy_out(ring, &place, cursor->seq, stamp, payload,
 			     FLIGHTREC_RING_PAYLOAD_MAX))
 			break;
@@ -438,8 +693,9 @@ int flightrec_ring_read_words(const struct flightrec_ring *ring,
 	int words;
 
 	for (;; cursor->seq++) {
-		if (!find_next(ring, cursor, &place))
-			return -EAGAIN;
+		words = find_next(ring, cursor, &place);
+		if (unlikely(words))
+			return words;
 		words = copy_words(ring, &place, cursor->seq, to, room);
 		if (words)
 			break;
@@ -485,27 +741,39 @@ bool flightrec_ring_readable(const struct flightrec_ring *ring,
 	return seq < next && look_up(ring, seq, &place) != LOOKUP_NOT_YET;
 }
 
+static u64 records_in_block(const struct flightrec_ring *ring, u32 block, u64 seq)
+{
+	u64 count = atomic64_read(&ring->count[block]);
+	struct in_block found;
+	u64 committed, state;
+
+	if (ends_before(ring, block, seq))
+		return 0;
+	if (READ_ONCE(ring->first[block]) < seq && look_through(ring, block, seq, &found))
+		return found.records;
+	if (count & COUNT_KNOWN)
+		return count & RING_MASK(COUNT_BITS);
+	committed = atomic64_read(block_word(ring, block, BLOCK_COMMITTED));
+	state = atomic64_read(block_word(ring, block, BLOCK_STATE));
+	return lap_of(committed) == lap_of(state) ? records_of(committed) : 0;
+}
+
 u64 flightrec_ring_oldest(const struct flightrec_ring *ring, u64 *retained)
 {
-	u64 next = flightrec_ring_next(ring);
-	u64 oldest = next;
-	u64 count = 0;
+	/* From before all of them, so that each block is looked at. */
+	struct flightrec_cursor cursor = { .seq = 0, .from = ~0ULL };
+	u64 first = horizon(ring, flightrec_ring_next(ring));
 	struct place place;
-	u64 seq;
+	u32 block;
 
-	for (seq = horizon(ring, next); seq < next; seq++) {
-		ring_relax(seq);
-		if (look_up(ring, seq, &place) != LOOKUP_HERE ||
-		    !still_there(ring, &place))
-			continue;
-		if (!count++)
-			oldest = seq;
-		if (!retained)
-			break;
-	}
 	if (retained)
-		*retained = count;
-	return oldest;
+		for (*retained = 0, block = 0; block < ring->nblocks; block++) {
+			if (!(block % GROUP_BLOCKS))
+				ring_relax();
+			*retained += records_in_block(ring, block, first);
+		}
+	find_next(ring, &cursor, &place);
+	return cursor.seq;
 }
 
 u64 flightrec_ring_clear(struct flightrec_ring *ring)
@@ -518,5 +786,7 @@ u64 flightrec_ring_clear(struct flightrec_ring *ring)
 	while (cleared < next)
 		if (atomic64_try_cmpxchg(clear_seq(ring), &cleared, next))
 			break;
+	if (ring->summed)
+		ring_write_back(clear_seq(ring), sizeof(u64));
 	return retained;
 }

@@ -34,6 +34,7 @@
  * layout: read.c asserts it. Nine 64-bit words, no padding.
  */
 struct flightrec_stamp {
+	/* private: described there */
 	u64 seq;	/* 0 until the record is whole */
 	u64 boot_ns;
 	u64 wall_ns;
@@ -64,16 +65,22 @@ struct flightrec_ring_cpu {
  * Private to ring.c and ring_write.h, but for its size.
  */
 struct flightrec_ring {
-	/* Constant from init on. */
+	/* private: constant from init on */
 	u64 *words;			/* the blocks */
 	u64 *index;			/* where the record of each number is */
 	atomic64_t *marks;		/* how fresh each block is, see ring.c */
+	u64 *first;			/* no number in each block is before this */
+	atomic64_t *last;		/* nor after this one, once it is left */
+	atomic64_t *count;		/* nor are there other than so many, then */
+	u64 *group_first;		/* the least of @first in each group of blocks */
 	struct flightrec_ring_cpu *cpus;
 	u64 nindex;			/* entries of @index, a power of two */
+	u64 index_mask;			/* one less */
 	u32 index_shift;		/* its logarithm */
 	u32 nblocks;
 	u32 ncpus;
 	u32 fresh;			/* claims for which a full block is */
+	bool summed;			/* records have a sum, see ring.c */
 
 	/* Written by every append and every claim of a block. */
 	atomic64_t next_seq __attribute__((aligned(64)));
@@ -90,6 +97,8 @@ struct flightrec_ring {
  * @name: for whoever finds the blocks in a memory image, as are:
  * @boot_id: 16 bytes
  * @instance: a random number
+ * @generation: if not 0, the memory is one that a reset leaves alone, and records get a
+ *	sum: counts its boots
  *
  * The memory stays the caller's, the name and the boot id are copied.
  */
@@ -102,6 +111,7 @@ struct flightrec_ring_setup {
 	const char *name;
 	const u8 *boot_id;
 	u64 instance;
+	u64 generation;
 };
 
 /**
@@ -120,14 +130,19 @@ u64 flightrec_ring_min_bytes(u32 ncpus);
 /* The largest ring that can be numbered, 20 GiB. */
 u64 flightrec_ring_max_bytes(void);
 
+/* Bytes of so many blocks with their index. */
+u64 flightrec_ring_bytes_of(u64 nblocks);
+
 /* The most blocks that fit into @bytes together with their index. */
 u64 flightrec_ring_blocks_in(u64 bytes);
 
-/* Bytes of the index of so many blocks, and of a mark for each. */
+/* Bytes of the index of so many blocks, and of what is known of each. */
 u64 flightrec_ring_index_bytes(u64 nblocks);
 
 /**
  * flightrec_ring_init - make an empty ring
+ * @ring: overwritten
+ * @setup: what it is made of; not needed afterwards
  *
  * Return: 0, or -EINVAL if there are too few blocks, or too many to be numbered.
  */
@@ -136,6 +151,7 @@ int flightrec_ring_init(struct flightrec_ring *ring,
 
 /**
  * flightrec_ring_append - add a record, overwriting the oldest as needed
+ * @ring: the ring
  * @cpu: the CPU that this runs on; interrupts are off
  * @stamp: filled in but for @seq, which is set here
  * @payload: @stamp->len bytes, at most FLIGHTREC_RING_PAYLOAD_MAX
@@ -153,8 +169,16 @@ u64 flightrec_ring_clear(struct flightrec_ring *ring);
 u64 flightrec_ring_next(const struct flightrec_ring *ring);
 
 /**
- * flightrec_ring_oldest - the number of the oldest record, or the next one
- * @retained: if not NULL, how many records there are
+ * flightrec_ring_oldest - find the oldest record
+ * @ring: the ring
+ * @retained: if not NULL, how many records there are: a sum over what is known of
+ *	blocks, a tenth of a millisecond for each GiB
+ *
+ * Without @retained a few groups of blocks are looked at: microseconds, whatever
+ * the size.
+ *
+ * Return: its number, or the next one if there is none. A number that is taken and
+ * not yet published counts as one that is there.
  */
 u64 flightrec_ring_oldest(const struct flightrec_ring *ring, u64 *retained);
 
@@ -168,12 +192,17 @@ static inline struct flightrec_cursor flightrec_cursor_at(u64 seq)
 
 /**
  * flightrec_ring_read - copy the next record out
+ * @ring: the ring
  * @cursor: moved past the record; on -EAGAIN only past what is gone
  * @stamp: the record's stamp
  * @payload: room for FLIGHTREC_RING_PAYLOAD_MAX bytes, or NULL to skip it
  * @lost: records that this reader should have got before this one
  *
- * Return: 0, or -EAGAIN if the next number is not taken or not yet published.
+ * What is gone is passed over in at most as many steps as there are blocks, and a
+ * few; more only while a writer is stopped in the middle of a record.
+ *
+ * Return: 0, -EAGAIN if the next number is not taken or not yet published, or
+ * -EINTR if the calling task is to die.
  */
 int flightrec_ring_read(const struct flightrec_ring *ring,
 			struct flightrec_cursor *cursor,
@@ -182,13 +211,14 @@ int flightrec_ring_read(const struct flightrec_ring *ring,
 
 /**
  * flightrec_ring_read_words - copy the next record out as it lies in the ring
+ * @ring: the ring
  * @cursor: moved past the record; on an error only past what is gone
  * @to: the record's stamp, then its payload, zero-padded to whole words
  * @room: how many words fit
  * @lost: records that this reader should have got before this one
  *
- * Return: how many words were copied, -EAGAIN as flightrec_ring_read(), or
- * -EMSGSIZE if the record has more than @room.
+ * Return: how many words were copied, -EAGAIN and -EINTR as
+ * flightrec_ring_read(), or -EMSGSIZE if the record has more than @room.
  */
 int flightrec_ring_read_words(const struct flightrec_ring *ring,
 			      struct flightrec_cursor *cursor, u64 *to,
@@ -196,6 +226,7 @@ int flightrec_ring_read_words(const struct flightrec_ring *ring,
 
 /**
  * flightrec_ring_fetch - copy the record of a given number out
+ * @ring: the ring
  * @seq: its number
  * @stamp: the record's stamp
  * @payload: gets the first bytes of the payload, up to @room

@@ -19,10 +19,12 @@ static u64 __init index_entries(u64 nblocks)
 
 u64 __init flightrec_ring_index_bytes(u64 nblocks)
 {
-	return (index_entries(nblocks) + nblocks) * sizeof(u64);
+	/* A mark, the first and the last number, and the count of each. */
+	return (index_entries(nblocks) + 4 * nblocks + flightrec_ring_groups(nblocks)) *
+	       sizeof(u64);
 }
 
-static u64 __init layout_bytes(u64 nblocks)
+u64 __init flightrec_ring_bytes_of(u64 nblocks)
 {
 	return nblocks * FLIGHTREC_RING_BLOCK_BYTES +
 	       flightrec_ring_index_bytes(nblocks);
@@ -30,19 +32,19 @@ static u64 __init layout_bytes(u64 nblocks)
 
 u64 __init flightrec_ring_min_bytes(u32 ncpus)
 {
-	return layout_bytes(ncpus + 2ULL);
+	return flightrec_ring_bytes_of(ncpus + 2ULL);
 }
 
 u64 __init flightrec_ring_max_bytes(void)
 {
-	return layout_bytes(BLOCKS_MAX);
+	return flightrec_ring_bytes_of(BLOCKS_MAX);
 }
 
 u64 __init flightrec_ring_blocks_in(u64 bytes)
 {
 	u64 nblocks = bytes / FLIGHTREC_RING_BLOCK_BYTES;
 
-	while (nblocks && layout_bytes(nblocks) > bytes)
+	while (nblocks && flightrec_ring_bytes_of(nblocks) > bytes)
 		nblocks--;
 	return nblocks;
 }
@@ -66,7 +68,8 @@ static void __init describe_block(u64 *words, u32 i, const struct flightrec_ring
 	const size_t from = offsetof(struct flightrec_block, magic);
 
 	block->magic = FLIGHTREC_BLOCK_MAGIC;
-	block->version = FLIGHTREC_BLOCK_VERSION;
+	block->version = setup->generation ? FLIGHTREC_BLOCK_VERSION_SUMMED :
+			 FLIGHTREC_BLOCK_VERSION;
 	block->header_size = sizeof(*block);
 	block->block_bytes = FLIGHTREC_BLOCK_BYTES;
 	block->block = i;
@@ -74,6 +77,7 @@ static void __init describe_block(u64 *words, u32 i, const struct flightrec_ring
 	memcpy(block->boot_id, setup->boot_id, sizeof(block->boot_id));
 	memcpy(block->name, setup->name, strnlen(setup->name, sizeof(block->name) - 1));
 	block->instance = setup->instance;
+	block->generation = setup->generation;
 	block->check = flightrec_crc32((u8 *)block + from,
 				       offsetof(struct flightrec_block, check) - from);
 }
@@ -93,14 +97,25 @@ int __init flightrec_ring_init(struct flightrec_ring *ring,
 	ring->nblocks = setup->nblocks;
 	ring->ncpus = setup->ncpus;
 	ring->nindex = index_entries(setup->nblocks);
+	ring->index_mask = ring->nindex - 1;
 	ring->index_shift = ilog2(ring->nindex);
 	ring->marks = (atomic64_t *)&ring->index[ring->nindex];
+	ring->first = (u64 *)&ring->marks[ring->nblocks];
+	ring->last = (atomic64_t *)&ring->first[ring->nblocks];
+	ring->count = &ring->last[ring->nblocks];
+	ring->group_first = (u64 *)&ring->count[ring->nblocks];
+	ring->summed = setup->generation != 0;
 	ring->fresh = fresh_claims(ring->nblocks, ring->ncpus);
 	atomic64_set(&ring->next_seq, 1);
 	for (i = 0; i < ring->nblocks; i++) {
 		describe_block(&ring->words[i * BLOCK_WORDS], i, setup);
 		atomic64_set(block_word(ring, i, BLOCK_STATE), state | STATE_CLOSED);
 		atomic64_set(block_word(ring, i, BLOCK_COMMITTED), state);
+		/* Empty, as if it ended before number 1. */
+		ring->first[i] = 0;
+		atomic64_set(&ring->last[i], 0);
+		atomic64_set(&ring->count[i], COUNT_KNOWN);
+		ring->group_first[i / GROUP_BLOCKS] = 0;
 		/* Left a round before the first claim. */
 		atomic64_set(&ring->marks[i], (0 - ring->nblocks) & ~MARK_OPEN);
 	}

@@ -13,9 +13,11 @@
 #include <linux/compiler.h>
 #include <linux/errno.h>
 #include <linux/init.h>
+#include <linux/libnvdimm.h>
 #include <linux/log2.h>
 #include <linux/math64.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/string.h>
 #include <linux/types.h>
 
@@ -25,10 +27,24 @@ static inline u64 ring_div(u64 n, u32 by, u32 *rem)
 }
 
 /* In a reader's loops: let others run now and then. */
-static inline void ring_relax(u64 round)
+static inline void ring_relax(void)
 {
-	if (!(round & 1023))
-		cond_resched();
+	cond_resched();
+}
+
+/* Shall the reading task die, so that it is of no use to go on? */
+static inline bool ring_interrupted(void)
+{
+	return fatal_signal_pending(current);
+}
+
+/*
+ * Have lines of the cache written to memory, soon, and without waiting for it. Where
+ * the kernel has no way to do that, they go there when it pleases the processor.
+ */
+static inline void ring_write_back(void *from, size_t bytes)
+{
+	arch_wb_cache_pmem(from, bytes);
 }
 
 #else
@@ -104,9 +120,24 @@ static inline u64 ring_div(u64 n, u32 by, u32 *rem)
 	return n / by;
 }
 
-static inline void ring_relax(u64 round)
+static inline void ring_relax(void)
 {
-	(void)round;
+}
+
+/* A test may define what makes a reader give up. */
+#ifndef RING_INTERRUPTED
+#define RING_INTERRUPTED() false
+#endif
+
+static inline bool ring_interrupted(void)
+{
+	return RING_INTERRUPTED();
+}
+
+static inline void ring_write_back(void *from, size_t bytes)
+{
+	(void)from;
+	(void)bytes;
 }
 
 static inline u64 roundup_pow_of_two(u64 n)

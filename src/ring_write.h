@@ -51,6 +51,21 @@ enum {
 
 #define MARK_OPEN	(1ULL << 63)
 
+/* The last number of a block is not known: with its lap, until it is left. */
+#define LAST_UNKNOWN	(1ULL << 63)
+
+/* How many records a block has: lap (40 bits), known once it is left, and the count. */
+#define COUNT_BITS	23
+#define COUNT_LAP_SHIFT	24
+#define COUNT_KNOWN	(1ULL << COUNT_BITS)
+
+/* What is committed counts the records as well, in bits that no offset needs. */
+#define COMMITTED_RECORDS_SHIFT	12
+#define COMMITTED_RECORDS_MASK	(RING_MASK(STATE_OFF_BITS) & ~RING_MASK(COMMITTED_RECORDS_SHIFT))
+
+/* Blocks in a row of which it is known together what they begin with. */
+#define GROUP_BLOCKS	64
+
 /*
  * Laps start shortly before they wrap in an entry, so that what breaks there
  * breaks in the first minute rather than after weeks.
@@ -63,13 +78,13 @@ enum {
  * @stamp: the record
  * @open: the block as in struct flightrec_ring_cpu
  * @off: the record's distance from @block in words
- * @words: its length
+ * @words: its length, and one record, as BLOCK_COMMITTED counts them
  */
 struct flightrec_place {
 	u64 *block;
 	struct flightrec_stamp *stamp;
 	u64 open;
-	u32 off;
+	u64 off;
 	u32 words;
 };
 
@@ -81,6 +96,11 @@ static __always_inline atomic64_t *block_word(const struct flightrec_ring *ring,
 static __always_inline atomic64_t *clear_seq(const struct flightrec_ring *ring)
 {
 	return block_word(ring, 0, BLOCK_CLEAR_SEQ);
+}
+
+static inline u64 flightrec_ring_groups(u64 nblocks)
+{
+	return (nblocks + GROUP_BLOCKS - 1) / GROUP_BLOCKS;
 }
 
 static __always_inline u64 make_state(u64 lap, u64 off)
@@ -143,13 +163,15 @@ static __always_inline bool flightrec_ring_try_reserve(struct flightrec_ring *ri
 	s64 state = atomic64_read(word);
 	u64 off;
 
-	place->words = flightrec_record_words(len);
+	u32 words = flightrec_record_words(len);
+
+	place->words = words + (1U << COMMITTED_RECORDS_SHIFT);
 	do {
 		/* Of another lap, or closed, it is far beyond the block's end. */
 		off = (u64)state - lap;
-		if (unlikely(off + place->words > BLOCK_WORDS))
+		if (unlikely(off + words > BLOCK_WORDS))
 			return false;
-	} while (unlikely(!atomic64_try_cmpxchg(word, &state, state + place->words)));
+	} while (unlikely(!atomic64_try_cmpxchg(word, &state, state + words)));
 	place->block = block;
 	place->open = open;
 	place->off = off;
@@ -182,34 +204,56 @@ static __always_inline u32 flightrec_ring_check(const struct flightrec_place *pl
 	return FLIGHTREC_CHECK(boot_ns, len, place->off, place->open >> OPEN_LAP_SHIFT);
 }
 
-/* Let readers find the record, unless a later one has taken the entry. */
+/*
+ * Let readers find the record, unless a later one has the entry, or may have taken it:
+ * one that took a number a whole index later is beyond all readers' horizon anyway.
+ * That is looked at after the entry (H): so what is replaced is older for certain,
+ * however long a writer was stopped.
+ */
 static __always_inline void flightrec_ring_publish(struct flightrec_ring *ring, u64 seq,
 					  const struct flightrec_place *place)
 {
-	atomic64_t *word = (atomic64_t *)&ring->index[seq & (ring->nindex - 1)];
+	atomic64_t *word = (atomic64_t *)&ring->index[seq & ring->index_mask];
 	u64 tag = flightrec_ring_tag(ring, seq);
-	s64 old = atomic64_read(word);
 	u64 entry = tag | place->off |
-		    (place->open & RING_MASK(ENTRY_BLOCK_BITS + ENTRY_LAP_BITS)) <<
-		    ENTRY_OFF_BITS;
+		    /* Shifted twice, it needs no mask of 64 bits. */
+		    place->open << (64 - ENTRY_BLOCK_BITS - ENTRY_LAP_BITS) >> ENTRY_TAG_BITS;
+	s64 old;
 
-	while (likely(flightrec_entry_older(old, tag)))
-		if (likely(atomic64_try_cmpxchg(word, &old, entry))) /* C, pairs with D */
+	do {
+		old = atomic64_read_acquire(word);	/* H, pairs with C */
+		if (unlikely((u64)atomic64_read(&ring->next_seq) - seq > ring->nindex))
 			return;
+	} while (unlikely(!atomic64_try_cmpxchg(word, &old, entry)));	/* C, pairs with D */
 }
 
-/* Take a number, publish, give the room back; returns the number. */
-static __always_inline u64 flightrec_ring_commit(struct flightrec_ring *ring, u32 cpu,
-					u32 len, const struct flightrec_place *place)
+/* Publish the record that has its number, give the room back. */
+static __always_inline void flightrec_ring_finish(struct flightrec_ring *ring, u32 cpu,
+						  u32 len, u64 seq,
+						  const struct flightrec_place *place)
 {
-	u64 seq = atomic64_fetch_add(1, &ring->next_seq);
-
 	smp_store_release(&place->stamp->seq, seq);
 	flightrec_ring_publish(ring, seq, place);
 	/* F, pairs with G. */
 	atomic64_add_return_release(place->words,
 				    (atomic64_t *)&place->block[BLOCK_COMMITTED]);
 	atomic64_add(len, &ring->cpus[cpu].bytes);
+}
+
+/* flightrec_ring_commit() for memory that a reset leaves alone; in ring.c. */
+u64 flightrec_ring_commit_summed(struct flightrec_ring *ring, u32 cpu, u32 len,
+				 const struct flightrec_place *place);
+
+/* Take a number, publish, give the room back; returns the number. */
+static __always_inline u64 flightrec_ring_commit(struct flightrec_ring *ring, u32 cpu,
+					u32 len, const struct flightrec_place *place)
+{
+	u64 seq;
+
+	if (unlikely(ring->summed))
+		return flightrec_ring_commit_summed(ring, cpu, len, place);
+	seq = atomic64_fetch_add(1, &ring->next_seq);
+	flightrec_ring_finish(ring, cpu, len, seq, place);
 	return seq;
 }
 

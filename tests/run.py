@@ -9,6 +9,7 @@ if nothing ran.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -34,6 +35,7 @@ TIERS = {
     "rpm-chroot": ([*RPM, *[f"tests/rpm/test_kills.py::{name}" for name in RPM_KILLS]], 10),
     "rpm": (["tests/rpm"], 25),
     "guard": (["tests/guard"], 25),
+    "proof": (["tests/proof"], 90),
     "debug": (["tests/debug"], 120),
     "demo": (["tests/demo"], 25),
 }
@@ -47,6 +49,9 @@ PREPARE = {"check": (), "mutants": (), "rpm-chroot": (["tests.rpm.prepare"],),
 
 PREPARE_BUDGET = 12
 
+# Their guests have two processors, or they run two at a time already, or share one installation.
+ALONE = {"rpm", "rpm-chroot", "guard", "debug", "demo", "mutants"}
+
 
 def prepare(programs):
     """Fill the cache by PROGRAMS.  (passed, failed, skipped, seconds)."""
@@ -58,6 +63,12 @@ def prepare(programs):
     return 0, 0, 0, time.monotonic() - started
 
 
+def side_by_side(tier):
+    """Options of pytest that run two tests of TIER at a time, where one does not fill the machine."""
+    alone = tier in ALONE or os.cpu_count() < 2
+    return () if alone else ("-n2", "--dist=loadgroup", "--max-worker-restart=0")
+
+
 def run_tier(tier):
     """Run TIER, its output passing through; (passed, failed, skipped, seconds)."""
     paths, _ = TIERS[tier]
@@ -65,7 +76,7 @@ def run_tier(tier):
     report.unlink(missing_ok=True)
     command = [
         "/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "--tb=short",
-        "--durations=5", "--durations-min=5", f"--junitxml={report}", *paths,
+        "--durations=5", "--durations-min=5", f"--junitxml={report}", *side_by_side(tier), *paths,
     ]  # fmt: skip
     started = time.monotonic()
     status = subprocess.run(command, cwd=TOP, check=False).returncode

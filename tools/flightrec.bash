@@ -15,7 +15,7 @@ _flightrec() {
 	COMPREPLY=()
 
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W "write read stats recover --help --version" -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W "write read stats recover collect save boots report --help --version" -- "$word")
 		return
 	fi
 	case $before in
@@ -23,28 +23,52 @@ _flightrec() {
 		mapfile -t COMPREPLY < <(compgen -W "$(_flightrec_channels)" -- "$word")
 		return
 		;;
-	-p | --severity)
+	-S | --since | -U | --until)
+		mapfile -t COMPREPLY < <(compgen -W "today yesterday now" -- "$word")
+		return
+		;;
+	-p | --priority)
 		mapfile -t COMPREPLY < <(compgen -W \
 			"emerg alert crit err warning notice info debug" -- "$word")
 		return
 		;;
-	-t | --time)
+	-o | --output)
+		mapfile -t COMPREPLY < <(compgen -W "short iso cat json export" -- "$word")
+		return
+		;;
+	--uid)
+		mapfile -t COMPREPLY < <(compgen -u -- "$word")
+		return
+		;;
+	--cursor-file)
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		return
+		;;
+	-t | --time | --tag)
+		[[ $command == write ]] && return
 		mapfile -t COMPREPLY < <(compgen -W "relative wall boot" -- "$word")
 		return
 		;;
-	-n | --lines | -s | --since | -b | --boot)
+	-n | --lines | -b | --boot | -g | --grep | --pid | --comm)
 		return
 		;;
 	esac
 	case $command in
-	write) options="--channel --severity --help" ;;
-	read) options="--channel --follow --lines --since --time --json --help" ;;
-	stats) options="--watch --json --help" ;;
-	recover) options="--channel --boot --time --json --quiet --help" ;;
+	write) options="--channel --priority --tag --help" ;;
+	read) options="--channel --all --boot --follow --lines --reverse --priority --grep --case-sensitive
+		--pid --uid --comm --since --until --output --json --time --utc --cursor-file --help" ;;
+	stats) options="--all --watch --json --help" ;;
+	recover) options="--channel --boot --priority --grep --case-sensitive --pid --uid --comm --since
+		--until --output --time --json --quiet --help" ;;
+	collect) options="--boots --size --help" ;;
+	save) options="--size --help" ;;
+	boots) options="--json --help" ;;
+	report) options="--html --help" ;;
 	esac
 	if [[ $word == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
-	elif [[ $command == recover ]]; then
+	elif [[ $command == recover || $command == collect ]]; then
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 	fi

@@ -2,7 +2,7 @@
 /*
  * Waiting for new records, and letting go of the driver for a reload: follow.h.
  */
-#include "tool.h"
+#include "follow.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -12,12 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "follow.h"
-
-/* As in the library; tests have a place of their own. */
-#ifndef FLIGHTREC_DEV
-#define FLIGHTREC_DEV "/dev/flightrec"
-#endif
+#include "tool.h"
 
 /* How long a driver that was not yet unloaded is waited for, in tries. */
 #define TRIES 50
@@ -31,17 +26,11 @@ static void on_hangup(int signal)
 	let_go = 1;
 }
 
-int follow_open(struct follow *follow)
+void follow_start(void)
 {
 	struct sigaction action = { .sa_handler = on_hangup };	/* no SA_RESTART: poll ends */
-	int status = channel_open(&follow->handle, follow->channel,
-				  FLIGHTREC_OPEN_READ | FLIGHTREC_OPEN_NONBLOCK);
 
-	if (status)
-		return status;
-	fstat(flightrec_fd(follow->handle), &follow->node);
 	sigaction(SIGHUP, &action, NULL);
-	return EXIT_YES;
 }
 
 bool follow_gone(int err)
@@ -49,24 +38,45 @@ bool follow_gone(int err)
 	return err == -ENODEV || err == -ENXIO || err == -EIO || err == -ESTALE;
 }
 
-int follow_wait(struct follow *follow)
+/* One more than the channels: the other end of the output, which may be a pipe. */
+static struct pollfd *polled_of(struct timeline *timeline)
 {
-	struct pollfd polled[2] = {
-		{ .fd = flightrec_fd(follow->handle), .events = POLLIN },
-		{ .fd = STDOUT_FILENO },	/* the other end of a pipe was closed */
-	};
+	struct pollfd *polled = calloc(timeline->count + 1, sizeof(*polled));
+	size_t i;
 
-	if (!let_go && poll(polled, 2, -1) < 0 && errno != EINTR) {
+	if (!polled)
+		abort();
+	for (i = 0; i < timeline->count; i++)
+		polled[i] = (struct pollfd) {
+			.fd = flightrec_fd(timeline->channels[i].handle), .events = POLLIN,
+		};
+	polled[i].fd = STDOUT_FILENO;
+	return polled;
+}
+
+int follow_wait(struct timeline *timeline)
+{
+	const short broken = POLLERR | POLLHUP | POLLNVAL;
+	struct pollfd *polled = polled_of(timeline);
+	int status = FOLLOW_ON;
+	size_t i;
+
+	if (!let_go && poll(polled, timeline->count + 1, -1) < 0 && errno != EINTR) {
 		complain("poll: %s", strerror(errno));
-		return EXIT_NO;
+		status = EXIT_NO;
+	} else if (let_go) {
+		status = follow_reopen(timeline, NULL, 0);
+	} else if (polled[timeline->count].revents & broken) {
+		status = EXIT_YES;
+	} else {
+		for (i = 0; i < timeline->count && status == FOLLOW_ON; i++)
+			if (polled[i].revents & broken) {
+				status = follow_reopen(timeline, &timeline->channels[i], -ENODEV);
+				break;
+			}
 	}
-	if (let_go)
-		return follow_reopen(follow, 0);
-	if (polled[1].revents & (POLLERR | POLLHUP | POLLNVAL))
-		return EXIT_YES;
-	if (polled[0].revents & (POLLERR | POLLHUP | POLLNVAL))
-		return follow_reopen(follow, -ENODEV);
-	return FOLLOW_ON;
+	free(polled);
+	return status;
 }
 
 enum node { NODE_GONE, NODE_SAME, NODE_NEW };
@@ -75,33 +85,33 @@ enum node { NODE_GONE, NODE_SAME, NODE_NEW };
  * Is the channel's node the one that was open? Looked at, not opened: that
  * would keep the driver from being unloaded.
  */
-static enum node look_at_node(const struct follow *follow)
+static enum node look_at_node(const struct channel *channel)
 {
 	char path[sizeof(FLIGHTREC_DEV) + 1 + FLIGHTREC_NAME_MAX];
 	struct stat st;
 
-	snprintf(path, sizeof(path), FLIGHTREC_DEV "/%s", follow->channel);
+	snprintf(path, sizeof(path), FLIGHTREC_DEV "/%s", channel->name);
 	if (stat(path, &st))
 		return NODE_GONE;
-	return st.st_ino == follow->node.st_ino &&
-	       st.st_ctim.tv_sec == follow->node.st_ctim.tv_sec &&
-	       st.st_ctim.tv_nsec == follow->node.st_ctim.tv_nsec ? NODE_SAME : NODE_NEW;
+	return st.st_ino == channel->node.st_ino &&
+	       st.st_ctim.tv_sec == channel->node.st_ctim.tv_sec &&
+	       st.st_ctim.tv_nsec == channel->node.st_ctim.tv_nsec ? NODE_SAME : NODE_NEW;
 }
 
 /* Waits until there is another node, or gives up on that: true if there is one. */
-static bool wait_for_node(struct follow *follow)
+static bool wait_for_node(struct channel *channel)
 {
 	bool gone = false;
 	int tries = 0;
 	enum node node;
 
 	for (;;) {
-		node = look_at_node(follow);
+		node = look_at_node(channel);
 		if (node == NODE_NEW || (node == NODE_SAME && gone))
 			return true;
 		if (node == NODE_GONE && !gone) {
 			complain("channel %s: the driver is unloaded; waiting for it",
-				 follow->channel);
+				 channel->name);
 			gone = true;
 		}
 		if (!gone && tries++ == TRIES)
@@ -110,41 +120,62 @@ static bool wait_for_node(struct follow *follow)
 	}
 }
 
-int follow_reopen(struct follow *follow, int err)
+/* Opens a channel again, of which it is known whether the driver was reloaded. */
+static int open_again(struct channel *channel, bool reloaded)
 {
 	int tries = 0;
-	bool reloaded;
+	int err;
 
-	if (err)
-		complain("channel %s: the driver has gone: %s", follow->channel, strerror(-err));
-	else
-		complain("channel %s: let go, so that the driver can be reloaded", follow->channel);
-	flightrec_close(follow->handle);
-	follow->handle = NULL;
-	let_go = 0;
-	reloaded = wait_for_node(follow);
 	/* udev sets the owner of a new node a moment later. */
 	do {
 		if (tries)
 			nanosleep(&between_tries, NULL);
-		err = flightrec_open(&follow->handle, follow->channel,
+		err = flightrec_open(&channel->handle, channel->name,
 				     FLIGHTREC_OPEN_READ | FLIGHTREC_OPEN_NONBLOCK);
 	} while (err && tries++ < TRIES);
 	if (err) {
-		complain("channel %s: %s", follow->channel, flightrec_explain(err));
+		complain("channel %s: %s", channel->name, flightrec_explain(err));
 		return EXIT_UNKNOWN;
 	}
-	fstat(flightrec_fd(follow->handle), &follow->node);
+	fstat(flightrec_fd(channel->handle), &channel->node);
+	channel->empty_ns = 0;
 	if (reloaded) {
 		complain("channel %s: the driver is back; its numbers begin at 1 again",
-			 follow->channel);
+			 channel->name);
+		channel->last_seq = 0;
 		return FOLLOW_ON;
 	}
-	complain("channel %s: the driver was not unloaded; going on", follow->channel);
-	err = follow->last_seq ? flightrec_seek_seq(follow->handle, follow->last_seq + 1) : 0;
+	complain("channel %s: the driver was not unloaded; going on", channel->name);
+	err = channel->last_seq ? flightrec_seek_seq(channel->handle, channel->last_seq + 1) : 0;
 	if (err) {
-		complain("channel %s: %s", follow->channel, flightrec_explain(err));
+		complain("channel %s: %s", channel->name, flightrec_explain(err));
 		return EXIT_NO;
 	}
 	return FOLLOW_ON;
+}
+
+int follow_reopen(struct timeline *timeline, struct channel *channel, int err)
+{
+	int status = FOLLOW_ON;
+	bool reloaded;
+	size_t i;
+
+	if (err)
+		complain("channel %s: the driver has gone: %s", channel->name, strerror(-err));
+	/* One that stays open would keep the driver for all. */
+	for (i = 0; i < timeline->count; i++) {
+		channel = &timeline->channels[i];
+		if (!err)
+			complain("channel %s: let go, so that the driver can be reloaded",
+				 channel->name);
+		flightrec_close(channel->handle);
+		channel->handle = NULL;
+		channel->head = NULL;
+	}
+	let_go = 0;
+	/* The nodes of all come and go together. */
+	reloaded = wait_for_node(&timeline->channels[0]);
+	for (i = 0; i < timeline->count && status == FOLLOW_ON; i++)
+		status = open_again(&timeline->channels[i], reloaded);
+	return status;
 }

@@ -3,34 +3,13 @@
  * A record as a line of JSON. Members may be added, none changes its meaning:
  * docs/json.md.
  */
-#include "tool.h"
+#include "format.h"
 
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Only text goes into a JSON string as it is. */
-static bool valid_utf8(const char *text, size_t len)
-{
-	const unsigned char *s = (const unsigned char *)text;
-	size_t i, n;
-
-	while (len) {
-		n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 :
-		    s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-		if (!n || n > len || !s[0])
-			return false;
-		for (i = 1; i < n; i++)
-			if ((s[i] & 0xc0) != 0x80)
-				return false;
-		if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-		    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-			return false;
-		s += n;
-		len -= n;
-	}
-	return true;
-}
+#include "utf8.h"
 
 static void add(struct json_object *object, const char *key, struct json_object *value)
 {
@@ -57,12 +36,13 @@ static void add_hex(struct json_object *object, const char *key, const char *byt
 	add(object, key, json_object_new_string_len(hex, 2 * len));
 }
 
-static void add_stamp(struct json_object *object, const struct flightrec_record *record)
+static void add_stamp(struct json_object *object, const struct entry *entry)
 {
+	const struct flightrec_record *record = entry->record;
 	size_t comm_len = strnlen(record->comm, sizeof(record->comm));
 
 	add_number(object, "seq", record->seq);
-	add_number(object, "lost", record->lost);
+	add_number(object, "lost", entry->lost);
 	add_number(object, "boot_ns", record->boot_ns);
 	add_number(object, "wall_ns", record->wall_ns);
 	add_number(object, "severity", record->severity);
@@ -74,14 +54,12 @@ static void add_stamp(struct json_object *object, const struct flightrec_record 
 	add_number(object, "uid", record->uid);
 	add_number(object, "euid", record->euid);
 	add_number(object, "cpu", record->cpu);
-	if (valid_utf8(record->comm, comm_len))
+	if (utf8_valid(record->comm, comm_len))
 		add(object, "comm", json_object_new_string_len(record->comm, comm_len));
 }
 
 static void add_recovered(struct json_object *object, const struct flightrec_recovered *found)
 {
-	add(object, "boot_id", json_object_new_string(found->boot_id));
-	add(object, "verified", json_object_new_boolean(0));
 	add(object, "source", json_object_new_string(found->flags & FLIGHTREC_RECOVERED_TEXT ?
 						      "text" : "memory"));
 	add(object, "cut", json_object_new_boolean(!!(found->flags & FLIGHTREC_RECOVERED_CUT)));
@@ -90,9 +68,9 @@ static void add_recovered(struct json_object *object, const struct flightrec_rec
 	add_number(object, "full_len", found->full_len);
 }
 
-void print_record_json(FILE *out, const char *channel, const struct flightrec_record *record,
-		       const struct flightrec_recovered *found)
+void print_json(FILE *out, const struct entry *entry)
 {
+	const struct flightrec_record *record = entry->record;
 	struct json_object *object = json_object_new_object();
 	const char *payload = flightrec_payload(record);
 	/* A driver of a later version may allow more. */
@@ -100,11 +78,13 @@ void print_record_json(FILE *out, const char *channel, const struct flightrec_re
 
 	if (!object)
 		abort();
-	add(object, "channel", json_object_new_string(channel));
-	add_stamp(object, record);
-	if (found)
-		add_recovered(object, found);
-	if (valid_utf8(payload, len))
+	add(object, "channel", json_object_new_string(entry->channel));
+	add_stamp(object, entry);
+	if (entry->boot_id)
+		add(object, "boot_id", json_object_new_string(entry->boot_id));
+	if (entry->found)
+		add_recovered(object, entry->found);
+	if (utf8_valid(payload, len))
 		add(object, "text", json_object_new_string_len(payload, len));
 	else
 		add_hex(object, "payload_hex", payload, len);

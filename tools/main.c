@@ -13,12 +13,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 static const struct command commands[] = {
 	{ "write", command_write, "record a text, or each line of standard input" },
 	{ "read", command_read, "print records, the oldest first" },
 	{ "stats", command_stats, "print what each channel has recorded and refused" },
 	{ "recover", command_recover, "find records after a crash: in pstore, logs, memory dumps" },
+	{ "collect", command_collect, "keep what is left of the boots before this one" },
+	{ "save", command_save, "keep what is in memory, at an orderly shutdown" },
+	{ "boots", command_boots, "list the boots that are kept" },
+	{ "report", command_report, "print how a boot ended" },
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
@@ -92,6 +97,20 @@ int flush_output(int *status)
 	return -1;
 }
 
+/* Of a refusal, which group helps; none where it is not a matter of groups. */
+static const char *why_not(const char *channel, unsigned int flags, int err)
+{
+	if (err != -EACCES)
+		return flightrec_explain(err);
+	if (flags & FLIGHTREC_OPEN_WRITE && !strcmp(channel, KERNEL_CHANNEL))
+		return "only the kernel writes to it";
+	if (!geteuid())
+		return "permission denied, though this is root: the capability CAP_DAC_OVERRIDE is missing, or a security module forbids it";
+	return flags & FLIGHTREC_OPEN_WRITE ?
+	       "permission denied: writing needs the group flightrec-write" :
+	       "permission denied: reading needs the group flightrec";
+}
+
 int channel_open(struct flightrec **handle, const char *channel, unsigned int flags)
 {
 	int err = flightrec_open(handle, channel, flags);
@@ -103,7 +122,7 @@ int channel_open(struct flightrec **handle, const char *channel, unsigned int fl
 			 channel, FLIGHTREC_NAME_MAX - 1);
 		return EXIT_USAGE;
 	}
-	complain("channel %s: %s", channel, flightrec_explain(err));
+	complain("channel %s: %s", channel, why_not(channel, flags, err));
 	return EXIT_UNKNOWN;
 }
 

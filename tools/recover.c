@@ -15,28 +15,40 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "filter.h"
+#include "format.h"
+#include "recover.h"
+#include "report.h"
+
 static const char help[] =
-	"Usage: flightrec recover [-c CHANNEL] [-b BOOT] [--json] [FILE...]\n"
-	"Find records after a crash, sorted by boot and channel. Nothing proves that they\n"
-	"are genuine.\n\n"
+	"Usage: flightrec recover [-c CHANNEL] [-b BOOT] [-o FORMAT] [FILE...]\n"
+	"Find records after a crash: of each boot, all channels in one timeline, then how\n"
+	"it ended. Nothing proves that they are genuine.\n\n"
 	"  -c, --channel CHANNEL  only this one\n"
 	"  -b, --boot BOOT        only the boot whose id begins so\n"
+	FILTER_HELP
+	"  -o, --output FORMAT    short, iso, cat, json or export (default: short)\n"
 	"  -t, --time STYLE       wall or boot (default: wall)\n"
-	"  -j, --json             a JSON object on each line, the last one a summary\n"
+	"  -j, --json             the same as -o json; the last line is a summary\n"
 	"  -q, --quiet            no progress, no summary\n"
 	"  -h, --help             this text\n\n"
 	"FILE is what pstore kept (also in parts), a log of the kernel or of a console,\n"
 	"or an image of memory: vmcore (ELF), makedumpfile's compressed or flattened form,\n"
 	"LiME, raw. Its content decides. \"-\" is standard input. Of a directory all files\n"
-	"below it are looked at; without FILE: /sys/fs/pstore, /var/lib/systemd/pstore and\n"
-	"/var/crash.\n";
+	"below it are looked at; without FILE: the memory of the boot before, if a reset\n"
+	"left it alone, /sys/fs/pstore, /var/lib/systemd/pstore and /var/crash.\n";
 
 struct recovery {
 	struct flightrec_recover *recover;
 	const char *channel, *boot;
-	struct style style;
+	struct format format;
+	struct filter filter;
 	bool quiet, progress, incomplete;
-	uint64_t printed;
+	uint64_t printed, found;
+	/* The boot at hand: its newest record, and whether it is the only one. */
+	char at_boot[33];
+	uint64_t last_boot_ns, last_wall_ns;
+	unsigned int boots;
 	int status;		/* EXIT_UNKNOWN once a file could not be used */
 	unsigned int percent;
 };
@@ -178,45 +190,116 @@ static void add_path(struct recovery *recovery, char *path)
 #define FLIGHTREC_CRASH_PLACES "/sys/fs/pstore", "/var/lib/systemd/pstore", "/var/crash"
 #endif
 
+/* False after saying why it could not be looked at, if that is not because there is none. */
+static bool add_previous(struct recovery *recovery)
+{
+	int err = flightrec_recover_add_previous(recovery->recover);
+
+	if (!err || err == -ENOENT || err == -ENODEV)
+		return !err;
+	complain("the memory of the boot before: %s", flightrec_recover_problem(recovery->recover) ?:
+		 strerror(-err));
+	recovery->status = EXIT_UNKNOWN;
+	return false;
+}
+
 static void add_usual_places(struct recovery *recovery)
 {
 	static char *const places[] = { FLIGHTREC_CRASH_PLACES };
 	size_t i;
+
+	add_previous(recovery);
 
 	for (i = 0; i < sizeof(places) / sizeof(*places); i++)
 		if (!access(places[i], F_OK))
 			add_path(recovery, places[i]);
 }
 
-/* "== boot 0123…, channel default" where either changes. */
+/* ---- how a boot ended */
+
+static bool same_boot(const char *one, const char *two)
+{
+	size_t len = strlen(one) < strlen(two) ? strlen(one) : strlen(two);
+
+	return len >= 8 && !strncmp(one, two, len);
+}
+
+static void print_ending(struct recovery *recovery, const struct flightrec_death *death)
+{
+	uint64_t wall = death->wall_ns;
+
+	/* The log's clock stands still in suspend: it was not before the last record. */
+	if (!wall && death->log_ns && recovery->last_wall_ns > recovery->last_boot_ns) {
+		wall = recovery->last_wall_ns - recovery->last_boot_ns + death->log_ns;
+		if (wall < recovery->last_wall_ns)
+			wall = recovery->last_wall_ns;
+	}
+	ending_print(stdout, death, wall);
+}
+
+/* What the files say of the end of a boot; those of no boot are of the only one that is there. */
+static void print_deaths(struct recovery *recovery, const char *boot_id, bool and_nameless)
+{
+	const struct flightrec_death *death;
+	size_t i;
+
+	for (i = 0; flightrec_recover_death(recovery->recover, i, &death); i++)
+		if (death->boot_id[0] ? same_boot(death->boot_id, boot_id) : and_nameless)
+			print_ending(recovery, death);
+}
+
+/* Those of boots of which there is no record. */
+static void print_other_deaths(struct recovery *recovery)
+{
+	const struct flightrec_death *death;
+	size_t i;
+
+	recovery->last_wall_ns = recovery->last_boot_ns = 0;
+	for (i = 0; flightrec_recover_death(recovery->recover, i, &death); i++) {
+		if (recovery->boot && !same_boot(recovery->boot, death->boot_id))
+			continue;
+		if (recovery->boots == 1 && (!death->boot_id[0] ||
+					     same_boot(death->boot_id, recovery->at_boot)))
+			continue;
+		if (recovery->boots > 1 && death->boot_id[0])
+			continue;
+		printf("== boot %s\n", death->boot_id[0] ? death->boot_id : "whose id is not known");
+		print_ending(recovery, death);
+	}
+}
+
 static void print_heading(struct recovery *recovery, const struct flightrec_recovered *found)
 {
-	static char boot[33], channel[FLIGHTREC_NAME_MAX];
-
-	if (!strcmp(boot, found->boot_id) && !strcmp(channel, found->channel))
+	if (!strcmp(recovery->at_boot, found->boot_id))
 		return;
-	snprintf(boot, sizeof(boot), "%s", found->boot_id);
-	snprintf(channel, sizeof(channel), "%s", found->channel);
-	printf("%s== channel %s, boot %s, unverified\n", recovery->printed ? "\n" : "",
-	       channel, boot);
+	if (recovery->at_boot[0]) {
+		print_deaths(recovery, recovery->at_boot, false);
+		putchar('\n');
+	}
+	strcpy(recovery->at_boot, found->boot_id);
+	recovery->boots++;
+	printf("== boot %s, unverified\n", found->boot_id);
 }
 
 static void print_found(struct recovery *recovery, const struct flightrec_recovered *found)
 {
-	const struct flightrec_record *record = found->record;
+	struct entry entry = {
+		.record = found->record,
+		.channel = found->channel,
+		.boot_id = found->boot_id,
+		.lost = found->record->lost,
+		.found = found,
+	};
 
-	if (recovery->style.json) {
-		print_record_json(stdout, found->channel, record, found);
+	if (output_for_people(recovery->format.output))
+		print_heading(recovery, found);
+	recovery->last_boot_ns = found->record->boot_ns;
+	recovery->last_wall_ns = found->record->wall_ns;
+	recovery->found++;
+	if (!filter_wants(&recovery->filter, &entry))
 		return;
-	}
-	print_heading(recovery, found);
-	if (record->lost)
-		print_lost(stdout, &recovery->style, record->lost, "missing");
-	if (found->flags & FLIGHTREC_RECOVERED_CONFLICT)
-		puts("# another record claims the number of the one above:");
-	print_record(stdout, &recovery->style, record);
-	if (found->flags & FLIGHTREC_RECOVERED_CUT)
-		printf("# cut: %u of %u bytes\n", record->len, found->full_len);
+	format_entry(stdout, &recovery->format, &entry);
+	recovery->printed++;
 }
 
 /* 0, or the exit status if that is the end. */
@@ -232,9 +315,13 @@ static int print_records(struct recovery *recovery)
 					       strlen(recovery->boot))))
 			continue;
 		print_found(recovery, found);
-		recovery->printed++;
 		if (ferror(stdout))
 			break;
+	}
+	if (!got && output_for_people(recovery->format.output)) {
+		if (recovery->at_boot[0])
+			print_deaths(recovery, recovery->at_boot, recovery->boots == 1);
+		print_other_deaths(recovery);
 	}
 	if (flush_output(&status))
 		return status ? status : -1;
@@ -262,16 +349,62 @@ static void print_summary(const struct recovery *recovery)
 	}
 }
 
+/* Bytes of a log, as a JSON string has to have them. */
+static struct json_object *log_text(const char *text)
+{
+	struct json_object *string;
+	char *plain = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&plain, &len);
+
+	if (!out)
+		abort();
+	for (; *text; text += *text == '\n') {
+		print_escaped(out, text, strcspn(text, "\n"));
+		text += strcspn(text, "\n");
+		if (*text)
+			fputc('\n', out);
+	}
+	fclose(out);
+	string = json_object_new_string(plain);
+	free(plain);
+	return string;
+}
+
+static struct json_object *deaths_json(const struct recovery *recovery)
+{
+	struct json_object *all = json_object_new_array(), *one;
+	const struct flightrec_death *death;
+	size_t i;
+
+	for (i = 0; flightrec_recover_death(recovery->recover, i, &death); i++) {
+		one = json_object_new_object();
+		json_object_object_add(one, "boot_id", json_object_new_string(death->boot_id));
+		json_object_object_add(one, "kind", json_object_new_string(death->kind));
+		json_object_object_add(one, "cause", log_text(death->cause));
+		json_object_object_add(one, "trouble", log_text(death->trouble));
+		json_object_object_add(one, "backtrace", log_text(death->backtrace));
+		json_object_object_add(one, "log_ns", json_object_new_uint64(death->log_ns));
+		json_object_object_add(one, "wall_ns", json_object_new_uint64(death->wall_ns));
+		json_object_object_add(one, "fatal", json_object_new_boolean(death->fatal));
+		json_object_array_add(all, one);
+	}
+	return all;
+}
+
 static void print_summary_json(const struct recovery *recovery)
 {
 	struct json_object *line = json_object_new_object();
 	struct json_object *summary = json_object_new_object();
 	size_t i;
 
+	/* Whoever may write to a log or to memory can forge a record. */
+	json_object_object_add(summary, "verified", json_object_new_boolean(0));
 	json_object_object_add(summary, "records", json_object_new_uint64(recovery->printed));
 	for (i = 0; i < COUNTS; i++)
 		json_object_object_add(summary, counts[i].key, json_object_new_uint64(
 			flightrec_recover_count(recovery->recover, counts[i].what)));
+	json_object_object_add(summary, "deaths", deaths_json(recovery));
 	json_object_object_add(line, "summary", summary);
 	puts(json_object_to_json_string_ext(line, JSON_STYLE));
 	json_object_put(line);
@@ -286,10 +419,11 @@ static int recover_files(struct recovery *recovery, char **files)
 		add_usual_places(recovery);
 	for (; *files; files++)
 		add_path(recovery, *files);
+	flightrec_recover_set_order(recovery->recover, FLIGHTREC_RECOVER_BY_TIME);
 	status = print_records(recovery);
 	if (status)
 		return status < 0 ? EXIT_YES : status;
-	if (recovery->style.json) {
+	if (recovery->format.output == OUTPUT_JSON) {
 		print_summary_json(recovery);
 		if (flush_output(&status))
 			return status;
@@ -306,21 +440,61 @@ static int recover_files(struct recovery *recovery, char **files)
 	       EXIT_UNKNOWN : EXIT_NO;
 }
 
+int recover_previous(const char *channel, const struct filter *filter,
+		     const struct format *format)
+{
+	struct recovery recovery = {
+		.channel = channel, .filter = *filter, .format = *format, .quiet = true,
+	};
+	uint64_t damaged;
+	int status;
+
+	if (flightrec_recover_new(&recovery.recover)) {
+		complain("no memory");
+		return EXIT_NO;
+	}
+	if (!add_previous(&recovery)) {
+		if (!recovery.status)
+			complain("nothing is left of the boot before: no memory is reserved for it, or it was lost (\"reserved\" in flightrec(4))");
+		status = recovery.status ? recovery.status : EXIT_NO;
+	} else {
+		flightrec_recover_set_order(recovery.recover, FLIGHTREC_RECOVER_BY_TIME);
+		status = print_records(&recovery);
+		if (status < 0)
+			status = EXIT_YES;
+		else if (!status && !recovery.printed)
+			status = EXIT_NO;
+		damaged = flightrec_recover_count(recovery.recover, FLIGHTREC_RECOVER_DAMAGED);
+		if (damaged)
+			complain("%" PRIu64 " pieces of that memory are damaged: their records are missing",
+				 damaged);
+	}
+	flightrec_recover_free(recovery.recover);
+	return status;
+}
+
 int command_recover(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "channel", required_argument, NULL, 'c' },
 		{ "boot", required_argument, NULL, 'b' },
+		FILTER_OPTIONS,
+		{ "output", required_argument, NULL, 'o' },
 		{ "time", required_argument, NULL, 't' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "quiet", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct recovery recovery = { .style.clock = CLOCK_WALL };
+	struct recovery recovery = { .format = { .clock = CLOCK_WALL, .channel_width = 8 } };
 	int opt, status;
 
-	while ((opt = getopt_long(argc, argv, ":c:b:t:jqh", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":c:b:t:o:jqh" FILTER_LETTERS, options, NULL)) != -1) {
+		status = filter_option(&recovery.filter, opt, optarg);
+		if (status > 0)
+			return status;
+		if (!status)
+			continue;
 		switch (opt) {
 		case 'c':
 			if (channel_once("recover", &recovery.channel, optarg))
@@ -330,14 +504,20 @@ int command_recover(int argc, char **argv)
 			recovery.boot = optarg;
 			break;
 		case 't':
-			if (!clock_style_parse(optarg, &recovery.style.clock) ||
-			    recovery.style.clock == CLOCK_RELATIVE) {
+			if (!clock_style_parse(optarg, &recovery.format.clock) ||
+			    recovery.format.clock == CLOCK_RELATIVE) {
 				complain("\"%s\" is not wall or boot", optarg);
 				return EXIT_USAGE;
 			}
 			break;
+		case 'o':
+			if (!output_parse(optarg, &recovery.format.output)) {
+				complain("\"%s\" is not short, iso, cat, json or export", optarg);
+				return EXIT_USAGE;
+			}
+			break;
 		case 'j':
-			recovery.style.json = true;
+			recovery.format.output = OUTPUT_JSON;
 			break;
 		case 'q':
 			recovery.quiet = true;
@@ -349,13 +529,17 @@ int command_recover(int argc, char **argv)
 			return bad_option("recover", argv, opt);
 		}
 	}
+	status = filter_ready(&recovery.filter);
+	if (status)
+		return status;
 	if (flightrec_recover_new(&recovery.recover)) {
 		complain("no memory");
 		return EXIT_NO;
 	}
-	recovery.style.colour = colour_wanted(stdout);
+	recovery.format.colour = colour_wanted(stdout);
 	recovery.progress = !recovery.quiet && isatty(STDERR_FILENO);
 	status = recover_files(&recovery, argv + optind);
 	flightrec_recover_free(recovery.recover);
+	filter_free(&recovery.filter);
 	return status;
 }

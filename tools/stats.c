@@ -4,17 +4,23 @@
  */
 #include "tool.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "format.h"
+
 static const char help[] =
-	"Usage: flightrec stats [--watch[=SECONDS]] [--json]\n"
+	"Usage: flightrec stats [--watch[=SECONDS]] [--all] [--json]\n"
 	"Print what each channel has recorded, overwritten and refused.\n\n"
+	"  -a, --all              with the channel of the smoke tests\n"
 	"  -w, --watch[=SECONDS]  again and again, with records per second (default: 1)\n"
 	"  -j, --json             a JSON object on each line, one per channel\n"
 	"  -h, --help             this text\n";
@@ -30,7 +36,7 @@ static struct json_object *json_value(const char *value)
 							     json_object_new_string(value);
 }
 
-static void print_json(const struct flightrec_stats *stats)
+static void print_stats_json(const struct flightrec_stats *stats)
 {
 	struct json_object *object;
 	const char *key, *value;
@@ -140,29 +146,69 @@ static void print_channel(const struct flightrec_stats *stats, size_t line, int 
 	print_reasons(stats, line);
 }
 
-static void print_table(const struct flightrec_stats *stats, const struct flightrec_stats *before,
-			double seconds)
+/* Of the driver's own counts, those that somebody should look after. */
+static void print_failures(const struct flightrec_stats *stats, size_t line)
 {
-	const char *channel, *key, *value;
+	const char *key, *value;
+	size_t i;
+
+	for (i = 0; flightrec_stats_member(stats, line, i, &key, &value); i++)
+		if (strstr(key, "_failures") && strcmp(value, "0"))
+			printf("%s=%s: see the kernel's log\n", key, value);
+}
+
+/* The channel of the smoke tests says nothing about the host. */
+static bool listed(const char *channel, bool all)
+{
+	return channel && (all || strcmp(channel, SELFTEST_CHANNEL));
+}
+
+static void print_table(const struct flightrec_stats *stats, const struct flightrec_stats *before,
+			double seconds, bool all)
+{
 	int width = strlen("CHANNEL");
-	size_t line, i;
+	const char *channel;
+	size_t line;
 
 	for (line = 0; line < flightrec_stats_lines(stats); line++) {
 		channel = flightrec_stats_channel(stats, line);
-		if (channel && (int)strlen(channel) > width)
+		if (listed(channel, all) && (int)strlen(channel) > width)
 			width = strlen(channel);
 	}
 	printf("%-*s %5s %7s%s %6s %11s %7s %7s %6s\n", width, "CHANNEL", "SIZE", "RECORDS",
 	       before ? "    /s " : "", "KEPT", "OVERWRITTEN", "REFUSED", "READERS", "OLDEST");
 	for (line = 0; line < flightrec_stats_lines(stats); line++) {
-		if (flightrec_stats_channel(stats, line)) {
+		channel = flightrec_stats_channel(stats, line);
+		if (listed(channel, all))
 			print_channel(stats, line, width, before, seconds);
+		if (channel)
 			continue;
-		}
-		for (i = 0; flightrec_stats_member(stats, line, i, &key, &value); i++)
-			printf("%s%s=%s", i ? " " : "", key, value);
-		putchar('\n');
+		print_failures(stats, line);
 	}
+}
+
+/*
+ * Files beside the channels: a shell's redirection has made them, where no channel of
+ * that name was, and what was written there is no record.
+ */
+static void name_strays(void)
+{
+	DIR *dir = opendir(FLIGHTREC_DEV);
+	struct dirent *found;
+	struct stat st;
+
+	while (dir && (found = readdir(dir))) {
+		if (fstatat(dirfd(dir), found->d_name, &st, AT_SYMLINK_NOFOLLOW) ||
+		    S_ISCHR(st.st_mode) || S_ISDIR(st.st_mode))
+			continue;
+		fflush(stdout);
+		fputs("flightrec: " FLIGHTREC_DEV "/", stderr);
+		print_escaped(stderr, found->d_name, strlen(found->d_name));
+		fprintf(stderr, " is a file of %lld bytes, not a channel; what is written there is not"
+			" recorded: remove it\n", (long long)st.st_size);
+	}
+	if (dir)
+		closedir(dir);
 }
 
 /* ---- once, or again and again */
@@ -194,7 +240,7 @@ static bool comparable(const struct flightrec_stats *a, const struct flightrec_s
 	return true;
 }
 
-static int watch(unsigned int seconds, bool json)
+static int watch(unsigned int seconds, bool json, bool all)
 {
 	struct flightrec_stats *stats, *before = NULL;
 	bool screen = isatty(STDOUT_FILENO) && !json;
@@ -209,10 +255,10 @@ static int watch(unsigned int seconds, bool json)
 		if (screen)
 			fputs("\033[H\033[2J", stdout);
 		if (json)
-			print_json(stats);
+			print_stats_json(stats);
 		else
 			print_table(stats, comparable(stats, before) ? before : NULL,
-				    (now - then) / 1e9);
+				    (now - then) / 1e9, all);
 		flightrec_stats_free(before);
 		before = stats;
 		if (flush_output(&status))
@@ -223,7 +269,7 @@ static int watch(unsigned int seconds, bool json)
 	return status;
 }
 
-static int once(bool json)
+static int once(bool json, bool all)
 {
 	struct flightrec_stats *stats;
 	int status = get(&stats);
@@ -231,27 +277,29 @@ static int once(bool json)
 	if (status)
 		return status;
 	if (json)
-		print_json(stats);
+		print_stats_json(stats);
 	else
-		print_table(stats, NULL, 1);
+		print_table(stats, NULL, 1, all);
 	flightrec_stats_free(stats);
-	flush_output(&status);
+	if (!flush_output(&status))
+		name_strays();
 	return status;
 }
 
 int command_stats(int argc, char **argv)
 {
 	static const struct option options[] = {
+		{ "all", no_argument, NULL, 'a' },
 		{ "watch", optional_argument, NULL, 'w' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	unsigned long long seconds = 0;
-	bool json = false;
+	bool json = false, all = false;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, ":w::jh", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":aw::jh", options, NULL)) != -1) {
 		switch (opt) {
 		case 'w':
 			seconds = 1;
@@ -259,6 +307,9 @@ int command_stats(int argc, char **argv)
 				complain("\"%s\" is not a number of seconds", optarg);
 				return EXIT_USAGE;
 			}
+			break;
+		case 'a':
+			all = true;
 			break;
 		case 'j':
 			json = true;
@@ -272,5 +323,5 @@ int command_stats(int argc, char **argv)
 	}
 	if (optind < argc)
 		return surplus("stats", argv[optind]);
-	return seconds ? watch(seconds, json) : once(json);
+	return seconds ? watch(seconds, json, all) : once(json, all);
 }

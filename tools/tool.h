@@ -30,6 +30,20 @@ int command_write(int argc, char **argv);
 int command_read(int argc, char **argv);
 int command_stats(int argc, char **argv);
 int command_recover(int argc, char **argv);
+int command_collect(int argc, char **argv);
+int command_save(int argc, char **argv);
+int command_boots(int argc, char **argv);
+int command_report(int argc, char **argv);
+
+/* Reserved for smoke tests; never holds anything of value. */
+#define SELFTEST_CHANNEL "selftest"
+/* Written by the kernel alone. */
+#define KERNEL_CHANNEL "kernel"
+
+/* As in the library; tests have a place of their own. */
+#ifndef FLIGHTREC_DEV
+#define FLIGHTREC_DEV "/dev/flightrec"
+#endif
 
 /* ---- main.c */
 
@@ -65,67 +79,5 @@ const char *severity_name(unsigned int severity);
 /* A whole decimal number from @min to @max, or false. */
 bool number_parse(const char *text, unsigned long long min,
 		  unsigned long long max, unsigned long long *value);
-
-/* ---- times.c */
-
-enum clock_style {
-	CLOCK_AUTO,
-	CLOCK_RELATIVE,		/* how long ago */
-	CLOCK_WALL,		/* date and time of day here */
-	CLOCK_SHORT,		/* time of day only, for what has just come */
-	CLOCK_BOOT,		/* seconds since boot */
-};
-
-#define CLOCK_TEXT_MAX 48
-
-/* "relative", "wall" or "boot"; false if it is none. */
-bool clock_style_parse(const char *text, enum clock_style *style);
-
-/* The time of a record, in a fixed width for each style; @now is of the boot clock. */
-void clock_text(char text[CLOCK_TEXT_MAX], enum clock_style style, uint64_t boot_ns,
-		uint64_t wall_ns, uint64_t now);
-
-/* How long, in at most six characters: "0.4s", "12s", "3m05s", "2h10m", "4d03h". */
-void duration_text(char text[CLOCK_TEXT_MAX], uint64_t ns);
-
-/* The boot clock now, in nanoseconds. */
-uint64_t boot_now(void);
-
-/*
- * A point in time on the boot clock: "90s", "5m", "2h", "3d" ago; "14:30",
- * "14:30:05" today; "2026-01-31", "2026-01-31 14:30[:05]"; "@SECONDS" since
- * 1970. False if it is none of them.
- */
-bool since_parse(const char *text, uint64_t *boot_ns);
-
-/* ---- print.c, json.c */
-
-struct style {
-	enum clock_style clock;	/* not CLOCK_AUTO */
-	bool colour;
-	bool json;
-};
-
-/* Are colours wanted on @out? */
-bool colour_wanted(FILE *out);
-
-/* Prints text so that it stays on its line and moves no cursor. */
-void print_escaped(FILE *out, const char *text, size_t len);
-
-/* One record, for people. */
-void print_record(FILE *out, const struct style *style, const struct flightrec_record *record);
-
-/* Records that are not there, before the next one. */
-void print_lost(FILE *out, const struct style *style, uint64_t lost, const char *why);
-
-/* How json-c prints on a line; a slash needs no escape. */
-#define JSON_STYLE (JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
-
-/*
- * One record as a line of JSON; docs/json.md has the schema. @found is NULL for
- * one that was read from a channel.
- */
-void print_record_json(FILE *out, const char *channel, const struct flightrec_record *record,
-		       const struct flightrec_recovered *found);
 
 #endif

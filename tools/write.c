@@ -8,17 +8,56 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+
+/* Bytes of a name, its zero counted: TASK_COMM_LEN. */
+#define TAG_MAX 16
 
 static const char help[] =
-	"Usage: flightrec write [-c CHANNEL] [-p SEVERITY] [TEXT...]\n"
+	"Usage: flightrec write [-c CHANNEL] [-p SEVERITY] [-t TAG] [TEXT...]\n"
 	"Record TEXT, or without one each line of standard input, as one event each.\n\n"
 	"  -c, --channel CHANNEL    where to (default: default)\n"
-	"  -p, --severity SEVERITY  0 to 7, or emerg alert crit err warning notice info\n"
+	"  -p, --priority SEVERITY  0 to 7, or emerg alert crit err warning notice info\n"
 	"                           debug; without it a leading \"<N>\" in a line counts\n"
+	"  -t, --tag TAG            the name of the writer, at most 15 bytes (default:\n"
+	"                           flightrec)\n"
 	"  -h, --help               this text\n";
 
 /* "<N>", or empty where a line may bring its own. */
 static char prefix[4];
+
+/*
+ * Why lines were refused: each reason is said once at first, with its next step, and
+ * in the end how many there were.
+ */
+#define REASONS 8
+static struct {
+	int err;
+	unsigned long long count;
+} refused[REASONS];
+
+static void say_refused(int err, const char *why)
+{
+	size_t i;
+
+	for (i = 0; i < REASONS - 1; i++)
+		if (!refused[i].err || refused[i].err == err)
+			break;
+	if (refused[i].err != err)
+		complain("not recorded: %s", why);
+	refused[i].err = err;
+	refused[i].count++;
+}
+
+static void say_how_many(void)
+{
+	size_t i;
+
+	for (i = 0; i < REASONS && refused[i].err; i++)
+		if (refused[i].count > 1)
+			complain("%llu lines were not recorded: %s", refused[i].count,
+				 strerror(-refused[i].err));
+}
 
 static int record(struct flightrec *handle, const char *text, size_t len)
 {
@@ -33,7 +72,7 @@ static int record(struct flightrec *handle, const char *text, size_t len)
 		parts[1] = (struct iovec) { (void *)"\n", 1 };
 	n = flightrec_writev(handle, parts, 2);
 	if (n < 0)
-		complain("not recorded: %s", flightrec_explain((int)n));
+		say_refused((int)n, flightrec_explain((int)n));
 	return n < 0 ? -1 : 0;
 }
 
@@ -60,12 +99,14 @@ static int record_lines(struct flightrec *handle)
 {
 	static char line[FLIGHTREC_PAYLOAD_MAX];
 	int status = EXIT_YES;
+	char why[96];
 	ssize_t n;
 
 	while ((n = next_line(line)) >= 0) {
 		if (n + strlen(prefix) > FLIGHTREC_PAYLOAD_MAX) {
-			complain("a line of %zd bytes is too long; at most %d with its severity",
+			snprintf(why, sizeof(why), "a line of %zd bytes is too long; at most %d with its severity",
 				 n, FLIGHTREC_PAYLOAD_MAX);
+			say_refused(-EMSGSIZE, why);
 			status = EXIT_NO;
 		} else if (record(handle, line, n)) {
 			status = EXIT_NO;
@@ -73,8 +114,9 @@ static int record_lines(struct flightrec *handle)
 	}
 	if (ferror(stdin)) {
 		complain("standard input: %s", strerror(errno));
-		return EXIT_NO;
+		status = EXIT_NO;
 	}
+	say_how_many();
 	return status;
 }
 
@@ -98,20 +140,40 @@ static int record_words(struct flightrec *handle, char **words)
 	return status;
 }
 
+/*
+ * The stamp has what the thread calls itself, which is a claim anyway: so the tag is
+ * seen by every reader, and costs nothing of the payload.
+ */
+static int set_tag(const char *tag)
+{
+	if (!*tag || strlen(tag) >= TAG_MAX) {
+		complain("\"%s\" is no tag: it has 1 to %d bytes, as the kernel keeps them", tag,
+			 TAG_MAX - 1);
+		return EXIT_USAGE;
+	}
+	if (prctl(PR_SET_NAME, tag)) {
+		complain("tag \"%s\": %s", tag, strerror(errno));
+		return EXIT_NO;
+	}
+	return EXIT_YES;
+}
+
 int command_write(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "channel", required_argument, NULL, 'c' },
+		{ "priority", required_argument, NULL, 'p' },
 		{ "severity", required_argument, NULL, 'p' },
+		{ "tag", required_argument, NULL, 't' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	const char *channel = NULL;
 	int severity = -1;
 	struct flightrec *handle;
-	int opt, status;
+	int opt, status = EXIT_YES;
 
-	while ((opt = getopt_long(argc, argv, ":c:p:h", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":c:p:t:h", options, NULL)) != -1) {
 		switch (opt) {
 		case 'c':
 			if (channel_once("write", &channel, optarg))
@@ -124,6 +186,11 @@ int command_write(int argc, char **argv)
 				return EXIT_USAGE;
 			}
 			memcpy(prefix, (char[]) { '<', '0' + severity, '>', '\0' }, 4);
+			break;
+		case 't':
+			status = set_tag(optarg);
+			if (status)
+				return status;
 			break;
 		case 'h':
 			fputs(help, stdout);

@@ -146,7 +146,7 @@ int bls_add(struct bls *b, const char *id, const char *text, size_t len)
 	e.sort_key = bls_setting(text, len, "sort-key");
 	e.machine_id = bls_setting(text, len, "machine-id");
 	e.image = bls_setting(text, len, "linux");
-	e.initrd = bls_setting(text, len, "initrd");
+	e.initrd = all_of(text, len, "initrd");
 	e.options = all_of(text, len, "options");
 	e.efi = e.image ? NULL : bls_setting(text, len, "uki");
 	if (!e.image && !e.efi)

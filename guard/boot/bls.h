@@ -14,7 +14,7 @@ struct bls_entry {
 	char *id;		/* as file, without that counter */
 	char *title, *version, *sort_key, *machine_id, *image;
 	char *efi;		/* a program to start instead of a kernel */
-	char *initrd;		/* the last one: microcode comes first */
+	char *initrd;		/* all of them, with blanks between */
 	char *options;		/* all lines of them, one after the other */
 	char *dir;		/* where its paths start; NULL: not noted */
 	bool unified;		/* a unified kernel image */

@@ -10,6 +10,7 @@
 #include "guard/boot/bls.h"
 #include "guard/boot/grub_cfg.h"
 #include "guard/boot/loader.h"
+#include "guard/host/bootfile.h"
 #include "guard/host/efivars.h"
 
 #define CFG_MAX (1u << 20)
@@ -133,7 +134,7 @@ static void grub_close(struct grub *g)
 /* What a path of the script is on this host: malloc'ed, or NULL. */
 static char *real_path(const struct grub *g, const char *path)
 {
-	static const char *const tops[] = { "", "/boot" };
+	static const char *const tops[] = { "", "/boot", "/boot/efi", "/efi" };
 	size_t home = strlen(GRUB_HOME);
 	char *rel, *real = NULL;
 
@@ -309,17 +310,44 @@ static int follow(const struct grub *g, const struct grub_entry **entry, char **
 	return *why ? 0 : -ENOMEM;
 }
 
-/* Names the kernel of an entry, or says why not; *release: NULL then. */
-static int name_kernel(const struct kernels *k, const struct grub_entry *e,
-		       const char **release, char **why)
+/* A file that an entry loads, on this host; NULL: not found. */
+static char *loaded_file(const void *grub, const char *path)
 {
-	const struct kernel *kernel = e && e->image ? kernels_by_image(k, e->image) : NULL;
+	const char *end = path ? strrchr(path, ')') : NULL;
+
+	return path ? real_path(grub, end ? end + 1 :
+				path[0] == GRUB_UNKNOWN ? path + 1 : path) : NULL;
+}
+
+/* The kernel that an entry boots; NULL: none that is installed. */
+static const struct kernel *kernel_of(const struct grub *g, const struct kernels *k,
+				      const struct grub_entry *e)
+{
+	char *file = loaded_file(g, e->image), *says;
+	const struct kernel *is = NULL;
+
+	if (e->chained) {
+		says = file ? boot_file_section(file, ".uname") : NULL;
+		is = says ? kernels_find(k, says) : NULL;
+		free(says);
+	} else if (e->image) {
+		is = kernels_by_file(k, file, e->image);
+	}
+	free(file);
+	return is;
+}
+
+/* Names the kernel of an entry, or says why not; *release: NULL then. */
+static int name_kernel(const struct grub *g, const struct kernels *k,
+		       const struct grub_entry *e, const char **release, char **why)
+{
+	const struct kernel *kernel = e ? kernel_of(g, k, e) : NULL;
 
 	*release = kernel ? kernel->release : NULL;
 	if (kernel || !e)
 		return 0;
 	free(*why);
-	*why = e->image ? text_of("the default entry '%s' boots %s, which is no kernel "
+	*why = e->image && !e->chained ? text_of("the default entry '%s' boots %s, which is no kernel "
 				  "installed here", e->title, e->image) :
 			  text_of("the default entry '%s' boots no Linux kernel", e->title);
 	return *why ? 0 : -ENOMEM;
@@ -332,13 +360,16 @@ static void take_text(char **field, const char *text, int *err)
 		*err = -ENOMEM;
 }
 
-/* A file that an entry loads, on this host; NULL: not found. */
-static char *loaded_file(const struct grub *g, const char *path)
+static int take_files(const struct grub *g, const struct grub_entry *e,
+		      const char *release, struct boot_files *f)
 {
-	const char *end = path ? strrchr(path, ')') : NULL;
+	int err;
 
-	return path ? real_path(g, end ? end + 1 :
-				path[0] == GRUB_UNKNOWN ? path + 1 : path) : NULL;
+	f->kernel = strdup(release);
+	f->image = loaded_file(g, e->image);
+	f->unified = e->chained;
+	err = boot_files_archives(f, e->initrd, loaded_file, g);
+	return f->kernel ? err : -ENOMEM;
 }
 
 static int take_entry(const struct grub *g, const struct grub_entry *e,
@@ -351,7 +382,14 @@ static int take_entry(const struct grub *g, const struct grub_entry *e,
 		return 0;
 	take_text(&out->entry, e->id ? e->id : e->title, &err);
 	take_text(&out->kernel, release, &err);
-	take_text(&out->cmdline, e->cmdline, &err);
+	if (e->chained && release) {
+		char *file = loaded_file(g, e->image);
+
+		out->cmdline = file ? boot_file_section(file, ".cmdline") : NULL;
+		free(file);
+	} else {
+		take_text(&out->cmdline, e->cmdline, &err);
+	}
 	/* What a variable of the device would have put in is left out. */
 	for (p = out->cmdline; p && (p = strchr(p, GRUB_UNKNOWN)); )
 		memmove(p, p + 1, strlen(p));
@@ -359,8 +397,29 @@ static int take_entry(const struct grub *g, const struct grub_entry *e,
 		p[strlen(p) - 1] = '\0';
 	if (out->entry)
 		make_printable(out->entry);
-	out->image = loaded_file(g, e->image);
-	out->initrd = loaded_file(g, e->initrd);
+	if (!err && release)
+		err = take_files(g, e, release, &out->files);
+	return err;
+}
+
+/* What other entries load, for the kernels that are not the next. */
+static int take_menu(const struct grub *g, const struct kernels *k, struct next_boot *out)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < g->menu.count && !err; i++) {
+		const struct grub_entry *e = &g->menu.list[i];
+		const struct kernel *is = e->unclear ? NULL : kernel_of(g, k, e);
+		struct boot_files f = { 0 };
+
+		if (!is)
+			continue;
+		err = take_files(g, e, is->release, &f);
+		if (!err)
+			err = next_boot_add(out, &f);
+		else
+			boot_files_free(&f);
+	}
 	return err;
 }
 
@@ -387,9 +446,11 @@ static int fill(struct grub *g, const struct kernels *k, struct next_boot *out)
 	int err = chosen ? follow(g, &e, &out->why) : -ENOMEM;
 
 	if (!err)
-		err = name_kernel(k, e, &release, &out->why);
+		err = name_kernel(g, k, e, &release, &out->why);
 	if (!err)
 		err = take_entry(g, e, release, out);
+	if (!err)
+		err = take_menu(g, k, out);
 	if (!err)
 		err = boot_once(g);
 	if (!err) {
@@ -398,7 +459,7 @@ static int fill(struct grub *g, const struct kernels *k, struct next_boot *out)
 		lasts = !strcmp(chosen, g->menu.chosen);
 		err = follow(g, &e, &why);
 		if (!err)
-			err = name_kernel(k, e, &release, &why);
+			err = name_kernel(g, k, e, &release, &why);
 		if (!err)
 			take_text(&out->later, release, &err);
 		out->once = !lasts;
@@ -461,8 +522,7 @@ static char *entry_for(const struct host *h, const struct kernels *k,
 		return NULL;
 	for (size_t i = 0; i < g.menu.count && !path; i++) {
 		const struct grub_entry *e = &g.menu.list[i];
-		const struct kernel *is = e->image ?
-			kernels_by_image(k, e->image) : NULL;
+		const struct kernel *is = kernel_of(&g, k, e);
 
 		/*
 		 * The one at the top is always the newest kernel: only an

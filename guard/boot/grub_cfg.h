@@ -18,10 +18,11 @@
 struct grub_entry {
 	char *title, *id;	/* id: NULL if it has none */
 	char *image;		/* path of the kernel; NULL: boots no Linux */
-	char *initrd;		/* of the last one it loads; NULL: none */
+	char *initrd;		/* paths, with blanks between; NULL: none */
 	char *cmdline;		/* of the kernel; NULL as image */
 	int parent;		/* index of its submenu, -1: the top */
 	bool submenu;
+	bool chained;		/* the image is another program, or a unified kernel */
 	bool conditional;	/* it may not be there */
 	bool unclear;		/* which kernel it boots depends on a condition */
 };

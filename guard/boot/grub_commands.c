@@ -89,7 +89,7 @@ static void load_initrd(struct grub_running *r, char *const *words, size_t count
 	struct grub_entry *e = &r->m->list[r->entry];
 
 	/* Several are one archive after the other: microcode comes first. */
-	keep(r, &e->initrd, strdup(words[count - 1]));
+	keep(r, &e->initrd, join(words, count));
 }
 
 static bool is_one_of(const char *word, const char *const *list)
@@ -105,6 +105,7 @@ static const char *const initrd_words[] = { "initrd", "initrd16", "initrdefi", N
 static const char *const multiboot_words[] = {
 	"multiboot", "multiboot2", "xen_hypervisor", NULL,
 };
+static const char *const chain_words[] = { "chainloader", "uki", NULL };
 static const char *const module_words[] = { "module", "module2", "xen_module", NULL };
 
 /* Commands that say what an entry boots. */
@@ -121,6 +122,9 @@ static bool load(struct grub_running *r, char *const *words, size_t count)
 	count -= skip;
 	if (is_one_of(word, linux_words)) {
 		load_kernel(r, words, count);
+	} else if (is_one_of(word, chain_words)) {
+		load_kernel(r, words, 1);
+		r->m->list[r->entry].chained = true;
 	} else if (is_one_of(word, initrd_words)) {
 		load_initrd(r, words, count);
 	} else if (is_one_of(word, multiboot_words)) {
@@ -280,7 +284,8 @@ static void add_bls(struct grub_running *r)
 		keep(r, &new->cmdline, grub_expand(options, strlen(options), &r->vars,
 						   &vanishes));
 		if (e->initrd)
-			keep(r, &new->initrd, strdup(e->initrd));
+			keep(r, &new->initrd, grub_expand(e->initrd, strlen(e->initrd),
+							  &r->vars, &vanishes));
 	}
 }
 

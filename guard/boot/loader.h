@@ -28,13 +28,23 @@ struct loader_ops {
 			   char said[LOADER_SAID]);
 };
 
-extern const struct loader_ops grub_loader, sd_boot_loader;
+extern const struct loader_ops grub_loader, sd_boot_loader, extlinux_loader;
 /* Those that are named alone, see named.c. */
 extern const struct loader_ops proxmox_loader, limine_loader, refind_loader,
-	zfsbootmenu_loader, extlinux_loader, raspberry_loader;
+	zfsbootmenu_loader, raspberry_loader;
 
 /* What a loader left with the firmware; malloc'ed, NULL if it is not there. */
 char *loader_variable(const struct host *h, const char *name);
+
+/*
+ * Adds the archives that an entry names, with blanks between them (NULL: none);
+ * find() gives the file of one, or NULL. 0 or -ENOMEM.
+ */
+int boot_files_archives(struct boot_files *f, const char *names,
+			char *(*find)(const void *arg, const char *name), const void *arg);
+/* Takes them over, if they are the first of their kernel. 0 or -ENOMEM. */
+int next_boot_add(struct next_boot *out, struct boot_files *f);
+void boot_files_free(struct boot_files *f);
 
 /* Sets why, in place of what it was. 0 or -ENOMEM. */
 int next_boot_say(struct next_boot *out, const char *fmt, ...)

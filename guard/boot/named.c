@@ -75,9 +75,6 @@ NAMED(refind, "refind", "rEFInd", "rEFInd", "/boot/efi/EFI/refind/refind.conf",
 NAMED(zfsbootmenu, "zfsbootmenu", "ZFSBootMenu", "ZFSBootMenu",
       "/etc/zfsbootmenu/config.yaml", "/boot/efi/EFI/ZBM", "/boot/efi/EFI/zbm",
       "/efi/EFI/ZBM");
-NAMED(extlinux, "extlinux", "extlinux or U-Boot", "U-Boot",
-      "/boot/extlinux/extlinux.conf", "/extlinux/extlinux.conf",
-      "/boot/syslinux/syslinux.cfg");
 NAMED(raspberry, "raspberrypi", "the Raspberry Pi's firmware", "Raspberry",
       "/boot/firmware/config.txt");
 /* It copies kernels to partitions that are not mounted. */

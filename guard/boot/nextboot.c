@@ -12,6 +12,9 @@
 #include "guard/boot/loader.h"
 #include "guard/host/efivars.h"
 
+/* No entry has so many; a damaged one may. */
+#define ARCHIVES_MAX 32
+
 /*
  * In the order of preference where the firmware does not say which one ran.
  * proxmox-boot-tool's copies are what boots, whatever is in /boot.
@@ -41,6 +44,75 @@ int next_boot_say(struct next_boot *out, const char *fmt, ...)
 	return -ENOMEM;
 }
 
+void boot_files_free(struct boot_files *f)
+{
+	for (size_t i = 0; i < f->count; i++)
+		free(f->archives[i]);
+	free(f->archives);
+	free(f->kernel);
+	free(f->image);
+	memset(f, 0, sizeof(*f));
+}
+
+static int add_archive(struct boot_files *f, char *file)
+{
+	char **more = file ? realloc(f->archives, (f->count + 1) * sizeof(*more)) : NULL;
+
+	if (!file) {
+		f->unclear = true;
+		return 0;
+	}
+	if (!more) {
+		free(file);
+		return -ENOMEM;
+	}
+	f->archives = more;
+	more[f->count++] = file;
+	return 0;
+}
+
+int boot_files_archives(struct boot_files *f, const char *names,
+			char *(*find)(const void *arg, const char *name), const void *arg)
+{
+	char *all = strdup(names ? names : ""), *rest = all, *name;
+	int err = all ? 0 : -ENOMEM;
+
+	while (!err && (name = strsep(&rest, " \t")))
+		if (*name && f->count < ARCHIVES_MAX)
+			err = add_archive(f, find(arg, name));
+	free(all);
+	return err;
+}
+
+int next_boot_add(struct next_boot *out, struct boot_files *f)
+{
+	struct boot_files *more;
+
+	for (size_t i = 0; i < out->menu_count; i++)
+		if (!strcmp(out->menu[i].kernel, f->kernel)) {
+			boot_files_free(f);
+			return 0;
+		}
+	more = realloc(out->menu, (out->menu_count + 1) * sizeof(*more));
+	if (!more) {
+		boot_files_free(f);
+		return -ENOMEM;
+	}
+	out->menu = more;
+	more[out->menu_count++] = *f;
+	return 0;
+}
+
+const struct boot_files *next_boot_files(const struct next_boot *n, const char *release)
+{
+	if (n->kernel && !strcmp(n->kernel, release))
+		return &n->files;
+	for (size_t i = 0; i < n->menu_count; i++)
+		if (!strcmp(n->menu[i].kernel, release))
+			return &n->menu[i];
+	return NULL;
+}
+
 void next_boot_free(struct next_boot *n)
 {
 	free(n->kernel);
@@ -50,8 +122,10 @@ void next_boot_free(struct next_boot *n)
 	free(n->obstacle);
 	free(n->later);
 	free(n->cmdline);
-	free(n->image);
-	free(n->initrd);
+	boot_files_free(&n->files);
+	for (size_t i = 0; i < n->menu_count; i++)
+		boot_files_free(&n->menu[i]);
+	free(n->menu);
 	memset(n, 0, sizeof(*n));
 }
 

@@ -10,21 +10,32 @@
 
 struct loader_ops;
 
+/* What an entry of the menu loads: files of this host, with its root. */
+struct boot_files {
+	char *kernel;		/* release */
+	char *image;		/* NULL: not known which file it is */
+	char **archives;	/* of the initramfs, in the order of unpacking */
+	size_t count;
+	bool unified;		/* the image has an initramfs of its own in it */
+	bool unclear;		/* there are archives that are not known */
+};
+
 struct next_boot {
 	const struct loader_ops *loader;	/* NULL: none that is known here */
 	char *kernel;	/* release; NULL: it could not be told */
 	char *entry;	/* what the loader calls the entry; NULL as above */
 	char *why;	/* how it was chosen, or what could not be told */
 	bool once;	/* for the next boot alone */
-	bool unified;	/* a unified kernel image: what is in it is not seen */
 	char *saved;	/* the default kept by the loader's tool; NULL: none */
 	char *obstacle;	/* why that default cannot be set; NULL: it can */
 	/* The one after that: without what holds for the next boot alone. */
 	char *later;
 	/* Of the entry that boots; NULL: not known. */
 	char *cmdline;	/* of the kernel, without what cannot be known of it */
-	char *image;	/* the file that is loaded, with root */
-	char *initrd;	/* likewise; NULL also if none is loaded */
+	struct boot_files files;
+	/* Of other kernels, by the first entry of each. */
+	struct boot_files *menu;
+	size_t menu_count;
 };
 
 /*
@@ -34,6 +45,9 @@ struct next_boot {
 int next_boot_read(const struct host *h, const struct kernels *k,
 		   const char *saved, struct next_boot *out);
 void next_boot_free(struct next_boot *n);
+
+/* What is loaded for a kernel; NULL: no entry of it is known. */
+const struct boot_files *next_boot_files(const struct next_boot *n, const char *release);
 
 /* The name in the table, as "grub", or "unknown" for NULL. */
 const char *loader_word(const struct loader_ops *l);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* systemd-boot: loader.conf, entries and unified kernel images on its partition. */
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,6 +100,32 @@ static bool is_here(const struct host *h)
 	return here;
 }
 
+/* Pop!_OS has changed its systemd-boot to match names without ".conf", too. */
+static bool takes_short_names(const struct host *h)
+{
+	char *path = host_path(h, "/etc/os-release");
+	struct buf text = { 0 };
+	bool pop = path && !file_read(path, CONF_MAX, &text) &&
+		   memmem(text.data, text.len, "\nID=pop\n", 8);
+
+	buf_free(&text);
+	free(path);
+	return pop;
+}
+
+static int match(const struct host *h, const struct sdboot *s, const char *wanted)
+{
+	int at = bls_match(&s->bls, wanted);
+	char *whole;
+
+	if (at >= 0 || !takes_short_names(h))
+		return at;
+	whole = text_of("%s.conf", wanted);
+	at = whole ? bls_match(&s->bls, whole) : -1;
+	free(whole);
+	return at;
+}
+
 /* The entry that a default means; "@saved" is the one booted last. */
 static int find_default(const struct host *h, const struct sdboot *s,
 			const char *wanted)
@@ -107,7 +134,7 @@ static int find_default(const struct host *h, const struct sdboot *s,
 	int at;
 
 	if (strcmp(wanted, "@saved"))
-		return bls_match(&s->bls, wanted);
+		return match(h, s, wanted);
 	last = loader_variable(h, "LoaderEntryLastBooted");
 	at = last ? bls_match(&s->bls, last) : -1;
 	free(last);
@@ -127,11 +154,18 @@ static int choose(const struct host *h, const struct sdboot *s,
 	return at < 0 ? 0 : at;
 }
 
-/* A file of the partition, if it is there; malloc'ed. */
+/* A file of the partition, whether it is there or not; malloc'ed. */
+static char *named_file(const void *entry, const char *rel)
+{
+	const struct bls_entry *e = entry;
+
+	return e->dir && rel && !strstr(rel, "..") ?
+	       text_of("%s%s%s", e->dir, *rel == '/' ? "" : "/", rel) : NULL;
+}
+
 static char *file_of(const struct bls_entry *e, const char *rel)
 {
-	char *path = e->dir && rel && !strstr(rel, "..") ?
-		     text_of("%s%s%s", e->dir, *rel == '/' ? "" : "/", rel) : NULL;
+	char *path = named_file(e, rel);
 
 	if (path && path_exists(path))
 		return path;
@@ -145,9 +179,9 @@ static char *unified_file(const struct bls_entry *e)
 	char *rel, *path;
 
 	if (e->efi)
-		return file_of(e, e->efi);
+		return named_file(e, e->efi);
 	rel = text_of("/EFI/Linux/%s", e->file);
-	path = rel ? file_of(e, rel) : NULL;
+	path = rel ? named_file(e, rel) : NULL;
 	free(rel);
 	return path;
 }
@@ -157,35 +191,121 @@ static const char *release_of(const struct kernels *k,
 			      const struct bls_entry *e)
 {
 	char *file = e->unified ? unified_file(e) : file_of(e, e->image);
-	char *says = !file ? NULL : e->unified ? boot_file_section(file, ".uname") :
-						 boot_file_release(file);
-	const struct kernel *is = says ? kernels_find(k, says) : NULL;
-	bool known = says != NULL;
+	char *says = e->unified && file ? boot_file_section(file, ".uname") : NULL;
+	const struct kernel *is = NULL;
 
+	if (says)
+		is = kernels_find(k, says);
+	else if (e->image)
+		is = kernels_by_file(k, file, e->image);
+	for (size_t i = 0; !says && e->unified && !is && i < k->count; i++)
+		if (strstr(e->id, k->list[i].release))
+			is = &k->list[i];
 	free(file);
 	free(says);
-	if (!known && e->image)
-		is = kernels_by_image(k, e->image);
-	if (is || known)
-		return is ? is->release : NULL;
-	for (size_t i = 0; e->unified && i < k->count; i++)
-		if (strstr(e->id, k->list[i].release))
-			return k->list[i].release;
-	return NULL;
+	return is ? is->release : NULL;
 }
 
 /* What is loaded: the partition's copies, or what is in the unified image. */
-static int take_files(const struct bls_entry *e, struct next_boot *out)
+static int take_files(const struct bls_entry *e, const char *release, struct boot_files *f)
 {
-	if (e->unified) {
-		out->image = unified_file(e);
-		out->cmdline = out->image ? boot_file_section(out->image, ".cmdline") : NULL;
-		return 0;
+	int err = 0;
+
+	f->kernel = strdup(release);
+	f->unified = e->unified;
+	f->image = e->unified ? unified_file(e) : named_file(e, e->image);
+	if (!e->unified)
+		err = boot_files_archives(f, e->initrd, named_file, e);
+	return f->kernel ? err : -ENOMEM;
+}
+
+static int is_addon(const struct dirent *e)
+{
+	return str_ends_with(e->d_name, ".addon.efi");
+}
+
+/* Adds the command line of an addon; malloc'ed, line is given up. */
+static char *add_addon(char *line, const char *addon)
+{
+	char *more = boot_file_section(addon, ".cmdline");
+	char *all = more ? text_of("%s%s%s", line ? line : "", line ? " " : "", more) : line;
+
+	if (more)
+		free(line);
+	free(more);
+	return all;
+}
+
+/* The addons in a folder, in the order of their names. 0 or -ENOMEM. */
+static int add_addons(char **line, const char *dir)
+{
+	struct dirent **names;
+	int n = scandir(dir, &names, is_addon, alphasort), err = 0;
+
+	for (int i = 0; i < n; i++) {
+		char *path = text_of("%s/%s", dir, names[i]->d_name);
+
+		if (path)
+			*line = add_addon(*line, path);
+		else
+			err = -ENOMEM;
+		free(path);
+		free(names[i]);
 	}
-	out->image = file_of(e, e->image);
-	out->initrd = file_of(e, e->initrd);
-	out->cmdline = strdup(e->options ? e->options : "");
-	return out->cmdline ? 0 : -ENOMEM;
+	if (n >= 0)
+		free(names);
+	return err;
+}
+
+/* What a unified image has, and the addons of all images and of this one. */
+static int unified_cmdline(const struct bls_entry *e, const char *file, char **line)
+{
+	char *all = text_of("%s/loader/addons", e->dir ? e->dir : "");
+	char *own = text_of("%s.extra.d", file);
+	int err = all && own ? 0 : -ENOMEM;
+
+	*line = boot_file_section(file, ".cmdline");
+	if (!err)
+		err = add_addons(line, all);
+	if (!err)
+		err = add_addons(line, own);
+	free(all);
+	free(own);
+	return err;
+}
+
+static int take_cmdline(const struct bls_entry *e, struct next_boot *out)
+{
+	char *file = e->unified ? unified_file(e) : NULL;
+	int err = 0;
+
+	if (file)
+		err = unified_cmdline(e, file, &out->cmdline);
+	else if (!e->unified)
+		out->cmdline = strdup(e->options ? e->options : "");
+	free(file);
+	return err ? err : e->unified || out->cmdline ? 0 : -ENOMEM;
+}
+
+/* What the other entries load, for the kernels that are not the next. */
+static int take_menu(const struct kernels *k, const struct sdboot *s, struct next_boot *out)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < s->bls.count && !err; i++) {
+		const struct bls_entry *e = &s->bls.list[i];
+		const char *release = e->bad ? NULL : release_of(k, e);
+		struct boot_files f = { 0 };
+
+		if (!release)
+			continue;
+		err = take_files(e, release, &f);
+		if (!err)
+			err = next_boot_add(out, &f);
+		else
+			boot_files_free(&f);
+	}
+	return err;
 }
 
 static int fill(const struct host *h, const struct kernels *k,
@@ -202,8 +322,8 @@ static int fill(const struct host *h, const struct kernels *k,
 	free(once);
 	e = &s->bls.list[at < 0 ? last : at];
 	release = release_of(k, e);
-	out->unified = e->unified;
-	if (take_files(e, out))
+	if (take_cmdline(e, out) || take_menu(k, s, out) ||
+	    (release && take_files(e, release, &out->files)))
 		return -ENOMEM;
 	out->entry = strdup(e->id);
 	out->kernel = release ? strdup(release) : NULL;

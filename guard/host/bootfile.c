@@ -19,6 +19,7 @@
 #define HEADER 0x210
 #define SECTOR 512
 #define TEXT_MAX 2048
+#define SECTION 40		/* bytes of an entry in the table of sections */
 #define SECTIONS_MAX 96
 
 static uint32_t le32(const unsigned char *p)
@@ -55,24 +56,83 @@ static bool is_kernel(int fd, unsigned char header[HEADER])
 	return read_at(fd, 0, header, HEADER) && !memcmp(header + MAGIC, "HdrS", 4);
 }
 
+/* The place of the table of sections, and how many there are; -EBADMSG: no PE. */
+static int open_pe(int fd, off_t *table)
+{
+	unsigned char dos[64], pe[24];
+
+	if (!read_at(fd, 0, dos, sizeof(dos)) || memcmp(dos, "MZ", 2))
+		return -EBADMSG;
+	*table = le32(dos + 60);
+	if (!read_at(fd, *table, pe, sizeof(pe)) || memcmp(pe, "PE\0\0", 4))
+		return -EBADMSG;
+	*table += sizeof(pe) + le16(pe + 20);
+	return le16(pe + 6) < SECTIONS_MAX ? le16(pe + 6) : SECTIONS_MAX;
+}
+
+/* The name, place and size in the file of section number i; false: cut short. */
+static bool read_section(int fd, off_t table, int i, char name[9], off_t *at, uint64_t *size)
+{
+	unsigned char section[SECTION];
+	uint32_t virtual, raw;
+
+	if (!read_at(fd, table + i * (off_t)SECTION, section, SECTION))
+		return false;
+	memcpy(name, section, 8);
+	name[8] = '\0';
+	virtual = le32(section + 8);
+	raw = le32(section + 16);
+	*at = le32(section + 20);
+	/* What is filled up to a whole block is no content. */
+	*size = virtual && virtual < raw ? virtual : raw;
+	return true;
+}
+
+static bool starts_as_pe(int fd)
+{
+	char magic[2];
+
+	return read_at(fd, 0, magic, 2) && !memcmp(magic, "MZ", 2);
+}
+
+/* Do all of its sections lie within the file? */
+static int check_pe(int fd, off_t length)
+{
+	off_t table, at;
+	int count = open_pe(fd, &table);
+	char name[9];
+	uint64_t size;
+
+	for (int i = 0; i < count; i++)
+		if (!read_section(fd, table, i, name, &at, &size) ||
+		    (size && at + (off_t)size > length))
+			return -EBADMSG;
+	return count < 0 ? count : 0;
+}
+
+static int check_kernel(const unsigned char header[HEADER], off_t length)
+{
+	off_t whole = (off_t)((header[SETUP] ? header[SETUP] : 4) + 1) * SECTOR +
+		      (off_t)le32(header + SYSSIZE) * 16;
+
+	/* What is not counted in 16 bytes may be missing at the end. */
+	return length + 16 < whole ? -EBADMSG : 0;
+}
+
 int boot_file_check(const char *path)
 {
 	unsigned char header[HEADER];
 	struct stat st;
 	int fd = open_file(path, &st), err = 0;
-	off_t whole;
 
 	if (fd < 0)
 		return fd;
-	if (!st.st_size) {
+	if (!st.st_size)
 		err = -ENODATA;
-	} else if (is_kernel(fd, header)) {
-		whole = (off_t)((header[SETUP] ? header[SETUP] : 4) + 1) * SECTOR +
-			(off_t)le32(header + SYSSIZE) * 16;
-		/* What is not counted in 16 bytes may be missing at the end. */
-		if (st.st_size + 16 < whole)
-			err = -EBADMSG;
-	}
+	else if (is_kernel(fd, header))
+		err = check_kernel(header, st.st_size);
+	else if (starts_as_pe(fd))
+		err = check_pe(fd, st.st_size);
 	close(fd);
 	return err;
 }
@@ -109,37 +169,46 @@ char *boot_file_release(const char *path)
 	return release;
 }
 
+int boot_file_find(int fd, const char *name, off_t *at, uint64_t *size)
+{
+	off_t table;
+	int count = open_pe(fd, &table);
+	char label[9];
+
+	for (int i = 0; i < count; i++) {
+		if (!read_section(fd, table, i, label, at, size))
+			return -EBADMSG;
+		if (!strcmp(label, name))
+			return 0;
+	}
+	return count < 0 ? count : -ENOENT;
+}
+
+bool boot_file_has(const char *path, const char *name)
+{
+	struct stat st;
+	uint64_t size;
+	off_t at;
+	int fd = open_file(path, &st);
+	bool has = fd >= 0 && !boot_file_find(fd, name, &at, &size);
+
+	if (fd >= 0)
+		close(fd);
+	return has;
+}
+
 char *boot_file_section(const char *path, const char *name)
 {
-	unsigned char dos[64], pe[24], section[40];
 	struct stat st;
 	int fd = open_file(path, &st);
 	char *text = NULL;
+	uint64_t size;
 	off_t at;
 
 	if (fd < 0)
 		return NULL;
-	if (!read_at(fd, 0, dos, sizeof(dos)) || memcmp(dos, "MZ", 2))
-		goto out;
-	at = le32(dos + 60);
-	if (!read_at(fd, at, pe, sizeof(pe)) || memcmp(pe, "PE\0\0", 4))
-		goto out;
-	at += sizeof(pe) + le16(pe + 20);
-	for (int i = 0; i < le16(pe + 6) && i < SECTIONS_MAX; i++) {
-		char label[9] = { 0 };
-		uint32_t size, raw;
-
-		if (!read_at(fd, at + i * (off_t)sizeof(section), section, sizeof(section)))
-			break;
-		memcpy(label, section, 8);
-		size = le32(section + 8);
-		raw = le32(section + 16);
-		if (strcmp(label, name))
-			continue;
-		text = text_at(fd, le32(section + 20), size < raw ? size : raw, "\n");
-		break;
-	}
-out:
+	if (!boot_file_find(fd, name, &at, &size))
+		text = text_at(fd, at, size, "\n");
 	close(fd);
 	return text;
 }

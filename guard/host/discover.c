@@ -25,6 +25,7 @@ struct search {
 	dropin_error_fn *report;
 	void *arg;
 	char *order;		/* modules.order of the kernel looked at */
+	char *owned;		/* the files of its own packages, a line each */
 	int err;
 };
 
@@ -381,12 +382,65 @@ static void take_module(struct search *s, const char *module,
 		d->sources |= source;
 }
 
-/* Red Hat's kernels put some of their own modules below extra/. */
-static bool is_the_kernels_own(const struct search *s, const char *below)
+static void add_text(struct search *s, char **all, const char *rel)
+{
+	char *path = host_path(s->h, rel), *longer;
+	struct buf b = { 0 };
+
+	if (path && !file_read(path, 16 << 20, &b)) {
+		longer = text_of("%s\n%.*s\n", *all ? *all : "", (int)b.len,
+				 (char *)b.data);
+		free(*all);
+		*all = longer;
+		if (!longer)
+			s->err = -ENOMEM;
+	}
+	buf_free(&b);
+	free(path);
+}
+
+/* What dpkg says that the packages of a kernel brought; without dpkg nothing. */
+static void read_owned(struct search *s, const char *release)
+{
+	static const char *const packages[] = {
+		"linux-image-", "linux-image-unsigned-", "linux-modules-",
+		"linux-modules-extra-", "linux-binary-", "proxmox-kernel-",
+		"pve-kernel-",
+	};
+	static const char *const ends[] = { "", "-signed" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(packages); i++)
+		for (size_t j = 0; j < ARRAY_SIZE(ends); j++) {
+			char *rel = text_of("/var/lib/dpkg/info/%s%s%s.list",
+					    packages[i], release, ends[j]);
+
+			if (rel)
+				add_text(s, &s->owned, rel);
+			free(rel);
+		}
+}
+
+static bool is_owned(const struct search *s, const char *dir, const char *name)
+{
+	const char *below = strstr(dir, "/lib/modules/");
+	char *line = below ? text_of("%s/%s\n", below, name) : NULL;
+	bool is = line && s->owned && strstr(s->owned, line);
+
+	free(line);
+	return is;
+}
+
+/*
+ * Red Hat's kernels put some of their own modules below extra/, and what a
+ * kernel's package brings is the kernel's wherever it lies.
+ */
+static bool is_the_kernels_own(const struct search *s, const char *dir,
+			       const char *file, const char *below)
 {
 	char *own = text_of("kernel/%.*s.ko\n",
 			    (int)(strstr(below, ".ko") - below), below);
-	bool is = own && s->order && strstr(s->order, own);
+	bool is = (own && s->order && strstr(s->order, own)) ||
+		  is_owned(s, dir, file);
 
 	free(own);
 	return is;
@@ -411,7 +465,7 @@ static void look_below(struct search *s, const char *dir, const char *below,
 		name = module_of_file(e->d_name);
 		if (!path || !rel)
 			s->err = -ENOMEM;
-		else if (name && !is_the_kernels_own(s, rel))
+		else if (name && !is_the_kernels_own(s, dir, e->d_name, rel))
 			take_module(s, name, SOURCE_FILE);
 		else if (!name && depth && (e->d_type == DT_DIR || e->d_type == DT_UNKNOWN))
 			look_below(s, path, rel, depth - 1);
@@ -423,6 +477,34 @@ static void look_below(struct search *s, const char *dir, const char *below,
 		closedir(d);
 }
 
+/*
+ * Ubuntu's packages of prebuilt modules have a folder of their own in kernel/,
+ * like kernel/nvidia-535, that the kernel was not built with. (A module in one of
+ * the kernel's own folders is not told from the kernel's.)
+ */
+static void look_for_prebuilt(struct search *s, const char *dir)
+{
+	char *kernel = text_of("%s/kernel", dir);
+	DIR *d = kernel && s->order ? opendir(kernel) : NULL;
+	struct dirent *e;
+
+	while (d && !s->err && (e = readdir(d))) {
+		char *built = text_of("kernel/%s/", e->d_name);
+		char *path = text_of("%s/%s", kernel, e->d_name);
+
+		if (!built || !path)
+			s->err = -ENOMEM;
+		else if (e->d_name[0] != '.' && e->d_type == DT_DIR &&
+			 !strstr(s->order, built) && !is_owned(s, kernel, e->d_name))
+			look_below(s, path, "", DEPTH_MAX);
+		free(built);
+		free(path);
+	}
+	if (d)
+		closedir(d);
+	free(kernel);
+}
+
 static void look_at_kernel(struct search *s, const char *release)
 {
 	char *rel = text_of("/lib/modules/%s", release);
@@ -432,8 +514,12 @@ static void look_at_kernel(struct search *s, const char *release)
 	struct buf b = { 0 };
 	struct dirent *e;
 
-	if (order && !file_read(order, 16 << 20, &b))
+	/* Where it is empty or away, everything would be a stranger in kernel/. */
+	if (order && !file_read(order, 16 << 20, &b) && b.len)
 		s->order = strndup((char *)b.data, b.len);
+	read_owned(s, release);
+	if (dir)
+		look_for_prebuilt(s, dir);
 	while (d && !s->err && (e = readdir(d))) {
 		char *name = module_of_file(e->d_name), *path;
 
@@ -452,7 +538,8 @@ static void look_at_kernel(struct search *s, const char *release)
 	if (d)
 		closedir(d);
 	free(s->order);
-	s->order = NULL;
+	free(s->owned);
+	s->order = s->owned = NULL;
 	buf_free(&b);
 	free(order);
 	free(dir);
@@ -509,7 +596,7 @@ int drivers_discover(const struct host *h, const struct kernels *k,
 		     struct drivers *drivers, dropin_error_fn *report,
 		     void *arg)
 {
-	struct search s = { h, k, drivers, report, arg, NULL, 0 };
+	struct search s = { h, k, drivers, report, arg, NULL, NULL, 0 };
 
 	if (!is_switched_off(h)) {
 		look_at_dkms(&s);

@@ -871,11 +871,14 @@ static bool assign(struct shell *s, enum mode m, const char *p, const char *end)
 	return true;
 }
 
-/* NAME=(A B C), behind the bracket. */
-static void assign_array(struct shell *s, enum mode m, const char *name)
+/* NAME=(A B C), or NAME+=(A B C) which adds to it, behind the bracket. */
+static void assign_array(struct shell *s, enum mode m, const char *name, bool more)
 {
 	long index = 0;
 
+	for (size_t i = 0; more && i < s->count; i++)
+		if (s->vars[i].index >= index && !strcmp(s->vars[i].name, name))
+			index = s->vars[i].index + 1;
 	for (;;) {
 		const char *end;
 		struct word w;
@@ -982,20 +985,23 @@ static bool take_redirection(struct shell *s)
 	return true;
 }
 
-/* Is a name followed by "=(" here? It is passed, and put into name. */
-static bool take_array(struct shell *s, char *name, size_t room)
+/* Is a name followed by "=(" or "+=(" here? It is passed, and put into name. */
+static bool take_array(struct shell *s, char *name, size_t room, bool *more)
 {
 	size_t len = 0;
+	const char *p;
 
 	while (s->p + len < s->end && len < room - 1 &&
 	       (isalnum((unsigned char)s->p[len]) || s->p[len] == '_'))
 		len++;
-	if (!len || s->end - s->p < (ptrdiff_t)len + 2 || s->p[len] != '=' ||
-	    s->p[len + 1] != '(')
+	p = s->p + len;
+	*more = len && p < s->end && *p == '+';
+	p += *more;
+	if (!len || s->end - p < 2 || p[0] != '=' || p[1] != '(')
 		return false;
 	memcpy(name, s->p, len);
 	name[len] = '\0';
-	s->p += len + 2;
+	s->p = p + 2;
 	return true;
 }
 
@@ -1005,7 +1011,7 @@ static enum truth run_simple(struct shell *s, enum mode m, const char *in)
 	const char *start = s->p;
 	size_t n = 0;
 	enum truth t = YES;
-	bool brackets = at_word(s, "[[");
+	bool brackets = at_word(s, "[["), more;
 	char name[64];
 
 	while (!s->ended && !s->err) {
@@ -1026,8 +1032,8 @@ static enum truth run_simple(struct shell *s, enum mode m, const char *in)
 			break;
 		} else if (!brackets && take_redirection(s)) {
 			continue;
-		} else if (!n && take_array(s, name, sizeof(name))) {
-			assign_array(s, m, name);
+		} else if (!n && take_array(s, name, sizeof(name), &more)) {
+			assign_array(s, m, name, more);
 			continue;
 		} else {
 			end = word_end(s, s->p);

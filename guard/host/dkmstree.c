@@ -30,7 +30,8 @@ void dkms_free(struct dkms *d)
 	memset(d, 0, sizeof(*d));
 }
 
-int dkms_tree(const struct host *h, char **tree)
+/* dkms's configuration is the same for all drivers and kernels. */
+static int read_tree(const struct host *h, char **tree)
 {
 	const struct dkms_setting *s;
 	struct dkms_config c;
@@ -52,6 +53,40 @@ int dkms_tree(const struct host *h, char **tree)
 		(*tree)[--len] = '\0';
 	dkms_config_free(&c);
 	return err;
+}
+
+struct remembered {
+	int err;
+	char *tree;
+};
+
+static void forget(void *arg)
+{
+	struct remembered *r = arg;
+
+	free(r->tree);
+	free(r);
+}
+
+int dkms_tree(const struct host *h, char **tree)
+{
+	struct remembered *r = host_recall(h, "dkms", "tree");
+
+	*tree = NULL;
+	if (!r) {
+		r = calloc(1, sizeof(*r));
+		if (!r)
+			return -ENOMEM;
+		r->err = read_tree(h, &r->tree);
+		if (r->err == -ENOMEM) {
+			forget(r);
+			return -ENOMEM;
+		}
+		if (host_remember(h, "dkms", "tree", r, forget))
+			return -ENOMEM;
+	}
+	*tree = r->tree ? strdup(r->tree) : NULL;
+	return r->tree && !*tree ? -ENOMEM : r->err;
 }
 
 /* dkms says in the first line of its log what it was building. */
@@ -97,6 +132,40 @@ static bool was_built(const char *version_dir, const char *kernel)
 		closedir(d);
 	free(dir);
 	return built;
+}
+
+int dkms_built_file(const struct host *h, const char *name, const char *version,
+		    const char *kernel, const char *module, char **path)
+{
+	static const char *const suffix[] = { "", ".xz", ".zst", ".gz" };
+	char *tree, *rel, *dir, *file = NULL;
+	int err = dkms_tree(h, &tree);
+	struct dirent *e;
+	DIR *d;
+
+	*path = NULL;
+	rel = err ? NULL : text_of("%s/%s/%s/%s", tree, name, version, kernel);
+	free(tree);
+	dir = rel ? host_path(h, rel) : NULL;
+	free(rel);
+	if (!dir)
+		return err == -EINVAL ? -ENOENT : -ENOMEM;
+	d = opendir(dir);
+	/* One folder for each architecture. */
+	while (d && !*path && (e = readdir(d)))
+		for (size_t i = 0; e->d_name[0] != '.' && !*path &&
+				   i < ARRAY_SIZE(suffix); i++) {
+			file = text_of("%s/%s/module/%s.ko%s", dir, e->d_name,
+				       module, suffix[i]);
+			if (file && path_exists(file))
+				*path = file;
+			else
+				free(file);
+		}
+	if (d)
+		closedir(d);
+	free(dir);
+	return *path ? 0 : -ENOENT;
 }
 
 static int take_version(struct dkms *out, const char *dir, const char *version,

@@ -31,4 +31,11 @@ int dkms_read(const struct host *h, const char *name, const char *kernel,
 	      struct dkms *out);
 void dkms_free(struct dkms *d);
 
+/*
+ * The file of a module in dkms's own tree, as VERSION of NAME was built for
+ * KERNEL. 0 with *path malloc'ed, -ENOENT: there is none, or -ENOMEM.
+ */
+int dkms_built_file(const struct host *h, const char *name, const char *version,
+		    const char *kernel, const char *module, char **path);
+
 #endif

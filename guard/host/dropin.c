@@ -120,6 +120,17 @@ static int set_smoke_test(struct parser *p, char *value)
 	return set_string(&p->d->smoke_test, value);
 }
 
+static int set_userspace(struct parser *p, char *value)
+{
+	if (*value != '/') {
+		error(p, "userspace must be the full path of a file, or of a "
+		      "program with its arguments: '%s'", value);
+		p->d->broken = true;
+		return 0;
+	}
+	return set_string(&p->d->userspace, value);
+}
+
 static int set_timeout(struct parser *p, char *value)
 {
 	char *end;
@@ -145,6 +156,23 @@ static int set_policy(struct parser *p, char *value)
 		error(p, "policy is warn or pin-last-good, not '%s'", value);
 		p->d->broken = true;
 	}
+	return 0;
+}
+
+static int set_initramfs(struct parser *p, char *value)
+{
+	static const char *const words[] = {
+		[INITRAMFS_AUTO] = "auto", [INITRAMFS_NO] = "no",
+		[INITRAMFS_REQUIRED] = "required",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (!strcmp(value, words[i])) {
+			p->d->initramfs = i;
+			return 0;
+		}
+	error(p, "initramfs is required, no or auto, not '%s'", value);
+	p->d->broken = true;
 	return 0;
 }
 
@@ -177,7 +205,9 @@ static const struct {
 	{ "dkms", set_dkms },
 	{ "smoke_test", set_smoke_test },
 	{ "timeout", set_timeout },
+	{ "userspace", set_userspace },
 	{ "policy", set_policy },
+	{ "initramfs", set_initramfs },
 	{ "load", set_load },
 	{ "ignore", set_ignore },
 };
@@ -248,6 +278,7 @@ void driver_free(struct driver *d)
 	free(d->name);
 	free(d->dkms);
 	free(d->smoke_test);
+	free(d->userspace);
 	memset(d, 0, sizeof(*d));
 }
 

@@ -15,6 +15,9 @@
 
 enum policy { POLICY_WARN, POLICY_PIN_LAST_GOOD };
 
+/* Must a kernel's initramfs have the modules? */
+enum initramfs_need { INITRAMFS_AUTO, INITRAMFS_NO, INITRAMFS_REQUIRED };
+
 /* Where a driver is known from. */
 enum { SOURCE_DROPIN = 1, SOURCE_DKMS = 2, SOURCE_FILE = 4, SOURCE_LOADED = 8 };
 
@@ -25,7 +28,9 @@ struct driver {
 	char *dkms;		/* its name in dkms, or NULL */
 	char *smoke_test;	/* program, or NULL: loading is the test */
 	unsigned int timeout;	/* seconds for the smoke test */
+	char *userspace;	/* file or command that tells its version, or NULL */
 	enum policy policy;
+	enum initramfs_need initramfs;
 	unsigned int sources;
 	char **aliases;		/* names of its modules in sysfs that differ */
 	size_t alias_count;

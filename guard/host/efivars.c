@@ -13,6 +13,7 @@
 #include "guard/host/host.h"
 
 #define DIR_EFIVARS "/sys/firmware/efi/efivars"
+#define DIR_MIRRORS "/sys/firmware/efi/mok-variables"
 #define VARIABLE_MAX (4u << 20)
 
 bool efivars_readable(const struct host *h)
@@ -30,6 +31,21 @@ bool efivars_readable(const struct host *h)
 	return any;
 }
 
+/*
+ * What shim leaves behind for kernels without efivarfs, as those of PREEMPT_RT:
+ * the data alone, without attributes.
+ */
+static int read_mirror(const struct host *h, const char *name, struct buf *out)
+{
+	char *rel = text_of(DIR_MIRRORS "/%s", name);
+	char *path = rel ? host_path(h, rel) : NULL;
+	int err = path ? file_read(path, VARIABLE_MAX, out) : -ENOMEM;
+
+	free(rel);
+	free(path);
+	return err;
+}
+
 int efivar_read(const struct host *h, const char *name, const char *guid,
 		struct buf *out)
 {
@@ -44,6 +60,8 @@ int efivar_read(const struct host *h, const char *name, const char *guid,
 		return -ENOMEM;
 	err = file_read(path, VARIABLE_MAX, out);
 	free(path);
+	if (err == -ENOENT && !strcmp(guid, SHIM_GUID))
+		return read_mirror(h, name, out);
 	if (err)
 		return err;
 	/* An empty file is a variable that was just deleted. */

@@ -18,7 +18,10 @@ struct host;
 /* Is the file system there with anything in it? */
 bool efivars_readable(const struct host *h);
 
-/* The data of a variable without its attributes; -ENOENT if there is none. */
+/*
+ * The data of a variable without its attributes; -ENOENT if there is none. One of shim
+ * is also looked for where the kernel keeps shim's copies.
+ */
 int efivar_read(const struct host *h, const char *name, const char *guid,
 		struct buf *out);
 

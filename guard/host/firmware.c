@@ -8,6 +8,25 @@
 
 #include "guard/host/efivars.h"
 
+#define BOOT_PARAMETERS "/sys/kernel/boot_params/data"
+#define BOOT_PARAMETER_SECURE_BOOT 0x1ec	/* Documentation/arch/x86/zero-page.rst */
+enum { BOOTED_NOT_SECURELY = 2, BOOTED_SECURELY = 3 };
+
+/* What the kernel was told when it started, where it cannot ask the firmware. */
+static enum secure_boot as_started(const struct host *h)
+{
+	char *path = host_path(h, BOOT_PARAMETERS);
+	struct buf b = { 0 };
+	int told = 0;
+
+	if (path && !file_read(path, 1 << 16, &b) && b.len > BOOT_PARAMETER_SECURE_BOOT)
+		told = b.data[BOOT_PARAMETER_SECURE_BOOT];
+	buf_free(&b);
+	free(path);
+	return told == BOOTED_SECURELY ? SB_ON : told == BOOTED_NOT_SECURELY ? SB_OFF :
+									      SB_UNKNOWN;
+}
+
 enum secure_boot host_secure_boot(const struct host *h)
 {
 	int on, setup, shim_off;
@@ -18,6 +37,8 @@ enum secure_boot host_secure_boot(const struct host *h)
 	/* EFI firmware that cannot do Secure Boot has no such variable. */
 	if (on == -ENOENT && efivars_readable(h))
 		return SB_OFF;
+	if (on == -ENOENT)
+		return as_started(h);
 	if (on < 0)
 		return SB_UNKNOWN;
 	setup = efivar_flag(h, "SetupMode", EFI_GLOBAL_GUID);

@@ -3,6 +3,7 @@
 #include "guard/host/host.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +13,17 @@
 
 #include "guard/base/util.h"
 
+struct memo {
+	struct memo *next;
+	char *kind, *key;
+	void *value;
+	void (*forget)(void *value);
+};
+
 struct host {
 	char *root;		/* "" for the running system */
 	struct utsname uts;
+	struct memo **memos;	/* so that asking leaves the host itself alone */
 };
 
 bool host_has(const struct host *h, const char *path)
@@ -58,8 +67,9 @@ int host_new(const char *root, struct host **out)
 	if (!h)
 		return -ENOMEM;
 	h->root = strdup(root ? root : "");
-	if (!h->root) {
-		free(h);
+	h->memos = calloc(1, sizeof(struct memo *));
+	if (!h->root || !h->memos) {
+		host_free(h);
 		return -ENOMEM;
 	}
 	err = root ? look_at_root(root) : 0;
@@ -75,11 +85,57 @@ int host_new(const char *root, struct host **out)
 	return 0;
 }
 
+static void memo_free(struct memo *m)
+{
+	m->forget(m->value);
+	free(m->kind);
+	free(m->key);
+	free(m);
+}
+
 void host_free(struct host *h)
 {
-	if (h)
-		free(h->root);
+	if (!h)
+		return;
+	while (h->memos && *h->memos) {
+		struct memo *m = *h->memos;
+
+		*h->memos = m->next;
+		memo_free(m);
+	}
+	free(h->memos);
+	free(h->root);
 	free(h);
+}
+
+void *host_recall(const struct host *h, const char *kind, const char *key)
+{
+	for (struct memo *m = *h->memos; m; m = m->next)
+		if (!strcmp(m->kind, kind) && !strcmp(m->key, key))
+			return m->value;
+	return NULL;
+}
+
+int host_remember(const struct host *h, const char *kind, const char *key,
+		  void *value, void (*forget)(void *value))
+{
+	struct memo *m = calloc(1, sizeof(*m));
+
+	if (!m) {
+		forget(value);
+		return -ENOMEM;
+	}
+	m->value = value;
+	m->forget = forget;
+	m->kind = strdup(kind);
+	m->key = strdup(key);
+	if (!m->kind || !m->key) {
+		memo_free(m);
+		return -ENOMEM;
+	}
+	m->next = *h->memos;
+	*h->memos = m;
+	return 0;
 }
 
 char *host_path(const struct host *h, const char *path)
@@ -87,6 +143,70 @@ char *host_path(const struct host *h, const char *path)
 	char *p;
 
 	return asprintf(&p, "%s%s", h->root, path) < 0 ? NULL : p;
+}
+
+/* What a link below the root says; false: it is none. */
+static bool link_target(const struct host *h, const char *rel, char *target,
+			size_t size)
+{
+	char *path = host_path(h, rel);
+	ssize_t n = path ? readlink(path, target, size - 1) : -1;
+
+	free(path);
+	target[n > 0 ? n : 0] = '\0';
+	return n > 0;
+}
+
+static char *follow_links(const struct host *h, const char *path)
+{
+	char *rest = strdup(path), *done = strdup(""), target[PATH_MAX];
+	int left = 40;
+
+	while (rest && done && *rest) {
+		size_t skip = strspn(rest, "/"), len = strcspn(rest + skip, "/");
+		char *word = strndup(rest + skip, len), *now = NULL;
+		char *behind = strdup(rest + skip + len);
+
+		if (!word || !len || !strcmp(word, ".")) {
+			now = strdup(done);
+		} else if (!strcmp(word, "..")) {
+			now = strndup(done, strrchr(done, '/') ?
+				      strrchr(done, '/') - done : 0);
+		} else {
+			now = text_of("%s/%s", done, word);
+			if (now && link_target(h, now, target, sizeof(target))) {
+				free(now);
+				now = left-- ? strdup(*target == '/' ? "" : done) :
+					       NULL;
+				free(word);
+				word = behind;
+				behind = text_of("%s%s", target, word ? word : "");
+			}
+		}
+		free(word);
+		free(rest);
+		free(done);
+		rest = behind;
+		done = now;
+	}
+	free(rest);
+	return done;
+}
+
+char *host_resolve(const struct host *h, const char *path)
+{
+	char *rel, *full;
+
+	if (host_is_live(h))
+		return path_exists(path) ? strdup(path) : NULL;
+	rel = follow_links(h, path);
+	full = rel ? host_path(h, *rel ? rel : "/") : NULL;
+	free(rel);
+	if (full && !path_exists(full)) {
+		free(full);
+		full = NULL;
+	}
+	return full;
 }
 
 const char *host_root(const struct host *h)
@@ -251,30 +371,40 @@ bool host_is_immutable(const struct host *h)
 	return host_has(h, "/run/ostree-booted");
 }
 
-static char *config_value(struct buf *b, const char *name)
+/* The text starts with a line break, so that each line is found by one. */
+static char *config_value(const char *text, const char *name)
 {
-	size_t n = strlen(name);
-	char *p = (char *)b->data, *end = p + b->len;
+	char *line = text_of("\n%s=", name);
+	const char *p = line ? strstr(text, line) : NULL;
+	size_t len;
 
-	while (p < end) {
-		size_t len = strcspn(p, "\n");
-
-		if (len > n && !memcmp(p, name, n) && p[n] == '=') {
-			p += n + 1;
-			len -= n + 1;
-			if (len >= 2 && p[0] == '"' && p[len - 1] == '"') {
-				p++;
-				len -= 2;
-			}
-			return strndup(p, len);
-		}
-		p += len + 1;
+	if (p)
+		p += strlen(line);
+	free(line);
+	if (!p)
+		return NULL;
+	len = strcspn(p, "\n");
+	if (len >= 2 && p[0] == '"' && p[len - 1] == '"') {
+		p++;
+		len -= 2;
 	}
-	return NULL;
+	return strndup(p, len);
 }
 
-char *host_kernel_config(const struct host *h, const char *kernel,
-			 const char *name)
+static char *line_break_and(const struct buf *b)
+{
+	char *text = malloc(b->len + 2);
+
+	if (text) {
+		text[0] = '\n';
+		memcpy(text + 1, b->data, b->len);
+		text[b->len + 1] = '\0';
+	}
+	return text;
+}
+
+/* The text of a kernel's configuration; NULL: there is none to be read. */
+static char *config_text(const struct host *h, const char *kernel)
 {
 	static const char *const where[] = {
 		"%s/boot/config-%s",
@@ -282,25 +412,50 @@ char *host_kernel_config(const struct host *h, const char *kernel,
 		"%s/lib/modules/%s/build/.config",
 		"%s/lib/modules/%s/build/include/config/auto.conf",
 	};
-	char *value = NULL;
+	char *text = NULL;
 
-	for (size_t i = 0; i < ARRAY_SIZE(where) && !value; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(where) && !text; i++) {
 		struct buf b = { 0 };
-		unsigned char *bigger;
 		char *path;
 
 		if (asprintf(&path, where[i], h->root, kernel) < 0)
 			return NULL;
-		if (file_read(path, 4 << 20, &b) == 0) {
-			bigger = realloc(b.data, b.len + 1);
-			if (bigger) {
-				b.data = bigger;
-				b.data[b.len] = '\0';
-				value = config_value(&b, name);
-			}
-		}
+		if (file_read(path, 4 << 20, &b) == 0 && b.len)
+			text = line_break_and(&b);
 		buf_free(&b);
 		free(path);
 	}
-	return value;
+	return text;
+}
+
+static const char *config_of(const struct host *h, const char *kernel)
+{
+	char *text = host_recall(h, "config", kernel);
+
+	if (text)
+		return text;
+	text = config_text(h, kernel);
+	/* What is not there is remembered as well. */
+	if (!text)
+		text = strdup("");
+	return !text || host_remember(h, "config", kernel, text, free) ? NULL : text;
+}
+
+/* The same few settings are asked for again with each module. */
+char *host_kernel_config(const struct host *h, const char *kernel,
+			 const char *name)
+{
+	char *key = text_of("%s %s", kernel, name), *answer, *value;
+	const char *text;
+
+	answer = key ? host_recall(h, "setting", key) : NULL;
+	if (!answer && key && (text = config_of(h, kernel))) {
+		value = config_value(text, name);
+		answer = text_of("%c%s", value ? '=' : ' ', value ? value : "");
+		free(value);
+		if (!answer || host_remember(h, "setting", key, answer, free))
+			answer = NULL;
+	}
+	free(key);
+	return answer && *answer == '=' ? strdup(answer + 1) : NULL;
 }

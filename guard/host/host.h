@@ -10,12 +10,17 @@
 
 struct host;
 
-/* root NULL or "/": the running system. */
+/* root NULL or "/": the running system. One thread uses it at a time. */
 int host_new(const char *root, struct host **out);
 void host_free(struct host *h);
 
 /* root + path, malloc'ed; path starts with a slash. */
 char *host_path(const struct host *h, const char *path);
+/*
+ * The same with all links followed below the root, absolute ones too, so that an
+ * image's links do not lead out of it. NULL: it is not there.
+ */
+char *host_resolve(const struct host *h, const char *path);
 const char *host_root(const struct host *h);
 
 /* Is this the running system, so that its kernel and keyrings count? */
@@ -49,6 +54,15 @@ char *host_machine_id(const struct host *h);
 
 /* The first of these programs that it has, names end with NULL; malloc'ed. */
 char *host_tool(const struct host *h, const char *const *names);
+
+/*
+ * What was read of a host and is asked for again: a value that others keep here
+ * under a kind and a key, mostly a kernel's release. It is freed with the host.
+ */
+void *host_recall(const struct host *h, const char *kind, const char *key);
+/* Takes over value, also where it fails. 0 or -ENOMEM. */
+int host_remember(const struct host *h, const char *kind, const char *key,
+		  void *value, void (*forget)(void *value));
 
 /* Value of CONFIG_name of a kernel without quotes; NULL if not known. */
 char *host_kernel_config(const struct host *h, const char *kernel,

@@ -10,13 +10,17 @@
 #include <string.h>
 
 #include "guard/base/util.h"
+#include "guard/host/bootfile.h"
 
 /* No host has that many; a directory full of junk may. */
 #define KERNELS_MAX 256
 
 static const char *const image_names[] = {
-	"vmlinuz-", "vmlinux-", "linux-", "kernel-", "bzImage-", "Image-",
+	"vmlinuz-", "vmlinux-", "linux-", "kernel-", "bzImage-", "Image-", "image-",
 };
+
+/* Of the same kernel, in another form or of an earlier build. */
+static const char *const copy_suffixes[] = { ".gz", ".xz", ".zst", ".bz2", ".old" };
 
 static char *release_key(const char *release)
 {
@@ -74,16 +78,49 @@ static bool has_modules(const struct host *h, const char *release)
 	return path != NULL;
 }
 
+static const char *const images[] = {
+	"/boot/vmlinuz-%s", "/boot/vmlinux-%s", "/boot/kernel-%s", "/boot/Image-%s",
+	"/boot/image-%s", "/lib/modules/%s/vmlinuz", "/usr/lib/modules/%s/vmlinuz", NULL,
+};
+static const char *const archives[] = {
+	"/boot/initrd.img-%s", "/boot/initramfs-%s.img",
+	"/boot/initrd-%s", "/boot/initramfs-%s", NULL,
+};
+
+/*
+ * Arch Linux calls the files in /boot after the package, whose name lies beside the
+ * modules. Of two folders with one name the files are those of the kernel that the
+ * image says it is.
+ */
+static void add_by_package(const struct host *h, struct kernel *k)
+{
+	static const char *const where[] = {
+		"/lib/modules/%s/pkgbase", "/usr/lib/modules/%s/pkgbase", NULL,
+	};
+	char *file = first_file(h, where, k->release), *name = NULL, *image, *says;
+
+	if (!file || file_read_line(file, &name) || !*name || strchr(name, '/')) {
+		free(file);
+		free(name);
+		return;
+	}
+	free(file);
+	image = first_file(h, images, name);
+	says = image ? boot_file_release(image) : NULL;
+	if (says && strcmp(says, k->release)) {
+		free(image);
+	} else if (image) {
+		free(k->image);
+		k->image = image;
+		free(k->initramfs);
+		k->initramfs = first_file(h, archives, name);
+	}
+	free(says);
+	free(name);
+}
+
 int kernels_add(const struct host *h, struct kernels *k, const char *release)
 {
-	static const char *const images[] = {
-		"/boot/vmlinuz-%s", "/boot/vmlinux-%s", "/boot/kernel-%s",
-		"/lib/modules/%s/vmlinuz", "/usr/lib/modules/%s/vmlinuz", NULL,
-	};
-	static const char *const archives[] = {
-		"/boot/initrd.img-%s", "/boot/initramfs-%s.img",
-		"/boot/initrd-%s", "/boot/initramfs-%s", NULL,
-	};
 	struct kernel *list, *new;
 
 	if (k->count == KERNELS_MAX || kernels_find(k, release))
@@ -101,6 +138,7 @@ int kernels_add(const struct host *h, struct kernels *k, const char *release)
 	new->image = first_file(h, images, release);
 	new->initramfs = first_file(h, archives, release);
 	new->modules = has_modules(h, release);
+	add_by_package(h, new);
 	new->running = !strcmp(release, host_running_kernel(h));
 	return 0;
 }
@@ -140,6 +178,16 @@ static void kernel_free(struct kernel *k)
 	free(k->initramfs);
 }
 
+/* A second form of an image, or the one to mend the host with: no kernel of its own. */
+static bool is_spare(const struct kernel *k)
+{
+	bool spare = !strncmp(k->release, "0-rescue", 8);
+
+	for (size_t i = 0; i < ARRAY_SIZE(copy_suffixes); i++)
+		spare |= str_ends_with(k->release, copy_suffixes[i]);
+	return spare && !k->modules;
+}
+
 static void drop_left_overs(struct kernels *k)
 {
 	size_t kept = 0;
@@ -147,7 +195,7 @@ static void drop_left_overs(struct kernels *k)
 	for (size_t i = 0; i < k->count; i++) {
 		struct kernel *one = &k->list[i];
 
-		if (one->image || one->running)
+		if ((one->image && !is_spare(one)) || one->running)
 			k->list[kept++] = *one;
 		else
 			kernel_free(one);
@@ -223,4 +271,25 @@ const struct kernel *kernels_by_image(const struct kernels *k,
 		if (names_release(path, k->list[i].release))
 			return &k->list[i];
 	return NULL;
+}
+
+const struct kernel *kernels_by_file(const struct kernels *k, const char *file,
+				     const char *path)
+{
+	char *says = file ? boot_file_release(file) : NULL, *real;
+	const struct kernel *is = kernels_by_image(k, path);
+
+	if (says) {
+		is = kernels_find(k, says);
+		free(says);
+		return is;
+	}
+	real = !is && file ? realpath(file, NULL) : NULL;
+	if (real)
+		is = kernels_by_image(k, real);
+	for (size_t i = 0; real && !is && i < k->count; i++)
+		if (k->list[i].image && !strcmp(k->list[i].image, file))
+			is = &k->list[i];
+	free(real);
+	return is;
 }

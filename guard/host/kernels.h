@@ -41,6 +41,14 @@ int kernels_add(const struct host *h, struct kernels *k, const char *release);
 const struct kernel *kernels_by_image(const struct kernels *k,
 				      const char *path);
 
+/*
+ * The same where its file is known (NULL: it is not): what the file says of itself
+ * counts, then its name, the one that it is a link to, and the package that put it
+ * there, as with /boot/vmlinuz-linux.
+ */
+const struct kernel *kernels_by_file(const struct kernels *k, const char *file,
+				     const char *path);
+
 /* Order of releases: "6.1.0-9" < "6.1.0-10", "6.2~rc1" < "6.2". */
 int release_compare(const char *a, const char *b);
 

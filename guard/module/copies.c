@@ -16,7 +16,9 @@
 
 #define CACHE_DIR "/var/cache/kmodkeep"
 #define CACHE_FILE CACHE_DIR "/initramfs.json"
-#define CACHE_SCHEMA 1
+#define CACHE_SCHEMA 2
+/* Of all modules asked about, in the folders of all kernels. */
+#define COPIES_MAX 4096
 
 struct copies_cache {
 	const struct host *h;
@@ -45,39 +47,51 @@ void copies_free(struct copies *c)
 {
 	for (size_t i = 0; i < c->count; i++) {
 		free(c->list[i].module);
+		free(c->list[i].path);
+		free(c->list[i].link);
 		buf_free(&c->list[i].bytes);
 	}
 	free(c->list);
 	memset(c, 0, sizeof(*c));
 }
 
+static bool same_name(const char *a, const char *b)
+{
+	while (*a && plain(*a) == plain(*b)) {
+		a++;
+		b++;
+	}
+	return !*a && !*b;
+}
+
 const struct copy *copies_find(const struct copies *c, const char *module)
 {
-	for (size_t i = 0; i < c->count; i++) {
-		const char *a = c->list[i].module, *b = module;
-
-		while (*a && plain(*a) == plain(*b)) {
-			a++;
-			b++;
-		}
-		if (!*a && !*b)
+	for (size_t i = 0; i < c->count; i++)
+		if (!c->list[i].other && !c->list[i].link &&
+		    same_name(c->list[i].module, module))
 			return &c->list[i];
-	}
 	return NULL;
 }
 
-static struct copy *add(struct copies *c, const char *module)
+static struct copy *add(struct copies *c, const char *module, const char *path)
 {
 	struct copy *list = realloc(c->list, (c->count + 1) * sizeof(*list));
+	struct copy *new;
 
 	if (!list)
 		return NULL;
 	c->list = list;
-	memset(&list[c->count], 0, sizeof(*list));
-	list[c->count].module = strdup(module);
-	if (!list[c->count].module)
+	new = &list[c->count];
+	memset(new, 0, sizeof(*new));
+	new->module = strdup(module);
+	new->path = path ? strdup(path) : NULL;
+	if (!new->module || (path && !new->path)) {
+		free(new->module);
+		free(new->path);
 		return NULL;
-	return &list[c->count++];
+	}
+	c->count++;
+	return new;
 }
 
 /* One reading of an archive. */
@@ -88,14 +102,21 @@ struct reading {
 	struct copies *out;
 };
 
+/* The part of a path in the folder of a kernel that begins with its release. */
+static const char *in_modules(const char *path)
+{
+	const char *of = strstr(path, "lib/modules/");
+
+	return of ? of + strlen("lib/modules/") : NULL;
+}
+
+/* The module that a file of the archive is of; NULL: of none that is asked about. */
 static const char *wanted(const struct reading *r, const char *path)
 {
-	/* An archive may hold the modules of other kernels, too. */
-	if (!strstr(path, r->release) || !strstr(path, "lib/modules/"))
-		return NULL;
-	for (size_t i = 0; i < r->count; i++)
-		if (is_file_of(path, r->modules[i]))
-			return r->modules[i];
+	if (in_modules(path))
+		for (size_t i = 0; i < r->count; i++)
+			if (is_file_of(path, r->modules[i]))
+				return r->modules[i];
 	return NULL;
 }
 
@@ -123,22 +144,89 @@ static int hash_of(struct buf *content, char hex[65])
 	return err == -ENOMEM ? err : 0;
 }
 
+/* The place for a file of the archive: a later one takes that of an earlier one. */
+static struct copy *place_for(struct reading *r, const char *path)
+{
+	const char *of = in_modules(path);
+	size_t n = strlen(r->release);
+	struct copy *c;
+
+	for (size_t i = 0; i < r->out->count; i++) {
+		c = &r->out->list[i];
+		if (strcmp(c->path, path))
+			continue;
+		buf_free(&c->bytes);
+		free(c->link);
+		c->link = NULL;
+		c->sha256[0] = '\0';
+		return c;
+	}
+	c = r->out->count < COPIES_MAX ? add(r->out, wanted(r, path), path) : NULL;
+	/* An archive may hold the modules of other kernels, too. */
+	if (c)
+		c->other = strncmp(of, r->release, n) || of[n] != '/';
+	return c;
+}
+
+static int no_place(const struct reading *r)
+{
+	return r->out->count < COPIES_MAX ? -ENOMEM : -EFBIG;
+}
+
 static int found(void *arg, const char *path, struct buf *content)
 {
-	struct reading *r = arg;
-	struct copy *c;
-	const char *module = wanted(r, path);
+	struct copy *c = place_for(arg, path);
 
-	/* The last one written is the one there in the end. */
-	c = (struct copy *)copies_find(r->out, module);
 	if (!c)
-		c = add(r->out, module);
-	if (!c)
-		return -ENOMEM;
-	buf_free(&c->bytes);
+		return no_place(arg);
 	c->bytes = *content;
 	memset(content, 0, sizeof(*content));
 	return hash_of(&c->bytes, c->sha256);
+}
+
+/* As in weak-updates/: the file itself is another kernel's. */
+static int found_link(void *arg, const char *path, const char *target)
+{
+	struct copy *c = place_for(arg, path);
+
+	if (!c)
+		return no_place(arg);
+	c->link = strdup(target);
+	return c->link ? 0 : -ENOMEM;
+}
+
+/* Does the target of a link, "../../R/extra/x.ko" or absolute, mean this path? */
+static bool leads_to(const char *link, const char *path)
+{
+	const char *of = in_modules(link);
+
+	while (!of && !strncmp(link, "../", 3))
+		link += 3;
+	return in_modules(path) && !strcmp(of ? of : link, in_modules(path));
+}
+
+/* What links lead to counts in their place. */
+static void follow_links(struct copies *c)
+{
+	for (size_t i = 0; i < c->count; i++)
+		for (size_t j = 0; c->list[i].link && !c->list[i].other && j < c->count; j++)
+			if (!c->list[j].link && leads_to(c->list[i].link, c->list[j].path))
+				c->list[j].other = false;
+}
+
+static bool intree(const struct copy *c)
+{
+	return strstr(c->path, "/kernel/") != NULL;
+}
+
+/* Where the kernel's own module and another are, modprobe takes the other. */
+static void prefer_outside(struct copies *c)
+{
+	for (size_t i = 0; i < c->count; i++)
+		for (size_t j = 0; intree(&c->list[i]) && j < c->count; j++)
+			if (!intree(&c->list[j]) && !c->list[j].other && !c->list[j].link &&
+			    same_name(c->list[i].module, c->list[j].module))
+				c->list[i].other = true;
 }
 
 struct copies_cache *copies_cache_open(const struct host *h)
@@ -191,18 +279,34 @@ void copies_cache_close(struct copies_cache *c)
 	free(c);
 }
 
-/* Equal for a file that nobody wrote to. */
-static char *identity(const char *path)
+/* Equal for a file that nobody wrote to; malloc'ed, NULL: it is not there. */
+static char *identity_of(const char *path)
 {
 	struct stat st;
 
 	if (stat(path, &st) < 0)
 		return NULL;
-	return text_of("%llu:%llu:%lld:%lld.%09ld:%lld.%09ld",
+	return text_of("%s:%llu:%llu:%lld:%lld.%09ld:%lld.%09ld", path,
 		       (unsigned long long)st.st_dev,
 		       (unsigned long long)st.st_ino, (long long)st.st_size,
 		       (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
 		       (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
+}
+
+/* The same of all the files of an initramfs. */
+static char *identity(const struct archives *of)
+{
+	char *all = strdup("");
+
+	for (size_t i = 0; i < of->count && all; i++) {
+		char *one = identity_of(of->files[i]);
+		char *more = one ? text_of("%s%s\n", all, one) : NULL;
+
+		free(one);
+		free(all);
+		all = more;
+	}
+	return all;
 }
 
 /* What is remembered, if it is of this file and of all the modules. */
@@ -222,7 +326,7 @@ static bool recall(struct json_object *file, const char *id,
 			goto unknown;
 		if (!hash)
 			continue;
-		c = add(out, modules[i]);
+		c = add(out, modules[i], NULL);
 		if (!c)
 			goto unknown;
 		snprintf(c->sha256, sizeof(c->sha256), "%s",
@@ -254,46 +358,52 @@ static struct json_object *remember(const char *id, char *const *modules,
 
 /* One call of copies_read(): its threads share what none of them changes. */
 struct search {
-	const struct kernel *const *kernels;
+	const struct archives *kernels;
 	char *const *modules;
 	size_t count;
 	struct copies *out;
-	char **ids;	/* of the files to read; NULL: there is no need */
+	char **ids;		/* by kernel; NULL: there is no need to read */
 };
 
 static void search_one(void *arg, size_t i)
 {
 	const struct search *s = arg;
-	struct reading r = { s->kernels[i]->release, s->modules, s->count,
-			     &s->out[i] };
-	struct cpio_reader reader = { want, found, &r };
+	const struct archives *of = &s->kernels[i];
+	struct copies *out = &s->out[i];
+	struct reading r = { of->release, s->modules, s->count, out };
+	struct cpio_reader reader = { want, found, found_link, &r };
 
-	if (s->ids[i])
-		s->out[i].err = initramfs_read(s->kernels[i]->initramfs,
-					       &reader);
+	for (size_t f = 0; s->ids[i] && f < of->count && !out->err; f++) {
+		out->err = initramfs_read(of->files[f], &reader);
+		out->unread = out->err ? of->files[f] : NULL;
+	}
+	if (s->ids[i]) {
+		follow_links(out);
+		prefer_outside(out);
+	}
 }
 
 /* What the cache knows is taken from there; the rest gets an identity. */
 static int prepare(const struct search *s, struct copies_cache *cache,
 		   bool fresh, size_t i)
 {
-	const char *path = s->kernels[i]->initramfs;
+	const struct archives *of = &s->kernels[i];
 	struct json_object *file = NULL;
 	char *id;
 
-	if (!path)
+	if (!of->count)
 		return 0;
-	id = identity(path);
+	id = identity(of);
 	/* One that is not there is asked for, to say why. */
 	s->ids[i] = id ? id : strdup("");
 	if (!s->ids[i])
 		return -ENOMEM;
 	if (id && cache)
-		json_object_object_get_ex(cache->old, path, &file);
+		json_object_object_get_ex(cache->old, of->release, &file);
 	if (!file || fresh ||
 	    !recall(file, id, s->modules, s->count, &s->out[i]))
 		return 0;
-	json_object_object_add(cache->new, path, json_object_get(file));
+	json_object_object_add(cache->new, of->release, json_object_get(file));
 	free(s->ids[i]);
 	s->ids[i] = NULL;
 	return 0;
@@ -304,7 +414,7 @@ static int finish(const struct search *s, struct copies_cache *cache, size_t i)
 	const struct copies *out = &s->out[i];
 
 	if (s->ids[i] && *s->ids[i] && cache && !out->err) {
-		json_object_object_add(cache->new, s->kernels[i]->initramfs,
+		json_object_object_add(cache->new, s->kernels[i].release,
 				       remember(s->ids[i], s->modules,
 						s->count, out));
 		cache->changed = true;
@@ -313,7 +423,7 @@ static int finish(const struct search *s, struct copies_cache *cache, size_t i)
 	return out->err == -ENOMEM ? -ENOMEM : 0;
 }
 
-int copies_read(struct copies_cache *cache, const struct kernel *const *kernels,
+int copies_read(struct copies_cache *cache, const struct archives *kernels,
 		size_t n, char *const *modules, size_t count, bool fresh,
 		struct copies *out)
 {

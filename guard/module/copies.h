@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The copies of modules in a kernel's initramfs. Reading that takes a second,
- * so what was found is remembered for as long as the file stays the same.
+ * so what was found is remembered for as long as its files stay the same.
  */
 #ifndef KMODKEEP_COPIES_H
 #define KMODKEEP_COPIES_H
 
 #include "guard/base/util.h"
 #include "guard/host/host.h"
-#include "guard/host/kernels.h"
 
 struct copy {
 	char *module;		/* with underscores */
+	char *path;		/* in the archive; NULL if remembered */
+	char *link;		/* what it leads to, being a symbolic link; or NULL */
+	bool other;		/* in the folder of another kernel: counts if led to */
 	char sha256[65];	/* decompressed */
 	struct buf bytes;	/* as in the archive; empty if remembered */
 };
@@ -20,6 +22,14 @@ struct copies {
 	struct copy *list;
 	size_t count;
 	int err;		/* why the initramfs could not be read */
+	const char *unread;	/* which of its files; of struct archives */
+};
+
+/* The files of one kernel's initramfs, in the order in which they are unpacked. */
+struct archives {
+	const char *release;
+	char *const *files;
+	size_t count;		/* 0: it boots without one */
 };
 
 struct copies_cache;
@@ -34,7 +44,7 @@ void copies_cache_close(struct copies_cache *c);
  * once. fresh: read a file also if it is remembered, to have the bytes.
  * 0 or -ENOMEM.
  */
-int copies_read(struct copies_cache *cache, const struct kernel *const *kernels,
+int copies_read(struct copies_cache *cache, const struct archives *kernels,
 		size_t n, char *const *modules, size_t count, bool fresh,
 		struct copies *out);
 void copies_free(struct copies *c);

@@ -100,12 +100,22 @@ static int end_data(struct cpio *c)
 {
 	int err = 0;
 
-	if (c->content.data) {
+	if (c->content.data && S_ISLNK(c->mode)) {
+		/* keep() leaves room for one more. */
+		c->content.data[c->content.len] = '\0';
+		err = c->reader.link(c->reader.arg, c->name, (char *)c->content.data);
+	} else if (c->content.data) {
 		err = c->reader.found(c->reader.arg, c->name, &c->content);
-		buf_free(&c->content);
 	}
+	buf_free(&c->content);
 	expect_header(c);
 	return err;
+}
+
+static bool is_kept(const struct cpio *c)
+{
+	return S_ISREG(c->mode) ||
+	       (S_ISLNK(c->mode) && c->reader.link && c->size < NAME_MAX_CPIO);
 }
 
 static int end_name(struct cpio *c)
@@ -119,8 +129,7 @@ static int end_name(struct cpio *c)
 	c->part = PART_DATA;
 	c->have = 0;
 	c->left = c->size + padding(c, c->size);
-	if (c->size && S_ISREG(c->mode) &&
-	    c->reader.want(c->reader.arg, c->name)) {
+	if (c->size && is_kept(c) && c->reader.want(c->reader.arg, c->name)) {
 		if (c->size > FILE_MAX)
 			return -EFBIG;
 		/* A lie about the size costs no more than was sent. */

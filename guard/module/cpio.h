@@ -14,6 +14,8 @@ struct cpio_reader {
 	/* Is this file wanted? Then found() gets its content; 0 or -errno. */
 	bool (*want)(void *arg, const char *path);
 	int (*found)(void *arg, const char *path, struct buf *content);
+	/* NULL, or called in place of found() for a symbolic link. */
+	int (*link)(void *arg, const char *path, const char *target);
 	void *arg;
 };
 

@@ -14,6 +14,7 @@
 #include <zstd.h>
 
 #include "guard/base/parallel.h"
+#include "guard/host/bootfile.h"
 
 #define CHUNK (128u << 10)
 #define MEMORY_LIMIT (256u << 20)
@@ -25,6 +26,8 @@ struct source {
 	int fd;
 	unsigned char in[CHUNK];
 	size_t pos, len;
+	uint64_t left;		/* of the part of the file that is read */
+	bool section;		/* that part is one of a PE image */
 	bool end;
 	unsigned char out[CHUNK];
 	struct cpio *cpio;
@@ -40,7 +43,8 @@ static ssize_t ahead(struct source *s, size_t n)
 	s->len -= s->pos;
 	s->pos = 0;
 	while (s->len < n && !s->end) {
-		ssize_t got = read(s->fd, s->in + s->len, CHUNK - s->len);
+		size_t room = CHUNK - s->len;
+		ssize_t got = read(s->fd, s->in + s->len, room < s->left ? room : s->left);
 
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -48,6 +52,7 @@ static ssize_t ahead(struct source *s, size_t n)
 			return -errno;
 		s->end = !got;
 		s->len += got;
+		s->left -= got;
 	}
 	return s->len;
 }
@@ -233,6 +238,23 @@ static int read_parts(struct source *s)
 	return n;
 }
 
+/* A unified image has its initramfs in a section. */
+static int find_part(int fd, bool *section, uint64_t *size)
+{
+	char magic[2];
+	off_t at;
+	int err;
+
+	*size = UINT64_MAX;
+	*section = pread(fd, magic, 2, 0) == 2 && !memcmp(magic, "MZ", 2);
+	if (!*section)
+		return 0;
+	err = boot_file_find(fd, ".initrd", &at, size);
+	if (!err && lseek(fd, at, SEEK_SET) < 0)
+		err = -errno;
+	return err;
+}
+
 int initramfs_read_fd(int fd, const struct cpio_reader *reader)
 {
 	struct source *s = calloc(1, sizeof(*s));
@@ -241,10 +263,13 @@ int initramfs_read_fd(int fd, const struct cpio_reader *reader)
 	if (!s)
 		return -ENOMEM;
 	s->fd = fd;
-	err = cpio_new(reader, &s->cpio);
+	err = find_part(fd, &s->section, &s->left);
+	if (!err)
+		err = cpio_new(reader, &s->cpio);
 	if (!err)
 		err = read_parts(s);
-	if (!err && !cpio_ended(s->cpio))
+	/* A file ends where it ends, a section where its header says. */
+	if (!err && (!cpio_ended(s->cpio) || (s->section && s->left)))
 		err = -EBADMSG;
 	cpio_free(s->cpio);
 	free(s);

@@ -144,6 +144,26 @@ static int take(char **field, const char *key, const char *entry, size_t len)
 	return 0;
 }
 
+/* Keeps every value of a key, each with a line break behind it. */
+static int add(char **field, const char *key, const char *entry, size_t len)
+{
+	size_t n = strlen(key), had = *field ? strlen(*field) : 0, more;
+	char *longer;
+
+	if (len <= n || entry[n] != '=' || memcmp(entry, key, n))
+		return 0;
+	more = len - n - 1;
+	longer = realloc(*field, had + more + 2);
+	if (!longer)
+		return -ENOMEM;
+	*field = longer;
+	memcpy(longer + had, entry + n + 1, more);
+	longer[had + more] = '\0';
+	make_printable(longer + had);
+	strcat(longer + had, "\n");
+	return 0;
+}
+
 int modinfo_read(const unsigned char *elf, size_t len, struct modinfo *out)
 {
 	const unsigned char *p;
@@ -172,6 +192,11 @@ int modinfo_read(const unsigned char *elf, size_t len, struct modinfo *out)
 			err = take(&out->intree, "intree", entry, n);
 		if (!err)
 			err = take(&out->depends, "depends", entry, n);
+		if (!err)
+			err = take(&out->license, "license", entry, n);
+		if (!err)
+			err = add(&out->imports, "import_ns", entry, n);
+		out->has_alias |= n > 6 && !memcmp(entry, "alias=", 6);
 		n += n < left;
 		p += n;
 		left -= n;
@@ -179,6 +204,42 @@ int modinfo_read(const unsigned char *elf, size_t len, struct modinfo *out)
 	if (err)
 		modinfo_free(out);
 	return err;
+}
+
+const unsigned char *module_section(const unsigned char *elf, size_t len,
+				    const char *name, size_t *size)
+{
+	const unsigned char *p;
+	struct elf e;
+
+	return elf_open(elf, len, &e) || elf_section(&e, name, &p, size) ?
+	       NULL : p;
+}
+
+int module_wants_walk(const unsigned char *elf, size_t len,
+		      void (*fn)(void *arg, const char *name, bool weak),
+		      void *arg)
+{
+	const unsigned char *p, *names;
+	size_t left, names_size, each;
+	struct elf e;
+
+	if (elf_open(elf, len, &e) || elf_section(&e, ".symtab", &p, &left) ||
+	    elf_section(&e, ".strtab", &names, &names_size))
+		return -ENOEXEC;
+	each = e.is64 ? sizeof(Elf64_Sym) : sizeof(Elf32_Sym);
+	for (; left >= each; left -= each, p += each) {
+		uint64_t at = FIELD(&e, p, Sym, st_name);
+		unsigned int bind = FIELD(&e, p, Sym, st_info) >> 4;
+
+		if (FIELD(&e, p, Sym, st_shndx) != SHN_UNDEF || !at)
+			continue;
+		if (at >= names_size || !memchr(names + at, '\0', names_size - at))
+			return -ENOEXEC;
+		if (bind == STB_GLOBAL || bind == STB_WEAK)
+			fn(arg, (const char *)names + at, bind == STB_WEAK);
+	}
+	return 0;
 }
 
 /* struct modversion_info: a long, and the name in what is left of 64 bytes. */
@@ -210,6 +271,8 @@ void modinfo_free(struct modinfo *i)
 	free(i->vermagic);
 	free(i->intree);
 	free(i->depends);
+	free(i->license);
+	free(i->imports);
 	memset(i, 0, sizeof(*i));
 }
 

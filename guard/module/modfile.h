@@ -26,6 +26,9 @@ struct modinfo {
 	char *vermagic;
 	char *intree;	/* "Y" in modules built with their kernel */
 	char *depends;	/* modules that it needs, separated by commas */
+	char *license;
+	char *imports;	/* symbol namespaces, each with a line break */
+	bool has_alias;	/* so that a device or a request loads it */
 };
 
 /* -ENOEXEC: not an ELF file with a .modinfo section. Fields may be NULL. */
@@ -36,6 +39,18 @@ void modinfo_free(struct modinfo *i);
 void modversions_walk(const unsigned char *elf, size_t len,
 		      void (*fn)(void *arg, unsigned long crc,
 				 const char *name), void *arg);
+
+/*
+ * Calls fn for each symbol that the module wants from others. weak: it loads
+ * without it, too. -ENOEXEC: a damaged file, or one without a symbol table.
+ */
+int module_wants_walk(const unsigned char *elf, size_t len,
+		      void (*fn)(void *arg, const char *name, bool weak),
+		      void *arg);
+
+/* A section of an ELF file; NULL: there is none. */
+const unsigned char *module_section(const unsigned char *elf, size_t len,
+				    const char *name, size_t *size);
 
 /* The kernel release, the first word of vermagic; malloc'ed, NULL if none. */
 char *modinfo_release(const struct modinfo *i);

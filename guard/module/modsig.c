@@ -28,9 +28,11 @@ _Static_assert(sizeof(struct trailer) == 12, "the kernel's layout");
 
 /* Two or three are real; a crafted message may hold thousands. */
 #define SIGNERS_MAX 16
+#define CERTS_MAX 64
 
 struct modsig {
 	CMS_ContentInfo *cms;
+	STACK_OF(X509) *certs;	/* NULL: it brings none along */
 	size_t content_len;
 	size_t count;
 	struct modsig_signer signers[SIGNERS_MAX];
@@ -143,6 +145,9 @@ static int parse_message(struct modsig *s, const unsigned char *der,
 		return -EBADMSG;
 	if (sk_CMS_SignerInfo_num(infos) > SIGNERS_MAX)
 		return -EBADMSG;
+	s->certs = CMS_get1_certs(s->cms);
+	if (s->certs && sk_X509_num(s->certs) > CERTS_MAX)
+		return -EBADMSG;
 	for (int i = 0; i < sk_CMS_SignerInfo_num(infos); i++) {
 		s->count = i + 1;
 		err = describe(&s->signers[i],
@@ -184,6 +189,7 @@ void modsig_free(struct modsig *s)
 		free(s->signers[i].issuer);
 		free(s->signers[i].key_id);
 	}
+	sk_X509_pop_free(s->certs, X509_free);
 	CMS_ContentInfo_free(s->cms);
 	free(s);
 }
@@ -214,6 +220,24 @@ bool modsig_names(const struct modsig *s, size_t i, X509 *cert)
 
 	ERR_clear_error();
 	return same;
+}
+
+X509 *modsig_embedded(const struct modsig *s, size_t i)
+{
+	/* A signer that is named by a key identifier has no issuer. */
+	for (int n = 0; s->certs && s->signers[i].issuer &&
+	     n < sk_X509_num(s->certs); n++)
+		if (modsig_names(s, i, sk_X509_value(s->certs, n)))
+			return sk_X509_value(s->certs, n);
+	return NULL;
+}
+
+X509 *modsig_issuer(const struct modsig *s, X509 *cert)
+{
+	for (int n = 0; s->certs && n < sk_X509_num(s->certs); n++)
+		if (cert_issued(sk_X509_value(s->certs, n), cert))
+			return sk_X509_value(s->certs, n);
+	return NULL;
 }
 
 int modsig_check(const struct modsig *s, size_t i, X509 *cert,
@@ -268,35 +292,159 @@ static int append(const unsigned char *content, size_t len,
 	return 0;
 }
 
-int modsig_make(const unsigned char *content, size_t len, X509 *cert,
-		EVP_PKEY *key, const char *hash, struct buf *out)
+/* As the kernel's sign-file: what it verifies, and nothing more. */
+#define SIGN_FLAGS (CMS_NOCERTS | CMS_BINARY | CMS_NOATTR | CMS_NOSMIMECAP | \
+		    CMS_DETACHED)
+
+/* A message by these keys alone; *err says why it is NULL. */
+static CMS_ContentInfo *sign_by(const unsigned char *content, size_t len,
+				const struct modsig_key *keys, size_t n,
+				unsigned int flags, const EVP_MD *md, int *err)
 {
-	/* As the kernel's sign-file: what it verifies, and nothing more. */
-	const unsigned int flags = CMS_NOCERTS | CMS_BINARY | CMS_NOATTR |
-				   CMS_NOSMIMECAP | CMS_DETACHED;
-	const EVP_MD *md = EVP_get_digestbyname(hash);
-	CMS_ContentInfo *cms = NULL;
+	CMS_ContentInfo *cms = CMS_sign(NULL, NULL, NULL, NULL,
+					flags | CMS_PARTIAL);
+	BIO *bio = BIO_new_mem_buf(content, len);
+	bool done = cms && bio;
+
+	for (size_t i = 0; done && i < n; i++)
+		done = CMS_add1_signer(cms, keys[i].cert, keys[i].key, md,
+				       flags);
+	/* By nobody: a place for signers that are taken away. */
+	done = done && (!n || CMS_final(cms, bio, NULL, flags) == 1);
+	BIO_free(bio);
+	if (done)
+		return cms;
+	CMS_ContentInfo_free(cms);
+	*err = -EIO;
+	return NULL;
+}
+
+/* A copy of a message that may be changed. */
+static CMS_ContentInfo *copy_of(const struct modsig *s)
+{
 	unsigned char *der = NULL;
-	BIO *bio = NULL;
-	int size, err = -EIO;
+	const unsigned char *p;
+	int size = i2d_CMS_ContentInfo(s->cms, &der);
+	CMS_ContentInfo *copy = NULL;
+
+	p = der;
+	if (size > 0)
+		copy = d2i_CMS_ContentInfo(NULL, &p, size);
+	OPENSSL_free(der);
+	return copy;
+}
+
+/*
+ * Puts the signers of from into cms. OpenSSL would sign for all signers anew,
+ * whose keys are not here; so each is added unsigned, which also names its hash
+ * in the message, and then exchanged for the signed one.
+ */
+static bool take_over(CMS_ContentInfo *cms, CMS_ContentInfo *from,
+		      const struct modsig_key *keys, size_t n,
+		      unsigned int flags, const EVP_MD *md)
+{
+	STACK_OF(CMS_SignerInfo) *to = CMS_get0_SignerInfos(cms);
+	STACK_OF(CMS_SignerInfo) *done = CMS_get0_SignerInfos(from);
+
+	for (size_t i = 0; i < n; i++) {
+		CMS_SignerInfo *signed_one = sk_CMS_SignerInfo_value(done, i);
+		CMS_SignerInfo *blank;
+		int last;
+
+		blank = CMS_add1_signer(cms, keys[i].cert, keys[i].key, md,
+					flags | CMS_PARTIAL);
+		last = sk_CMS_SignerInfo_num(to) - 1;
+		if (!blank || !signed_one ||
+		    sk_CMS_SignerInfo_value(to, last) != blank)
+			return false;
+		sk_CMS_SignerInfo_set(to, last, signed_one);
+		sk_CMS_SignerInfo_set(done, i, blank);
+	}
+	return true;
+}
+
+/* Moves the signers of the bits out of cms and into bin, to be freed with it. */
+static bool drop_signers(CMS_ContentInfo *cms, unsigned int bits,
+			 CMS_ContentInfo *bin)
+{
+	STACK_OF(CMS_SignerInfo) *from = CMS_get0_SignerInfos(cms);
+	STACK_OF(CMS_SignerInfo) *to = CMS_get0_SignerInfos(bin);
+
+	for (int i = sk_CMS_SignerInfo_num(from) - 1; i >= 0; i--)
+		if (bits & 1u << i) {
+			CMS_SignerInfo *si = sk_CMS_SignerInfo_delete(from, i);
+
+			if (!sk_CMS_SignerInfo_push(to, si)) {
+				sk_CMS_SignerInfo_insert(from, si, i);
+				return false;
+			}
+		}
+	return true;
+}
+
+/* Kernels want all signers named in the same way. */
+static int naming(const struct modsig *old, unsigned int drop,
+		  const struct modsig_key *keys, size_t n,
+		  unsigned int *flags)
+{
+	bool by_id = false;
+
+	for (size_t i = 0; old && i < old->count; i++)
+		by_id |= !(drop & 1u << i) && old->signers[i].key_id;
+	*flags = SIGN_FLAGS | (by_id ? CMS_USE_KEYID : 0);
+	for (size_t i = 0; by_id && i < n; i++)
+		if (!X509_get0_subject_key_id(keys[i].cert))
+			return -EPROTO;
+	return 0;
+}
+
+int modsig_change(const unsigned char *content, size_t len,
+		  const struct modsig *old, unsigned int drop,
+		  const struct modsig_key *keys, size_t n, const char *hash,
+		  struct buf *out)
+{
+	const EVP_MD *md = EVP_get_digestbyname(hash);
+	CMS_ContentInfo *cms = NULL, *fresh;
+	unsigned char *der = NULL;
+	unsigned int flags;
+	int size, err;
 
 	if (!md)
 		return -ENOPKG;
 	if (len > INT_MAX)
 		return -EFBIG;
-	bio = BIO_new_mem_buf(content, len);
-	cms = CMS_sign(NULL, NULL, NULL, NULL, flags | CMS_PARTIAL);
-	if (!bio || !cms ||
-	    !CMS_add1_signer(cms, cert, key, md, flags) ||
-	    CMS_final(cms, bio, NULL, flags) != 1)
+	err = naming(old, drop, keys, n, &flags);
+	if (err)
+		return err;
+	fresh = sign_by(content, len, keys, n, flags, md, &err);
+	if (!fresh)
 		goto out;
-	size = i2d_CMS_ContentInfo(cms, &der);
+	err = -EIO;
+	if (old) {
+		cms = copy_of(old);
+		if (!cms || !take_over(cms, fresh, keys, n, flags, md) ||
+		    !drop_signers(cms, drop, fresh))
+			goto out;
+	}
+	if (sk_CMS_SignerInfo_num(CMS_get0_SignerInfos(cms ? cms : fresh)) < 1) {
+		err = -EINVAL;
+		goto out;
+	}
+	size = i2d_CMS_ContentInfo(cms ? cms : fresh, &der);
 	if (size > 0)
 		err = append(content, len, der, size, out);
 out:
 	ERR_clear_error();
 	OPENSSL_free(der);
 	CMS_ContentInfo_free(cms);
-	BIO_free(bio);
+	CMS_ContentInfo_free(fresh);
 	return err;
+}
+
+int modsig_make(const unsigned char *content, size_t len, X509 *cert,
+		EVP_PKEY *key, const char *hash, struct buf *out)
+{
+	const struct modsig_key one = { cert, key };
+
+	return modsig_change(content, len, NULL, 0, &one, 1, hash, out);
 }

@@ -47,13 +47,38 @@ const struct modsig_signer *modsig_signer(const struct modsig *s, size_t i);
 bool modsig_names(const struct modsig *s, size_t i, X509 *cert);
 
 /*
+ * The certificate of a signer that the message brings along, which kernels look
+ * for by issuer and serial number alone; NULL: none.
+ */
+X509 *modsig_embedded(const struct modsig *s, size_t i);
+/* The certificate in the message that issued this one; NULL: none. */
+X509 *modsig_issuer(const struct modsig *s, X509 *cert);
+
+/*
  * Does the signature fit the content and the key of cert? 0, -EKEYREJECTED
  * (no), or -ENOPKG (an algorithm that cannot be checked here).
  */
 int modsig_check(const struct modsig *s, size_t i, X509 *cert,
 		 const unsigned char *content);
 
-/* Makes content + signature. hash: an EVP name. cert's key must be key. */
+struct modsig_key {
+	X509 *cert;
+	EVP_PKEY *key;	/* of that certificate */
+};
+
+/*
+ * Makes content + a signature by each of n keys and by those signers of old
+ * (NULL: none) whose bit in drop is not set; what they signed must be content.
+ * hash: an EVP name, for the n keys. -ENOPKG: not known; -EPROTO: the signers
+ * that stay are named by key identifiers, and a certificate has none: kernels
+ * take no mixture; -EINVAL: nobody would be left.
+ */
+int modsig_change(const unsigned char *content, size_t len,
+		  const struct modsig *old, unsigned int drop,
+		  const struct modsig_key *keys, size_t n, const char *hash,
+		  struct buf *out);
+
+/* Makes content + one signature. */
 int modsig_make(const unsigned char *content, size_t len, X509 *cert,
 		EVP_PKEY *key, const char *hash, struct buf *out);
 

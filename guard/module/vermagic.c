@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "guard/base/util.h"
+#include "guard/module/btf.h"
 
 #define SYMVERS_MAX (64u << 20)
 #define LINES_MAX 50000
@@ -52,28 +53,55 @@ static long long layout_of(const struct buf *elf)
 	return crc;
 }
 
-/*
- * What a kernel wants to see; malloc'ed, NULL if it cannot be told. *layout: the
- * version of its module_layout, -1 without versions.
- */
-static char *vermagic_of(const struct host *h, const char *kernel,
-			 long long *layout)
+/* What a kernel's own modules say of it. */
+struct own {
+	char *vermagic;		/* NULL: it cannot be told */
+	long long layout;	/* -1: its symbols have no versions */
+	long long btf_base;	/* -1: not known */
+};
+
+static void own_free(void *arg)
 {
-	char *path = own_module(h, kernel), *magic = NULL;
+	struct own *own = arg;
+
+	free(own->vermagic);
+	free(own);
+}
+
+/* NULL without memory. */
+static const struct own *own_of(const struct host *h, const char *kernel)
+{
+	struct own *own = host_recall(h, "vermagic", kernel);
+	char *path;
 	struct modinfo info;
 	struct modfile m;
 
+	if (own)
+		return own;
+	own = calloc(1, sizeof(*own));
+	if (!own)
+		return NULL;
+	own->layout = own->btf_base = -1;
+	path = own_module(h, kernel);
 	if (path && !modfile_read(path, &m)) {
 		if (!modinfo_read(m.bytes.data, m.bytes.len, &info)) {
-			magic = info.vermagic;
+			own->vermagic = info.vermagic;
 			info.vermagic = NULL;
-			*layout = layout_of(&m.bytes);
+			own->layout = layout_of(&m.bytes);
+			own->btf_base = btf_base_size(m.bytes.data, m.bytes.len);
 			modinfo_free(&info);
 		}
 		modfile_free(&m);
 	}
 	free(path);
-	return magic;
+	return host_remember(h, "vermagic", kernel, own, own_free) ? NULL : own;
+}
+
+long long vermagic_layout(const struct host *h, const char *kernel)
+{
+	const struct own *own = own_of(h, kernel);
+
+	return own ? own->layout : -1;
 }
 
 /* "6.1.0 SMP preempt ": what comes after the release, without its last blanks. */
@@ -155,6 +183,26 @@ static int compare_symbols(const struct host *h, const char *kernel,
 	return err == -ENOMEM || !*why ? -ENOMEM : 0;
 }
 
+/*
+ * Since 6.18 or so distributions leave MODULE_ALLOW_BTF_MISMATCH off, and a module
+ * whose BTF does not fit is refused. One with a base of its own (.BTF.base) is
+ * fitted when it is loaded.
+ */
+static bool is_of_other_base(const struct host *h, const char *kernel,
+			     const struct own *own, const struct buf *elf)
+{
+	char *minds = host_kernel_config(h, kernel,
+					 "CONFIG_DEBUG_INFO_BTF_MODULES");
+	char *allows = host_kernel_config(h, kernel,
+					  "CONFIG_MODULE_ALLOW_BTF_MISMATCH");
+	long long base = minds && !allows && own->btf_base >= 0 ?
+			 btf_base_size(elf->data, elf->len) : -1;
+
+	free(minds);
+	free(allows);
+	return base >= 0 && base != own->btf_base;
+}
+
 static void count(void *arg, unsigned long crc, const char *name)
 {
 	(void)crc;
@@ -166,34 +214,44 @@ int vermagic_fits(const struct host *h, const char *kernel,
 		  const struct buf *elf, const struct modinfo *info,
 		  enum answer *fits, char **why)
 {
-	char *built_for = modinfo_release(info), *wanted = NULL;
+	char *built_for = modinfo_release(info);
 	char *mine = NULL, *theirs = NULL;
+	const struct own *own = own_of(h, kernel);
 	bool same = built_for && !strcmp(built_for, kernel);
-	long long own_layout = -1, layout = layout_of(elf);
+	long long layout = layout_of(elf);
 	size_t versions = 0;
 	int err = 0;
 
 	*fits = ANSWER_NO;
 	*why = NULL;
+	if (!own) {
+		free(built_for);
+		return -ENOMEM;
+	}
 	if (!built_for) {
 		*why = strdup("it does not say for which kernel it was built");
 		return *why ? 0 : -ENOMEM;
 	}
-	wanted = vermagic_of(h, kernel, &own_layout);
 	mine = settings_of(info->vermagic);
-	theirs = wanted ? settings_of(wanted) : NULL;
+	theirs = own->vermagic ? settings_of(own->vermagic) : NULL;
 	modversions_walk(elf->data, elf->len, count, &versions);
 	if (mine && theirs && strcmp(mine, theirs)) {
 		*why = text_of("built for settings '%s', and the kernel's are "
 			       "'%s'", mine, theirs);
 		err = *why ? 0 : -ENOMEM;
-	} else if (layout >= 0 && own_layout >= 0 && layout != own_layout) {
+	} else if (layout >= 0 && own->layout >= 0 && layout != own->layout) {
 		/* Each module asks for this symbol, so no headers are needed. */
 		*why = text_of("built for %s with other headers: the version of "
 			       "module_layout is 0x%08llx, and the kernel's own "
 			       "modules have 0x%08llx", built_for,
 			       (unsigned long long)layout,
-			       (unsigned long long)own_layout);
+			       (unsigned long long)own->layout);
+		err = *why ? 0 : -ENOMEM;
+	} else if (same && is_of_other_base(h, kernel, own, elf)) {
+		/* Type information is split: what the kernel has is left out. */
+		*why = text_of("built with headers of another build of %s: its type "
+			       "information (BTF) leaves out other types than this "
+			       "kernel has, and this kernel refuses that", built_for);
 		err = *why ? 0 : -ENOMEM;
 	} else if (same) {
 		*fits = ANSWER_YES;
@@ -204,7 +262,6 @@ int vermagic_fits(const struct host *h, const char *kernel,
 		err = *why ? 0 : -ENOMEM;
 	}
 	free(built_for);
-	free(wanted);
 	free(mine);
 	free(theirs);
 	return err;

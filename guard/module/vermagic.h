@@ -16,4 +16,7 @@ int vermagic_fits(const struct host *h, const char *kernel,
 		  const struct buf *elf, const struct modinfo *info,
 		  enum answer *fits, char **why);
 
+/* The version of module_layout that a kernel's own modules have; -1: none. */
+long long vermagic_layout(const struct host *h, const char *kernel);
+
 #endif

@@ -95,3 +95,78 @@ bool cert_boots_kernels(X509 *cert)
 	ERR_clear_error();
 	return !limited;
 }
+
+/* Byte by byte, as kernels do: OpenSSL's comparison knows no case. */
+static bool same_name(const X509_NAME *a, const X509_NAME *b)
+{
+	const unsigned char *x, *y;
+	size_t n, m;
+
+	return X509_NAME_get0_der((X509_NAME *)a, &x, &n) &&
+	       X509_NAME_get0_der((X509_NAME *)b, &y, &m) && n == m &&
+	       !memcmp(x, y, n);
+}
+
+static bool has_key_id(X509 *cert, const ASN1_OCTET_STRING *id)
+{
+	const ASN1_OCTET_STRING *own = X509_get0_subject_key_id(cert);
+
+	return own && id && !ASN1_OCTET_STRING_cmp(own, id);
+}
+
+/* The name in an authority key identifier that has a serial number beside it. */
+static const X509_NAME *authority_name(const AUTHORITY_KEYID *a)
+{
+	for (int i = 0; a->serial && a->issuer && i < sk_GENERAL_NAME_num(a->issuer); i++) {
+		const GENERAL_NAME *n = sk_GENERAL_NAME_value(a->issuer, i);
+
+		if (n->type == GEN_DIRNAME)
+			return n->d.directoryName;
+	}
+	return NULL;
+}
+
+static bool is_authority(const AUTHORITY_KEYID *a, X509 *issuer)
+{
+	const X509_NAME *name = authority_name(a);
+
+	if (name)
+		return same_name(X509_get_issuer_name(issuer), name) &&
+		       !ASN1_INTEGER_cmp(X509_get0_serialNumber(issuer), a->serial) &&
+		       (!a->keyid || has_key_id(issuer, a->keyid));
+	return has_key_id(issuer, a->keyid);
+}
+
+bool cert_issued(X509 *issuer, X509 *cert)
+{
+	AUTHORITY_KEYID *a = X509_get_ext_d2i(cert, NID_authority_key_identifier,
+					      NULL, NULL);
+	bool is = a && is_authority(a, issuer);
+
+	AUTHORITY_KEYID_free(a);
+	ERR_clear_error();
+	return is;
+}
+
+bool cert_is_root(X509 *cert)
+{
+	AUTHORITY_KEYID *a = X509_get_ext_d2i(cert, NID_authority_key_identifier,
+					      NULL, NULL);
+	bool named = a && (a->keyid || authority_name(a));
+	bool is = same_name(X509_get_subject_name(cert), X509_get_issuer_name(cert)) &&
+		  (!named || is_authority(a, cert)) &&
+		  X509_verify(cert, X509_get0_pubkey(cert)) == 1;
+
+	AUTHORITY_KEYID_free(a);
+	ERR_clear_error();
+	return is;
+}
+
+bool cert_same(X509 *a, X509 *b)
+{
+	const ASN1_OCTET_STRING *id = X509_get0_subject_key_id(a);
+
+	return same_name(X509_get_issuer_name(a), X509_get_issuer_name(b)) &&
+	       !ASN1_INTEGER_cmp(X509_get0_serialNumber(a), X509_get0_serialNumber(b)) &&
+	       (!id || has_key_id(b, id));
+}

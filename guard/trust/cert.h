@@ -19,4 +19,14 @@ char *cert_usage(X509 *cert);
 /* Does nothing keep shim from booting what this key signed? */
 bool cert_boots_kernels(X509 *cert);
 
+/*
+ * Did a certificate issue another, as kernels look for it: by the authority key
+ * identifier alone, whole names and numbers? Signatures are not checked here.
+ */
+bool cert_issued(X509 *issuer, X509 *cert);
+/* Is it the end of its chain, by kernels' reading? Its signature is checked. */
+bool cert_is_root(X509 *cert);
+/* The same to kernels: issuer, serial number and key identifier. */
+bool cert_same(X509 *a, X509 *b);
+
 #endif

@@ -10,11 +10,13 @@
 #include "guard/base/util.h"
 #include "guard/host/dkms_config.h"
 #include "guard/host/host.h"
+#include "guard/trust/signing_conf.h"
 
 #define AKMODS_CERT "/etc/pki/akmods/certs/public_key.der"
 
 const struct key_place key_places[] = {
 	{ "own", KEY_DIR "/signing.key", KEY_DIR "/signing.der" },
+	{ "own", NEXT_KEY_DIR "/signing.key", NEXT_KEY_DIR "/signing.der" },
 	{ "ubuntu", "/var/lib/shim-signed/mok/MOK.priv",
 	  "/var/lib/shim-signed/mok/MOK.der" },
 	{ "dkms", "/var/lib/dkms/mok.key", "/var/lib/dkms/mok.pub" },
@@ -29,6 +31,21 @@ static char *for_running_kernel(const struct host *h, const char *path)
 	return name ? text_of("%.*s%s%s", (int)(name - path), path,
 			      host_running_kernel(h), name + 10) :
 		      strdup(path);
+}
+
+/* The certificate of the token key that this host signs with. */
+static int token_cert(const struct host *h,
+		      int (*fn)(void *arg, const char *path), void *arg)
+{
+	struct signing_conf c;
+	unsigned int line;
+	int err = signing_conf_read(h, &c, &line);
+
+	if (err)	/* what is wrong with it, its key says */
+		return err == -ENOMEM ? err : 0;
+	err = fn(arg, c.certificate);
+	signing_conf_free(&c);
+	return err;
 }
 
 int other_certs(const struct host *h, int (*fn)(void *arg, const char *path),
@@ -50,5 +67,7 @@ int other_certs(const struct host *h, int (*fn)(void *arg, const char *path),
 	}
 	free(path);
 	dkms_config_free(&c);
+	if (!err)
+		err = token_cert(h, fn, arg);
 	return err ? err : fn(arg, AKMODS_CERT);
 }

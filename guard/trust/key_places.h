@@ -4,10 +4,13 @@
 #define KMODKEEP_KEY_PLACES_H
 
 #define KEY_DIR "/var/lib/kmodkeep/keys"
+/* While the key is changed for another: the one to come, the one that was. */
+#define NEXT_KEY_DIR KEY_DIR ".next"
+#define OLD_KEY_DIR KEY_DIR ".old"
 
 /* Where keys lie, in the order of preference. Ends with cert == NULL. */
 struct key_place {
-	const char *origin;	/* "own", "ubuntu", "dkms" */
+	const char *origin;	/* "own" (twice), "ubuntu", "dkms" */
 	const char *key, *cert;
 };
 extern const struct key_place key_places[];

@@ -13,6 +13,7 @@
 #include "guard/verbs/verbs.h"
 #include "guard/verdict/doctor.h"
 #include "guard/verdict/doctor_json.h"
+#include "guard/verdict/room.h"
 
 static const char usage[] =
 "Usage: kmodkeep doctor [OPTION...]\n"
@@ -117,13 +118,18 @@ static int ask(struct doctor *d, const struct options *o)
 
 static void print_findings(const struct doctor *d)
 {
+	char *room = room_warning(d);
+
 	for (size_t i = 0; i < d->count; i++) {
 		const struct finding *f = &d->findings[i];
 
 		printf("%s: %s: %s: %s", f->kernel->release, f->module,
 		       verdict_word(f->report.verdict), f->report.message);
 		if (f->note)
-			printf(" (no kernel that counts has it: no loss)");
+			printf(" (no loss: %s)",
+			       f->report.verdict == VERDICT_NOT_FOR_KERNEL ?
+			       "the running kernel does not have it" :
+			       "no kernel here has it");
 		if (f->report.next_step)
 			printf(". Next: %s", f->report.next_step);
 		putchar('\n');
@@ -138,6 +144,9 @@ static void print_findings(const struct doctor *d)
 		printf("next boot: unknown: %s\n", d->next.why);
 	if (trust_gap(d->t))
 		printf("not seen: %s\n", trust_gap(d->t));
+	if (room)
+		printf("warning: %s\n", room);
+	free(room);
 }
 
 static int exit_code(const struct doctor *d, const struct options *o)

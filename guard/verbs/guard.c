@@ -17,6 +17,7 @@
 #include "guard/pin/announce.h"
 #include "guard/pin/pin.h"
 #include "guard/verbs/verbs.h"
+#include "guard/verdict/room.h"
 
 #define RUN_DIR "/run/kmodkeep"
 #define MARK RUN_DIR "/transaction"
@@ -126,6 +127,7 @@ static int judge(struct guard *g)
 static void print_lines(const struct guard *g)
 {
 	const struct safety *s = &g->safety;
+	char *room = room_warning(g->d);
 
 	for (size_t i = 0; i < g->d->unfinished.count; i++)
 		printf("kmodkeep: package %s is %s. Next: look at the messages "
@@ -141,6 +143,9 @@ static void print_lines(const struct guard *g)
 	if (s->next && s->safe != ANSWER_YES)
 		printf(". Next: %s", s->next);
 	putchar('\n');
+	if (room)
+		printf("kmodkeep: warning: %s\n", room);
+	free(room);
 }
 
 /* Files that tell others. What cannot be written is named. */

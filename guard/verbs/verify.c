@@ -24,16 +24,21 @@ static const char usage[] =
 "  --cert FILE    trust exactly this certificate, whatever the host trusts\n"
 "  --accept WORD[,WORD...]  verdicts that count as success, besides ok\n"
 "  --accept-signer FILE  untrusted-key and pending-enrolment count as success\n"
-"                 where this certificate signed\n"
+"                 where this certificate signed; may be given twice\n"
 "  --module NAME  the module of this name, where modprobe would find it\n"
 "  --json         machine-readable output\n"
 "  --root DIR     ask about the system installed under DIR\n"
 "\n"
 "Exit code: 0 all ok, 1 some not, 2 wrong usage, 3 could not tell.\n";
 
+/* The keys of a host while one is changed for another. */
+#define SIGNERS_MAX 2
+
 struct options {
-	const char *root, *kernel, *cert, *module, *signer_file;
-	X509 *signer;
+	const char *root, *kernel, *cert, *module;
+	const char *signer_files[SIGNERS_MAX];
+	X509 *signers[SIGNERS_MAX];
+	size_t signer_count;
 	bool accept[VERDICT_COUNT];
 	bool json;
 };
@@ -51,6 +56,15 @@ static int parse_accept(struct options *o, char *list)
 					"--accept: '%s' is no verdict", w);
 		o->accept[v] = true;
 	}
+	return EXIT_YES;
+}
+
+static int add_signer(struct options *o, const char *file)
+{
+	if (o->signer_count == SIGNERS_MAX)
+		return complain(EXIT_USAGE, "verify: --accept-signer may be given "
+				"%d times", SIGNERS_MAX);
+	o->signer_files[o->signer_count++] = file;
 	return EXIT_YES;
 }
 
@@ -74,7 +88,7 @@ static int parse(int argc, char **argv, struct options *o)
 		switch (c) {
 		case 'k': o->kernel = optarg; break;
 		case 'c': o->cert = optarg; break;
-		case 's': o->signer_file = optarg; break;
+		case 's': code = add_signer(o, optarg); break;
 		case 'm': o->module = optarg; break;
 		case 'j': o->json = true; break;
 		case 'r': o->root = optarg; break;
@@ -108,9 +122,13 @@ static bool is_accepted(const struct options *o, const struct report *r)
 {
 	if (o->accept[r->verdict])
 		return true;
-	return (r->verdict == VERDICT_UNTRUSTED_KEY ||
-		r->verdict == VERDICT_PENDING_ENROLMENT) &&
-	       o->signer && r->cert && !X509_cmp(r->cert->x509, o->signer);
+	if (r->verdict != VERDICT_UNTRUSTED_KEY &&
+	    r->verdict != VERDICT_PENDING_ENROLMENT)
+		return false;
+	for (size_t i = 0; r->cert && i < o->signer_count; i++)
+		if (!X509_cmp(r->cert->x509, o->signers[i]))
+			return true;
+	return false;
 }
 
 /* Judges one file or module and prints or collects what came out. */
@@ -172,10 +190,12 @@ int verb_verify(int argc, char **argv)
 				complain_errno(err, "verify");
 		goto out;
 	}
-	err = o.signer_file ? cert_read(o.signer_file, &o.signer) : 0;
-	if (err) {
-		code = complain_certificate(err, o.signer_file);
-		goto out;
+	for (size_t i = 0; i < o.signer_count; i++) {
+		err = cert_read(o.signer_files[i], &o.signers[i]);
+		if (err) {
+			code = complain_certificate(err, o.signer_files[i]);
+			goto out;
+		}
 	}
 	if (o.json) {
 		doc = json_object_new_object();
@@ -193,7 +213,8 @@ int verb_verify(int argc, char **argv)
 		puts(json_text(doc));
 out:
 	json_object_put(doc);
-	X509_free(o.signer);
+	for (size_t i = 0; i < o.signer_count; i++)
+		X509_free(o.signers[i]);
 	trust_free(t);
 	host_free(h);
 	return code;

@@ -5,8 +5,16 @@
 
 #include <stdbool.h>
 
-/* Does module_blacklist= keep the kernel from loading it at all? */
-bool cmdline_refuses(const char *line, const char *module);
+/* What keeps a module from being loaded; the strongest that is there. */
+enum cmdline_refusal {
+	CMDLINE_LOADS,
+	CMDLINE_EARLY,		/* rd.driver.blacklist=: in dracut's initramfs */
+	CMDLINE_ALIAS,		/* modprobe.blacklist=: unless asked for by its name */
+	CMDLINE_MODULE,		/* module_blacklist=: the kernel refuses it */
+	CMDLINE_NO_MODULES,	/* nomodule: the kernel refuses all */
+};
+
+enum cmdline_refusal cmdline_refuses(const char *line, const char *module);
 /* Does it demand trusted signatures (lockdown=, module.sig_enforce)? */
 bool cmdline_enforces(const char *line);
 

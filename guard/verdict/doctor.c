@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Asks about each module on each kernel: file, initramfs, what is loaded, boot files. */
+/* Asks about each module on each kernel: file, what it needs, what is loaded. */
 #include "guard/verdict/doctor.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "guard/base/util.h"
-#include "guard/host/bootfile.h"
 #include "guard/host/discover.h"
-#include "guard/verdict/cmdline.h"
+#include "guard/host/dkmstree.h"
+#include "guard/host/kernels.h"
+#include "guard/host/userspace.h"
+#include "guard/module/modfile.h"
+#include "guard/verdict/early.h"
 #include "guard/verdict/lookup.h"
+#include "guard/verdict/modprobe.h"
 #include "guard/verdict/verify.h"
 
 struct dropin_errors {
@@ -113,38 +116,28 @@ static bool module_known(const struct doctor *d, const char *module)
 	return found;
 }
 
-/* What makes an initramfs here; malloc'ed. */
-static char *initramfs_step(const struct doctor *d, const char *kernel)
-{
-	static const char *const debian[] = { "update-initramfs", NULL };
-	static const char *const other[] = { "dracut", NULL };
-	char *ours = host_tool(d->h, debian), *theirs = host_tool(d->h, other);
-	char *step;
-
-	if (ours && !theirs)
-		step = text_of("update-initramfs -c -k %s", kernel);
-	else if (theirs && !ours)
-		step = text_of("dracut -f --kver %s", kernel);
-	else
-		step = text_of("update-initramfs -c -k %s, or: dracut -f "
-			       "--kver %s", kernel, kernel);
-	free(ours);
-	free(theirs);
-	return step;
-}
-
-/* The compiler's first complaint in a make.log; malloc'ed, NULL: none. */
+/*
+ * The compiler's first complaint in a make.log; malloc'ed, NULL: none. A configure
+ * script says "not found" of much that it can do without, so that counts last.
+ */
 static char *first_error(const char *log)
 {
+	static const char *const signs[] = {
+		"rror: ", "ERROR", "not found", "***",
+	};
+	size_t best = ARRAY_SIZE(signs);
 	struct buf b = { 0 };
 	char *text = NULL, *rest, *line, *found = NULL;
 
 	if (!file_read(log, 16 << 20, &b))
 		text = strndup((char *)b.data, b.len);
-	for (rest = text; rest && !found && (line = strsep(&rest, "\n"));)
-		if (strstr(line, "rror: ") || strstr(line, "ERROR") ||
-		    strstr(line, "not found"))
-			found = strndup(line, 300);
+	for (rest = text; rest && best && (line = strsep(&rest, "\n"));)
+		for (size_t i = 0; i < best; i++)
+			if (strstr(line, signs[i])) {
+				free(found);
+				found = strndup(line, 300);
+				best = i;
+			}
 	if (found)
 		make_printable(found);
 	buf_free(&b);
@@ -189,7 +182,8 @@ static char *installed_elsewhere(const struct doctor *d, const struct finding *f
 }
 
 /* What dkms knows makes the next step of a missing module precise. */
-static int explain_missing(const struct doctor *d, struct finding *f)
+static int explain_missing(const struct doctor *d, struct finding *f,
+			   bool twin)
 {
 	const char *driver = f->driver && f->driver->dkms ? f->driver->dkms :
 							    f->module;
@@ -199,6 +193,11 @@ static int explain_missing(const struct doctor *d, struct finding *f)
 	if (f->report.verdict != VERDICT_MISSING)
 		return 0;
 	there = installed_elsewhere(d, f);
+	if (there && f->file && !strcmp(there, f->file)) {
+		/* It is the one that is taken, and lacks something else. */
+		free(there);
+		return 0;
+	}
 	if (there) {
 		next = text_of("depmod %s; if that does not help, look at "
 			       "/etc/depmod.d", kernel);
@@ -212,6 +211,8 @@ static int explain_missing(const struct doctor *d, struct finding *f)
 	}
 	if (f->dkms.log && f->dkms.state < DKMS_BUILT)
 		return explain_failed_build(f, driver);
+	if (f->dkms.state == DKMS_INSTALLED && twin)
+		return 0;	/* as said there */
 	if (f->dkms.state == DKMS_NO_SOURCE)
 		next = text_of("dkms has lost the source of %s: reinstall its "
 			       "package", driver);
@@ -242,8 +243,36 @@ static int explain_missing(const struct doctor *d, struct finding *f)
 	return 0;
 }
 
+/*
+ * dkms installs no module over one of the kernel's whose version is not older;
+ * where neither has a version it does not either. It counts as installed then.
+ */
+static bool dkms_leaves_twin(const struct doctor *d, const struct finding *f)
+{
+	const char *kernels = f->report.info.version, *built;
+	struct modinfo info = { 0 };
+	struct modfile file;
+	bool leaves = false;
+	char *path;
+
+	if (!f->file || dkms_built_file(d->h, f->driver->dkms, f->dkms.version,
+					f->kernel->release, f->module, &path))
+		return false;
+	if (!modfile_read(path, &file)) {
+		if (!modinfo_read(file.bytes.data, file.bytes.len, &info)) {
+			built = info.version;
+			leaves = !kernels || !built ? !kernels && !built :
+				 release_compare(kernels, built) >= 0;
+			modinfo_free(&info);
+		}
+		modfile_free(&file);
+	}
+	free(path);
+	return leaves;
+}
+
 /* dkms's driver is not the kernel's own module of the same name. */
-static int judge_twin(struct finding *f, bool *twin)
+static int judge_twin(const struct doctor *d, struct finding *f, bool *twin)
 {
 	const struct modinfo *info = &f->report.info;
 	bool built_in = f->report.verdict == VERDICT_NOT_APPLICABLE && !f->file;
@@ -253,6 +282,11 @@ static int judge_twin(struct finding *f, bool *twin)
 			      info->intree && *info->intree == 'Y'));
 	if (!*twin)
 		return 0;
+	if (f->dkms.state == DKMS_INSTALLED && dkms_leaves_twin(d, f))
+		return report_set(&f->report, VERDICT_NOT_FOR_KERNEL, NULL,
+				  "dkms has installed %s for kernel %s without "
+				  "%s: the kernel's own is not older",
+				  f->driver->dkms, f->kernel->release, f->module);
 	/* dkms's word is not the kernel's: its file is gone, or not the one taken. */
 	if (f->dkms.state == DKMS_INSTALLED) {
 		char *next = text_of("depmod %s, then if that does not help: dkms "
@@ -343,7 +377,8 @@ static int judge_loaded(const struct doctor *d, struct finding *f)
 
 	if (!f->kernel->running)
 		return 0;
-	f->loaded = sysfs_line(d->h, f->module, "srcversion");
+	f->loaded = sysfs_line(d->h, f->report.info.name ?
+			       f->report.info.name : f->module, "srcversion");
 	if (f->report.verdict != VERDICT_OK || !f->loaded ||
 	    !info->srcversion || !strcmp(f->loaded, info->srcversion))
 		return 0;
@@ -352,232 +387,279 @@ static int judge_loaded(const struct doctor *d, struct finding *f)
 			  "another build of it is loaded than is installed");
 }
 
-/* What is inside the image that boots next may be another copy. */
-static int judge_unified(const struct doctor *d, struct finding *f)
+static bool is_kernels_own(const char *file)
 {
-	if (f->report.verdict != VERDICT_OK || !d->next.unified ||
-	    !d->next.kernel || strcmp(d->next.kernel, f->kernel->release))
-		return 0;
-	return report_set(&f->report, VERDICT_NOT_APPLICABLE, NULL,
-			  "the module is good, but this kernel boots as a "
-			  "unified image, %s: a copy in it would not be seen",
-			  d->next.entry);
+	return strstr(file, "/kernel/") != NULL;
 }
 
-/* The copy in the initramfs is the one that early boot loads. */
-static int judge_bytes(const struct doctor *d, struct finding *f,
-		       const struct copy *copy)
+static bool is_called(const char *file, const char *name)
 {
-	struct report r = { 0 };
-	struct modfile m;
-	struct buf raw = { malloc(copy->bytes.len + 1), copy->bytes.len };
-	const char *was = f->report.info.srcversion;
-	char *next;
+	const char *base = strrchr(file, '/');
+	size_t n = strlen(name);
+	char *start = strndup(base ? base + 1 : file, n);
+	bool is = start && same_module(start, name) &&
+		  !strncmp((base ? base + 1 : file) + n, ".ko", 3);
+
+	free(start);
+	return is;
+}
+
+/* A file that is loaded before: *r has what is said of it. */
+static int judge_need(const struct doctor *d, struct finding *f,
+		      const char *file, struct report *r)
+{
+	const char *base = strrchr(file, '/');
 	int err;
 
-	if (!raw.data)
-		return -ENOMEM;
-	memcpy(raw.data, copy->bytes.data, copy->bytes.len);
-	next = initramfs_step(d, f->kernel->release);
-	err = modfile_take(&raw, &m);
-	if (err == -EBADMSG || err == -EFBIG)
-		err = report_set(&r, VERDICT_TAMPERED, NULL, "damaged");
-	else if (!err)
-		err = verify_modfile(d->h, d->t, &m, f->kernel->release, &r);
-	if (!err && r.verdict != VERDICT_OK)
-		err = report_set(&f->report, VERDICT_STALE_INITRAMFS, next,
-				 "its copy in the initramfs would be refused: "
-				 "%s: %s", verdict_word(r.verdict), r.message);
-	else if (!err && (!was || !r.info.srcversion ||
-			  strcmp(was, r.info.srcversion)))
-		err = report_set(&f->report, VERDICT_STALE_INITRAMFS, next,
-				 "its copy in the initramfs is another build%s%s",
-				 r.info.version ? ", of version " : "",
-				 r.info.version ? r.info.version : "");
-	modfile_free(&m);
-	report_free(&r);
+	base = base ? base + 1 : file;
+	if (is_kernels_own(file) && path_exists(file))
+		return 0;
+	err = verify_file(d->h, d->t, file, f->kernel->release, r);
+	if (!err && verdict_exit(r->verdict) == EXIT_NO)
+		err = report_set(&f->report, r->verdict, r->next_step,
+				 "it needs %.*s: %s", (int)strcspn(base, "."), base,
+				 r->message);
+	return err;
+}
+
+static int judge_depend(const struct doctor *d, struct finding *f,
+			const char *need)
+{
+	struct report r = { 0 };
+	char *file, *next;
+	int err = module_find(d->h, f->kernel->release, need, &file);
+
+	if (!err) {
+		err = file ? judge_need(d, f, file, &r) : 0;
+		report_free(&r);
+		free(file);
+		return err;
+	}
+	next = text_of("install the package that has %s for kernel %s, or: "
+		       "depmod %s", need, f->kernel->release, f->kernel->release);
+	err = next ? report_set(&f->report, VERDICT_MISSING, next,
+				"it needs %s: no such module for kernel %s", need,
+				f->kernel->release) : -ENOMEM;
 	free(next);
 	return err;
 }
 
-/* An initramfs that cannot be read may hold any copy. */
-static int judge_unread(const struct doctor *d, struct finding *f, int why)
+/* ",snd_pcm," of "snd-pcm": as the kernel calls it, in a list. */
+static char *as_built(const char *name)
 {
-	char *again = initramfs_step(d, f->kernel->release);
-	int err = report_set(&f->report, VERDICT_UNKNOWN,
-			     why == -EACCES ? "ask again as root" :
-			     why == -ENOPKG ? "look into it by lsinitramfs or "
-			     "lsinitrd, or have it compressed with zstd" :
-			     again,
-			     "the module is good, but %s, which may hold "
-			     "another copy of it, cannot be read: %s",
-			     f->kernel->initramfs, why == -ENOPKG ?
-			     "it is not compressed with gzip, xz, lzma or "
-			     "zstd, which are known here" : strerror(-why));
+	char *text = text_of(",%s,", name);
 
-	free(again);
-	return err;
+	for (char *p = text; p && *p; p++)
+		if (*p == '-')
+			*p = '_';
+	return text;
 }
 
-static int judge_copy(const struct doctor *d, struct finding *f,
-		      const struct copies *copies)
+/* The names that a module says it needs: are all of them there? */
+static int judge_depends(const struct doctor *d, struct finding *f,
+			 const char *depends, const struct modprobe *m,
+			 const char *built_as)
 {
-	const struct copy *copy = copies_find(copies, f->module);
-	char *modules[] = { (char *)f->module };
-	struct copies fresh = { 0 };
-	int err = 0;
+	char *all = strdup(depends), *rest = all, *need;
+	int err = all ? 0 : -ENOMEM;
 
-	f->initramfs = !f->kernel->initramfs ? NULL : copies->err ? "unread" :
-		       !copy ? "none" : "other";
-	if (f->report.verdict != VERDICT_OK)
-		return 0;
-	if (copies->err)
-		return judge_unread(d, f, copies->err);
-	if (!copy || !strcmp(copy->sha256, f->report.sha256)) {
-		f->initramfs = copy ? "same" : f->initramfs;
-		return 0;
+	while (!err && f->report.verdict == VERDICT_OK &&
+	       (need = strsep(&rest, ","))) {
+		char *mark = as_built(need);
+		bool there = !*need || (mark && strstr(built_as, mark));
+
+		for (size_t i = 0; i < m->need_count && !there; i++)
+			there = is_called(m->needs[i], need);
+		if (!there)
+			err = judge_depend(d, f, need);
+		free(mark);
 	}
-	if (!copy->bytes.len) {
-		/* Only its hash was remembered. */
-		err = copies_read(NULL, &f->kernel, 1, modules, 1, true,
-				  &fresh);
-		copy = err ? NULL : copies_find(&fresh, f->module);
-	}
-	if (copy)
-		err = judge_bytes(d, f, copy);
-	copies_free(&fresh);
-	return err;
-}
-
-static bool newer(const char *a, const char *b)
-{
-	struct stat x, y;
-
-	/* FAT keeps every second second. */
-	return !stat(a, &x) && !stat(b, &y) && x.st_mtime > y.st_mtime + 2;
-}
-
-/* A disk that was full leaves files that are empty or cut short. */
-static int judge_boot_files(const struct doctor *d, struct finding *f)
-{
-	const struct kernel *k = f->kernel;
-	bool next = d->next.kernel && !strcmp(d->next.kernel, k->release);
-	const char *files[] = { k->image, k->initramfs, next ? d->next.image : NULL,
-				next ? d->next.initrd : NULL };
-	char *again = initramfs_step(d, k->release);
-	int err = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(files) && !err; i++) {
-		int state = files[i] ? boot_file_check(files[i]) : 0;
-
-		if (state == -ENODATA || state == -EBADMSG) {
-			err = report_set(&f->report, VERDICT_KERNEL_INCOMPLETE,
-					 i % 2 ? again : "look for room on its disk, and "
-					 "install that kernel again", "%s is %s", files[i],
-					 state == -ENODATA ? "empty" : "cut short");
-			break;
-		}
-	}
-	if (!err && f->report.verdict == VERDICT_OK && next && d->next.initrd &&
-	    k->initramfs && newer(k->initramfs, d->next.initrd))
-		err = report_set(&f->report, VERDICT_KERNEL_INCOMPLETE, again,
-				 "%s, which boots, is older than %s", d->next.initrd,
-				 k->initramfs);
-	free(again);
-	return err;
-}
-
-/* A kernel that cannot boot as it is serves no driver. */
-static int judge_kernel(const struct doctor *d, struct finding *f)
-{
-	const struct kernel *k = f->kernel;
-	char *again;
-	int err;
-
-	if (f->report.verdict != VERDICT_OK)
-		return 0;
-	err = judge_boot_files(d, f);
-	if (err || f->report.verdict != VERDICT_OK || k->running)
-		return err;
-	if (!k->image && d->kernels.boot_readable)
-		return report_set(&f->report, VERDICT_KERNEL_INCOMPLETE,
-				  "install that kernel, or ask about another",
-				  "kernel %s has no boot image", k->release);
-	if (k->initramfs || !d->kernels.uses_initramfs || d->next.unified)
-		return 0;
-	again = d->unfinished.count ? strdup("dpkg --configure -a") :
-				      initramfs_step(d, k->release);
-	err = report_set(&f->report, VERDICT_KERNEL_INCOMPLETE, again,
-			 "kernel %s has no initramfs, unlike the others",
-			 k->release);
-	free(again);
-	return err;
-}
-
-/* What the command line of the entry that boots does to a module. */
-static int judge_cmdline(const struct doctor *d, struct finding *f)
-{
-	const char *line = d->next.cmdline;
-
-	if (f->report.verdict != VERDICT_OK || !line || !d->next.kernel ||
-	    strcmp(d->next.kernel, f->kernel->release))
-		return 0;
-	if (cmdline_refuses(line, f->module))
-		return report_set(&f->report, VERDICT_MISSING,
-				  "take it out of module_blacklist= in the boot loader's "
-				  "configuration", "the command line of the entry that "
-				  "boots keeps the kernel from loading it "
-				  "(module_blacklist=)");
-	if (f->report.waived && cmdline_enforces(line))
-		return report_set(&f->report, VERDICT_UNSIGNED, "kmodkeep key enroll",
-				  "the command line of the entry that boots demands a "
-				  "trusted signature (lockdown=, module.sig_enforce)");
-	return 0;
-}
-
-/* A module that this one needs: there, and one that the kernel takes? */
-static int judge_need(const struct doctor *d, struct finding *f, const char *need)
-{
-	struct report r = { 0 };
-	char *file, *next;
-	int err = verify_module(d->h, d->t, need, f->kernel->release, &file, &r);
-
-	/* The kernel's own come with it, signed by a key that is in it. */
-	if (!err && (r.verdict == VERDICT_MISSING || (file && !strstr(file, "/kernel/"))) &&
-	    verdict_exit(r.verdict) == EXIT_NO) {
-		next = r.verdict == VERDICT_MISSING ?
-		       text_of("install the package that has %s for kernel %s, or: depmod %s",
-			       need, f->kernel->release, f->kernel->release) :
-		       r.next_step ? strdup(r.next_step) : NULL;
-		err = report_set(&f->report, r.verdict, next, "it needs %s: %s", need,
-				 r.message);
-		free(next);
-	}
-	report_free(&r);
-	free(file);
-	return err;
-}
-
-/* modprobe loads what a module needs first, and stops where that fails. */
-static int judge_needs(const struct doctor *d, struct finding *f)
-{
-	char *all, *rest, *need;
-	int err = 0;
-
-	if (f->report.verdict != VERDICT_OK || !f->report.info.depends)
-		return 0;
-	all = rest = strdup(f->report.info.depends);
-	if (!all)
-		return -ENOMEM;
-	while (!err && f->report.verdict == VERDICT_OK && (need = strsep(&rest, ",")))
-		if (*need)
-			err = judge_need(d, f, need);
 	free(all);
 	return err;
 }
 
+/*
+ * modprobe loads what a module needs first, and stops where that fails. The
+ * kernel's own come with it, signed by a key that is in it.
+ */
+static int judge_needs(const struct doctor *d, struct finding *f,
+		       const struct modprobe *m)
+{
+	/* Debian's nvidia-current is built as nvidia, and so asked for. */
+	char *built_as = strdup(""), *longer, *name;
+	int err = built_as ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < m->need_count && !err &&
+	     f->report.verdict == VERDICT_OK; i++) {
+		struct report r = { 0 };
+
+		err = judge_need(d, f, m->needs[i], &r);
+		name = as_built(r.info.name ? r.info.name : "");
+		longer = text_of("%s%s", built_as, name ? name : "");
+		free(name);
+		free(built_as);
+		built_as = longer;
+		if (!longer)
+			err = -ENOMEM;
+		/* What it needs itself is in the index, but for what is gone. */
+		if (!err && r.info.depends && f->report.verdict == VERDICT_OK)
+			err = judge_depends(d, f, r.info.depends, m, built_as);
+		report_free(&r);
+	}
+	if (!err && f->report.verdict == VERDICT_OK && f->report.info.depends)
+		err = judge_depends(d, f, f->report.info.depends, m, built_as);
+	free(built_as);
+	return err;
+}
+
+/* In seconds since 1970; 0: not known. */
+static long long boot_time(const struct host *h)
+{
+	char *path = host_path(h, "/proc/stat");
+	long long at = 0;
+	struct buf b = { 0 };
+	const char *line;
+
+	if (path && !file_read(path, 4 << 20, &b) &&
+	    (line = memmem(b.data, b.len, "\nbtime ", 7)))
+		sscanf(line, " btime %15lld", &at);
+	buf_free(&b);
+	free(path);
+	return at;
+}
+
+/* As sysfs calls it: by the name that it was built with. */
+static const char *sysfs_name(const struct finding *f)
+{
+	return f->report.info.name ? f->report.info.name : f->module;
+}
+
+static bool is_loaded(const struct doctor *d, const struct finding *f)
+{
+	char *state = sysfs_line(d->h, sysfs_name(f), "initstate");
+	char *source = sysfs_line(d->h, sysfs_name(f), "srcversion");
+	char *taint = sysfs_line(d->h, sysfs_name(f), "taint");
+	bool is = state || source || taint;
+
+	free(state);
+	free(source);
+	free(taint);
+	return is;
+}
+
+#define UNBLOCK "take that line out of /etc/modprobe.d, or to have the driver " \
+		"left out write 'ignore = yes' into /etc/kmodkeep/drivers.d/"
+
+/*
+ * What keeps modprobe from loading it. A blacklist counts for what is loaded by an
+ * alias (udev, the kernel's requests) and for systemd-modules-load, an alias line
+ * for what is loaded by its name. A module that is loaded now, under lines as they
+ * were when this host booted, will be loaded the same way again.
+ */
+static int judge_lines(const struct doctor *d, struct finding *f,
+		       const struct modprobe *m)
+{
+	const struct modinfo *info = &f->report.info;
+	const char *driver = f->driver ? f->driver->name : f->module;
+	bool by_name, proven, lists, refused;
+	long long booted;
+	char *next;
+	int err;
+
+	if (!m->line && !m->blacklisted)
+		return 0;
+	by_name = modprobe_at_boot(d->h, f->module);
+	booted = boot_time(d->h);
+	proven = booted && is_loaded(d, f) &&
+		 modprobe_config_changed(d->h) < booted;
+	lists = m->blacklisted && !proven && (info->has_alias || by_name);
+	refused = m->refused &&
+		  (!m->by_name_only || (!proven && (!info->has_alias || by_name)));
+	next = text_of(UNBLOCK "%s.conf", driver);
+	err = next ? 0 : -ENOMEM;
+	if (!err && m->unclear && !proven)
+		err = report_set(&f->report, VERDICT_UNKNOWN, "look at that line: does "
+				 "it load the module? If not, take it out", "the module is "
+				 "good, but modprobe is told '%s', which only a shell can "
+				 "follow", m->line);
+	else if (!err && refused)
+		err = report_set(&f->report, VERDICT_BLOCKED, next, "modprobe is told not "
+				 "to load it: '%s'", m->line);
+	else if (!err && lists)
+		err = report_set(&f->report, VERDICT_BLOCKED, next, "it is blacklisted for "
+				 "modprobe, so that %s will not load it", by_name ?
+				 "systemd-modules-load" : "no device and no request");
+	free(next);
+	return err;
+}
+
+/* What modprobe does for its name, and for the one that the kernel knows it by. */
+static int judge_modprobe(const struct doctor *d, struct finding *f)
+{
+	const char *built_as = f->report.info.name;
+	struct modprobe m;
+	int err = modprobe_plan(d->h, f->kernel->release, f->module, &m);
+
+	if (err)
+		return err == -ENOMEM ? err : 0;
+	/* A refused one may have no file by which anything else is judged. */
+	if (f->report.verdict == VERDICT_OK ||
+	    (m.line && !m.file && f->report.verdict == VERDICT_MISSING))
+		err = judge_lines(d, f, &m);
+	if (!err && f->report.verdict == VERDICT_OK)
+		err = judge_needs(d, f, &m);
+	modprobe_free(&m);
+	if (err || f->report.verdict != VERDICT_OK || !built_as ||
+	    same_module(built_as, f->module))
+		return err;
+	err = modprobe_plan(d->h, f->kernel->release, built_as, &m);
+	if (err)
+		return err == -ENOMEM ? err : 0;
+	err = judge_lines(d, f, &m);
+	modprobe_free(&m);
+	return err;
+}
+
+/*
+ * A driver's libraries and its module are of one version, or its programs fail: the
+ * one that a boot would load, and before that the one that is loaded.
+ */
+static int judge_userspace(const struct doctor *d, struct finding *f)
+{
+	const char *version = f->report.info.version;
+	char *user = NULL, *loaded;
+	int err;
+
+	if (!f->driver || !f->driver->userspace ||
+	    (f->report.verdict != VERDICT_OK &&
+	     f->report.verdict != VERDICT_STALE_LOADED))
+		return 0;
+	err = userspace_version(d->h, f->driver, &user);
+	if (err == -ENOMEM || (!err && !user))
+		return err;
+	if (err)
+		return report_set(&f->report, VERDICT_UNKNOWN, "ask again as root on the "
+				  "running host, or mend 'userspace' in its drop-in",
+				  "the version of its user space cannot be read: %s: %s",
+				  f->driver->userspace, strerror(-err));
+	loaded = f->kernel->running ? sysfs_line(d->h, sysfs_name(f), "version") : NULL;
+	if (version && strcmp(version, user))
+		err = report_set(&f->report, VERDICT_OTHER_VERSION, "install both from one "
+				 "version of the driver's packages, and have the module built",
+				 "the module is version %s, and its user space %s", version,
+				 user);
+	else if (loaded && strcmp(loaded, user))
+		err = report_set(&f->report, VERDICT_STALE_LOADED, "reboot, or unload the "
+				 "module and load it again", "version %s is loaded, and its "
+				 "user space is %s, as is what the next boot loads", loaded,
+				 user);
+	free(loaded);
+	free(user);
+	return err;
+}
+
 static int examine(struct doctor *d, struct finding *f,
-		   const struct copies *copies)
+		   const struct early *early)
 {
 	const char *name = f->driver && f->driver->dkms ? f->driver->dkms :
 							  f->module;
@@ -597,29 +679,25 @@ static int examine(struct doctor *d, struct finding *f,
 		err = verify_module(d->h, d->t, f->module, f->kernel->release,
 				    &f->file, &f->report);
 	if (!err)
-		err = judge_twin(f, &twin);
+		err = judge_twin(d, f, &twin);
 	if (!err)
 		err = judge_exclusion(d, f, twin);
 	if (!err)
-		err = explain_missing(d, f);
+		err = explain_missing(d, f, twin);
 	if (!err)
-		err = judge_needs(d, f);
+		err = judge_modprobe(d, f);
 	if (!err)
-		err = judge_kernel(d, f);
-	if (!err)
-		err = judge_copy(d, f, copies);
-	if (!err)
-		err = judge_cmdline(d, f);
-	if (!err)
-		err = judge_unified(d, f);
+		err = early_judge(d, early, f);
 	if (!err)
 		err = judge_loaded(d, f);
+	if (!err)
+		err = judge_userspace(d, f);
 	return err;
 }
 
 static int add_finding(struct doctor *d, const struct driver *driver,
 		       const char *module, const struct kernel *k,
-		       const struct copies *copies)
+		       const struct early *early)
 {
 	struct finding *list = realloc(d->findings,
 				       (d->count + 1) * sizeof(*list));
@@ -635,14 +713,14 @@ static int add_finding(struct doctor *d, const struct driver *driver,
 	f->module = module;
 	f->kernel = k;
 	d->count++;
-	err = examine(d, f, copies);
+	err = examine(d, f, early);
 	if (!err && !f->report.message)
 		err = -ENOMEM;
 	return err;
 }
 
 static int ask_driver(struct doctor *d, const struct kernel *k,
-		      const struct driver *driver, const struct copies *copies,
+		      const struct driver *driver, const struct early *early,
 		      const char *only)
 {
 	bool named = !only || !strcmp(driver->name, only);
@@ -651,7 +729,7 @@ static int ask_driver(struct doctor *d, const struct kernel *k,
 	for (size_t i = 0; i < driver->module_count && !err; i++)
 		if (named || !strcmp(driver->modules[i], only))
 			err = add_finding(d, driver, driver->modules[i], k,
-					  copies);
+					  early);
 	return err;
 }
 
@@ -675,17 +753,17 @@ static char **all_modules(const struct doctor *d, const char *only,
 }
 
 static int ask_kernel(struct doctor *d, const struct kernel *k,
-		      const char *only, const struct copies *copies)
+		      const char *only, const struct early *early)
 {
 	size_t before = d->count;
 	int err = 0;
 
 	for (size_t i = 0; i < d->drivers.count && !err; i++)
 		if (!d->drivers.list[i].broken)
-			err = ask_driver(d, k, &d->drivers.list[i], copies,
+			err = ask_driver(d, k, &d->drivers.list[i], early,
 					 only);
 	if (!err && only && d->count == before)
-		err = add_finding(d, NULL, only, k, copies);
+		err = add_finding(d, NULL, only, k, early);
 	return err;
 }
 
@@ -714,7 +792,7 @@ static bool kernel_has_it(const struct doctor *d, const struct finding *f,
 					 &probe.dkms))
 		return true;
 	if (verify_module(d->h, d->t, f->module, k->release, &probe.file,
-			  &probe.report) || judge_twin(&probe, &twin))
+			  &probe.report) || judge_twin(d, &probe, &twin))
 		return true;
 	has = !is_absent(&probe);
 	finding_free(&probe);
@@ -783,6 +861,11 @@ static int tell_loss_from_note(struct doctor *d, size_t from)
 		bool only_running = f->report.verdict == VERDICT_NOT_FOR_KERNEL;
 		bool anywhere = false;
 
+		/* Not loaded now either, where that can be seen. */
+		if (f->driver && f->report.verdict == VERDICT_BLOCKED)
+			f->note = !(f->driver->sources & SOURCE_DROPIN) &&
+				  host_has(d->h, "/sys/module") &&
+				  !is_loaded(d, f);
 		if (!f->driver || !is_absent(f) ||
 		    (!only_running && f->dkms.state >= DKMS_BUILT) ||
 		    (f->driver->sources & SOURCE_DROPIN && !only_running))
@@ -796,8 +879,9 @@ static int tell_loss_from_note(struct doctor *d, size_t from)
 		free(state);
 		f->note = !anywhere;
 	}
+	/* Where nothing is lost there is nothing to do. */
 	for (size_t i = from; i < d->count && !err; i++)
-		if (d->findings[i].driver)
+		if (d->findings[i].driver && !d->findings[i].note)
 			err = advise(d, &d->findings[i]);
 	return err;
 }
@@ -806,21 +890,18 @@ int doctor_ask(struct doctor *d, const struct kernel *const *list, size_t n,
 	       const char *only)
 {
 	size_t before = d->count;
-	struct copies *copies = calloc(n + 1, sizeof(*copies));
+	struct early early = { 0 };
 	size_t count;
 	char **modules = all_modules(d, only, &count);
-	int err = modules && copies ? 0 : -ENOMEM;
+	int err = modules ? 0 : -ENOMEM;
 
 	if (!err && d->place != PLACE_CONTAINER)
-		err = copies_read(d->cache, list, n, modules, count, false,
-				  copies);
+		err = early_read(d, list, n, modules, count, &early);
 	for (size_t i = 0; i < n && !err; i++)
-		err = ask_kernel(d, list[i], only, &copies[i]);
+		err = ask_kernel(d, list[i], only, &early);
 	if (!err && d->place != PLACE_CONTAINER && !host_is_immutable(d->h))
 		err = tell_loss_from_note(d, before);
-	for (size_t i = 0; i < n && copies; i++)
-		copies_free(&copies[i]);
-	free(copies);
+	early_free(&early);
 	free(modules);
 	return err;
 }

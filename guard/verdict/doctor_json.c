@@ -9,6 +9,7 @@
 #include "guard/host/discover.h"
 #include "guard/host/firmware.h"
 #include "guard/host/tpm.h"
+#include "guard/verdict/room.h"
 
 static struct json_object *next_boot_json(const struct next_boot *n)
 {
@@ -20,8 +21,9 @@ static struct json_object *next_boot_json(const struct next_boot *n)
 	json_add(o, "why", n->why);
 	json_add_bool(o, "once", n->once);
 	json_add(o, "cmdline", n->cmdline);
-	json_add(o, "image", n->image);
-	json_add(o, "initramfs", n->initrd);
+	json_add(o, "image", n->files.image);
+	json_add(o, "initramfs", n->files.count ? n->files.archives[n->files.count - 1] :
+						  NULL);
 	json_add_bool(o, "default_can_be_set",
 		      n->loader && !n->obstacle);
 	return o;
@@ -98,7 +100,7 @@ struct json_object *doctor_json(const struct doctor *d)
 	struct json_object *o = json_object_new_object();
 	struct json_object *kernels = json_object_new_array();
 	struct json_object *findings = json_object_new_array();
-	char *disk = tpm_warning_of(d->h);
+	char *disk = tpm_warning_of(d->h), *room = room_warning(d);
 
 	json_add_int(o, "schema", DOCTOR_SCHEMA);
 	json_add(o, "place", place_word(d->place));
@@ -117,7 +119,9 @@ struct json_object *doctor_json(const struct doctor *d)
 	json_object_object_add(o, "unfinished_packages",
 			       packages_json(&d->unfinished));
 	json_add(o, "tpm_warning", disk);
+	json_add(o, "room_warning", room);
 	json_add(o, "not_seen", trust_gap(d->t));
 	free(disk);
+	free(room);
 	return o;
 }

@@ -3,66 +3,28 @@
 #include "guard/verdict/lookup.h"
 
 #include <errno.h>
-#include <libkmod.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "guard/base/util.h"
+#include "guard/verdict/modprobe.h"
+#include "guard/verdict/symbols.h"
 #include "guard/verdict/verify.h"
-
-static void quiet(void *data, int priority, const char *file, int line,
-		  const char *fn, const char *format, va_list args)
-{
-	(void)data;
-	(void)priority;
-	(void)file;
-	(void)line;
-	(void)fn;
-	(void)format;
-	(void)args;
-}
 
 int module_find(const struct host *h, const char *kernel, const char *name,
 		char **path)
 {
-	const char *no_config = NULL;
-	struct kmod_list *list = NULL;
-	struct kmod_module *mod;
-	struct kmod_ctx *ctx;
-	char *rel, *dir;
-	int err;
+	struct modprobe m;
+	int err = modprobe_plan(h, kernel, name, &m);
 
 	*path = NULL;
-	if (asprintf(&rel, "/lib/modules/%s", kernel) < 0)
-		return -ENOMEM;
-	dir = host_path(h, rel);
-	free(rel);
-	if (!dir)
-		return -ENOMEM;
-	/* Blacklists and options do not change which file it is. */
-	ctx = kmod_new(dir, &no_config);
-	free(dir);
-	if (!ctx)
-		return -ENOMEM;
-	kmod_set_log_fn(ctx, quiet, NULL);
-	err = kmod_module_new_from_lookup(ctx, name, &list);
-	if (err >= 0 && !list)
-		err = -ENOENT;
-	if (err >= 0) {
-		const char *file;
-
-		mod = kmod_module_get_module(list);
-		file = kmod_module_get_path(mod);
-		err = 0;
-		if (file) {
-			*path = strdup(file);
-			err = *path ? 0 : -ENOMEM;
-		}
-		kmod_module_unref(mod);
-	}
-	kmod_module_unref_list(list);
-	kmod_unref(ctx);
+	if (err)
+		return err;
+	*path = m.file;
+	err = m.file || m.builtin ? 0 : -ENOENT;
+	m.file = NULL;
+	modprobe_free(&m);
 	return err;
 }
 
@@ -79,6 +41,23 @@ static bool kernel_has(const struct host *h, const char *kernel,
 	there = path && path_exists(path);
 	free(path);
 	return there;
+}
+
+/* As verify_file(), and with the symbols that the index of that kernel has. */
+static int judge_found(const struct host *h, const struct trust *t,
+		       const char *path, const char *kernel, struct report *r)
+{
+	struct modfile m;
+	int err = modfile_read(path, &m);
+
+	if (err)
+		return err == -ENOMEM ? err :
+		       verify_unread(err, r);
+	err = verify_modfile(h, t, &m, kernel, r);
+	if (!err && r->verdict == VERDICT_OK)
+		err = symbols_judge(h, kernel, &m.bytes, r);
+	modfile_free(&m);
+	return err;
 }
 
 int verify_module(const struct host *h, const struct trust *t,
@@ -116,5 +95,5 @@ int verify_module(const struct host *h, const struct trust *t,
 	if (!*path)
 		return report_set(r, VERDICT_NOT_APPLICABLE, NULL,
 				  "built into kernel %s", kernel);
-	return verify_file(h, t, *path, kernel, r);
+	return judge_found(h, t, *path, kernel, r);
 }

@@ -29,7 +29,9 @@ static const struct {
 	[VERDICT_REVOKED] = { "revoked", EXIT_NO },
 	[VERDICT_STALE_INITRAMFS] = { "stale-initramfs", EXIT_NO },
 	[VERDICT_STALE_LOADED] = { "stale-loaded", EXIT_NO },
+	[VERDICT_OTHER_VERSION] = { "other-version", EXIT_NO },
 	[VERDICT_NOT_FOR_KERNEL] = { "not-made-for-kernel", EXIT_NO },
+	[VERDICT_BLOCKED] = { "blocked", EXIT_NO },
 	[VERDICT_NOT_APPLICABLE] = { "not-applicable", EXIT_YES },
 	[VERDICT_UNKNOWN] = { "unknown", EXIT_UNSURE },
 };

@@ -24,7 +24,9 @@ enum verdict {
 	VERDICT_REVOKED,
 	VERDICT_STALE_INITRAMFS,
 	VERDICT_STALE_LOADED,
+	VERDICT_OTHER_VERSION,	/* than the driver's user space */
 	VERDICT_NOT_FOR_KERNEL,	/* its driver says so: BUILD_EXCLUSIVE */
+	VERDICT_BLOCKED,	/* good, but modprobe is told not to load it */
 	VERDICT_NOT_APPLICABLE,
 	VERDICT_UNKNOWN,
 	VERDICT_COUNT

@@ -71,8 +71,9 @@ static int say_broken(struct safety *out)
 			  "error"));
 }
 
-/* The modules that are no loss, "a, b"; NULL: there are none. */
-static char *notes(const struct doctor *d, const struct kernel *k)
+/* The modules that are no loss, "a, b": no kernel has them, or they are blocked. */
+static char *notes(const struct doctor *d, const struct kernel *k,
+		   bool blocked)
 {
 	char *all = NULL;
 
@@ -80,7 +81,8 @@ static char *notes(const struct doctor *d, const struct kernel *k)
 		const struct finding *f = &d->findings[i];
 		char *more;
 
-		if (!f->note || f->kernel != k)
+		if (!f->note || f->kernel != k ||
+		    blocked != (f->report.verdict == VERDICT_BLOCKED))
 			continue;
 		more = text_of("%s%s%s", all ? all : "", all ? ", " : "",
 			       f->module);
@@ -115,13 +117,16 @@ static int judge_kernel(const struct doctor *d, const struct kernel *k,
 				  doubt, k->release, unsure->module,
 				  unsure->report.message));
 	} else {
-		char *noted = notes(d, k);
+		char *none = notes(d, k, false), *blocked = notes(d, k, true);
 
 		err = say(out, ANSWER_YES, NULL,
-			  text_of("next boot safe (kernel %s)%s%s", k->release,
-				  noted ? "; no kernel here has: " : "",
-				  noted ? noted : ""));
-		free(noted);
+			  text_of("next boot safe (kernel %s)%s%s%s%s", k->release,
+				  none ? "; no kernel here has: " : "",
+				  none ? none : "",
+				  blocked ? "; not loaded now, and blocked: " : "",
+				  blocked ? blocked : ""));
+		free(none);
+		free(blocked);
 	}
 	free(losing);
 	free(doubt);

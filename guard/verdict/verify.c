@@ -5,7 +5,9 @@
 #include <elf.h>
 #include <errno.h>
 #include <glob.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/objects.h>
 #include <openssl/obj_mac.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -40,16 +42,18 @@ struct opinion {
 	const struct trust_cert *cert;
 	const char *why, *next;	/* next: NULL for what the verdict asks for */
 	bool fatal;	/* whatever the other signers are */
+	bool intact;	/* the content is what a certificate signed */
+	X509 *leaf;	/* that certificate, of the message; NULL: cert's own */
 };
 
 #define REBUILD "rebuild it and sign it again: dkms build --force, or " \
 		"reinstall its package"
 
 /* Names a kernel can check; else it says ENOPKG, "unsupported crypto". */
-static enum answer kernel_knows(const struct kernel_rules *rules,
-				const struct modsig_signer *s)
+static enum answer kernel_knows(const struct kernel_rules *rules, int hash_nid,
+				int key_nid)
 {
-	switch (s->hash_nid) {
+	switch (hash_nid) {
 	case NID_sha1:
 	case NID_sha224:
 	case NID_sha256:
@@ -65,9 +69,10 @@ static enum answer kernel_knows(const struct kernel_rules *rules,
 	default:
 		return ANSWER_NO;
 	}
-	switch (s->key_nid) {
+	switch (key_nid) {
 	case NID_rsaEncryption:
 		return ANSWER_YES;
+	case NID_X9_62_id_ecPublicKey:
 	case NID_ecdsa_with_SHA1:
 	case NID_ecdsa_with_SHA224:
 	case NID_ecdsa_with_SHA256:
@@ -140,17 +145,168 @@ static struct opinion judge_unseen(const struct judging *j,
 	return o;
 }
 
+/* ---- certificates that the signature brings along ---- */
+
+/* A certificate that is known here; issued: the one that issued cert. */
+static const struct trust_cert *known_cert(const struct judging *j, X509 *cert,
+					   bool issued)
+{
+	for (size_t i = 0; i < trust_certs(j->t); i++) {
+		const struct trust_cert *c = trust_cert(j->t, i);
+
+		if (issued ? cert_issued(c->x509, cert) : cert_same(c->x509, cert))
+			return c;
+	}
+	return NULL;
+}
+
+/* The one below is what its key must have signed; NULL: the module itself. */
+static bool has_signed(const struct judging *j, size_t i, X509 *by, X509 *below)
+{
+	EVP_PKEY *key = X509_get0_pubkey(by);
+	bool has = below ? key && X509_verify(below, key) == 1 :
+			   !modsig_check(j->sig, i, by, j->bytes->data);
+
+	ERR_clear_error();
+	return has;
+}
+
+/* Which of two places in a chain decides: revoked, then what makes it trusted. */
+static bool decides(const struct opinion *a, const struct opinion *b)
+{
+	static const enum verdict order[] = {
+		VERDICT_TAMPERED, VERDICT_REVOKED, VERDICT_OK,
+		VERDICT_PENDING_ENROLMENT, VERDICT_UNKNOWN, VERDICT_UNTRUSTED_KEY,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(order); i++)
+		if (a->verdict == order[i] || b->verdict == order[i])
+			return b->verdict != order[i];
+	return false;
+}
+
+static void consider(const struct judging *j, size_t i, struct opinion *best,
+		     const struct trust_cert *c, X509 *below, bool *trusted)
+{
+	struct opinion o = { .cert = c, .intact = true, .leaf = best->leaf };
+
+	if (!has_signed(j, i, c->x509, below)) {
+		/* To kernels the end: they look no further. */
+		o.verdict = VERDICT_TAMPERED;
+		o.fatal = true;
+	} else {
+		o.verdict = verdict_of_standing(
+			trust_standing(j->t, c, &j->rules, j->running, &o.why));
+	}
+	*trusted = o.verdict == VERDICT_OK || o.fatal;
+	if (decides(&o, best))
+		*best = o;
+}
+
+static enum answer worse_answer(enum answer a, enum answer b)
+{
+	return a == ANSWER_NO || b == ANSWER_NO ? ANSWER_NO :
+	       a == ANSWER_YES ? b : a;
+}
+
+/* Is what a certificate is signed with known to the kernel? */
+static enum answer knows_cert(const struct judging *j, X509 *cert, X509 *issuer)
+{
+	int hash = NID_undef;
+	EVP_PKEY *key = X509_get0_pubkey(issuer);
+
+	if (!key || !OBJ_find_sigid_algs(X509_get_signature_nid(cert), &hash, NULL))
+		return ANSWER_NO;
+	return kernel_knows(&j->rules, hash, EVP_PKEY_base_id(key));
+}
+
+static bool ring_has_issuer(const struct judging *j, X509 *cert)
+{
+	char *name = name_text(X509_get_issuer_name(cert));
+	bool has = name && ring_by_subject(trust_ring(j->t), name);
+
+	free(name);
+	return has;
+}
+
+/*
+ * The walk of pkcs7_verify() and pkcs7_validate_trust(): from the signer's own
+ * certificate up, through those in the message, to the first that is a trusted key
+ * or that a trusted key issued. Usages and dates are not looked at there.
+ */
+static struct opinion judge_chain(const struct judging *j, size_t i, X509 *leaf)
+{
+	struct opinion best = judge_unseen(j, modsig_signer(j->sig, i));
+	enum answer known = ANSWER_YES;
+	X509 *at = leaf, *below = NULL, *up;
+	const struct trust_cert *c;
+	bool trusted = false;
+
+	best.leaf = leaf;
+	best.intact = true;
+	for (int depth = 0; !trusted && depth < 64; depth++, below = at, at = up) {
+		c = known_cert(j, at, false);
+		if (c)
+			consider(j, i, &best, c, below, &trusted);
+		if (trusted || cert_is_root(at))
+			break;
+		up = modsig_issuer(j->sig, at);
+		if (up) {
+			known = worse_answer(known, knows_cert(j, at, up));
+			if (known != ANSWER_NO && !has_signed(j, i, up, at)) {
+				best.verdict = VERDICT_TAMPERED;
+				best.fatal = true;
+			}
+			if (known == ANSWER_NO || best.fatal)
+				break;
+			continue;
+		}
+		c = known_cert(j, at, true);
+		if (c) {
+			known = worse_answer(known, knows_cert(j, at, c->x509));
+			if (known != ANSWER_NO)
+				consider(j, i, &best, c, at, &trusted);
+		} else if (ring_has_issuer(j, at) &&
+			   best.verdict == VERDICT_UNTRUSTED_KEY) {
+			best.verdict = VERDICT_UNKNOWN;
+			best.why = "by a chain that ends at a name that the kernel "
+				   "trusts, whose certificate cannot be read";
+		}
+		break;
+	}
+	if (known == ANSWER_NO && best.verdict != VERDICT_REVOKED) {
+		best.verdict = VERDICT_UNSUPPORTED_SIGNATURE;
+		best.why = "with a chain of certificates that this kernel cannot check";
+	} else if (known == ANSWER_UNVERIFIED && best.verdict == VERDICT_OK) {
+		best.verdict = VERDICT_UNKNOWN;
+		best.why = "by a chain of certificates with ECDSA, which this kernel may "
+			   "not know";
+	}
+	return best;
+}
+
 static struct opinion judge_signer(const struct judging *j, size_t i)
 {
 	const struct modsig_signer *s = modsig_signer(j->sig, i);
 	struct opinion o = { .verdict = VERDICT_UNSUPPORTED_SIGNATURE };
-	enum answer known = kernel_knows(&j->rules, s);
+	enum answer known = kernel_knows(&j->rules, s->hash_nid, s->key_nid);
+	X509 *leaf = modsig_embedded(j->sig, i);
 	int err;
 
 	if (s->has_attributes) {
 		o.fatal = true;
 		o.why = "with signed attributes, which no kernel accepts";
 		return o;
+	}
+	if (leaf && known != ANSWER_NO) {
+		err = modsig_check(j->sig, i, leaf, j->bytes->data);
+		if (!err)
+			return judge_chain(j, i, leaf);
+		if (err == -EKEYREJECTED) {
+			o.verdict = VERDICT_TAMPERED;
+			o.fatal = true;
+			return o;
+		}
 	}
 	o.cert = find_cert(j, i);
 	if (!o.cert && known != ANSWER_NO)
@@ -242,10 +398,21 @@ static int say_not_enrolled(struct judging *j, const struct opinion *o)
 	return err;
 }
 
-static int say_signer(struct judging *j, const struct opinion *o)
+/* The signer, and the key that a chain of certificates leads to. */
+static char *signer_text(const struct judging *j, const struct opinion *o)
 {
-	const char *by = j->r->signer;
+	char *way = o->leaf && o->cert && !cert_same(o->leaf, o->cert->x509) ?
+		    cert_name(o->cert->x509) : NULL;
+	char *text = way ? text_of("%s' by way of '%s", j->r->signer, way) :
+			   strdup(j->r->signer);
 
+	free(way);
+	return text;
+}
+
+static int say_signed_by(struct judging *j, const struct opinion *o,
+			 const char *by)
+{
 	switch (o->verdict) {
 	case VERDICT_OK:
 		return report_set(j->r, o->verdict, NULL,
@@ -291,6 +458,15 @@ static int say_signer(struct judging *j, const struct opinion *o)
 	}
 }
 
+static int say_signer(struct judging *j, const struct opinion *o)
+{
+	char *by = signer_text(j, o);
+	int err = by ? say_signed_by(j, o, by) : -ENOMEM;
+
+	free(by);
+	return err;
+}
+
 /* Findings that a kernel acts on only where it demands a signature. */
 static bool is_waived(const struct judging *j)
 {
@@ -334,10 +510,32 @@ static int apply_demand(struct judging *j)
 	return err;
 }
 
+/* Names the signers that did not decide, as while a key is changed. */
+static int say_others(struct judging *j, size_t decided)
+{
+	for (size_t i = 0; i < modsig_signers(j->sig); i++) {
+		const struct trust_cert *cert = find_cert(j, i);
+		char *name = cert ? cert_name(cert->x509) : NULL;
+		char *was = j->r->message;
+
+		if (i != decided) {
+			j->r->message = text_of("%s; also signed by '%s'", was,
+					name ? name :
+					modsig_signer(j->sig, i)->name);
+			free(was);
+		}
+		free(name);
+		if (!j->r->message)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int judge_signature(struct judging *j)
 {
 	struct opinion best = { .verdict = VERDICT_UNTRUSTED_KEY, .why = "" };
-	size_t lightest = SIZE_MAX;
+	size_t lightest = SIZE_MAX, decided = 0;
+	int err;
 
 	for (size_t i = 0; i < modsig_signers(j->sig); i++) {
 		struct opinion o = judge_signer(j, i);
@@ -346,22 +544,24 @@ static int judge_signature(struct judging *j)
 			continue;
 		lightest = weight(&o);
 		best = o;
+		decided = i;
 		free(j->r->signer);
 		j->r->signer = strdup(modsig_signer(j->sig, i)->name);
 		if (!j->r->signer)
 			return -ENOMEM;
 	}
 	/* The subject says more than the issuer where it is known. */
-	if (best.cert) {
+	if (best.cert || best.leaf) {
 		free(j->r->signer);
-		j->r->signer = cert_name(best.cert->x509);
+		j->r->signer = cert_name(best.leaf ? best.leaf : best.cert->x509);
 		if (!j->r->signer)
 			return -ENOMEM;
 	}
 	j->r->cert = best.cert;
-	j->intact = best.cert != NULL;
+	j->intact = best.cert || best.intact;
 	j->unknown_crypto = !best.fatal;
-	return say_signer(j, &best);
+	err = say_signer(j, &best);
+	return err ? err : say_others(j, decided);
 }
 
 /* Revocation of one file, by the hash of all of it with its signature. */
@@ -552,14 +752,8 @@ int verify_modfile(const struct host *h, const struct trust *t,
 	return err;
 }
 
-int verify_file(const struct host *h, const struct trust *t, const char *path,
-		const char *kernel, struct report *r)
+int verify_unread(int err, struct report *r)
 {
-	struct modfile m;
-	int err = modfile_read(path, &m);
-
-	if (err == -ENOMEM)
-		return err;
 	if (err == -ENOENT || err == -ENOTDIR)
 		return report_set(r, VERDICT_MISSING,
 				  "look at its name; to ask about an installed "
@@ -568,10 +762,21 @@ int verify_file(const struct host *h, const struct trust *t, const char *path,
 	if (err == -EBADMSG || err == -EFBIG)
 		return report_set(r, VERDICT_TAMPERED, REBUILD,
 				  "damaged: cannot be decompressed");
+	return report_set(r, VERDICT_UNKNOWN, err == -EACCES ?
+			  "ask again as root" : "look at its name",
+			  "cannot be read: %s", strerror(-err));
+}
+
+int verify_file(const struct host *h, const struct trust *t, const char *path,
+		const char *kernel, struct report *r)
+{
+	struct modfile m;
+	int err = modfile_read(path, &m);
+
+	if (err == -ENOMEM)
+		return err;
 	if (err)
-		return report_set(r, VERDICT_UNKNOWN, err == -EACCES ?
-				  "ask again as root" : "look at its name",
-				  "cannot be read: %s", strerror(-err));
+		return verify_unread(err, r);
 	err = verify_modfile(h, t, &m, kernel, r);
 	modfile_free(&m);
 	return err;

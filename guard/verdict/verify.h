@@ -16,6 +16,9 @@
 int verify_file(const struct host *h, const struct trust *t, const char *path,
 		const char *kernel, struct report *r);
 
+/* The verdict on a file that modfile_read() could not read, but for -ENOMEM. */
+int verify_unread(int err, struct report *r);
+
 /* The same for a file that was read. */
 int verify_modfile(const struct host *h, const struct trust *t,
 		   const struct modfile *m, const char *kernel,

@@ -10,11 +10,19 @@
 
 #include <linux/device.h>
 #include <linux/export.h>
+#include <linux/fs.h>
 #include <linux/hrtimer.h>
+#include <linux/instrumented.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/proc_fs.h>
+#include <linux/timer.h>
 #include <linux/version.h>
+
+/* Words and stamps are of 64 bits, and are stored at once. */
+#ifndef CONFIG_64BIT
+#error "flightrec needs a 64-bit kernel"
+#endif
 
 /*
  * 6.13: symbol namespaces are string literals. 5.10 stringises without
@@ -61,6 +69,30 @@ static inline void flightrec_hrtimer_setup(struct hrtimer *timer,
  */
 #ifndef FLIGHTREC_HAVE_PDE_DATA
 #define pde_data(inode)	PDE_DATA(inode)
+#endif
+
+/*
+ * 6.2, 6.1.85, 5.10.216: del_timer_sync() became timer_delete_sync(). Kbuild looks
+ * for it.
+ */
+#ifndef FLIGHTREC_HAVE_TIMER_DELETE_SYNC
+#define timer_delete_sync(timer)	del_timer_sync(timer)
+#endif
+
+/*
+ * 6.1: what the sanitizers are told of a copy from user space has a part before it
+ * and one after it. Kbuild looks for it.
+ */
+#ifndef FLIGHTREC_HAVE_INSTRUMENT_BEFORE
+#define instrument_copy_from_user_before(to, from, n)	instrument_copy_from_user(to, from, n)
+#define instrument_copy_from_user_after(to, from, n, left) ((void)(left))
+#endif
+
+/* 6.4: class_create() has no owner. Kbuild looks for it: EL 9 has ported it back. */
+#ifdef FLIGHTREC_HAVE_CLASS_OWNER
+#define flightrec_class_create(name)	class_create(THIS_MODULE, name)
+#else
+#define flightrec_class_create(name)	class_create(name)
 #endif
 
 /*

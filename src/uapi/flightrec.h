@@ -5,11 +5,13 @@
  * Overview
  * --------
  * A channel is a ring of records in kernel memory. The newest are kept, the
- * oldest are overwritten. Three channels always exist:
+ * oldest are overwritten. Two channels always exist:
  *
- *   default    the one that channels= names when it is not given
  *   kernel     written by the kernel only
  *   selftest   reserved for smoke tests; never holds anything of value
+ *
+ * The others are those that the module's parameter "channels" names; where it is
+ * not given, there is one, "default".
  *
  * write(2), writev(2): one call is one record
  *   Returns the number of bytes given, never fewer. Never waits for a reader
@@ -33,14 +35,21 @@
  *     ESPIPE    pwrite(2) and its kin
  *   A refused record has no sequence number and leaves no gap.
  *   Through io_uring a write is done at once and never by a worker, so that
- *   the stamps are the submitting task's; with IORING_SETUP_SQPOLL they are
- *   those of the kernel's polling thread.
+ *   the stamps are the submitting task's. With IORING_SETUP_SQPOLL a thread of
+ *   the kernel writes: pid and comm ("iou-sqp-..." or "io_uring-sq") are those of
+ *   that thread, uid and euid those of the task that made the ring. tgid is
+ *   that task's process from Linux 5.12 on; before, it is the thread's own.
+ *   splice(2) and sendfile(2) hand over what the pipe holds at that moment, or as
+ *   much as is asked for: that is one record, whatever writes it came from, and
+ *   EMSGSIZE if it is too long. kernel_write() in the kernel gets EINVAL; modules
+ *   have flightrec_emit().
  *
  * read(2): as many whole records as fit
  *   Each is a struct flightrec_record, its payload, and zero bytes up to a
  *   multiple of 8. A descriptor starts at the oldest record and has a cursor
  *   of its own. Blocks while there is nothing to read; a signal interrupts.
- *   readv(2) reads into its buffers as if they were one.
+ *   readv(2) reads into its buffers as if they were one. splice(2) from a
+ *   channel: EINVAL.
  *     EAGAIN    nothing to read, and O_NONBLOCK is set or, for preadv2(2),
  *               RWF_NOWAIT; io_uring then waits by itself
  *     EINVAL    the next record does not fit; nothing was consumed. Never
@@ -54,8 +63,14 @@
  *   SEEK_SET goes to the oldest record, SEEK_END past the newest one.
  *   SEEK_CUR: ESPIPE. Any other offset or whence: EINVAL.
  *
+ * fsync(2), fdatasync(2): 0. Nothing waits to be stored: a record that write(2)
+ * took is in memory, and never goes to a disk.
+ *
  * poll(2): POLLIN while there is something to read, POLLOUT always where
- * user space may write.
+ * user space may write. A read that follows goes past what is gone meanwhile, to
+ * what is there. It gets EAGAIN all the same if the channel was cleared, if another
+ * thread reads from the descriptor, or if all up to a record whose writer has not
+ * yet finished was overwritten; the next poll then waits for that record.
  *
  * open(2): EACCES when the kernel channel is opened for writing, EPERM from
  * outside the initial pid namespace unless the module's parameter
@@ -146,8 +161,9 @@ struct flightrec_record {
  * @abi_version: FLIGHTREC_ABI_VERSION
  * @flags: FLIGHTREC_FL_* of this descriptor
  * @size: bytes of the ring
- * @oldest_seq: number of the oldest record, or @next_seq if there is none
- * @next_seq: number that the next record will get
+ * @oldest_seq: number of the oldest record, or @next_seq if there is none;
+ *	0 for a descriptor that is not open for reading
+ * @next_seq: number that the next record will get; 0 likewise
  * @name: the channel's name, zero-padded
  */
 struct flightrec_info {
@@ -168,10 +184,17 @@ struct flightrec_info {
  *            so that a reader can go on where an earlier one stopped. EINVAL
  *            for 0 and for more than next_seq.
  * SEEK_TIME  goes to the first record at or after that time, in nanoseconds
- *            on the boot clock, give or take a millisecond; past the newest if
- *            there is none.
- * CLEAR      drops all records, and leaves one that says who did it. Needs
- *            CAP_SYSLOG (EPERM).
+ *            on the caller's CLOCK_BOOTTIME; past the newest if there is none.
+ *            Stamps have the host's boot clock: in a time namespace, add its
+ *            offset (/proc/self/timens_offsets) to a stamp before seeking to it.
+ *            A writer's clock is read some hundred instructions before its number
+ *            is taken, with interrupts off, so stamps of different processors may
+ *            be out of order by that; by more only where an NMI or a hypervisor
+ *            stopped one of them in between.
+ * CLEAR      drops all records, and leaves one that says who did it: no reader
+ *            gets them any more. Their bytes stay in memory until others overwrite
+ *            them, and an image of memory has them. Needs CAP_SYSLOG (EPERM);
+ *            EINTR if the task was killed while it waited for another CLEAR.
  * SET_FLAGS  replaces the descriptor's FLIGHTREC_FL_*; EINVAL for unknown
  *            bits.
  *

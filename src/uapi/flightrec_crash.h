@@ -56,7 +56,23 @@
  * is right.
  *
  * Several blocks may hold numbers of one channel in any order: sort by @seq.
- * Numbers below the largest @clear_seq of a channel were cleared.
+ * Numbers below the largest @clear_seq of a channel were cleared: their payload may
+ * still be there, since clearing overwrites nothing.
+ *
+ * Where the memory is one that a reset left alone, lines of the processor's cache may
+ * not have reached it, or be older than those beside them. Blocks there have
+ * FLIGHTREC_BLOCK_VERSION_SUMMED, and the check of a record is a sum over all of it:
+ * CRC-32C (Castagnoli; 0xffffffff at first, not inverted at the end) of its 64-bit
+ * words in order of their addresses, from the one after @seq to the last of the
+ * payload with its zeroes, FLIGHTREC_CHECK in place of the check, and then of @seq. The
+ * header's first words may be older than the records: go on behind the offset in
+ * @state, where what has no right check is nothing.
+ *
+ * 3. The memory of the boot before, as /proc/flightrec/previous.image
+ * -------------------------------------------------------------------
+ * A struct flightrec_image in the first FLIGHTREC_IMAGE_HEADER bytes, then blocks side by
+ * side, without a gap. Those of zeroes were never used; one that has no right header
+ * is damaged.
  *
  * All integers are in the byte order of the machine that crashed.
  */
@@ -72,27 +88,37 @@
 #define FLIGHTREC_BLOCK_BYTES		16384
 #define FLIGHTREC_BLOCK_MAGIC		0x31636572746c4662ULL	/* "bFltrec1" in little endian */
 #define FLIGHTREC_BLOCK_VERSION		1
+#define FLIGHTREC_BLOCK_VERSION_SUMMED	2
+
+#define FLIGHTREC_IMAGE_MAGIC		0x31676d4972746c46ULL	/* "FltrImg1" in little endian */
+#define FLIGHTREC_IMAGE_VERSION		1
+#define FLIGHTREC_IMAGE_HEADER		4096
 
 /**
  * struct flightrec_block - what each block begins with, 128 bytes
  * @state: lap (40 bits), closed (1 bit), and in the low 23 bits how many
  *	64-bit words of the block are in use, this header counted
- * @committed: the same for what writers have finished; less than @state's if
- *	one was stopped in the middle
+ * @committed: the same for what writers have finished, but closed is 0 and the
+ *	offset has the low 12 bits, below the number of those records (11 bits);
+ *	the offset is less than @state's if a writer was stopped in the middle
  * @clear_seq: numbers below it were cleared; kept in the first block only,
  *	0 in the others
  * @magic: FLIGHTREC_BLOCK_MAGIC
- * @version: FLIGHTREC_BLOCK_VERSION
+ * @version: FLIGHTREC_BLOCK_VERSION or FLIGHTREC_BLOCK_VERSION_SUMMED
  * @header_size: bytes from here to the first record
  * @block_bytes: FLIGHTREC_BLOCK_BYTES
  * @block: which of the channel's blocks this is, from 0
  * @nblocks: how many it has
  * @boot_id: of the boot that wrote it, as /proc/sys/kernel/random/boot_id has
- *	it, in the order in which it is printed
+ *	it, in the order in which it is printed; a random one if the driver was loaded
+ *	without a /proc
  * @name: the channel's name, zero-padded
  * @instance: random, the same in all blocks of a channel; tells it from one of
  *	the same name before the driver was loaded again
+ * @generation: counts the boots that wrote into this memory, where a reset leaves it
+ *	alone; else 0
  * @reserved: 0
+ * @reserved2: 0
  * @check: CRC-32, as above, of the bytes from @magic to before this field
  */
 struct flightrec_block {
@@ -108,7 +134,8 @@ struct flightrec_block {
 	__u8 boot_id[16];
 	char name[32];
 	__u64 instance;
-	__u64 reserved[2];
+	__u64 generation;
+	__u64 reserved;
 	__u32 reserved2;
 	__u32 check;
 };
@@ -121,5 +148,29 @@ struct flightrec_block {
 #define FLIGHTREC_CHECK(boot_ns, len, off, lap) \
 	((__u32)(boot_ns) ^ (__u32)(len) << 19 ^ (__u32)(off) << 8 ^ \
 	 (__u32)(lap) * 0x9e3779b1U ^ 0x5a5a5a5aU)
+
+/**
+ * struct flightrec_image - what an image of the previous boot begins with, 64 bytes
+ * @magic: FLIGHTREC_IMAGE_MAGIC
+ * @version: FLIGHTREC_IMAGE_VERSION
+ * @block_bytes: FLIGHTREC_BLOCK_BYTES
+ * @nblocks: how many blocks follow
+ * @address: where in physical memory the first one lies
+ * @generation: the greatest of its blocks
+ * @boot_id: of the boot that wrote them
+ * @reserved: 0
+ * @check: CRC-32 of the bytes before this field
+ */
+struct flightrec_image {
+	__u64 magic;
+	__u32 version;
+	__u32 block_bytes;
+	__u64 nblocks;
+	__u64 address;
+	__u64 generation;
+	__u8 boot_id[16];
+	__u32 reserved;
+	__u32 check;
+};
 
 #endif /* _UAPI_FLIGHTREC_CRASH_H */

@@ -28,6 +28,8 @@ PASSWORD_CHARACTERS = "bcdefghijklnoprstuvx"
 INSTALL_TIMEOUT = 1200  # seconds; an idle machine needs 150
 UPGRADE_TIMEOUT = 2400  # seconds; an idle machine needs 300
 
+LAST_WORDS = "controller does not answer"
+
 UNTRUSTED = ("untrusted-key", "pending-enrolment")
 KEY_REJECTED = "Key was rejected by service"  # EKEYREJECTED
 
@@ -53,6 +55,8 @@ class Story:
             ("record and read", self.record),
             ("apt full-upgrade to the distribution's next kernel", self.upgrade_kernel),
             ("reboot into it: the driver is still there", self.see_still_there),
+            ("record, and die: the kernel panics", self.die),
+            ("after the crash: the last record and the cause", self.see_the_end),
         )
 
     def tell(self):
@@ -156,6 +160,31 @@ class Story:
         self._loaded_and_tested()
         self.record()
         self._no_complaints()
+
+    def die(self):
+        """No kdump: what the kernel prints goes into the firmware's variables."""
+        self._show("echo efi_pstore >/etc/modules-load.d/efi_pstore.conf; "
+                   "echo 'options efi_pstore pstore_disable=0' >/etc/modprobe.d/efi_pstore.conf; "
+                   "modprobe efi_pstore pstore_disable=0 && ls -d /sys/fs/pstore")
+        self._show("sysctl kernel.panic=5 kernel.sysrq=1")
+        for last in ("disk 3: 12 sectors were remapped", LAST_WORDS):
+            self._show(f"flightrec write -p err -t storage '{last}'")
+        self.report.command("echo c >/proc/sysrq-trigger")
+        self.guest.run("(sleep 1; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &")
+        self.guest.wait_for("Kernel panic - not syncing: sysrq triggered crash", BOOT_TIMEOUT)
+
+    def see_the_end(self):
+        self._booted()
+        self._show("systemctl is-active flightrec-save", accepted=(0,))
+        boots = self._show("flightrec boots")
+        expect_match(r"^ -1 .*Kernel panic - not syncing: sysrq triggered crash$", boots,
+                     "the boot before, and why it ended")
+        report = self._show("flightrec report")
+        expect_match(r"Cause +Kernel panic - not syncing: sysrq triggered crash$", report, "the cause")
+        expect_match(rf"err +storage\[\d+\]: {LAST_WORDS}$", report, "the last record")
+        expect_match(r"sysrq_handle_crash\+", report, "the kernel's backtrace")
+        expect_match("^flightrec: boot [0-9a-f]{8} died ", self._show("cat /run/motd.d/flightrec"),
+                     "the line of the day")
 
     # What several steps need.
 

@@ -4,9 +4,17 @@
  * Runs with the core loaded as "channels=default,small size_kb=1024,MIN"; as a
  * 32-bit program, too.
  */
+#define _GNU_SOURCE
 #include "harness.h"
 
+#include <sched.h>
 #include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/sendfile.h>
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
 
 #define KERNEL_HALF ((void *)(uintptr_t)(sizeof(long) == 8 ? 0xffff888000000000 : 0xfffff000))
 
@@ -389,6 +397,39 @@ static void ioctl_errors(void)
 	CHECK_ERRNO(ioctl(fd, FLIGHTREC_IOC_CLEAR), EPERM);
 }
 
+/*
+ * Tasks' writes have their stamps put straight into the ring, the driver's own records
+ * by way of a copy: of one task both say the same.
+ */
+static void both_stamps_agree(void)
+{
+	struct guest_record written, noticed;
+	int fd = open_at_end("default");
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(1, &set);
+	CHECK(!sched_setaffinity(0, sizeof(set), &set));
+	CHECK(!prctl(PR_SET_NAME, "fifteen letters"));
+	CHECK(!setreuid(1234, 0));
+	guest_write(fd, "<5>written");
+	guest_read(fd, &written);
+	CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_CLEAR), 0);
+	guest_read(fd, &noticed);
+	CHECK_EQ(noticed.head.seq, written.head.seq + 1);
+	CHECK_EQ(noticed.head.origin, FLIGHTREC_ORIGIN_KERNEL);
+	CHECK(noticed.head.boot_ns >= written.head.boot_ns);
+	CHECK_EQ(written.head.uid, 1234);
+	CHECK_EQ(written.head.cpu, 1);
+	noticed.head.seq = written.head.seq;
+	noticed.head.origin = written.head.origin;
+	noticed.head.boot_ns = written.head.boot_ns;
+	noticed.head.wall_ns = written.head.wall_ns;
+	noticed.head.size = written.head.size;
+	noticed.head.len = written.head.len;
+	CHECK(!memcmp(&noticed.head, &written.head, sizeof(written.head)));
+}
+
 static void clear_counts_as_lost(void)
 {
 	struct guest_record record;
@@ -539,6 +580,104 @@ static void poll_of_a_writer(void)
 	CHECK_EQ(p.revents, POLLOUT);
 }
 
+/* Of a write-only descriptor: what others write is none of its business. */
+static void info_without_reading(void)
+{
+	struct flightrec_info info;
+	int fd = guest_open("default", O_WRONLY);
+
+	guest_write(fd, "something");
+	CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_GET_INFO, &info), 0);
+	CHECK(!strcmp(info.name, "default"));
+	CHECK(info.size > 0);
+	CHECK_EQ(info.oldest_seq, 0);
+	CHECK_EQ(info.next_seq, 0);
+	CHECK_EQ(ioctl(open_at_end("default"), FLIGHTREC_IOC_GET_INFO, &info), 0);
+	CHECK(info.next_seq > 1 && info.oldest_seq > 0);
+}
+
+static void fsync_has_nothing_to_do(void)
+{
+	int fd = open_at_end("default");
+
+	guest_write(fd, "synced");
+	CHECK_EQ(fsync(fd), 0);
+	CHECK_EQ(fdatasync(fd), 0);
+	expect(fd, "synced");
+}
+
+static void splice_writes_a_record(void)
+{
+	char path[] = "/tmp/spliceXXXXXX";
+	int fd = open_at_end("default");
+	static char big[FLIGHTREC_PAYLOAD_MAX + 1];
+	int pipes[2], file;
+
+	CHECK(!pipe(pipes));
+	guest_write(pipes[1], "piped");
+	CHECK_EQ(splice(pipes[0], NULL, fd, NULL, 4096, 0), 5);
+	expect(fd, "piped");
+	CHECK_EQ(write(pipes[1], big, sizeof(big)), sizeof(big));
+	CHECK_ERRNO(splice(pipes[0], NULL, fd, NULL, sizeof(big), 0), EMSGSIZE);
+	file = mkstemp(path);
+	CHECK(file >= 0);
+	CHECK(!unlink(path));
+	guest_write(file, "sent as a file");
+	CHECK_EQ(lseek(file, 0, SEEK_SET), 0);
+	CHECK_EQ(sendfile(fd, file, NULL, 14), 14);
+	expect(fd, "sent as a file");
+}
+
+static unsigned long long boot_ns(void)
+{
+	struct timespec now;
+
+	CHECK(!clock_gettime(CLOCK_BOOTTIME, &now));
+	return now.tv_sec * 1000000000ULL + now.tv_nsec;
+}
+
+/* 0, or the number of what went wrong; in the time namespace. */
+static int seek_to_own_time(void)
+{
+	struct guest_record record;
+	int fd = open_at_end("default");
+	unsigned long long between;
+
+	guest_write(fd, "before");
+	guest_sleep_ms(50);
+	between = boot_ns();
+	guest_sleep_ms(50);
+	guest_write(fd, "after");
+	if (ioctl(fd, FLIGHTREC_IOC_SEEK_TIME, &between))
+		return 1;
+	if (!guest_next(fd, &record))
+		return 2;
+	return memcmp(record.payload, "after", 5) ? 3 : 0;
+}
+
+/* A process of a time namespace seeks to times on its own boot clock. */
+static void seek_time_in_a_time_namespace(void)
+{
+	static const char *const offsets[] = { "7 100000 0", "7 -2 500000000" };
+	unsigned int i;
+	int fd, status;
+	pid_t pid;
+
+	for (i = 0; i < 2; i++) {
+		CHECK(!unshare(CLONE_NEWTIME));
+		fd = open("/proc/self/timens_offsets", O_WRONLY);
+		CHECK(fd >= 0);
+		guest_write(fd, offsets[i]);
+		close(fd);
+		pid = fork();
+		CHECK(pid >= 0);
+		if (!pid)
+			_exit(seek_to_own_time());
+		CHECK_EQ(waitpid(pid, &status, 0), pid);
+		CHECK_EQ(status, 0);
+	}
+}
+
 static const struct guest_case cases[] = {
 	{ "write-then-read", write_then_read },
 	{ "binary-payload", binary_payload },
@@ -561,6 +700,7 @@ static const struct guest_case cases[] = {
 	{ "severity-prefix", severity_prefix },
 	{ "ioctl-errors", ioctl_errors },
 	{ "clear-counts-as-lost", clear_counts_as_lost },
+	{ "both-stamps-agree", both_stamps_agree },
 	{ "loss-is-exact", loss_is_exact },
 	{ "two-readers-see-the-same", two_readers_see_the_same },
 	{ "resume-after-loss", resume_after_loss },
@@ -568,6 +708,10 @@ static const struct guest_case cases[] = {
 	{ "signal-interrupts-read", signal_interrupts_read },
 	{ "sleeping-reader-can-be-killed", sleeping_reader_can_be_killed },
 	{ "poll-of-a-writer", poll_of_a_writer },
+	{ "info-without-reading", info_without_reading },
+	{ "fsync-has-nothing-to-do", fsync_has_nothing_to_do },
+	{ "splice-writes-a-record", splice_writes_a_record },
+	{ "seek-time-in-a-time-namespace", seek_time_in_a_time_namespace },
 };
 
 int main(int argc, char **argv)

@@ -236,7 +236,7 @@ static void renumber(unsigned long long first)
 
 	CHECK(fd >= 0);
 	/* The second of the driver's channels: "selftest". */
-	snprintf(text, sizeof(text), "renumber %llx 1 %llu", guest_symbol("channels"), first);
+	snprintf(text, sizeof(text), "renumber %llx 1 %llu", guest_symbol("flightrec_channels"), first);
 	guest_write(fd, text);
 	close(fd);
 }

@@ -68,7 +68,7 @@ static void write_and_park(int trouble)
 	int fd = guest_open("default", O_WRONLY);
 
 	pin(1);
-	snprintf(command, sizeof(command), "park %llx %d %d", guest_symbol("channels"),
+	snprintf(command, sizeof(command), "park %llx %d %d", guest_symbol("flightrec_channels"),
 		 DEFAULT_CHANNEL, getpid());
 	guest_write(trouble, command);
 	guest_write(fd, "never-published");

@@ -3,7 +3,11 @@
  * Loading and unloading: parameters, what stays behind, who holds it.
  * Runs with the modules in /modules and none of them loaded.
  */
+#define _GNU_SOURCE
 #include "harness.h"
+
+#include <sched.h>
+#include <sys/mount.h>
 
 #define CORE "/modules/flightrec.ko"
 #define EVENTS "/modules/flightrec-events.ko"
@@ -82,6 +86,33 @@ static void bad_name(void)
 	refused("channels=..", EINVAL, "channels", "..");
 }
 
+/* The memory of others is not written to: the load is refused, and they are named. */
+static void memory_of_others(void)
+{
+	refused("reserved=1M@0x1000000", EBUSY, "reserved", "System RAM");
+	/* No memory there, or none that the kernel left out. */
+	refused("reserved=64K@0xf0000", EBUSY, "reserved", "eserved");
+	refused("reserved=1M@0x70000000", EINVAL, "reserved", "is not memory");
+	refused("reserved=flightrec-elsewhere", EINVAL, "reserved", "flightrec-elsewhere");
+	refused("reserved=", EINVAL, "reserved", "\"\"");
+}
+
+static void bad_memory(void)
+{
+	static const char * const values[] = {
+		"1M@", "@0x1000", "1M@zero", "1M@0x1000x", "@",
+	};
+	char params[64];
+	size_t i;
+
+	for (i = 0; i < sizeof(values) / sizeof(*values); i++) {
+		snprintf(params, sizeof(params), "reserved=%s", values[i]);
+		refused(params, EINVAL, "reserved", "is neither SIZE@ADDRESS");
+	}
+	refused("reserved=1M@0xfffffffffffff000", EINVAL, "reserved", "no range");
+	refused("reserved=0@0x1000", EINVAL, "reserved", "no range");
+}
+
 static void reserved_name(void)
 {
 	refused("channels=kernel", EINVAL, "channels", "kernel");
@@ -146,6 +177,25 @@ static void bad_access(void)
 	refused("gid=4294967295", EINVAL, "gid", "4294967295");
 }
 
+/* Octal digits or nothing: a mode in another base would open a node to others. */
+static void mode_is_octal(void)
+{
+	struct stat st;
+
+	refused("mode=0x180", EINVAL, "parameter mode", "\"0x180\"");
+	refused("mode=680", EINVAL, "parameter mode", "\"680\"");
+	refused("mode=-1", EINVAL, "parameter mode", "\"-1\"");
+	refused("mode=", EINVAL, "parameter mode", "\"\"");
+	refused("mode=0200000", EINVAL, "parameter mode", "0200000");
+	CHECK_EQ(guest_load(CORE, "channels=app,db mode=400,0640 events=none"), 0);
+	CHECK(!stat("/dev/flightrec/app", &st));
+	CHECK_EQ(st.st_mode & 07777, 0400);
+	CHECK(!stat("/proc/flightrec/db", &st));
+	CHECK_EQ(st.st_mode & 07777, 0640);
+	CHECK(!strcmp(guest_slurp("/sys/module/flightrec/parameters/mode"), "0400,0640\n"));
+	CHECK_EQ(guest_unload("flightrec"), 0);
+}
+
 static void bad_events(void)
 {
 	refused("events=module,teapot", EINVAL, "events", "teapot");
@@ -172,6 +222,44 @@ static void loads_with_parameters(void)
 	CHECK_EQ(guest_stat("db", "size_kb"), 512);
 	CHECK_EQ(guest_unload("flightrec"), 0);
 	check_nothing_left();
+}
+
+/* Loaded by a process that sees no /proc. */
+static int load_without_proc(void)
+{
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    umount2("/proc", MNT_DETACH))
+		_exit(errno);
+	_exit(-guest_load(CORE, "events=none"));
+}
+
+/* Each load then has an identifier of its own, and says which. */
+static void without_proc(void)
+{
+	char ids[2][40] = { "", "" }, line[2048], *at;
+	int i, log, status;
+	ssize_t n;
+
+	for (i = 0; i < 2; i++) {
+		log = log_open();
+		if (!fork())
+			load_without_proc();
+		CHECK(wait(&status) > 0);
+		CHECK_EQ(status, 0);
+		while ((n = read(log, line, sizeof(line) - 1)) > 0) {
+			line[n] = '\0';
+			at = strstr(line, "flightrec: cannot read /proc/sys/kernel/random/boot_id: ");
+			at = at ? strstr(at, "the random identifier ") : NULL;
+			if (at)
+				CHECK_EQ(sscanf(at, "the random identifier %36[-0-9a-f] ", ids[i]), 1);
+		}
+		close(log);
+		CHECK_EQ(guest_unload("flightrec"), 0);
+	}
+	CHECK_EQ(strlen(ids[0]), 36);
+	CHECK_EQ(strlen(ids[1]), 36);
+	CHECK(strcmp(ids[0], ids[1]));
+	CHECK(strncmp(ids[0], "00000000-", 9));
 }
 
 static void says_who_chose_the_access(void)
@@ -332,9 +420,82 @@ static void events_missing(void)
 	CHECK_EQ(guest_unload("flightrec"), 0);
 }
 
+static unsigned long long now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000ULL + now.tv_nsec / 1000;
+}
+
+/* Until killed: from the first number on, all that is there. */
+static void read_from_far_behind(size_t room)
+{
+	char *buf = malloc(room);
+	int fd = guest_open("default", O_RDONLY | O_NONBLOCK);
+	__u64 first = 1;
+
+	for (;;) {
+		CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_SEEK_SEQ, &first), 0);
+		CHECK(read(fd, buf, room) > 0);
+	}
+}
+
+#define TINY 180000	/* about as many as the channel holds */
+#define LARGE 4000	/* more than it holds of those */
+
+/*
+ * A reader whose records are all gone gets to what is there, and a kill ends it, in
+ * a time that does not depend on how many are gone. Measured against what it took to
+ * write them, so that the machine's speed does not matter.
+ */
+static void reader_far_behind(void)
+{
+	static char large[FLIGHTREC_PAYLOAD_MAX];
+	unsigned long long begun, wrote, lost;
+	struct guest_record record;
+	__u64 first = 1;
+	int fd, i, status;
+	pid_t pid;
+
+	CHECK_EQ(guest_load(CORE, "size_kb=16384 quota=0 events=none"), 0);
+	fd = guest_open("default", O_RDWR | O_NONBLOCK);
+	begun = now_us();
+	for (i = 0; i < TINY; i++)
+		CHECK_EQ(write(fd, "x", 1), 1);
+	wrote = now_us() - begun;
+	memset(large, 'y', sizeof(large));
+	for (i = 0; i < LARGE; i++)
+		CHECK_EQ(write(fd, large, sizeof(large)), sizeof(large));
+	begun = now_us();
+	for (i = 0; i < 20; i++) {
+		CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_SEEK_SEQ, &first), 0);
+		guest_read(fd, &record);
+		CHECK(record.head.lost >= TINY);
+		CHECK_EQ(record.head.seq, record.head.lost + 1);
+	}
+	lost = now_us() - begun;
+	printf("# %u records written in %llu us, passed over 20 times in %llu us\n", TINY, wrote,
+	       lost);
+	CHECK(lost < wrote / 4);
+	pid = fork();
+	if (!pid)
+		read_from_far_behind(16 << 20);
+	guest_sleep_ms(300);
+	begun = now_us();
+	CHECK(!kill(pid, SIGKILL));
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	CHECK(now_us() - begun < wrote / 4 + 500000);
+	close(fd);
+	CHECK_EQ(guest_unload("flightrec"), 0);
+}
+
 static const struct guest_case cases[] = {
 	{ "load-bad-name", bad_name },
 	{ "load-reserved-name", reserved_name },
+	{ "load-memory-of-others", memory_of_others },
+	{ "load-bad-memory", bad_memory },
 	{ "load-duplicate-name", duplicate_name },
 	{ "load-size-zero", size_zero },
 	{ "load-size-too-small", size_too_small },
@@ -343,14 +504,17 @@ static const struct guest_case cases[] = {
 	{ "load-too-many-channels", too_many_channels },
 	{ "load-too-many-values", too_many_values },
 	{ "load-bad-access", bad_access },
+	{ "load-mode-is-octal", mode_is_octal },
 	{ "load-bad-events", bad_events },
 	{ "load-with-parameters", loads_with_parameters },
+	{ "load-without-proc", without_proc },
 	{ "load-says-who-chose-the-access", says_who_chose_the_access },
 	{ "parameters-at-run-time", parameters_at_run_time },
 	{ "unload-with-open-descriptor", unload_with_open_descriptor },
 	{ "unload-with-open-proc-file", unload_with_open_proc_file },
 	{ "unload-with-sleeping-reader", unload_with_sleeping_reader },
 	{ "load-and-unload-many-times", load_and_unload_many_times },
+	{ "reader-far-behind", reader_far_behind },
 	{ "events-on-demand", events_on_demand },
 	{ "events-not-wanted", events_not_wanted },
 	{ "events-missing", events_missing },

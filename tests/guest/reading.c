@@ -294,6 +294,36 @@ static void uring_read_waits(void)
 	CHECK_EQ(res, sizeof(record.head) + 8);
 }
 
+/* A seek back wakes who sleeps at the end, in read(2) and in poll(2). */
+static void seek_wakes_sleepers(void)
+{
+	static const char text[] = "there before";
+	struct guest_record record;
+	struct pollfd poll_fd;
+	int fd, way, status;
+	pid_t pid;
+
+	for (way = 0; way < 2; way++) {
+		fd = open_at_end(0);
+		guest_write(fd, text);
+		CHECK_EQ(lseek(fd, 0, SEEK_END), 0);
+		pid = fork();
+		CHECK(pid >= 0);
+		if (!pid) {
+			poll_fd = (struct pollfd) { .fd = fd, .events = POLLIN };
+			if (way)
+				_exit(poll(&poll_fd, 1, 20000) != 1);
+			_exit(read(fd, &record, sizeof(record)) <= 0);
+		}
+		guest_sleep_ms(300);
+		CHECK_EQ(waitpid(pid, &status, WNOHANG), 0);
+		CHECK_EQ(lseek(fd, 0, SEEK_SET), 0);
+		CHECK_EQ(waitpid(pid, &status, 0), pid);
+		CHECK_EQ(status, 0);
+		close(fd);
+	}
+}
+
 static const struct guest_case cases[] = {
 	{ "read-fault-in-the-middle", fault_in_the_middle },
 	{ "read-many-by-one-call", many_by_one_call },
@@ -301,6 +331,7 @@ static const struct guest_case cases[] = {
 	{ "readv-is-one-buffer", readv_is_one_buffer },
 	{ "read-without-waiting", without_waiting },
 	{ "seek-to-each-time", seek_to_each_time },
+	{ "seek-wakes-sleepers", seek_wakes_sleepers },
 	{ "uring-writes-at-once", uring_writes_at_once },
 	{ "uring-read-waits", uring_read_waits },
 };

@@ -275,7 +275,7 @@ static void prepare_storm(void)
 	CHECK(file && fscanf(file, "%llu", &size) == 1);
 	fclose(file);
 	command("text %llx %llx", text, text + size);
-	command("into %llx %llx %d", guest_symbol("event_channel"), guest_symbol("channels"), SMALL);
+	command("into %llx %llx %d", guest_symbol("event_channel"), guest_symbol("flightrec_channels"), SMALL);
 }
 
 /* No NMI may come when nobody is there any more to take it. */

@@ -9,6 +9,7 @@
 #include <linux/userfaultfd.h>
 #include <sched.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/syscall.h>
 
 #define PAGE 4096
@@ -282,6 +283,57 @@ static void stalled_reader_goes_on(void)
 	CHECK(!guest_next(fd, &record));
 }
 
+/* Waits for the next edge of what there is to read; 0 once it came. */
+static void wait_for_edge(int epoll, int ready)
+{
+	struct epoll_event event;
+
+	CHECK_EQ(epoll_wait(epoll, &event, 1, 60000), 1);
+	CHECK_EQ(write(ready, "1", 1), 1);
+	CHECK_EQ(epoll_wait(epoll, &event, 1, 60000), 1);
+	_exit(0);
+}
+
+/*
+ * Who may not wait is turned away while another task reads from the same descriptor
+ * and sleeps in a fault; when that one is through, those who wait hear of it.
+ */
+static void nonblocking_read_beside_a_stalled_one(void)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+	int fd = open_at_end(), epoll = epoll_create1(0), i, status, ready[2];
+	struct iovec whole = { (char[8192]){0}, 8192 };
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct guest_record record;
+	static char large[1500];
+	pid_t pid, waiter;
+	char byte;
+
+	for (i = 0; i < 6; i++)
+		CHECK_EQ(write(fd, large, sizeof(large)), sizeof(large));
+	CHECK(!pipe(ready));
+	pid = stalled(&(struct call) { fd, read_records });
+	CHECK_EQ(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event), 0);
+	waiter = fork();
+	if (!waiter)
+		wait_for_edge(epoll, ready[1]);
+	CHECK_EQ(read(ready[0], &byte, 1), 1);
+	guest_sleep_ms(200);
+	CHECK_ERRNO(read(fd, &record, sizeof(record)), EAGAIN);
+	CHECK_ERRNO(preadv2(fd, &whole, 1, -1, RWF_NOWAIT), EAGAIN);
+	CHECK_EQ(poll(&p, 1, 0), 1);
+	/* Nothing has come, and nobody has read: no edge yet. */
+	CHECK_EQ(waitpid(waiter, &status, WNOHANG), 0);
+	let_go();
+	CHECK(ends(pid, 0) > 0);
+	CHECK_EQ(waitpid(waiter, &status, 0), waiter);
+	CHECK_EQ(status, 0);
+	/* Two are left, or three: as many as did not fit. */
+	for (i = 0; guest_next(fd, &record); i++)
+		CHECK_EQ(record.head.lost, 0);
+	CHECK(i > 1 && i < 6);
+}
+
 /* Until killed: records of all sizes that can be checked. */
 static void write_for_ever(int fd)
 {
@@ -348,6 +400,7 @@ static const struct guest_case cases[] = {
 	{ "stalled-proc-writer-is-killed", stalled_proc_writer_is_killed },
 	{ "stalled-reader-is-killed", stalled_reader_is_killed },
 	{ "stalled-reader-goes-on", stalled_reader_goes_on },
+	{ "nonblocking-read-beside-a-stalled-one", nonblocking_read_beside_a_stalled_one },
 	{ "killed-in-mid-write", killed_in_mid_write },
 };
 

@@ -187,3 +187,24 @@ def test_an_oops_that_is_the_panic(kernel):
     assert first.payloads("default")[-1] == "record 60"
     assert second.records == []
     assert "Kernel panic - not syncing: Fatal exception" in console
+
+
+# Where the kernel has the driver of the PCI device.
+PVPANIC = [k for k in SELECTED if k != "5.10"]
+
+PANIC_BEHIND_PVPANIC = "modprobe pvpanic-pci\n" + LOAD + """
+test -e /sys/bus/pci/drivers/pvpanic-pci && echo "pvpanic is bound: $(ls -d /sys/bus/pci/drivers/pvpanic-pci/0000*)"
+echo "newest" >/proc/flightrec/default
+echo c >/proc/sysrq-trigger
+"""
+
+
+@pytest.mark.parametrize("kernel", PVPANIC)
+def test_panic_is_printed_before_pvpanic_stops_the_machine(kernel):
+    console, problems = crash(
+        kernel, PANIC_BEHIND_PVPANIC, PANIC, stock=["pvpanic-pci"], args=["-device", "pvpanic-pci"]
+    )
+    assert "pvpanic is bound: /sys/bus/pci/drivers/pvpanic-pci/0000" in console
+    (only,) = crash_sets(console)
+    assert (only.reason, only.payloads("default")[-1]) == ("panic", "newest"), console[-3000:]
+    assert not problems, console[-6000:]

@@ -37,6 +37,12 @@ if ls /sys/fs/pstore/dmesg-ramoops-* 2>/dev/null; then
 	echo RECOVERED-BEGIN
 	gzip </run/recovered | base64
 	echo RECOVERED-END
+	mkdir -p /var/lib /run/motd.d
+	flightrec collect
+	cat /run/motd.d/flightrec
+	echo REPORT-BEGIN
+	flightrec report | gzip | base64
+	echo REPORT-END
 	ok came-back
 	exit 0
 fi
@@ -55,15 +61,20 @@ echo c >/proc/sysrq-trigger
 MEMBERS = ["channel", "seq", "boot_ns", "wall_ns", "severity", "pid", "uid", "comm", "text"]
 
 
-def unpacked(base64):
+def plain(base64):
     done = subprocess.run("base64 -d | gunzip", shell=True, input=base64.encode(),
                           stdout=subprocess.PIPE, check=True)  # fmt: skip
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return done.stdout.decode()
+
+
+def unpacked(base64):
+    return [json.loads(line) for line in plain(base64).splitlines()]
 
 
 @functools.cache
 def story(kernel):
-    """What was there before, the first boot's id, what came back, and the traces in it."""
+    """What was there before, the first boot's id, what came back, the traces in it, and
+    what is said of it: in a line, and in the report."""
     with tempfile.TemporaryDirectory(prefix="pstore-") as workdir:
         files = flightrec_tool(Path(workdir, "tool"))
         modules = sorted(build_modules(kernel, TOP / "src").glob("*.ko"))
@@ -74,12 +85,14 @@ def story(kernel):
             boot = guest.wait_for(r"([0-9a-f-]{36})", 30)[1].replace("-", "")
             traces = guest.wait_for(r"TRACES (\d+)\n", 400, "the boot after the panic")[1]
             found = guest.wait_for(rf"RECOVERED-BEGIN\s+{base64}RECOVERED-END", 60)[1]
-            return unpacked(listed), boot, unpacked(found), int(traces)
+            said = guest.wait_for(r"^flightrec: boot .*$", 60, "the line of the day")[0]
+            report = guest.wait_for(rf"REPORT-BEGIN\s+{base64}REPORT-END", 60)[1]
+            return unpacked(listed), boot, unpacked(found), int(traces), said, plain(report)
 
 
 @pytest.mark.parametrize("kernel", SELECTED)
 def test_newest_records_come_back(kernel):
-    listed, boot, (*found, last), _ = story(kernel)
+    listed, boot, (*found, last), *_ = story(kernel)
     assert last["summary"]["damaged"] == 0, last
     assert {line["boot_id"] for line in found} == {boot}
     before = [[line.get(m) for m in MEMBERS] for line in listed]
@@ -94,3 +107,17 @@ def test_newest_records_come_back(kernel):
 @pytest.mark.parametrize("kernel", SELECTED)
 def test_the_kernels_own_backtrace_is_still_there(kernel):
     assert story(kernel)[3] >= 1
+
+
+@pytest.mark.parametrize("kernel", SELECTED)
+def test_cause_and_backtrace_are_said(kernel):
+    """By recover, and by what collect keeps."""
+    _, boot, (*_, last), _, said, report = story(kernel)
+    panics = [death for death in last["summary"]["deaths"] if death["fatal"]]
+    assert {death["boot_id"] for death in panics} == {boot}
+    assert panics[0]["cause"] == "Kernel panic - not syncing: sysrq triggered crash"
+    assert "sysrq_handle_crash" in panics[0]["backtrace"] and panics[0]["log_ns"]
+    assert said.startswith(f"flightrec: boot {boot[:8]} died 20") and "sysrq triggered crash" in said
+    for text in ("Cause      Kernel panic - not syncing: sysrq triggered crash",
+                 "by the clock of the kernel's log", "event 40 before the end", "sysrq_handle_crash"):  # fmt: skip
+        assert text in report, report

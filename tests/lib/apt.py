@@ -55,10 +55,10 @@ def archive_uris():
     return uris
 
 
-def sources_list(suite):
+def sources_list(suite, components="main"):
     """The text of the sources.list of SUITE."""
     uris = archive_uris()
-    lines = [f"deb [signed-by={KEYRING}] {uris[a]} {s} main" for a, s in SUITES[suite]]
+    lines = [f"deb [signed-by={KEYRING}] {uris[a]} {s} {components}" for a, s in SUITES[suite]]
     return "\n".join(lines) + "\n"
 
 

@@ -64,6 +64,9 @@ class Kernel:
         """Build the modules in SOURCE, with no complaint, and keep them in INTO."""
         _build(self, source, make_args, into)
 
+    def prepare(self, clone):
+        """Change the headers in CLONE, in which modules are about to be built for it."""
+
     @property
     def identity(self):
         """What modules that were built for it are kept by."""
@@ -163,6 +166,7 @@ def _build(target, source, extra_make_args, into):
         inside = clone.path / "work/src"
         shutil.copytree(source, inside)
         more = _make_arguments(clone, target)
+        target.prepare(clone)
         done = clone.run([
             "make", "-C", f"/lib/modules/{target.release}/build", "M=/work/src",
             "W=1", "KCFLAGS=-Werror", "C=1", f"CHECK={_sparse(clone, target)}",

@@ -40,9 +40,35 @@ MUTATIONS = {
         RING, "	if (flightrec_entry_older(entry, tag))\n		return LOOKUP_NOT_YET;\n", ""),
     "length of a torn stamp not bounded": (
         RING, "if (unlikely(len > FLIGHTREC_RING_PAYLOAD_MAX ||", "if (0 && unlikely(len > FLIGHTREC_RING_PAYLOAD_MAX ||"),
+    # what is known of blocks
+    "gone records passed over one by one": (
+        RING, "if (unlikely(gone++ == skip_after))", "if (0 && unlikely(gone++ == skip_after))"),
+    "each group of blocks is looked through": (
+        RING, "		if (READ_ONCE(ring->group_first[group]) >= next)\n			continue;\n", ""),
+    "block's first number not kept": (
+        RING, "WRITE_ONCE(ring->first[block], atomic64_read(&ring->next_seq));",
+        "WRITE_ONCE(ring->first[block], 1);"),
+    "block's first number too great": (
+        RING, "WRITE_ONCE(ring->first[block], atomic64_read(&ring->next_seq));",
+        "WRITE_ONCE(ring->first[block], atomic64_read(&ring->next_seq) + 1);"),
+    "block's last number too small": (
+        RING, "				     atomic64_read(&ring->next_seq));",
+        "				     atomic64_read(&ring->next_seq) - 1);"),
+    "records of a block counted twice": (
+        WRITE, "words + (1U << COMMITTED_RECORDS_SHIFT)", "words + (2U << COMMITTED_RECORDS_SHIFT)"),
+    "count of a block not kept": (
+        RING, "uncounted | COUNT_KNOWN | records_of(committed)", "uncounted | records_of(committed)"),
+    "count of a block one too great": (
+        RING, "uncounted | COUNT_KNOWN | records_of(committed)",
+        "uncounted | COUNT_KNOWN | (records_of(committed) + 1)"),
+    "skip ends at an old head": (
+        RING, "			if (cursor->seq != seq)\n				continue;\n",
+        "			if (cursor->seq >= next)\n				return -EAGAIN;\n"),
+    "task that is to die reads on": (
+        RING, "			if (ring_interrupted())\n				return -EINTR;\n", ""),
     # writer
     "record one word beyond the block": (
-        WRITE, "place->words > BLOCK_WORDS", "place->words > BLOCK_WORDS + 1"),
+        WRITE, "off + words > BLOCK_WORDS", "off + words > BLOCK_WORDS + 1"),
     "entry published before the record has its number": (
         WRITE,
         "	smp_store_release(&place->stamp->seq, seq);\n	flightrec_ring_publish(ring, seq, place);\n",
@@ -57,13 +83,15 @@ MUTATIONS = {
     "check omits the lap": (
         WRITE, "place->off, place->open >> OPEN_LAP_SHIFT)", "place->off, 0)"),
     "later entry overwritten by an earlier one": (
-        WRITE, "while (likely(flightrec_entry_older(old, tag)))", "while (true)"),
+        WRITE, "		if (unlikely((u64)atomic64_read(&ring->next_seq) - seq > ring->nindex))\n			return;\n", ""),
+    "H: entry read without acquire": (
+        WRITE, "atomic64_read_acquire(word);	/* H", "atomic64_read(word);	/* H"),
     # claims and clear
     "claim does not close": (
         RING, "		if (atomic64_try_cmpxchg(word, state, *state | STATE_CLOSED)) {",
         "		if (true) {"),
     "claim ignores what is not committed": (
-        RING, "	if (committed != (s64)(state & ~STATE_CLOSED))\n		return;\n", ""),
+        RING, "	if (!all_committed(committed, state))\n		return;\n", ""),
     "fresh blocks are claimed": (
         RING, "	if (choosy && is_fresh(ring, block, claim))\n		return;\n", ""),
     "block that is left does not grow old": (

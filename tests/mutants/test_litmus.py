@@ -20,6 +20,7 @@ WEAKER = [
     ("overwrite", "smp_rmb();", ""),
     ("publish", "cmpxchg(", "cmpxchg_relaxed("),
     ("publish", "smp_load_acquire(entry)", "READ_ONCE(*entry)"),
+    ("late", "smp_load_acquire(entry)", "READ_ONCE(*entry)"),
     ("number-of-the-old", "smp_wmb();", ""),
     ("number-of-the-old", "smp_rmb();", ""),
     ("number-of-the-new", "smp_store_release(seq, 7)", "WRITE_ONCE(*seq, 7)"),

@@ -112,26 +112,26 @@ def make_image(directory):
     run("rm", "-rf", "--one-file-system", root)
 
 
-def bootstrap(root):
-    """Install PACKAGES into the new directory ROOT."""
-    staging = root.with_name("files")
+def bootstrap(root, suite=SUITE, more=()):
+    """Install PACKAGES and MORE of SUITE into the new directory ROOT."""
+    staging = root.with_name(f"{root.name}-files")
     for name, text in FILES.items():
         path = staging / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="ascii")
     # The files go in before the packages that read them (initramfs, GRUB).
     run("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=directory",
-        "--include=" + ",".join(PACKAGES),
+        "--include=" + ",".join([*PACKAGES, *more]),
         "--dpkgopt=force-unsafe-io",
         *[f"--dpkgopt=path-exclude=/usr/share/{d}/*" for d in ("doc", "man", "locale", "info")],
         f"--essential-hook=cp -r {staging}/. \"$1\"/",
         *[f"--aptopt={line}" for line in apt.acquire_options()],
-        SUITE, root, "-", stdin=apt.sources_list(SUITE))
+        suite, root, "-", stdin=apt.sources_list(suite))
     run("rm", "-rf", staging)
 
 
-def settle(root, root_uuid):
-    """Do what an installer does once the packages are there."""
+def settle(root, root_uuid, kernel=None):
+    """Do what an installer does once the packages are there; KERNEL boots, if there are more."""
     shell = root / "usr/local/sbin/test-shell"
     shell.write_bytes(TEST_SHELL.read_bytes())
     shell.chmod(0o755)
@@ -146,7 +146,8 @@ def settle(root, root_uuid):
     # No test needs a mirror: packages come from the repositories that it brings.
     (root / "etc/apt/sources.list").write_text("", encoding="ascii")
     (root / "etc/apt/apt.conf.d/99mmdebstrap").unlink(missing_ok=True)
-    kernel = next((root / "boot").glob("vmlinuz-*")).name.removeprefix("vmlinuz-")
+    if not kernel:
+        kernel = next((root / "boot").glob("vmlinuz-*")).name.removeprefix("vmlinuz-")
     # Only for the first boot: update-grub replaces it at the first kernel update.
     (root / "boot/grub/grub.cfg").write_text(textwrap.dedent(f"""\
         set timeout=1
@@ -157,11 +158,11 @@ def settle(root, root_uuid):
         """), encoding="ascii")
 
 
-def write_disk(disk, root, root_uuid):
+def write_disk(disk, root, root_uuid, disk_mib=DISK_MIB):
     """Write the partition table, the system partition and the file system of ROOT to DISK."""
     start = ESP_MIB + 1
-    size = DISK_MIB - start - 1
-    esp.partition(disk, DISK_MIB, ESP_MIB,
+    size = disk_mib - start - 1
+    esp.partition(disk, disk_mib, ESP_MIB,
                   f"start={start}MiB, size={size}MiB, type=L, name=root")
     esp.write(disk, ESP_MIB, esp.boot_files(
         f"search.fs_uuid {root_uuid} root\n"

@@ -17,7 +17,7 @@ PACKAGES = """
     apt-utils build-essential bzip2 ca-certificates cpio createrepo-c
     debian-archive-keyring diffutils dnf dpkg-dev file gnupg kmod libefivar-dev
     libjson-c-dev libkeyutils-dev libkmod-dev liblzma-dev libssl-dev libsystemd-dev
-    liblzo2-dev libsnappy-dev libzstd-dev openssl patch pkg-config python3 python3-virt-firmware rpm
+    liblzo2-dev libpcre2-dev libsnappy-dev libzstd-dev openssl patch pkg-config python3 python3-virt-firmware rpm
     rpmlint systemd systemd-dev
     xz-utils zlib1g-dev zstd
 """.split()

@@ -20,8 +20,8 @@ MODULES_ONLY = "codeSigning,1.3.6.1.4.1.2312.16.1.2"
 HASHES = ["sha1", "sha224", "sha256", "sha384", "sha512", "sha3-256", "sha3-512"]
 
 # Enrolled in MokList; the others are known to nobody, or wait.
-ENROLLED = ["good", "expired", "no-usage", "any-usage", "ecdsa", "revoked"]
-STRANGERS = ["unknown", "pending", "declined"]
+ENROLLED = ["good", "expired", "no-usage", "any-usage", "ecdsa", "revoked", "ca"]
+STRANGERS = ["unknown", "pending", "declined", "strange-ca"]
 
 
 @dataclass
@@ -43,16 +43,49 @@ def make_key(directory, name):
     key, cert = directory / f"{name}.key", directory / f"{name}.pem"
     kind = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"] if name == "ecdsa" else ["rsa:2048"]
     usage = {"no-usage": None, "any-usage": CODE_SIGNING}.get(name, MODULES_ONLY)
+    is_ca = name.endswith("ca")
     extensions = ["-addext", f"extendedKeyUsage={usage}"] if usage else []
     subprocess.run(
         ["openssl", "req", "-new", "-newkey", *kind, "-nodes", "-subj", f"/CN=table {name}",
-         *extensions, "-addext", "basicConstraints=critical,CA:FALSE",
-         "-addext", "keyUsage=digitalSignature", "-x509", "-days", "30",
+         *extensions, "-addext", f"basicConstraints=critical,CA:{'TRUE' if is_ca else 'FALSE'}",
+         "-addext", f"keyUsage={'keyCertSign' if is_ca else 'digitalSignature'}",
+         "-x509", "-days", "30",
          "-keyout", key, "-out", cert],
         check=True, capture_output=True,
     )  # fmt: skip
     if name == "expired":
         _let_expire(directory, key, cert)
+    return Key(name, key, cert)
+
+
+def issue(name, issuer, akid="keyid"):
+    """A key whose certificate ISSUER signed; AKID: how it names the issuer."""
+    directory = issuer.key.parent
+    key, cert, request = (directory / f"{name}.{end}" for end in ("key", "pem", "csr"))
+    subprocess.run(["openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN=table {name}",
+                    "-keyout", key, "-out", request], check=True, capture_output=True)  # fmt: skip
+    (directory / "issue.cnf").write_text(
+        "basicConstraints=critical,CA:FALSE\nkeyUsage=digitalSignature\nsubjectKeyIdentifier=hash\n"
+        f"authorityKeyIdentifier={akid}\n")
+    subprocess.run(["openssl", "x509", "-req", "-in", request, "-CA", issuer.cert, "-CAkey", issuer.key,
+                    "-set_serial", str(random.getrandbits(60)), "-days", "30",
+                    "-extfile", directory / "issue.cnf", "-out", cert],
+                   check=True, capture_output=True)  # fmt: skip
+    return Key(name, key, cert)
+
+
+def forged(name, issuer):
+    """A key that calls itself as ISSUER does, key identifier included."""
+    key, cert = (issuer.key.parent / f"{name}.{end}" for end in ("key", "pem"))
+    text = subprocess.run(["openssl", "x509", "-in", issuer.cert, "-noout", "-ext", "subjectKeyIdentifier"],
+                          check=True, capture_output=True, text=True).stdout  # fmt: skip
+    subject = subprocess.run(["openssl", "x509", "-in", issuer.cert, "-noout", "-subject", "-nameopt", "RFC2253"],
+                             check=True, capture_output=True, text=True).stdout  # fmt: skip
+    identifier = text.split("\n")[1].strip().replace(":", "")
+    subprocess.run(["openssl", "req", "-new", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",
+                    "-subj", "/" + subject.partition("=")[2].strip(),
+                    "-addext", f"subjectKeyIdentifier={identifier}",
+                    "-keyout", key, "-out", cert], check=True, capture_output=True)  # fmt: skip
     return Key(name, key, cert)
 
 
@@ -86,9 +119,14 @@ class Cell:
     words: tuple = ()
 
 
-def cms(content, signers, md="sha256", attributes=False, key_id=False):
-    """A detached message over CONTENT."""
-    command = ["openssl", "cms", "-sign", "-binary", "-outform", "DER", "-nocerts", "-md", md]
+def cms(content, signers, md="sha256", attributes=False, key_id=False, along=None):
+    """A detached message over CONTENT; ALONG: with the signer's certificate and these."""
+    command = ["openssl", "cms", "-sign", "-binary", "-outform", "DER", "-md", md]
+    command += ["-nocerts"] if along is None else []
+    if along:  # of several such options openssl takes the last alone
+        together = along[0].key.parent / "along.pem"
+        together.write_text("".join(other.cert.read_text() for other in along))
+        command += ["-certfile", together]
     command += [] if attributes else ["-noattr"]
     command += ["-keyid"] if key_id else []
     for signer in signers:
@@ -145,6 +183,7 @@ def variants(module, keys, seeds):
 
     message = cms(module, [good])
     yield Cell("unsigned", module, ("unsigned",))
+    yield from chains(module, keys, seeds)
     for name in ("unknown", "declined"):
         yield Cell(name, signed(name), ("untrusted-key",))
     yield Cell("pending", signed("pending"), ("pending-enrolment",))
@@ -169,6 +208,46 @@ def variants(module, keys, seeds):
     yield Cell("other-build", signed("good", content=other_srcversion(module)), ("ok",))
     yield Cell("settings", signed("good", content=other_vermagic(
         module, lambda v: v.replace("mod_unload", "mod_unloax"))), ("wrong-kernel",))
+
+
+def chains(module, keys, seeds):
+    """Certificates that the message brings along, from the signer's up to one that is enrolled."""
+    ca, good, strange = keys["ca"], keys["good"], keys["strange-ca"]
+    leaf, between = issue("leaf", ca), issue("between", ca)
+    deep, alone = issue("deep", between), issue("alone", ca, akid="none")
+
+    def signed(by, *along, **kwargs):
+        return appended(module, cms(module, [by], along=along, **kwargs))
+
+    refused = ("untrusted-key",)
+    yield Cell("chain-one", signed(leaf), ("ok",))
+    yield Cell("chain-one-to-the-root", signed(leaf, ca), ("ok",))
+    yield Cell("chain-of-the-key-itself", signed(good), ("ok",))
+    yield Cell("chain-not-along", appended(module, cms(module, [leaf])), refused)
+    yield Cell("chain-two", signed(deep, between), ("ok",))
+    yield Cell("chain-two-with-a-gap", signed(deep), refused)
+    yield Cell("chain-that-names-no-issuer", signed(alone), refused)
+    yield Cell("chain-by-issuer-and-serial", signed(issue("serial", ca, "keyid,issuer:always")), ("ok",))
+    # Nobody asks whether the certificate may issue others.
+    yield Cell("chain-by-a-key-that-is-no-ca", signed(issue("under", good)), ("ok",))
+    yield Cell("chain-of-strangers", signed(issue("strange", strange)), refused)
+    yield Cell("chain-of-strangers-to-the-root", signed(issue("strange-2", strange), strange), refused)
+    yield Cell("chain-pending", signed(issue("waiting", keys["pending"])), ("pending-enrolment",))
+    yield Cell("chain-forged", signed(issue("false", forged("false-ca", ca))), ("tampered",))
+    # By its key identifier kernels do not look for a certificate that came along.
+    yield Cell("chain-by-key-id", signed(leaf, key_id=True), refused)
+    yield Cell("chain-tampered", flipped(signed(leaf), 80, random.Random(1)), ("tampered",))
+    for seed in seeds:
+        rng = random.Random(seed)
+        line = [issue(f"step-{seed}-0", ca)]
+        for depth in range(1, rng.randrange(2, 6)):
+            line.append(issue(f"step-{seed}-{depth}", line[-1]))
+        signer = line.pop()
+        gap = rng.randrange(2 * len(line))
+        along = [step for at, step in enumerate(line) if at != gap]
+        rng.shuffle(along)
+        yield Cell(f"chain-{seed}-of-{len(line) + 1}", signed(signer, *along),
+                   ("ok",) if gap >= len(line) else refused)
 
 
 def revoked_hash_file(module, keys):

@@ -32,7 +32,10 @@ PROGRAMS = {
     "ring": ["ring.c", "ring_init.c"],
     "schedule": ["ring_init.c"],  # it includes ring.c, with its steps visible
 }
-CASES = [(name, case) for name in PROGRAMS for case in cases_of(name)]
+# A second time, as in memory that a reset leaves alone.
+SUMMED = ["image", "ring"]
+RUNS = {name: [] for name in PROGRAMS} | {f"{name}-summed": ["-DGENERATION=3"] for name in SUMMED}
+CASES = [(name, case) for name in RUNS for case in cases_of(name.removesuffix("-summed"))]
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +44,14 @@ def outputs(tmp_path_factory):
     directory = tmp_path_factory.mktemp("recorder")
     outputs = {}
     for sanitizer, flags in SANITIZERS.items():
-        for name, sources in PROGRAMS.items():
+        for name, more in RUNS.items():
+            source = name.removesuffix("-summed")
             program = directory / f"{name}-{sanitizer}"
             subprocess.run(
                 # As the kernel is compiled.
                 ["gcc", "-std=gnu11", "-fno-strict-aliasing", "-g", "-O1"]
                 + ["-Wall", "-Wextra", "-Werror", *flags]
-                + ["-I", SRC, HERE / f"test_{name}.c", *(SRC / source for source in sources)]
+                + ["-I", SRC, *more, HERE / f"test_{source}.c", *(SRC / s for s in PROGRAMS[source])]
                 + ["-o", program, "-lcmocka", "-lpthread", "-lz"],
                 check=True,
             )

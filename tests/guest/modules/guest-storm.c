@@ -227,7 +227,10 @@ static struct flightrec_channel *channel_at(unsigned long table, unsigned int i)
 	return ((struct flightrec_channel **)table)[i];
 }
 
-/* While nobody writes or reads. Each entry is as if the number before it had been there. */
+/*
+ * While nobody writes or reads, as flightrec_ring_init() has it: each entry as if the
+ * number before it had been there, and no block with numbers, nor open.
+ */
 static void renumber(struct flightrec_ring *ring, u64 first)
 {
 	u64 i, seq;
@@ -236,6 +239,13 @@ static void renumber(struct flightrec_ring *ring, u64 first)
 		seq = first + ((i - first) & (ring->nindex - 1));
 		ring->index[i] = flightrec_ring_tag(ring, seq) - (1ULL << ENTRY_TAG_SHIFT);
 	}
+	for (i = 0; i < ring->nblocks; i++) {
+		ring->first[i] = 0;
+		atomic64_set(&ring->last[i], 0);
+		ring->group_first[i / GROUP_BLOCKS] = 0;
+	}
+	for (i = 0; i < ring->ncpus; i++)
+		ring->cpus[i].open = 0;
 	ring->words[BLOCK_CLEAR_SEQ] = first;
 	atomic64_set(&ring->next_seq, first);
 }

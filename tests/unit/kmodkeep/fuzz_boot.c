@@ -124,10 +124,18 @@ static int found(void *arg, const char *path, struct buf *content)
 	return 0;
 }
 
+static int linked(void *arg, const char *path, const char *target)
+{
+	size_t *total = arg;
+
+	*total += strlen(path) + strlen(target);
+	return 0;
+}
+
 static void archive(const uint8_t *data, size_t size)
 {
 	size_t total = 0;
-	struct cpio_reader reader = { want, found, &total };
+	struct cpio_reader reader = { want, found, linked, &total };
 	int fd = memfd_create("initramfs", 0);
 
 	if (fd < 0 || write(fd, data, size) != (ssize_t)size ||

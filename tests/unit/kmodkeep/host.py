@@ -21,15 +21,20 @@ GLOBAL = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
 X509_LIST = bytes.fromhex("a159c0a5e494a74a87b5ab155c2bf072")
 MACHINE = "0123456789abcdef0123456789abcdef"
 
-# What mokutil --import does, seen from outside: it reads the password twice
-# and leaves a request. It writes down what it was told.
+# What mokutil does, seen from outside: it reads the password twice and leaves a
+# request. It writes down what it was told.
 MOKUTIL = """#!/bin/sh
 set -eu
-[ "$1" = --import ] || exit 1
+case "$1 $2" in
+"--mokx --import") list=MokXNew; shift ;;
+--import*) list=MokNew ;;
+--delete*) list=MokDel ;;
+*) exit 1 ;;
+esac
 read -r first; read -r second
 [ "$first" = "$second" ] || exit 1
 printf '%s' "$first" >{tree}/password
-/usr/bin/python3 {host} "$2" >'{tree}/sys/firmware/efi/efivars/MokNew-{shim}'
+/usr/bin/python3 {host} "$2" >'{tree}/sys/firmware/efi/efivars/'$list-{shim}
 """
 
 
@@ -82,16 +87,16 @@ class Tree:
     def secure_boot(self, on=True):
         self.variable("SecureBoot", b"\x06\0\0\0" + bytes([on]), GLOBAL)
 
-    def enrol(self, certificate):
-        self.variable("MokListRT", siglist(certificate.read_bytes()))
+    def enrol(self, *certificates):
+        self.variable("MokListRT", siglist(*[c.read_bytes() for c in certificates]))
 
     def own_key(self, pair, machine=MACHINE):
         pair.copy_to(self.keys / "signing.key", self.keys / "signing.der")
         self.put("var/lib/kmodkeep/keys/machine-id", machine + "\n")
 
-    def forget_request(self):
+    def forget_request(self, name="MokNew"):
         """What MokManager does to a request that nobody confirms."""
-        (self.path / f"sys/firmware/efi/efivars/MokNew-{SHIM}").unlink()
+        (self.path / f"sys/firmware/efi/efivars/{name}-{SHIM}").unlink()
 
     def add_mokutil(self):
         script = MOKUTIL.format(tree=self.path, host=Path(__file__), shim=SHIM)

@@ -100,9 +100,9 @@ def module_bytes(kernel, name="sample", version="1.2", srcversion="ABC", setting
 
     SYMBOLS are the (name, version) of what it was built against.
     """
-    entries = [f"name={name}", f"version={version}", f"srcversion={srcversion}",
-               f"vermagic={kernel} {settings}", *["intree=Y"] * intree,
-               *[f"depends={depends}"] * bool(depends)]
+    entries = [f"name={name}", *[f"version={version}"] * bool(version),
+               f"srcversion={srcversion}", f"vermagic={kernel} {settings}",
+               *["intree=Y"] * intree, *[f"depends={depends}"] * bool(depends)]
     lines = [
         f'static const char entry{n}[] __attribute__((section(".modinfo"), used, aligned(1)))'
         f' = "{entry}";'
@@ -118,11 +118,11 @@ def module_bytes(kernel, name="sample", version="1.2", srcversion="ABC", setting
         return source.with_suffix(".ko").read_bytes()
 
 
-def cpio(files):
-    """An archive in the "newc" form of FILES, {name: bytes}."""
+def cpio(files, links=()):
+    """An archive in the "newc" form of FILES, {name: bytes}; LINKS are symbolic links."""
     out = b""
     for number, (name, data) in enumerate([*files.items(), ("TRAILER!!!", b"")], 1):
-        mode = 0o100644 if data else 0
+        mode = 0o120777 if name in links else 0o100644 if data else 0
         fields = [number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0]
         header = b"070701" + b"".join(b"%08X" % field for field in fields)
         out += padded(header + name.encode() + b"\0") + padded(data)

@@ -49,6 +49,15 @@ def test_all_modules_of_a_dkms_conf(system):
     assert drivers[0]["known_from"] == "dkms, module file"
 
 
+def test_modules_that_are_added_to_an_array(system):
+    """As in dahdi-dkms of Debian 13."""
+    dkms(system, "dahdi", 'PACKAGE_NAME=dahdi\nBUILT_MODULE_NAME=()\nDEST_MODULE_LOCATION=()\n'
+         + "".join(f'BUILT_MODULE_NAME+=("{name}")\nDEST_MODULE_LOCATION+=("/extra")\n'
+                   for name in ("xpp", "wcb4xxp"))
+         + "BUILT_MODULE_NAME+=(icE1usb\noct612x)\nDEST_MODULE_LOCATION+=(/extra /extra)\n")
+    assert {"xpp", "wcb4xxp", "icE1usb", "oct612x"} == next_boot(system)[1].keys() - {"sample"}
+
+
 def test_driver_that_served_on_no_kernel_is_a_note(system):
     dkms(system, "never", 'PACKAGE_NAME="never"\nDEST_MODULE_LOCATION[0]="/extra"\n')
     code, found, _ = next_boot(system)
@@ -120,6 +129,28 @@ def test_twin_of_the_kernel_is_not_the_driver(system, state):
     assert ("dkms install --force it87/1.2" in found["it87"]["next_step"]) == (state == "installed")
 
 
+@pytest.mark.parametrize("kernels,built,left", [
+    (None, None, True), ("1.2", "1.2", True), ("1.10", "1.9", True), ("1.2", "1.3", False),
+    (None, "1.2", False),
+])  # fmt: skip
+@pytest.mark.parametrize("served", [False, True])
+def test_twin_that_dkms_leaves_to_the_kernel(system, kernels, built, left, served):
+    """As hdaps of tp-smapi-dkms: dkms counts it as installed, over no module that is not older."""
+    dkms(system, "it87", 'DEST_MODULE_LOCATION[0]="/extra"\nPACKAGE_NAME="it87"\n')
+    if served:
+        system.install(OLD, name="it87")
+    own = module_bytes(NEW, name="it87", version=kernels, intree=True)
+    system.tree.put(f"lib/modules/{NEW}/kernel/drivers/hwmon/it87.ko", own)
+    system.depmod(NEW)
+    system.tree.put(f"var/lib/dkms/it87/1.2/{NEW}/{ARCH}/module/it87.ko",
+                    module_bytes(NEW, name="it87", version=built))
+    (system.path / f"var/lib/dkms/it87/kernel-{NEW}-{ARCH}").symlink_to(f"1.2/{NEW}/{ARCH}")
+    code, found, _ = next_boot(system)
+    assert found["it87"]["verdict"] == ("not-made-for-kernel" if left else "missing"), found["it87"]
+    assert (code, found["it87"]["note"]) == ((0, True) if left and not served else (1, False))
+    assert (found["it87"]["next_step"] is None) == (left and not served)
+
+
 @pytest.mark.parametrize("there,verdict", [
     ({"spl", "videodev"}, "ok"),
     ({"videodev"}, "missing"),
@@ -148,3 +179,22 @@ def test_what_a_module_needs_is_signed_by_a_stranger(system, pair, other_pair):
     _, found, _ = next_boot(system)
     assert found["zfs"]["verdict"] == "untrusted-key", found["zfs"]
     assert found["zfs"]["message"].startswith("it needs spl: ")
+
+
+def test_whose_module_it_is(system):
+    """A kernel package's own is no driver; a folder in kernel/ that it was not built with is one."""
+    for release in (OLD, NEW):
+        system.tree.put(f"lib/modules/{release}/modules.order", "kernel/fs/ext4/ext4.ko\n")
+        for path in ("kernel/fs/ext4/ext4", "kernel/nvidia-535/nvidia", "kernel/zfs/zfs", "extra/own", "extra/foreign"):
+            system.tree.put(f"lib/modules/{release}/{path}.ko", module_bytes(release, name=path.rpartition("/")[2]))
+        system.tree.put(f"var/lib/dpkg/info/linux-modules-{release}.list",
+                        f"/.\n/lib/modules/{release}/kernel\n/lib/modules/{release}/kernel/zfs\n"
+                        f"/lib/modules/{release}/extra/own.ko\n")
+        system.depmod(release)
+    _, found, _ = next_boot(system)
+    assert set(found) == {"sample", "nvidia", "foreign"}
+    # The package for the next kernel is not there.
+    (system.path / f"lib/modules/{NEW}/kernel/nvidia-535/nvidia.ko").unlink()
+    system.depmod(NEW)
+    code, found, _ = next_boot(system)
+    assert (code, found["nvidia"]["verdict"], found["nvidia"]["note"]) == (1, "missing", False)

@@ -429,6 +429,7 @@ def test_systemd_boot(pinning):
     for kernel in (OLD, NEW):
         tree.put(f"boot/efi/loader/entries/0123-{kernel}.conf",
                  f"version {kernel}\nsort-key debian\nlinux /0123/{kernel}/linux\n")
+        tree.put(f"boot/efi/0123/{kernel}/linux", "a kernel")
     tree.put("boot/efi/loader/loader.conf", "timeout 3\n")
     tree.secure_boot(False)
     pinning.remove(NEW)

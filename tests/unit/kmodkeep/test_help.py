@@ -9,7 +9,8 @@ from tests.unit.kmodkeep.host import TOP
 
 MANUAL = (TOP / "man/kmodkeep.8").read_text().replace("\\-", "-")
 VERBS = [["doctor"], ["status"], ["guard"], ["pin"], ["verify"], ["sign"], ["smoke"],
-         ["key", "create"], ["key", "enroll"], ["key", "status"]]  # fmt: skip
+         ["key", "create"], ["key", "enroll"], ["key", "status"],
+         ["key", "rotate"], ["key", "revoke"], ["key", "retire"]]  # fmt: skip
 
 
 @pytest.mark.parametrize("words", VERBS, ids=" ".join)

@@ -3,16 +3,20 @@
 
 A file of hosts/ starts with a line of JSON: the kernels, the newest first; "boots",
 which must boot next; "pin", what the default is set to for the older one, or null
-if it cannot be. "==> PATH" starts each of its files.
+if it cannot be; "images", where kernels lie other than /boot/vmlinuz-RELEASE;
+"archives", the initramfs files; "unified" images with their sections; "lost", kernels
+whose modules are gone. "==> PATH" starts each of its files.
 """
 
 import json
 import re
+import shutil
 
 import pytest
 
 from tests.unit.kmodkeep.host import HERE
-from tests.unit.kmodkeep.system import System, grubenv, module_bytes
+from tests.unit.kmodkeep.system import LOADER, System, cpio, grubenv, module_bytes, utf16
+from tests.unit.kmodkeep.test_next_boot import bzimage, unified
 
 HOSTS = sorted((HERE / "hosts").glob("*.txt"))
 
@@ -30,7 +34,23 @@ class Host(System):
         self.tree, self.path, self.meta = tree, tree.path, meta
         for release in meta["kernels"]:
             self.kernel(release)
-            self.install(release, data=module_bytes(release))
+            if release in meta.get("lost", ()):
+                shutil.rmtree(tree.path / f"lib/modules/{release}")
+                tree.put(f"lib/modules/{release}/left-over")
+            else:
+                self.install(release, data=module_bytes(release))
+            if "images" in meta:
+                (tree.path / f"boot/vmlinuz-{release}").unlink()
+        if "images" in meta:
+            (tree.path / "usr/lib").mkdir(parents=True, exist_ok=True)
+            (tree.path / "usr/lib/modules").symlink_to("../../lib/modules")
+        for name in meta.get("archives", ()):
+            tree.put(name, cpio({}))
+        for name, release in meta.get("images", {}).items():
+            tree.put(name, bzimage(release))
+        for name, sections in [*meta.get("unified", {}).items(), *meta.get("addons", {}).items()]:
+            more = {} if "addon" in name else {"initrd": cpio({})}
+            tree.put(name, unified(**sections, **more))
         for name, text in files.items():
             tree.put(name, text + ("" if text.endswith("\n") else "\n"))
         if (tree.path / "sys/firmware/efi").exists():
@@ -43,6 +63,9 @@ class Host(System):
 
     def save(self, value):
         """What the loader's tool does; other variables stay."""
+        if "saved" not in self.meta:
+            self.tree.variable("LoaderEntryDefault", utf16(value), LOADER)
+            return
         path = self.path / self.meta["saved"] / "grubenv"
         kept = dict(re.findall(r"^(\w+)=(.*)$", path.read_text(), re.M))
         path.write_text(grubenv(**{**kept, "saved_entry": value}))
@@ -51,19 +74,28 @@ class Host(System):
 def test_what_boots_next(host):
     found = host.next_boot()
     assert found["kernel"] == host.meta["boots"], found
-    assert found["default_can_be_set"] == (host.meta["pin"] is not None)
+    if "saved" in host.meta:
+        assert found["default_can_be_set"] == (host.meta["pin"] is not None)
     if "cmdline" in host.meta:
         assert found["cmdline"] == host.meta["cmdline"]
+    if "initramfs" in host.meta:
+        assert found["initramfs"] == str(host.path / host.meta["initramfs"])
+    safe = host.meta["boots"] not in host.meta.get("lost", ())
+    result = host.tree.run("guard")
+    assert result.code == (0 if safe else 1), result.text
 
 
 def test_what_boots_with_the_pin(host):
     newest, older = host.meta["kernels"]
+    if "saved" not in host.meta and not host.meta["pin"]:
+        return
     if host.meta["boots"] != newest or not host.meta["pin"]:
         host.save("0")
         expected = older if host.meta["boots"] == older and not host.meta["pin"] else newest
         assert host.next_boot()["kernel"] == expected
         return
-    tool = host.tree.put("usr/sbin/grub-set-default", f"#!/bin/sh\nprintf %s \"$2\" >'{host.path}/set'\n")
+    name = "grub-set-default" if "saved" in host.meta else "bootctl"
+    tool = host.tree.put(f"usr/sbin/{name}", f"#!/bin/sh\nprintf %s \"$2\" >'{host.path}/set'\n")
     tool.chmod(0o755)
     assert host.tree.run("guard").code == 0
     host.remove(newest)

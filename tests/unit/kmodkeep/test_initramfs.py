@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.kmodkeep.host import PROGRAM
-from tests.unit.kmodkeep.system import NEW, OLD, System, cpio, module_bytes, packed
+from tests.unit.kmodkeep.system import NEW, OLD, System, cpio, grub_cfg, module_bytes, packed
+from tests.unit.kmodkeep.test_next_boot import bzimage, unified
 
 COPY = "usr/lib/modules/{}/updates/dkms/sample.ko"
 BLOCKS = ["xz", "--check=crc32", "--block-size=65536", "-T2", "-0"]
@@ -19,6 +20,195 @@ BLOCKS = ["xz", "--check=crc32", "--block-size=65536", "-T2", "-0"]
 @pytest.fixture
 def system(tree):
     return System(tree)
+
+
+def next_finding(system):
+    document = json.loads(system.tree.run("doctor", "--next-boot", "--json").out)
+    return document["findings"][0]
+
+
+def holds(system, *kernels):
+    """The initramfs of each of both kernels, with the driver's copy if named."""
+    for kernel in (OLD, NEW):
+        inside = {"updates/dkms/sample.ko": module_bytes(kernel)} if kernel in kernels else {}
+        system.initramfs(kernel, inside)
+
+
+@pytest.mark.parametrize("inside,verdict", [
+    ((OLD, NEW), "ok"), ((NEW,), "ok"), ((), "ok"), ((OLD,), "stale-initramfs"),
+])  # fmt: skip
+def test_what_the_running_kernels_has_and_the_next_ones_has_not(system, inside, verdict):
+    """As with the root file system on it, or its network card."""
+    holds(system, *inside)
+    system.tree.put("usr/sbin/update-initramfs").chmod(0o755)
+    finding = next_finding(system)
+    assert finding["verdict"] == verdict, finding
+    if verdict != "ok":
+        assert finding["next_step"].startswith(f"update-initramfs -u -k {NEW}")
+        result = system.tree.run("guard")
+        assert result.code == 1 and "next boot would lose sample" in result.out
+
+
+@pytest.mark.parametrize("setting,inside,verdict", [
+    ("no", (OLD,), "ok"), ("auto", (OLD,), "stale-initramfs"), ("required", (), "stale-initramfs"),
+    ("required", (NEW,), "ok"), ("required", (OLD,), "stale-initramfs"),
+])  # fmt: skip
+def test_what_the_drop_in_says_of_the_initramfs(system, setting, inside, verdict):
+    holds(system, *inside)
+    system.driver("sample", f"modules = sample\ninitramfs = {setting}\n")
+    assert next_finding(system)["verdict"] == verdict
+
+
+def test_drop_in_with_another_word(system):
+    system.driver("sample", "modules = sample\ninitramfs = yes\n")
+    result = system.tree.run("doctor")
+    assert result.code == 3 and "initramfs is required, no or auto, not 'yes'" in result.err
+
+
+def test_running_kernels_initramfs_that_cannot_be_read(system):
+    """What the next one lacks may have been in it."""
+    holds(system)
+    system.tree.put(f"boot/initrd.img-{OLD}", b"BZh91AY&SY")
+    finding = next_finding(system)
+    assert finding["verdict"] == "unknown" and "cannot be read to compare" in finding["message"]
+    holds(system, NEW)
+    system.tree.put(f"boot/initrd.img-{OLD}", b"BZh91AY&SY")
+    assert next_finding(system)["verdict"] == "ok"
+
+
+@pytest.mark.parametrize("root,verdict", [
+    ("0:25 / / rw - sample tank rw", "stale-initramfs"),
+    ("8:1 / / rw - ext4 /dev/sda1 rw", "stale-initramfs"),
+    ("253:0 / / rw - ext4 /dev/dm-0 rw", "stale-initramfs"),
+    ("8:17 / / rw - ext4 /dev/sdb1 rw", "ok"),
+    ("8:1 / /home rw - sample tank rw", "ok"),
+])  # fmt: skip
+def test_what_the_root_file_system_is_reached_through(system, root, verdict):
+    """Its type, or the driver of a device above its disk; also below a mapping."""
+    holds(system)
+    system.running(NEW)
+    system.tree.put("proc/self/mountinfo", f"22 1 {root}\n")
+    devices = "sys/devices/pci0/0000:00:01.0"
+    for disk, number, driver in (("sda", "8:1", "sample"), ("sdb", "8:17", "ahci")):
+        where = f"{devices}/{driver}/host0/block/{disk}"
+        system.tree.put(f"{where}/{disk}1/size", "1\n")
+        system.tree.put(f"sys/module/{driver}/version", "1\n")
+        system.tree.put(f"sys/bus/pci/drivers/{driver}/bind", "")
+        link = system.path / f"sys/bus/pci/drivers/{driver}/module"
+        link.symlink_to(system.path / f"sys/module/{driver}")
+        (system.path / devices / driver / "driver").symlink_to(link.parent)
+        (system.tree.put(f"sys/dev/block/x{number}").parent / number).symlink_to(
+            system.path / where / f"{disk}1"
+        )
+    system.tree.put("sys/devices/virtual/block/dm-0/slaves/x")
+    (system.path / "sys/devices/virtual/block/dm-0/slaves/sda1").symlink_to(
+        system.path / f"{devices}/sample/host0/block/sda/sda1"
+    )
+    (system.path / "sys/dev/block/253:0").symlink_to(system.path / "sys/devices/virtual/block/dm-0")
+    assert next_finding(system)["verdict"] == verdict
+
+
+def test_links_lead_to_the_copy_of_another_kernel(system):
+    """As weak-updates/ of Enterprise Linux."""
+    for kernel in (OLD, NEW):
+        system.initramfs(kernel, {})
+    data = module_bytes(NEW)
+    files = {f"usr/lib/modules/{OLD}/extra/sample.ko": data,
+             f"usr/lib/modules/{NEW}/weak-updates/sample.ko": f"../../{OLD}/extra/sample.ko".encode()}  # fmt: skip
+    links = {f"usr/lib/modules/{NEW}/weak-updates/sample.ko"}
+    system.tree.put(f"boot/initrd.img-{NEW}", cpio(files, links=links))
+    assert next_finding(system)["initramfs_copy"] == "same"
+    system.tree.put(f"boot/initrd.img-{NEW}", cpio({k: files[k] for k in links}, links=links))
+    assert next_finding(system)["initramfs_copy"] == "none"
+    system.tree.put(f"boot/initrd.img-{NEW}", cpio({k: files[k] for k in files if k not in links}))
+    assert next_finding(system)["initramfs_copy"] == "none"
+
+
+def test_kernels_own_module_beside_the_drivers(system):
+    files = {f"usr/lib/modules/{NEW}/{where}/sample.ko": module_bytes(NEW, srcversion=version)
+             for where, version in (("updates/dkms", "ABC"), ("kernel/drivers", "OWN"))}  # fmt: skip
+    for order in (files, dict(reversed(files.items()))):
+        system.tree.put(f"boot/initrd.img-{NEW}", cpio(order))
+        assert next_finding(system)["initramfs_copy"] == "same"
+
+
+def test_release_that_another_begins_with(system):
+    system.initramfs(NEW, {})
+    system.tree.put(f"boot/initrd.img-{NEW}", cpio({COPY.format(NEW + "-rt"): module_bytes(NEW)}))
+    assert next_finding(system)["initramfs_copy"] == "none"
+
+
+def test_all_the_archives_of_an_entry_are_searched(system):
+    """What stands behind the main one, too."""
+    holds(system, OLD)
+    menu = grub_cfg([NEW, OLD]).replace(f"/boot/initrd.img-{NEW}", f"/boot/ucode.img /boot/initrd.img-{NEW} /boot/late.img")
+    system.tree.put("boot/grub/grub.cfg", menu)
+    system.tree.put("boot/ucode.img", cpio({"kernel/x86/microcode/x": b"x"}))
+    system.tree.put("boot/late.img", cpio({}))
+    assert next_finding(system)["verdict"] == "stale-initramfs"
+    system.tree.put("boot/late.img", cpio({COPY.format(NEW): module_bytes(NEW)}))
+    assert next_finding(system)["verdict"] == "ok"
+    system.tree.put("boot/late.img", cpio({COPY.format(NEW): module_bytes(NEW, version="0.9", srcversion="X")}))
+    assert next_finding(system)["verdict"] == "stale-initramfs"
+
+
+def test_entry_that_leaves_the_initramfs_out(system):
+    holds(system)
+    menu = grub_cfg([NEW, OLD]).replace(f"\tinitrd\t/boot/initrd.img-{NEW}\n", "")
+    system.tree.put("boot/grub/grub.cfg", menu)
+    finding = next_finding(system)
+    assert finding["verdict"] == "kernel-incomplete" and "does not load" in finding["message"]
+    # Where none is loaded at all that is how this host boots.
+    menu = menu.replace(f"\tinitrd\t/boot/initrd.img-{OLD}\n", "")
+    system.tree.put("boot/grub/grub.cfg", menu)
+    assert next_finding(system)["verdict"] == "ok"
+
+
+@pytest.fixture
+def sdboot(system):
+    """systemd-boot with copies of its own, that are not those in /boot."""
+    (system.path / "boot/grub/grub.cfg").unlink()
+    holds(system, OLD, NEW)
+    for kernel in (OLD, NEW):
+        entry = f"version {kernel}\nlinux /m/{kernel}/linux\ninitrd /m/{kernel}/initrd\n"
+        system.tree.put(f"boot/efi/loader/entries/m-{kernel}.conf", entry)
+        system.tree.put(f"boot/efi/m/{kernel}/linux", bzimage(kernel))
+        copy = (system.path / f"boot/initrd.img-{kernel}").read_bytes()
+        system.tree.put(f"boot/efi/m/{kernel}/initrd", copy)
+    system.tree.put("boot/efi/loader/loader.conf", "timeout 3\n")
+    return system
+
+
+def test_the_copy_on_the_partition_is_searched(sdboot):
+    """A fresh one in /boot is of no help."""
+    assert next_finding(sdboot)["verdict"] == "ok"
+    other = cpio({COPY.format(NEW): module_bytes(NEW, version="0.9", srcversion="X")})
+    copy = sdboot.tree.put(f"boot/efi/m/{NEW}/initrd", other)
+    finding = next_finding(sdboot)
+    assert finding["verdict"] == "stale-initramfs" and "0.9" in finding["message"]
+    copy.write_bytes(cpio({}))
+    finding = next_finding(sdboot)
+    assert finding["verdict"] == "stale-initramfs" and "running kernel" in finding["message"]
+    copy.unlink()
+    finding = next_finding(sdboot)
+    assert finding["verdict"] == "kernel-incomplete" and "not there" in finding["message"]
+
+
+def test_the_section_of_a_unified_image_is_searched(sdboot):
+    sdboot.tree.put("boot/efi/loader/loader.conf", "default mine.efi\n")
+    for inside, verdict in (({COPY.format(NEW): module_bytes(NEW)}, "ok"), ({}, "stale-initramfs"),
+                            ({COPY.format(NEW): module_bytes(NEW, srcversion="X")}, "stale-initramfs")):  # fmt: skip
+        image = unified(uname=NEW, initrd=packed(cpio(inside), ["zstd", "-q"]), linux="kernel")
+        sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", image)
+        assert next_finding(sdboot)["verdict"] == verdict
+    # One that is cut within it is no longer whole.
+    sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", image[:-100])
+    assert next_finding(sdboot)["verdict"] == "kernel-incomplete"
+    # One without it has no copy.
+    sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", unified(uname=NEW, linux="kernel"))
+    finding = next_finding(sdboot)
+    assert finding["verdict"] == "kernel-incomplete" and "does not load" in finding["message"]
+    assert finding["next_step"].startswith(f"kernel-install add {NEW}")
 
 
 def copies(system):

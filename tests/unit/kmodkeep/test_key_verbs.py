@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import shutil
+import signal
 import stat
 import subprocess
 
@@ -627,3 +628,72 @@ def test_option_without_its_value(tree, verb, option):
     assert result.code == 2
     assert result.err.startswith(f"kmodkeep: key {verb}: {option} needs ")
     assert len(result.err.splitlines()) == 1
+
+
+# What a key verb must not do.
+
+
+def test_create_starts_no_program_and_tells_nothing(tree):
+    """One process; the key is in its file and nowhere else."""
+    trace = tree.path.parent / "trace"
+    done = subprocess.run(
+        ["strace", "-f", "-s", "65536", "-e", "trace=execve,clone,clone3,fork,vfork,write,openat,prctl,"
+         "setrlimit,prlimit64", "-o", trace, PROGRAM, "key", "create", "--root", tree.path],
+        capture_output=True, text=True, timeout=300, env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = trace.read_text().splitlines()
+    assert sum("execve(" in line for line in lines) == 1
+    assert not [line for line in lines if re.search(r"\b(clone3?|v?fork)\(", line)]
+    assert any("PR_SET_DUMPABLE, SUID_DUMP_DISABLE" in line for line in lines)
+    assert any("RLIMIT_CORE" in line and "rlim_cur=0, rlim_max=0" in line for line in lines)
+    secret = (tree.keys / "signing.key").read_text().splitlines()[3]
+    assert sum(secret in line for line in lines) == 1
+    assert secret not in done.stdout + done.stderr
+
+
+def test_dry_run_of_create_writes_nothing(tree):
+    result = create(tree, "--dry-run")
+    assert result.code == 0 and "would make the signing key" in result.out
+    assert not tree.keys.exists() and not tree.keys.parent.exists()
+
+
+def test_create_on_a_full_or_read_only_file_system(tree):
+    """Nothing is left behind, and the line names the place and the next step."""
+    if os.geteuid():
+        pytest.skip("mounting needs root")
+    state = tree.path / "var/lib/kmodkeep"
+    state.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=3", "tmpfs", state], check=True)
+    try:
+        result = create(tree)
+        assert result.code == 1 and "no key was made or changed. Next: make room" in result.err
+        assert len(result.err.splitlines()) == 1 and not list(state.iterdir())
+        subprocess.run(["mount", "-o", "remount,ro", state], check=True)
+        result = create(tree)
+        assert result.code == 1 and "Read-only file system" in result.err
+        assert len(result.err.splitlines()) == 1
+    finally:
+        subprocess.run(["umount", state], check=True)
+    assert create(tree).code == 0
+
+
+@pytest.mark.parametrize("syscall", ["fchmod", "fsync", "rename"])
+def test_create_killed_anywhere(tree, syscall):
+    """After a kill at each call there is a whole pair or none, and the next run makes one."""
+    for number in range(1, 20):
+        for rest in tree.keys.parent.glob("keys*"):
+            shutil.rmtree(rest)
+        done = subprocess.run(
+            ["strace", "-qq", "-o", "/dev/null", "-e", f"trace={syscall}",
+             "-e", f"inject={syscall}:signal=KILL:when={number}",
+             PROGRAM, "key", "create", "--root", tree.path], capture_output=True, timeout=300,
+            env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},
+        )  # fmt: skip
+        if done.returncode != -signal.SIGKILL:
+            break
+        assert not tree.keys.exists() or len(list(tree.keys.iterdir())) == 3
+        assert create(tree).code == 0
+        assert [p.name for p in tree.keys.parent.iterdir()] == ["keys"]
+        assert status(tree)[0]["problem"] is None
+    assert done.returncode == 0 and number > 1

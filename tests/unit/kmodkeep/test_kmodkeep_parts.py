@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from tests.lib.cache import locked
 from tests.unit.kmodkeep.host import HERE, OUT, siglist
 from tests.unit.kmodkeep.system import cpio, grub_cfg, grubenv, module_bytes, packed
 
@@ -54,7 +55,9 @@ def fuzz(name, runs, seeds, tmp_path):
     """Feed one fuzzer; also `make fuzz`, for as long as one likes."""
     if not shutil.which("clang"):
         pytest.skip("no clang: the fuzzer needs its libFuzzer")
-    subprocess.run(["make", "-j2", "-C", HERE, OUT / name], check=True, capture_output=True, timeout=600)
+    with locked("unit-kmodkeep"):
+        subprocess.run(["make", "-j2", "-C", HERE, OUT / name], check=True, capture_output=True,
+                       timeout=900)  # fmt: skip
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     done = subprocess.run(

@@ -13,8 +13,10 @@ from tests.unit.kmodkeep.system import (
     OLD,
     System,
     advanced,
+    cpio,
     grub_cfg,
     grubenv,
+    module_bytes,
     utf16,
 )
 
@@ -164,6 +166,8 @@ def sdboot(system):
     (system.path / "boot/grub/grub.cfg").unlink()
     for kernel in (OLD, NEW):
         system.tree.put(f"boot/efi/loader/entries/0123-{kernel}.conf", BLS.format(kernel))
+        system.tree.put(f"boot/efi/0123/{kernel}/linux", "kernel")
+        system.tree.put(f"boot/efi/0123/{kernel}/initrd", cpio({}))
     system.tree.put("boot/efi/loader/loader.conf", "#timeout 3\n")
     return system
 
@@ -198,14 +202,19 @@ def test_entry_whose_attempts_are_used_up(sdboot):
 
 
 def test_unified_image(sdboot):
-    sdboot.tree.put(f"boot/efi/EFI/Linux/debian-{NEW}.efi", "MZ")
+    image = f"boot/efi/EFI/Linux/debian-{NEW}.efi"
     sdboot.tree.put("boot/efi/loader/loader.conf", "default debian-*\n")
+    sdboot.tree.put(image, unified(osrel="x", initrd=cpio({})))
     assert boots(sdboot) == NEW
-    result = sdboot.tree.run("doctor", "--next-boot")
-    assert result.code == 0
-    assert f"not-applicable: the module is good, but this kernel boots as a unified image, debian-{NEW}" in result.out
+    assert sdboot.tree.run("doctor", "--next-boot").code == 0
     sdboot.remove(NEW)
     assert ": missing: " in sdboot.tree.run("doctor", "--next-boot").out
+    for broken, said in ((b"MZ", "cut short"), (unified(osrel="x" * 4000)[:-9], "cut short"),
+                         (b"", "empty")):  # fmt: skip
+        sdboot.install(NEW)
+        sdboot.tree.put(image, broken)
+        result = sdboot.tree.run("doctor", "--next-boot")
+        assert result.code == 1 and ": kernel-incomplete: " in result.out and said in result.out
 
 
 def test_the_loader_that_started_this_boot_counts(sdboot):
@@ -263,7 +272,7 @@ def test_folder_that_does_not_run_has_no_firmware(sdboot):
 
 @pytest.mark.parametrize("loader,name", [
     ("limine", "boot/limine.conf"), ("refind", "boot/efi/EFI/refind/refind.conf"),
-    ("zfsbootmenu", "etc/zfsbootmenu/config.yaml"), ("extlinux", "boot/extlinux/extlinux.conf"),
+    ("zfsbootmenu", "etc/zfsbootmenu/config.yaml"),
     ("raspberrypi", "boot/firmware/config.txt"),
 ])  # fmt: skip
 def test_loaders_that_are_named_alone(system, loader, name):
@@ -297,17 +306,18 @@ SECTOR = 512
 
 
 def unified(**sections):
-    """A PE image with sections of text."""
+    """A PE image with sections."""
     at = 64 + 24
     data = bytearray(b"MZ" + bytes(58) + (64).to_bytes(4, "little") + b"PE\0\0" + bytes(20))
     data[64 + 6 : 64 + 8] = len(sections).to_bytes(2, "little")
     where = at + 40 * len(sections)
     body = b""
     for name, text in sections.items():
+        text = text.encode() if isinstance(text, str) else text
         place = (where + len(body)).to_bytes(4, "little")
         size = len(text).to_bytes(4, "little")
         data += f".{name}".encode().ljust(8, b"\0") + size + bytes(4) + size + place + bytes(16)
-        body += text.encode()
+        body += text
     return bytes(data) + body
 
 
@@ -339,6 +349,23 @@ def test_copy_that_is_older_than_what_it_is_made_from(sdboot):
     assert result.code == 1 and "kernel-incomplete" in result.out and "is older than" in result.out
 
 
+def test_boot_partition_without_room_for_the_next_kernel(system):
+    """A kernel that is as large as the newest one would not fit."""
+    assert json.loads(system.tree.run("doctor", "--json").out)["room_warning"] is None
+    os.truncate(system.tree.put(f"boot/System.map-{NEW}"), 1 << 43)
+    document = json.loads(system.tree.run("doctor", "--json").out)
+    assert "/boot has room for" in document["room_warning"]
+    assert [f["verdict"] for f in document["findings"]] == ["ok", "ok"]
+    for verb in ("guard", "doctor", "status"):
+        result = system.tree.run(verb)
+        assert result.code == 0 and "the next kernel will not fit" in " ".join(result.out.split())
+
+
+def test_efi_partition_without_room_for_the_next_kernel(sdboot):
+    os.truncate(sdboot.tree.put(f"boot/efi/0123/{NEW}/other"), 1 << 43)
+    assert f"boot/efi/0123/{NEW} has room for" in sdboot.tree.run("doctor").out
+
+
 def test_what_a_unified_image_says(sdboot):
     sdboot.tree.put("boot/efi/EFI/Linux/mine.efi",
                     unified(uname=OLD + "\n", cmdline="root=/dev/x module_blacklist=y\n"))  # fmt: skip
@@ -354,13 +381,148 @@ def test_host_of_whole_images_is_not_safe_for_lack_of_an_answer(system):
 
 
 @pytest.mark.parametrize("option,verdict", [
-    ("module_blacklist=x,sample", "missing"), ("module_blacklist=samples", "ok"),
+    ("module_blacklist=x,sample", "blocked"), ("module_blacklist=samples", "ok"),
     ("lockdown=integrity", "unsigned"), ("module.sig_enforce=1", "unsigned"),
     ("module.sig_enforce", "unsigned"), ("module.sig_enforce=0", "ok"), ("lockdown=none", "ok"),
+    ("module.sig-enforce=on", "unsigned"), ("-- module.sig_enforce", "ok"),
+    ("module-blacklist=sample", "blocked"), ('"module_blacklist=a,sample"', "blocked"),
+    ('module_blacklist="sample"', "blocked"), ("module_blacklist=sample module_blacklist=x", "ok"),
+    ("-- module_blacklist=sample", "ok"), ("nomodule", "blocked"), ("nomodule=0", "ok"),
+    ("modprobe.blacklist=x,sample", "blocked"), ("modprobe.blacklist=x", "ok"),
+    ("rd.driver.blacklist=sample", "ok"),  # it is not in the initramfs
 ])  # fmt: skip
 def test_command_line_of_the_entry_that_boots(system, option, verdict):
     menu = grub_cfg([NEW, OLD]).replace("ro quiet", f"ro {option} quiet")
     system.tree.secure_boot(False)
     system.tree.put("boot/grub/grub.cfg", menu)
+    assert verdicts(system) == [verdict]
+
+
+def verdicts(system):
     found = json.loads(system.tree.run("doctor", "--next-boot", "--json").out)["findings"]
-    assert [f["verdict"] for f in found] == [verdict]
+    return [f["verdict"] for f in found]
+
+
+@pytest.mark.parametrize("option", ["modprobe.blacklist=sample", "rd.driver.blacklist=sample"])
+def test_command_line_as_it_is_now_loses_nothing(system, option):
+    """It is loaded by its name, or not at all."""
+    menu = grub_cfg([NEW, OLD]).replace("ro quiet", f"ro {option} quiet")
+    system.tree.put("boot/grub/grub.cfg", menu)
+    for kernel in (OLD, NEW):
+        system.initramfs(kernel, {"updates/dkms/sample.ko": module_bytes(kernel)})
+    assert verdicts(system) == ["blocked"]
+    system.tree.put("proc/cmdline", f"ro {option}\n")
+    assert verdicts(system) == ["ok"]
+    system.tree.put("proc/cmdline", "ro modprobe.blacklist=samples\n")
+    assert verdicts(system) == ["blocked"]
+
+
+def one_entry(system, commands):
+    """A menu that starts this, and both kernels behind it."""
+    menu = "menuentry 'One' --id one {\n" + commands + "\n}\n"
+    system.tree.put("boot/grub/grub.cfg", menu + grub_cfg([NEW, OLD]).replace("${saved_entry}", "0"))
+
+
+def test_unified_image_that_grub_starts(system):
+    one_entry(system, "search --set=root --fs-uuid 12AB\nchainloader /EFI/Linux/mine.efi")
+    image = system.tree.put("boot/efi/EFI/Linux/mine.efi",
+                            unified(uname=OLD, cmdline="quiet module_blacklist=sample", initrd=cpio({})))  # fmt: skip
+    found = next_boot(system)
+    assert (found["kernel"], found["image"]) == (OLD, str(image))
+    assert found["cmdline"] == "quiet module_blacklist=sample"
+    assert verdicts(system) == ["blocked"]
+    image.write_bytes(unified(uname=OLD, cmdline="quiet", initrd=cpio({})))
+    assert verdicts(system) == ["ok"]
+    other = module_bytes(OLD, srcversion="X")
+    inside = {f"usr/lib/modules/{OLD}/updates/dkms/sample.ko": other}
+    image.write_bytes(unified(uname=OLD, cmdline="quiet", initrd=cpio(inside)))
+    assert verdicts(system) == ["stale-initramfs"]
+    # Another system is none of these kernels.
+    image.write_bytes(unified(text="x"))
+    found = next_boot(system)
+    assert found["kernel"] is None and "boots no Linux kernel" in found["why"]
+
+
+def test_name_that_is_a_link_or_says_nothing(system):
+    one_entry(system, "linux /vmlinuz root=/dev/x")
+    (system.path / "vmlinuz").symlink_to(f"boot/vmlinuz-{OLD}")
+    assert boots(system) == OLD
+    (system.path / "vmlinuz").unlink()
+    assert boots(system) is None
+    system.tree.put("vmlinuz", bzimage(NEW))
+    assert boots(system) == NEW
+    # What the image says goes before its name: an older build of another release.
+    system.tree.put(f"boot/vmlinuz-{NEW}", bzimage(OLD))
+    one_entry(system, f"linux /boot/vmlinuz-{NEW} root=/dev/x")
+    assert boots(system) == OLD
+
+
+def test_images_that_are_no_kernel_of_their_own(system):
+    for name in (f"vmlinux-{NEW}.gz", "vmlinuz-0-rescue-0123", f"vmlinuz-{NEW}.old"):
+        system.tree.put(f"boot/{name}", "kernel")
+    kernels = json.loads(system.tree.run("doctor", "--json").out)["kernels"]
+    assert [k["release"] for k in kernels] == [NEW, OLD]
+
+
+def test_short_name_of_an_entry_is_matched_by_pop_os_alone(sdboot):
+    sdboot.tree.put("boot/efi/loader/loader.conf", f"default 0123-{OLD}\n")
+    assert boots(sdboot) == NEW
+    sdboot.tree.put("etc/os-release", 'NAME="Pop!_OS"\nID=pop\n')
+    assert boots(sdboot) == OLD
+
+
+def test_addons_of_unified_images(sdboot):
+    sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", unified(uname=NEW, cmdline="a", initrd=cpio({})))
+    sdboot.tree.put("boot/efi/loader/loader.conf", "default mine.efi\n")
+    sdboot.tree.put("boot/efi/loader/addons/x.addon.efi", unified(cmdline="b"))
+    sdboot.tree.put("boot/efi/EFI/Linux/mine.efi.extra.d/y.addon.efi",
+                    unified(cmdline="module_blacklist=sample"))  # fmt: skip
+    assert next_boot(sdboot)["cmdline"] == "a b module_blacklist=sample"
+    assert verdicts(sdboot) == ["blocked"]
+
+
+EXTLINUX = """\
+## /boot/extlinux/extlinux.conf
+default l0
+menu title U-Boot menu
+prompt 0
+timeout 50
+
+label l0
+\tmenu label Debian GNU/Linux 12 (bookworm) {0}
+\tlinux /boot/vmlinuz-{0}
+\tinitrd /boot/initrd.img-{0}
+\tfdtdir /usr/lib/linux-image-{0}/
+\tappend root=UUID=42 ro quiet
+
+label l0r
+\tmenu label Debian GNU/Linux 12 (bookworm) {0} (rescue target)
+\tlinux /boot/vmlinuz-{0}
+\tinitrd /boot/initrd.img-{0}
+\tappend root=UUID=42 ro quiet single
+
+label l1
+\tmenu label Debian GNU/Linux 12 (bookworm) {1}
+\tlinux /boot/vmlinuz-{1}
+\tinitrd /boot/initrd.img-{1}
+\tappend root=UUID=42 ro quiet module_blacklist=sample
+"""
+
+
+@pytest.mark.parametrize("change,kernel", [
+    (("", ""), NEW), (("default l0", "default l1"), OLD), (("default l0", "default gone"), NEW),
+    (("default l0\n", ""), NEW), (("default l0", "DEFAULT l0\nONTIMEOUT l1"), OLD),
+    (("label l1", "label l1\n\tmenu default"), OLD), (("label l0\n", "include x.conf\nlabel l0\n"), None),
+    ((f"/boot/vmlinuz-{NEW}", f"../vmlinuz-{NEW}"), NEW), ((f"/boot/vmlinuz-{NEW}", f"/vmlinuz-{NEW}"), NEW),
+    ((f"/boot/vmlinuz-{NEW}", "/boot/vmlinuz-9"), None), (("label", "lebal"), None),
+])  # fmt: skip
+def test_extlinux(system, change, kernel):
+    (system.path / "boot/grub/grub.cfg").unlink()
+    for each in (OLD, NEW):
+        system.initramfs(each, {})
+    system.tree.put("boot/extlinux/extlinux.conf", EXTLINUX.format(NEW, OLD).replace(*change))
+    found = next_boot(system)
+    assert (found["loader"], found["kernel"], found["default_can_be_set"]) == ("extlinux", kernel, False)
+    if kernel:
+        assert found["initramfs"] == str(system.path / f"boot/initrd.img-{kernel}")
+        assert verdicts(system) == ["blocked" if kernel == OLD else "ok"]

@@ -10,7 +10,8 @@ import subprocess
 
 import pytest
 
-from tests.unit.kmodkeep.host import KERNEL, MACHINE, Pair, siglist, unpacked
+from tests.secureboot import cells
+from tests.unit.kmodkeep.host import KERNEL, MACHINE, PROGRAM, Pair, siglist, unpacked
 
 MAGIC = b"~Module signature appended~\n"
 
@@ -451,3 +452,209 @@ def test_path_that_does_not_exist(tree):
     result = verify(tree, tree.path / "none.ko")
     assert result.code == 1 and "missing: no such file. Next: look at its name" in result.out
     assert "dkms" not in result.out
+
+
+# Several signers of one file.
+
+
+def signed_by(tree, module, *pairs):
+    return [verify(tree, module, "--cert", pair.cert).code == 0 for pair in pairs]
+
+
+def test_add_keeps_who_has_signed(tree, module, pair, other_pair):
+    sign(tree, module, other_pair)
+    result = sign(tree, module, pair, "--add")
+    assert result.code == 0 and "signed by 'one' (sha256), besides who signed it before" in result.out
+    assert signed_by(tree, module, pair, other_pair) == [True, True]
+    assert unpacked(module).count(MAGIC) == 1
+    # Order does not matter, and once is enough.
+    both = unpacked(module)
+    for key in (pair, other_pair):
+        result = sign(tree, module, key, "--add", "--if-needed")
+        assert "already signed" in result.out and unpacked(module) == both
+    sign(tree, module, pair)
+    assert signed_by(tree, module, pair, other_pair) == [True, False]
+    sign(tree, module, other_pair, "--add")
+    assert unpacked(module) == both
+
+
+def test_two_signers_are_what_openssl_makes(tree, plain_module, pair, other_pair, tmp_path):
+    module, message = tmp_path / "m.ko", tmp_path / "message"
+    shutil.copy(plain_module, module)
+    sign(tree, module, pair)
+    sign(tree, module, other_pair, "--add")
+    words = []
+    for signer in (pair, other_pair):
+        pem = tmp_path / f"{signer.key.stem}.pem"
+        subprocess.run(["openssl", "x509", "-inform", "DER", "-in", signer.cert, "-out", pem], check=True)
+        words += ["-signer", pem, "-inkey", signer.key]
+    subprocess.run(["openssl", "cms", "-sign", "-binary", "-noattr", "-nocerts", "-nosmimecap", "-md", "sha256",
+                    "-in", plain_module, *words, "-outform", "DER", "-out", message], check=True)  # fmt: skip
+    start = plain_module.stat().st_size
+    size = message.stat().st_size
+    assert module.read_bytes()[start : start + size] == message.read_bytes()
+
+
+def test_verify_names_all_signers(tree, module, pair, other_pair):
+    sign(tree, module, pair)
+    sign(tree, module, other_pair, "--add")
+    assert "signed by 'one', the certificate given; also signed by 'other'" in verify(
+        tree, module, "--cert", pair.cert).out  # fmt: skip
+    tree.secure_boot()
+    tree.enrol(other_pair.cert)
+    assert "ok: signed by 'other', enrolled on this host; also signed by 'one'" in verify(tree, module).out
+
+
+def test_key_identifiers_are_not_mixed_with_names(tree, plain_module, pair, other_pair, tmp_path):
+    """Kernels take all signers by issuer and serial number, or all by key identifier."""
+    module, message, pem = tmp_path / "m.ko", tmp_path / "message", tmp_path / "one.pem"
+    subprocess.run(["openssl", "x509", "-inform", "DER", "-in", pair.cert, "-out", pem], check=True)
+    subprocess.run(["openssl", "cms", "-sign", "-binary", "-noattr", "-nocerts", "-nosmimecap", "-keyid",
+                    "-md", "sha256", "-in", plain_module, "-signer", pem, "-inkey", pair.key,
+                    "-outform", "DER", "-out", message], check=True)  # fmt: skip
+    der = message.read_bytes()
+    module.write_bytes(plain_module.read_bytes() + der + b"\0\0\2\0\0\0\0\0" + len(der).to_bytes(4, "big") + MAGIC)
+    assert sign(tree, module, other_pair, "--add").code == 0
+    assert signed_by(tree, module, pair, other_pair) == [True, True]
+    start = plain_module.stat().st_size
+    message.write_bytes(module.read_bytes()[start:-40])
+    shown = subprocess.run(["openssl", "cms", "-cmsout", "-print", "-noout", "-inform", "DER", "-in", message],
+                           capture_output=True, text=True, check=True).stdout  # fmt: skip
+    assert "issuerAndSerialNumber" not in shown and shown.count("subjectKeyIdentifier") == 2
+    bare = Pair(tmp_path, "bare", extra=["-nodes", "-addext", "subjectKeyIdentifier=none"])
+    before = module.read_bytes()
+    if "Subject Key Identifier" not in subprocess.run(
+        ["openssl", "x509", "-inform", "DER", "-in", bare.cert, "-noout", "-text"],
+        capture_output=True, text=True, check=True).stdout:  # fmt: skip
+        result = sign(tree, module, bare, "--add")
+        assert result.code == 1 and "no kernel takes beside another one" in result.err
+    assert module.read_bytes() == before
+
+
+def test_add_to_what_was_changed_or_is_damaged(tree, plain_module, pair, other_pair, tmp_path):
+    module = tmp_path / "m.ko"
+    shutil.copy(plain_module, module)
+    sign(tree, module, pair)
+    good = module.read_bytes()
+    changed = bytearray(good)
+    changed[70] ^= 1
+    for content, message in (
+        (bytes(changed), "its content changed after it was signed"),
+        (good[:-30] + b"x" + good[-29:], "not a kernel module, or a damaged one"),
+        (good + good[plain_module.stat().st_size :], "not a kernel module, or a damaged one"),
+    ):
+        module.write_bytes(content)
+        result = sign(tree, module, pair, "--add")
+        assert result.code == 1 and message in result.err, result.text
+        assert module.read_bytes() == content
+
+
+def test_sign_starts_no_program(tree, module, pair):
+    trace = tree.path.parent / "trace"
+    done = subprocess.run(
+        ["strace", "-f", "-e", "trace=execve,fork,vfork,prctl", "-o", trace,
+         PROGRAM, "sign", "--key", pair.key, "--cert", pair.cert, module],
+        capture_output=True, text=True, timeout=300, env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    text = trace.read_text()
+    assert text.count("execve(") == 1 and "fork(" not in text
+    assert "PR_SET_DUMPABLE, SUID_DUMP_DISABLE" in text
+
+
+@pytest.mark.parametrize("syscall", ["write", "fchmod", "fsync", "rename"])
+def test_killed_while_it_signs(tree, plain_module, pair, tmp_path, syscall):
+    """The module is the old one or the new one, whole."""
+    module = tmp_path / "m.ko"
+    shutil.copy(plain_module, module)
+    before = module.read_bytes()
+    sign(tree, module, pair)
+    after = module.read_bytes()
+    for number in range(1, 20):
+        module.write_bytes(before)
+        done = subprocess.run(
+            ["strace", "-qq", "-o", "/dev/null", "-e", f"trace={syscall}",
+             "-e", f"inject={syscall}:signal=KILL:when={number}", PROGRAM, "sign", "--key", pair.key,
+             "--cert", pair.cert, module], capture_output=True, timeout=300,
+            env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},
+        )  # fmt: skip
+        assert module.read_bytes() in (before, after)
+        if done.returncode == 0:
+            break
+    assert done.returncode == 0 and module.read_bytes() == after and number > 1
+
+
+def test_disk_full_or_read_only_while_it_signs(tree, plain_module, pair, tmp_path):
+    if os.geteuid():
+        pytest.skip("mounting needs root")
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], check=True)
+    try:
+        module = place / "m.ko"
+        shutil.copy(plain_module, module)
+        with open(place / "rest", "wb", buffering=0) as rest, pytest.raises(OSError):
+            while True:
+                rest.write(bytes(4096))
+        before = module.read_bytes()
+        result = sign(tree, module, pair)
+        assert result.code == 1 and "No space left on device; nothing changed" in result.err
+        assert module.read_bytes() == before and {p.name for p in place.iterdir()} == {"m.ko", "rest"}
+        subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+        result = sign(tree, module, pair)
+        assert result.code == 1 and "Read-only file system; nothing changed" in result.err
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+# Keys and certificates that are not what they should be.
+
+
+def test_keys_that_the_kernel_does_not_know(tree, plain_module, tmp_path):
+    module = tmp_path / "m.ko"
+    shutil.copy(plain_module, module)
+    before = module.read_bytes()
+    tree.put(f"boot/config-{KERNEL}", "CONFIG_MODULES=y\n")
+    for name, kind in (("ec", ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]), ("ed", ["ed25519"])):
+        strange = Pair(tmp_path, name, extra=["-nodes", "-newkey", *kind])
+        result = sign(tree, module, strange)
+        assert result.code == 1 and "does not know the algorithm of this key; nothing changed" in result.err
+        assert module.read_bytes() == before
+
+
+def test_certificates_that_kernels_do_not_mind(tree, plain_module, tmp_path):
+    module = tmp_path / "m.ko"
+    shutil.copy(plain_module, module)
+    server = Pair(tmp_path, "server", usage="serverAuth")
+    result = sign(tree, module, server)
+    assert result.code == 0 and "'server' is not for signing code" in result.err
+    expired = cells.make_key(tmp_path, "expired")
+    expired.key.chmod(0o600)
+    result = sign(tree, module, expired)
+    assert result.code == 0 and "'table expired' has expired" in result.err
+
+
+def test_empty_key_or_certificate(tree, module, pair, tmp_path):
+    class Copy:
+        key = tmp_path / "copy.key"
+        cert = tmp_path / "copy.der"
+
+    pair.copy_to(Copy.key, Copy.cert)
+    Copy.key.write_text("")
+    refused(tree, module, Copy, "is not a private key in PEM form")
+    pair.copy_to(Copy.key, Copy.cert)
+    Copy.cert.write_text("")
+    refused(tree, module, Copy, "is not a certificate")
+
+
+def test_add_beside_signed_attributes(tree, plain_module, pair, other_pair, tmp_path):
+    module, message, pem = tmp_path / "m.ko", tmp_path / "message", tmp_path / "one.pem"
+    subprocess.run(["openssl", "x509", "-inform", "DER", "-in", pair.cert, "-out", pem], check=True)
+    subprocess.run(["openssl", "cms", "-sign", "-binary", "-nocerts", "-md", "sha256", "-in", plain_module,
+                    "-signer", pem, "-inkey", pair.key, "-outform", "DER", "-out", message], check=True)  # fmt: skip
+    der = message.read_bytes()
+    before = plain_module.read_bytes() + der + b"\0\0\2\0\0\0\0\0" + len(der).to_bytes(4, "big") + MAGIC
+    module.write_bytes(before)
+    result = sign(tree, module, other_pair, "--add")
+    assert result.code == 1 and "no kernel takes beside another one" in result.err
+    assert module.read_bytes() == before

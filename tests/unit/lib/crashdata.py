@@ -64,11 +64,46 @@ def records(count, seed=1, start=1):
     ]  # fmt: skip
 
 
+def delivered(records):
+    """RECORDS as read(2) delivers them."""
+    out = b""
+    for record in records:
+        body = record.stamp(0) + record.payload
+        body += bytes(-len(body) % 8)
+        out += struct.pack("<IHHQ", 16 + len(body), 1, 88, 0) + body
+    return out
+
+
 def check_of(record, off_words, lap):
     return (
         (record.boot_ns & 0xFFFFFFFF) ^ len(record.payload) << 19 ^ off_words << 8
         ^ lap * 0x9E3779B1 ^ 0x5A5A5A5A
     ) & 0xFFFFFFFF  # fmt: skip
+
+
+def _crc32c_table():
+    for value in range(256):
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+        yield value
+
+
+CRC32C = list(_crc32c_table())
+
+
+def crc32c(data):
+    """From 0xffffffff on, not inverted at the end."""
+    value = 0xFFFFFFFF
+    for byte in data:
+        value = value >> 8 ^ CRC32C[(value ^ byte) & 0xFF]
+    return value
+
+
+def sum_of(record, off_words, lap):
+    """The check of RECORD in memory that a reset leaves alone."""
+    stamp = record.stamp(check_of(record, off_words, lap))
+    padding = bytes(-len(record.payload) % 8)
+    return crc32c(stamp[8:] + record.payload + padding + stamp[:8])
 
 
 @dataclass
@@ -80,7 +115,8 @@ class Channel:
     instance: int = 0x1122334455667788
     clear_seq: int = 0
     lap: int = 7
-    version: int = 1
+    version: int = 1  # 2: of memory that a reset leaves alone
+    generation: int = 0
     blocks: list = field(default_factory=list)
 
     def fill(self, recs, cpus=1):
@@ -102,7 +138,8 @@ class Channel:
         body = b""
         for record in recs:
             off = (HEADER + len(body)) // 8
-            body += record.stamp(check_of(record, off, self.lap)) + record.payload
+            check = sum_of if self.version == 2 else check_of
+            body += record.stamp(check(record, off, self.lap)) + record.payload
             body += bytes(-len(body) % 8)
         used = (HEADER + len(body)) // 8
         head = self.head(number, count, used + unpublished, used)
@@ -111,10 +148,18 @@ class Channel:
     def head(self, number, count, reserved, committed):
         fixed = struct.pack(
             "<QHHIII16s32sQQQI", MAGIC, self.version, HEADER, BLOCK, number, count, self.boot,
-            self.name.encode(), self.instance, 0, 0, 0)  # fmt: skip
+            self.name.encode(), self.instance, self.generation, 0, 0)  # fmt: skip
         state = struct.pack("<QQQ", self.lap << 24 | reserved, self.lap << 24 | committed,
                             self.clear_seq if number == 0 else 0)  # fmt: skip
         return state + fixed + struct.pack("<I", zlib.crc32(fixed))
+
+
+def previous_image(blocks, boot=BOOT, version=1):
+    """What /proc/flightrec/previous.image has: BLOCKS, and room that was never used."""
+    head = struct.pack("<QIIQQQ16sI", 0x31676D4972746C46, version, BLOCK, len(blocks) + 2, 0xD000000,
+                       1, boot, 0)  # fmt: skip
+    head += struct.pack("<I", zlib.crc32(head))
+    return head.ljust(PAGE, b"\0") + b"".join(blocks) + bytes(2 * BLOCK)
 
 
 def image(blocks, seed=1, mib=4):

@@ -12,8 +12,19 @@
 
 #define STAMP 72
 
-static void set_check(unsigned char *block, size_t off, uint64_t lap)
+static uint32_t sum(uint32_t crc, const unsigned char *bytes, size_t n)
 {
+	int bit;
+
+	while (n--)
+		for (crc ^= *bytes++, bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78 : 0);
+	return crc;
+}
+
+static void set_check(unsigned char *block, size_t off, uint64_t lap, int version)
+{
+	size_t end;
 	uint64_t boot_ns;
 	uint32_t len, check;
 
@@ -21,14 +32,19 @@ static void set_check(unsigned char *block, size_t off, uint64_t lap)
 	memcpy(&len, block + off + 24, sizeof(len));
 	check = FLIGHTREC_CHECK(boot_ns, len, off / 8, lap);
 	memcpy(block + off + 52, &check, sizeof(check));
+	end = off + STAMP + (len + 7ULL) / 8 * 8;
+	if (version != FLIGHTREC_BLOCK_VERSION_SUMMED || end > FLIGHTREC_BLOCK_BYTES)
+		return;
+	check = sum(sum(0xffffffff, block + off + 8, end - off - 8), block + off, 8);
+	memcpy(block + off + 52, &check, sizeof(check));
 }
 
-static void in_block(const uint8_t *data, size_t size)
+static void in_block(const uint8_t *data, size_t size, int version)
 {
 	static _Alignas(8) unsigned char file[2 * FLIGHTREC_BLOCK_BYTES];
 	unsigned char *block = file;
 	struct flightrec_block head = {
-		.magic = FLIGHTREC_BLOCK_MAGIC, .version = FLIGHTREC_BLOCK_VERSION,
+		.magic = FLIGHTREC_BLOCK_MAGIC, .version = version,
 		.header_size = sizeof(head), .block_bytes = FLIGHTREC_BLOCK_BYTES,
 		.nblocks = 2, .name = "fuzz",
 	};
@@ -46,7 +62,7 @@ static void in_block(const uint8_t *data, size_t size)
 		memcpy(block + off, data + 24, size - 24 < FLIGHTREC_BLOCK_BYTES - off ?
 		       size - 24 : FLIGHTREC_BLOCK_BYTES - off);
 	for (; off + STAMP <= FLIGHTREC_BLOCK_BYTES; off += STAMP + (len + 7) / 8 * 8) {
-		set_check(block, off, head.state >> 24);
+		set_check(block, off, head.state >> 24, version);
 		memcpy(&len, block + off + 24, sizeof(len));
 		if (len > FLIGHTREC_PAYLOAD_MAX)
 			break;
@@ -60,6 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!size)	/* then there may be no data either */
 		return 0;
 	recover_from(data, size);
-	in_block(data, size);
+	in_block(data, size, FLIGHTREC_BLOCK_VERSION);
+	in_block(data, size, FLIGHTREC_BLOCK_VERSION_SUMMED);
 	return 0;
 }

@@ -7,7 +7,7 @@
 #include <json-c/json.h>
 #include <stdio.h>
 
-#include "tool.h"
+#include "format.h"
 
 static void check_payload(struct json_object *object, const struct flightrec_record *record)
 {
@@ -73,7 +73,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			   size < sizeof(given) ? size - sizeof(given.record) : FLIGHTREC_PAYLOAD_MAX;
 	found.flags = given.record.size & 7;
 	out = open_memstream(&line, &len);
-	print_record_json(out, "default", &given.record, found.flags ? &found : NULL);
+	print_json(out, &(struct entry) {
+		.record = &given.record, .channel = "default", .lost = given.record.lost,
+		.boot_id = found.boot_id, .found = found.flags ? &found : NULL,
+	});
 	fclose(out);
 	check_line(line, len, &given.record);
 	free(line);

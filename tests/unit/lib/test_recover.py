@@ -2,6 +2,7 @@
 """flightrec recover: every format, every way in which what it reads can be bad."""
 
 import dataclasses
+import json
 import random
 import re
 import resource
@@ -12,7 +13,7 @@ import sys
 import pytest
 
 from tests.unit.lib import crashdata as crash
-from tests.unit.lib.tools import OUT, PLAIN, SANITIZED, TOP, build, flightrec, payload, recover
+from tests.unit.lib.tools import OUT, PLAIN, PROC, SANITIZED, TOP, build, flightrec, payload, recover
 
 RECORDS = crash.records(200)
 IMAGE = crash.image(crash.Channel().fill(RECORDS, cpus=4).blocks, mib=1)
@@ -63,9 +64,9 @@ def test_every_record_of_every_format(file, kind):
     status, lines, summary, errors = recover(file(DUMPS[kind]()))
     assert (status, errors) == (0, "")
     assert [stamps(line) for line in lines] == expected()
-    assert {(line["verified"], line["source"], line["boot_id"], line["cut"]) for line in lines} == {
-        (False, "memory", crash.BOOT_ID, False)
-    }
+    assert {(line["source"], line["boot_id"], line["cut"]) for line in lines} == {
+        ("memory", crash.BOOT_ID, False)
+    } and summary["verified"] is False
     assert summary["records"] == len(RECORDS)
     assert not (summary["damaged"] or summary["unpublished"] or summary["duplicates"])
 
@@ -102,6 +103,160 @@ def test_channels_and_boots_are_kept_apart(file):
     _, lines, _, _ = recover(path, options=["--boot", "0000"])
     assert {line["boot_id"] for line in lines} == {"0" * 32}
     assert recover(path, options=["--channel", "nowhere"])[0] == 1
+
+
+# ---- memory that a reset left alone
+
+
+def summed(records, lap=7, **options):
+    return crash.Channel(version=2, generation=3, lap=lap, **options).fill(records, cpus=4).blocks
+
+
+LINE = 64
+
+
+def lose_lines(image, rand, count, instead=None):
+    """IMAGE with COUNT lines of the processor's cache lost: zeroes, or what INSTEAD has there."""
+    image = bytearray(image)
+    instead = instead or bytes(len(image))
+    for line in rand.sample(range(4096 // LINE, len(image) // LINE), count):
+        at = slice(line * LINE, (line + 1) * LINE)
+        image[at] = instead[at]
+    return bytes(image)
+
+
+def test_every_record_of_the_boot_before(file):
+    path = file(crash.previous_image(summed(RECORDS)))
+    status, lines, summary, errors = recover(path)
+    assert (status, errors) == (0, "")
+    assert [stamps(line) for line in lines] == expected()
+    assert {line["source"] for line in lines} == {"memory"}
+    assert not (summary["damaged"] or summary["unpublished"])
+
+
+@pytest.mark.parametrize("instead", ["zeroes", "an earlier lap", "other records in that lap"])
+@pytest.mark.parametrize("seed", range(12))
+def test_lost_lines_are_damage_and_no_record_is_torn(file, seed, instead):
+    rand = random.Random(seed)
+    whole = crash.previous_image(summed(RECORDS))
+    before = {
+        "zeroes": None,
+        "an earlier lap": crash.previous_image(summed(crash.records(400, seed=9), lap=6))[:len(whole)],
+        "other records in that lap": crash.previous_image(summed(crash.records(400, seed=8)))[:len(whole)],
+    }[instead]  # fmt: skip
+    if before is not None:
+        before = before.ljust(len(whole), b"\0")
+    broken = lose_lines(whole, rand, [1, 5, 40, 300][seed % 4], before)
+    _, lines, summary, _ = recover(file(broken))
+    # What a stale line brought back whole is a record, though of an earlier time.
+    old = expected(crash.records(400, seed=9)) + expected(crash.records(400, seed=8))
+    back = [stamps(line) for line in lines]
+    assert all(record in expected() + old for record in back)
+    gone = [record for record in expected() if record not in back]
+    assert bool(summary["damaged"]) == bool(gone)
+    if not instead.startswith("zeroes"):
+        return
+    assert all(record in expected() for record in back)
+
+
+def test_each_byte_of_a_record_is_under_its_sum(file):
+    records = [crash.Record(b"whole and nothing but whole", seq=n, boot_ns=n) for n in (1, 2, 3)]
+    image = crash.previous_image(crash.Channel(version=2).fill(records).blocks)
+    size = records[0].words * 8
+    second = crash.PAGE + crash.HEADER + size
+    for at in range(second, second + size):
+        broken = bytearray(image)
+        broken[at] ^= 0x41
+        _, lines, summary, _ = recover(file(bytes(broken)))
+        assert [line["seq"] for line in lines] == [1, 3], f"byte {at - second} changed"
+        assert summary["damaged"] == 1
+
+
+def test_records_behind_what_the_header_knows_of(file):
+    """The header is written to memory less often than records are."""
+    blocks = [bytearray(block) for block in summed(RECORDS)]
+    for block in blocks:
+        block[0:16] = (7 << 24 | crash.HEADER // 8).to_bytes(8, "little") * 2
+    _, lines, summary, _ = recover(file(crash.previous_image([bytes(b) for b in blocks])))
+    assert [stamps(line) for line in lines] == expected()
+    assert not summary["damaged"]
+
+
+def test_a_lost_header_of_a_block_is_damage(file):
+    blocks = summed(RECORDS)
+    for lost in range(2):
+        broken = bytearray(blocks[1])
+        broken[lost * LINE : (lost + 1) * LINE] = bytes(LINE)
+        _, lines, summary, _ = recover(file(crash.previous_image([blocks[0], broken, *blocks[2:]])))
+        assert 0 < len(lines) < len(RECORDS) and summary["damaged"] == 1
+
+
+def test_sums_in_a_dump_of_memory(file):
+    path = file(crash.image(summed(RECORDS), mib=1))
+    assert [stamps(line) for line in recover(path)[1]] == expected()
+
+
+@pytest.fixture
+def previous():
+    """Bytes are put where the driver has the boot before."""
+    path = PROC / "previous.image"
+    PROC.mkdir(parents=True, exist_ok=True)
+    yield path.write_bytes
+    path.unlink(missing_ok=True)
+
+
+def test_reading_the_boot_before(previous):
+    blocks = summed(RECORDS)
+    other = crash.Channel("kernel", version=2, instance=9).fill(crash.records(5)).blocks
+    previous(crash.previous_image([*blocks, *other]))
+    done = flightrec("read", "--boot", "-1", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [stamps(json.loads(line)) for line in done.stdout.splitlines()] == expected()
+    done = flightrec("read", "-b", "-1", "-c", "kernel", "--json")
+    assert len(done.stdout.splitlines()) == 5
+    assert flightrec("read", "-b", "-1", "-c", "elsewhere").returncode == 1
+    status, lines, summary, _ = recover()
+    assert status == 0 and summary["records"] == len(RECORDS) + 5
+    broken = bytearray(crash.previous_image(blocks))
+    broken[crash.PAGE + 300] ^= 1
+    previous(bytes(broken))
+    done = flightrec("read", "-b", "-1")
+    assert done.returncode == 0 and "damaged" in done.stderr
+
+
+def test_nothing_is_left_of_the_boot_before(previous):
+    done = flightrec("read", "-b", "-1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "nothing is left of the boot before" in done.stderr
+    for arguments in (["-b", "2"], ["-b", ""], ["-b", "-1", "-f"], ["-b", "-1", "-n", "3"]):
+        assert flightrec("read", *arguments).returncode == 2
+    previous(b"\x46\x6c\x74\x72\x49\x6d\x67\x31" + bytes(5000))
+    done = flightrec("read", "-b", "-1")
+    assert done.returncode == 3 and "its header is damaged" in done.stderr
+
+
+def test_an_image_of_the_boot_before_that_is_not_understood(file):
+    image = crash.previous_image(summed(RECORDS))
+    broken = bytearray(image)
+    broken[20] ^= 1
+    status, lines, _, errors = recover(file(bytes(broken)))
+    assert status == 3 and not lines and "its header is damaged" in errors
+    newer = crash.previous_image(summed(RECORDS), version=9)
+    status, lines, _, errors = recover(file(newer))
+    assert status == 3 and not lines and "use a newer one" in errors
+    status, lines, _, errors = recover(file(image[: len(image) // 2]))
+    assert "it is cut" in errors and 0 < len(lines) < len(RECORDS)
+
+
+def test_forged_sums_take_no_long_time(file):
+    """Each word of a block looks like a record of 4 KiB: little is summed up in vain."""
+    block = bytearray(crash.Channel(version=2).block(0, 1, []))
+    block[0:8] = (7 << 24 | 2048).to_bytes(8, "little")
+    for at in range(crash.HEADER, crash.BLOCK, 8):
+        block[at : at + 8] = (0x0000_0000_0000_0FFF).to_bytes(8, "little")
+    path = file(crash.previous_image([bytes(block)] * 2000))
+    done = subprocess.run([PLAIN, "recover", path], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 1 and b"damaged" in done.stderr
 
 
 def test_cleared_records_stay_so(file):
@@ -157,7 +312,7 @@ def test_two_records_of_one_number_conflict(file):
 
 
 def test_a_version_of_later_is_said(file):
-    channel = crash.Channel(version=2).fill(RECORDS)
+    channel = crash.Channel(version=3).fill(RECORDS)
     status, lines, summary, _ = recover(file(crash.image(channel.blocks, mib=3)))
     assert (status, lines, summary["other_version"]) == (3, [], len(channel.blocks))
 
@@ -443,8 +598,8 @@ def test_for_people(file):
     recs = [crash.Record(b"tab\there \x1b[2J", seq=1, wall_ns=10**18), *LINED[1:3]]
     done = flightrec("recover", file(crash.console(crash.crash_lines(recs))))
     first, second, third, *_ = done.stdout.splitlines()
-    assert first == f"== channel default, boot {crash.BOOT_ID}, unverified"
-    assert second == "2001-09-09 01:46:40.000000 info    writer[40]: tab\\x09here \\x1b[2J"
+    assert first == f"== boot {crash.BOOT_ID}, unverified"
+    assert second == "2001-09-09 01:46:40.000000 default  info    writer[40]: tab\\x09here \\x1b[2J"
     assert "3 records recovered, none of them verified" in done.stderr
     assert not flightrec("recover", "-q", file(crash.console(LINES))).stderr
 

@@ -6,7 +6,6 @@ import os
 import pty
 import re
 import shutil
-import struct
 import subprocess
 import time
 
@@ -15,33 +14,7 @@ import pytest
 from tests.unit.lib import crashdata as crash
 from tests.unit.lib.tools import NODES, OUT, PROC, SANITIZED, STRICT, TOP, build, flightrec, payload
 
-COMMANDS = ["write", "read", "stats", "recover"]
-
-
-def delivered(records):
-    """RECORDS as read(2) delivers them."""
-    out = b""
-    for record in records:
-        body = record.stamp(0) + record.payload
-        body += bytes(-len(body) % 8)
-        out += struct.pack("<IHHQ", 16 + len(body), 1, 88, 0) + body
-    return out
-
-
-@pytest.fixture
-def channel():
-    """A function that makes the file of a channel with RECORDS."""
-    build()
-
-    def make(records=(), name="default"):
-        PROC.mkdir(parents=True, exist_ok=True)
-        (NODES / name).write_bytes(delivered(records))
-        return NODES / name
-
-    yield make
-    shutil.rmtree(NODES)
-    shutil.rmtree(PROC, ignore_errors=True)
-    NODES.mkdir()
+COMMANDS = ["write", "read", "stats", "recover", "collect", "save", "boots", "report"]
 
 
 @pytest.fixture
@@ -170,13 +143,59 @@ def test_a_long_line_takes_no_memory_and_costs_no_other(channel):
 def test_stats(stats):
     done = flightrec("stats", valgrind=True)
     assert (done.returncode, done.stderr) == (0, "")
-    head, default, refused, kernel, driver = done.stdout.splitlines()
+    head, default, refused, kernel = done.stdout.splitlines()
     assert head.split() == "CHANNEL SIZE RECORDS KEPT OVERWRITTEN REFUSED READERS OLDEST".split()
     assert default.split() == "default 1M 1.2M 400 1.2M 15 1 2h03m".split()
     assert refused == "  refused: size 3, quota 12"
     assert kernel.split()[-1] == "-"
-    assert driver == "events_requests=1 events_request_failures=0"
+    text = (PROC / "stats").read_text()
+    (PROC / "stats").write_text(text.replace("failures=0", "failures=3"))
+    assert flightrec("stats").stdout.endswith("\nevents_request_failures=3: see the kernel's log\n")
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
+
+
+def test_stats_leaves_out_the_smoke_tests_and_names_strays(stats):
+    text = (PROC / "stats").read_text()
+    (PROC / "stats").write_text(text.replace("channel=kernel", "channel=selftest"))
+    (NODES / "ty\x1bpo").write_text("lost")
+    try:
+        done = flightrec("stats")
+        assert "selftest" not in done.stdout and "selftest" in flightrec("stats", "-a").stdout
+        assert "/ty\\x1bpo is a file of 4 bytes, not a channel" in done.stderr
+    finally:
+        (NODES / "ty\x1bpo").unlink()
+
+
+def test_a_refusal_is_said_once(channel):
+    channel()
+    with open("/dev/full", "w"):
+        (NODES / "default").unlink()
+        (NODES / "default").symlink_to("/dev/full")
+        done = flightrec("write", input="x\n" * 500)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "flightrec: not recorded: No space left on device",
+        "flightrec: 500 lines were not recorded: No space left on device",
+    ]
+
+
+@pytest.mark.parametrize("arguments,says", [
+    (["write", "-c", "kernel", "x"], "channel kernel: only the kernel writes to it"),
+    (["write", "x"], "permission denied: writing needs the group flightrec-write"),
+    (["read"], "permission denied: reading needs the group flightrec\n"),
+], ids=lambda v: " ".join(v) if isinstance(v, list) else "")  # fmt: skip
+def test_no_permission_says_what_helps(channel, tmp_path, arguments, says):
+    for name in ("default", "kernel"):
+        channel([], name).chmod(0)
+    # As a user who may look for the nodes, and run the program.
+    code = f"""
+import os, sys
+fd = os.open({str(SANITIZED)!r}, os.O_RDONLY)
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+os.execve(fd, {["flightrec", *arguments]!r}, {{"LC_ALL": "C.UTF-8"}})
+"""
+    done = subprocess.run(["/usr/bin/python3", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 3 and says in done.stderr, done.stderr
 
 
 def test_stats_json(stats):
@@ -233,7 +252,7 @@ def test_what_is_no_channel_is_refused(channel, command, kind):
 
 def test_two_channels_are_not_one(channel):
     channel(RECORDS)
-    for command in ("read", "write", "recover"):
+    for command in ("write", "recover"):
         done = flightrec(command, "-c", "default", "-c", "other", "x")
         assert done.returncode == 2 and "two channels, 'default' and 'other'" in done.stderr
 
@@ -293,7 +312,11 @@ def test_help(command):
     "arguments",
     [
         [], ["frobnicate"], ["write", "-p", "loud", "x"], ["read", "-n", "few"], ["read", "surplus"],
-        ["read", "--since", "yesteryear"], ["read", "-n", "1", "--since", "5m"],
+        ["read", "--since", "yesteryear"], ["read", "-f", "-r"], ["read", "-a", "-c", "default"],
+        ["read", "-f", "--until", "5m"], ["read", "-o", "xml"], ["read", "-g", "("],
+        ["read", "-p", "err.."], ["read", "--pid", "x"], ["read", "--uid", "no-such-user"],
+        ["read", "-n1", "--cursor-file", "x"], ["read", "--since", "5m", "--until", "1h"],
+        ["write", "-t", "x" * 16, "x"], ["write", "-t", "", "x"],
         ["read", "--time", "lunar"], ["read", "-c", "../kmsg"], ["stats", "x"], ["stats", "-w0"],
         ["recover", "--time", "relative", "x"], ["read", "--frobnicate"],
     ],
@@ -335,7 +358,7 @@ def test_completion():
     for command in COMMANDS:
         usage = flightrec(command, "--help").stdout
         offered = completions(command, "--")
-        assert set(offered) == set(re.findall(r"^  -., (--[a-z]+)", usage, re.M))
+        assert set(offered) == set(re.findall(r"^  (?:-., |    )(--[a-z-]+)", usage, re.M))
 
 
 def test_fuzz_programs_have_seeds():

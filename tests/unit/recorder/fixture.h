@@ -17,6 +17,11 @@
 
 #define CPUS 4
 
+/* Not 0: as in memory that a reset leaves alone. */
+#ifndef GENERATION
+#define GENERATION 0
+#endif
+
 /* The smallest ring: what wraps, wraps soon. */
 static inline u64 ring_bytes(void)
 {
@@ -39,6 +44,7 @@ static inline int init_ring(struct fixture *f, u32 nblocks)
 		.blocks = f->memory, .index = f->index, .cpus = f->cpus,
 		.nblocks = nblocks, .ncpus = CPUS,
 		.name = "test", .boot_id = boot_id, .instance = INSTANCE,
+		.generation = GENERATION,
 	});
 }
 

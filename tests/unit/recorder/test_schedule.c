@@ -20,10 +20,13 @@ enum step {
 static void at_step(enum step kind, const void *address);
 #define RING_STEP(kind, address) at_step(STEP_##kind, (const void *)(address))
 
+static bool interrupted;
+#define RING_INTERRUPTED() interrupted
+
 #include "ring.c"
 #include "fixture.h"
 
-#define TRACED 4096	/* of a long operation, the first steps */
+#define TRACED 16384	/* of a long operation, the first steps */
 static struct trace {
 	enum step kind;
 	const u64 *at;
@@ -139,6 +142,26 @@ static void reader_at_each_step(void **state)
 	fixture_free(&f);
 }
 
+/* The same for one far behind: the head at which a look at the blocks ends is none any more. */
+static void far_behind_at_each_step(void **state)
+{
+	struct flightrec_cursor cursor;
+	bool more;
+	u32 way, at;
+
+	(void)state;
+	count = 0;
+	fixture_init(&f, ring_bytes());
+	for (way = 0; way < 2 * WAYS; way++) {
+		for (at = 1, more = true; more; at++) {
+			write_some(700, 2);
+			cursor = flightrec_cursor_at(flightrec_ring_next(&f.ring) - 690);
+			drain(&cursor, way / WAYS, at, writing[way % WAYS], &more);
+		}
+	}
+	fixture_free(&f);
+}
+
 /* All that the index leads to is what was written. */
 static void all_intact(void)
 {
@@ -245,6 +268,9 @@ static void refused_takes_no_number(void **state)
 	fixture_free(&f);
 }
 
+/* Of the index: after half the range of tags, an older one looks newer. */
+#define WRAPPED ((1ULL << (ENTRY_TAG_BITS - 1)) + 8)
+
 /* Who publishes a whole index later leaves the entry to whom it belongs. */
 static void publishes_too_late(void **state)
 {
@@ -264,6 +290,115 @@ static void publishes_too_late(void **state)
 	assert_int_equal(flightrec_ring_fetch(&f.ring, seq + f.ring.nindex, &stamp, payload,
 					      sizeof(payload)), 0);
 	assert_true(intact(&stamp, payload));
+	/* Also where so many have come since that the tags have wrapped. */
+	atomic64_add(WRAPPED * f.ring.nindex, &f.ring.next_seq);
+	write_some(f.ring.nindex, 1);
+	flightrec_ring_publish(&f.ring, seq, &place);
+	seq += (WRAPPED + 2) * f.ring.nindex;
+	assert_int_equal(flightrec_ring_next(&f.ring), seq + 1);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, seq, &stamp, payload, sizeof(payload)), 0);
+	assert_true(intact(&stamp, payload));
+	fixture_free(&f);
+}
+
+/* The oldest record and how many there are, by looking at each number. */
+static void by_each_number(u64 *oldest, u64 *kept)
+{
+	u64 next = flightrec_ring_next(&f.ring), seq = horizon(&f.ring, next);
+	struct flightrec_stamp stamp;
+
+	for (*oldest = next, *kept = 0; seq < next; seq++)
+		if (!flightrec_ring_fetch(&f.ring, seq, &stamp, NULL, 0) && !(*kept)++)
+			*oldest = seq;
+}
+
+/* Of how many blocks the memory itself was touched in the steps that were traced. */
+static u32 blocks_touched(void)
+{
+	static bool touched[2000];
+	u32 i, sum = 0;
+
+	assert_true(steps <= TRACED && f.ring.nblocks <= 2000);
+	memset(touched, 0, sizeof(touched));
+	for (i = 0; i < steps; i++)
+		if (trace[i].at >= f.memory && trace[i].at < f.memory + f.ring.nblocks * BLOCK_WORDS)
+			touched[(trace[i].at - f.memory) / BLOCK_WORDS] = true;
+	for (i = 0; i < f.ring.nblocks; i++)
+		sum += touched[i];
+	return sum;
+}
+
+/*
+ * A reader that was left far behind, and who asks for the oldest record: in as many
+ * steps as there are blocks, or groups of them, and never past a record.
+ */
+static void skips_by_blocks(void **state)
+{
+	struct flightrec_cursor cursor;
+	u64 oldest, kept, all, seq, lost;
+	struct flightrec_stamp stamp;
+	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
+	u32 round, i;
+
+	(void)state;
+	srand(1);
+	count = 0;
+	fixture_init(&f, 1000 * FLIGHTREC_RING_BLOCK_BYTES);
+	for (round = 0; round < 30; round++) {
+		for (i = 0; i < 20000; i++)
+			write_some(1, rand() % 3 ? 1 : rand() % 200 ? 2 : rand() % CPUS);
+		if (round == 7 || round == 20)
+			flightrec_ring_clear(&f.ring);
+		by_each_number(&oldest, &kept);
+		begin(0, NULL);
+		assert_int_equal(flightrec_ring_oldest(&f.ring, NULL), oldest);
+		end();
+		assert_true(steps < 1000);
+		begin(0, NULL);
+		assert_int_equal(flightrec_ring_oldest(&f.ring, &all), oldest);
+		end();
+		assert_int_equal(all, kept);
+		/* The first one has clear_seq; of the others the open ones, and the oldest. */
+		assert_true(blocks_touched() <= 1 + 4 * CPUS);
+		cursor = flightrec_cursor_at(1);
+		for (seq = 1; seq < flightrec_ring_next(&f.ring); seq = stamp.seq + 1) {
+			begin(0, NULL);
+			if (flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost))
+				break;
+			end();
+			assert_int_equal(stamp.seq, seq + lost);
+			assert_true(intact(&stamp, payload));
+			assert_true(steps < 8 * f.ring.nblocks);
+			/* What is there is not skipped. */
+			if (round % 10 == 9)
+				assert_int_equal(skip_gone(&f.ring, stamp.seq, stamp.seq + 1),
+						 stamp.seq);
+			kept--;
+		}
+		end();
+		assert_int_equal(kept, 0);
+	}
+	fixture_free(&f);
+}
+
+/* Who is to die gives up, with the place where it was. */
+static void ends_when_interrupted(void **state)
+{
+	struct flightrec_cursor cursor;
+	struct flightrec_stamp stamp;
+	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
+	u64 lost;
+
+	(void)state;
+	count = 0;
+	fixture_init(&f, ring_bytes());
+	write_some(3000, 1);
+	cursor = flightrec_cursor_at(flightrec_ring_next(&f.ring) - 1000);
+	interrupted = true;
+	assert_int_equal(flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost), -EINTR);
+	interrupted = false;
+	assert_int_equal(flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost), 0);
+	assert_int_equal(stamp.seq - lost, flightrec_ring_next(&f.ring) - 1000);
 	fixture_free(&f);
 }
 
@@ -343,13 +478,17 @@ static void writer_barriers(void **state)
 	begin(0, NULL);
 	append(&f, count, 0);
 	end();
-	number = find(&f.ring.next_seq, true);
+	number = find(&f.ring.next_seq, false);
 	index = find(entry, true);
 	commit = find(&block[BLOCK_COMMITTED], true);
 	zero = find(record, false);
 	seq = find(record, true);
 	assert_true(zero < seq && number < seq && seq < index && index < commit);
 	assert_true(ordered(seq, index) && ordered(seq, commit));
+	/* H: the entry, then the next number, before the entry is replaced. */
+	assert_true(find(entry, false) < find(&f.ring.next_seq, true) &&
+		    find(&f.ring.next_seq, true) < index &&
+		    ordered(find(entry, false), find(&f.ring.next_seq, true)));
 	for (i = 0; i < steps; i++) {
 		if (!within(trace[i].at, record + 1, words - 1))
 			continue;
@@ -365,19 +504,23 @@ static void writer_barriers(void **state)
 /* G: what is committed is known before the block is taken. */
 static void claim_barriers(void **state)
 {
-	u32 i, checked = 0;
+	u32 i, left, checked = 0;
 
 	(void)state;
 	count = 0;
 	fixture_init(&f, ring_bytes());
 	write_some(700, 0);
 	fill_block();
+	left = f.cpus[0].open & RING_MASK(20);
 	begin(0, NULL);
 	append(&f, ++count, 0);
 	end();
 	for (i = 0; i < steps; i++) {
 		u64 word = trace[i].at - f.memory;
 
+		/* The block that it leaves was written by this CPU alone. */
+		if (word / BLOCK_WORDS == left)
+			continue;
 		if (word >= f.ring.nblocks * BLOCK_WORDS || word % BLOCK_WORDS != BLOCK_COMMITTED ||
 		    !is_load(trace[i].kind))
 			continue;
@@ -437,11 +580,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(reader_at_each_step),
+		CASE(far_behind_at_each_step),
 		CASE(writer_at_each_step),
 		CASE(clear_at_each_step),
 		CASE(refused_takes_no_number),
 		CASE(publishes_too_late),
 		CASE(torn_length_is_bounded),
+		CASE(skips_by_blocks),
+		CASE(ends_when_interrupted),
 		CASE(writer_barriers),
 		CASE(claim_barriers),
 		CASE(reader_barriers),

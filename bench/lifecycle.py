@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a kernel update costs with a driver of dkms alone, and with kmodkeep as its keeper.
+
+    python3 -m bench.lifecycle [--out build/bench/lifecycle.json] [--times 3]
+
+Both are throw-away copies of one Debian 12, with the same driver of the archive: real apt,
+dkms, initramfs-tools and kernel packages, no kernel started. Counted are the processes that
+the steps start, exactly, and the processor seconds of all of them, of which the least of some
+runs is taken. Exits 0 if each limit is kept.
+"""
+
+import argparse
+import json
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.guest import TOP
+from tests.lib.cache import progress
+from tests.lib.kernels import KERNELS, kernel
+from tests.packaging.target import Target
+from tests.packaging.variants import packages
+
+SUITE = "bookworm"
+DRIVER = "v4l2loopback"
+PEERS = ["v4l2loopback-dkms", "lttng-modules-dkms"]
+
+SHARE = 0.20  # of what dkms itself needs to build and install: all that kmodkeep adds
+WARM_MS, COLD_MS = 50, 3000  # doctor, with five kernels
+
+DOCTOR_RUNS = 20
+
+
+class Measured(Target):
+    """A system in which commands are measured."""
+
+    def started(self):
+        """The number of the newest process: they are given one after the other."""
+        return int(self.run(["sh", "-c", "echo $$"]).stdout)
+
+    def measure(self, command):
+        """Run COMMAND: {processes, cpu_s}."""
+        before = self.started()
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.run(command)
+        now = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+        return {"processes": self.started() - before - 1, "cpu_s": cpu}
+
+
+def least(runs):
+    """The least of each figure of RUNS: what disturbs them only adds."""
+    return {name: min(run[name] for run in runs) for name in runs[0]}
+
+
+def update(kept, times):
+    """Measure the steps of a kernel update, with kmodkeep if KEPT: {step: figures}."""
+    with Measured(SUITE) as system:
+        release = next(k for k in system.kernels if k.startswith("6.1."))
+        # The update is to come: until then there is no kernel that dkms builds for.
+        system.apt("purge", "linux-headers-amd64", *[f"linux-headers-{k}" for k in system.kernels])
+        headers = f"linux-headers-{release}"
+        if kept:
+            system.install([packages(SUITE)["kmodkeep"]])
+            system.make_key()
+        system.apt("install", f"{DRIVER}-dkms", "initramfs-tools")
+        image = f"linux-image-{release}"
+        system.apt("--download-only", "install", image, headers)
+        steps = {}
+        with progress(f"bench: a kernel update {'with' if kept else 'without'} kmodkeep"):
+            steps["update"] = system.measure(["apt-get", "-q", "-y", "--no-install-recommends",
+                                              "install", image, headers])  # fmt: skip
+        version = next(iter(system.dkms(DRIVER)))[0]
+        assert (version, release, "installed") in system.dkms(DRIVER), system.dkms(DRIVER)
+        module = f"{DRIVER}/{version}"
+        builds = []
+        for number in range(times):
+            with progress(f"bench: dkms {number + 1} of {times}"):
+                system.run(["dkms", "remove", module, "-k", release])
+                builds.append(system.measure(["dkms", "install", module, "-k", release]))
+        steps["dkms"] = least(builds)
+        if kept:
+            guards = [system.measure(["kmodkeep", "guard", "--trigger"]) for _ in range(times)]
+            steps["guard"] = least(guards)
+            steps["doctor"] = doctor(system, release)
+        return steps
+
+
+def doctor(system, installed):
+    """Milliseconds of `kmodkeep doctor` on five kernels, warm and after the caches were dropped."""
+    for name in KERNELS:
+        release = kernel(name).release
+        if release != installed:
+            modules = system.path / "lib/modules" / release
+            shutil.copytree(kernel(name).modules, modules, symlinks=True, dirs_exist_ok=True)
+            system.run(["depmod", release])
+    count = len(list((system.path / "lib/modules").glob("*/modules.dep")))
+    assert count >= 5, f"only {count} kernels"
+
+    def wall(times):
+        # doctor's exit code is its verdict: some of these kernels lack the driver
+        loop = f"for i in $(seq {times}); do kmodkeep doctor --json >/dev/null || [ $? -lt 10 ]; done"
+        text = system.run(["bash", "-c", f"TIMEFORMAT=%R; time {{ {loop}; }}"]).stdout
+        return float(re.findall(r"^\d+\.\d+$", text, re.M)[-1]) * 1000 / times
+
+    wall(1)
+    warm = min(wall(DOCTOR_RUNS) for _ in range(3))
+    subprocess.run("sync; echo 3 >/proc/sys/vm/drop_caches", shell=True, check=True)
+    return {"kernels": count, "warm_ms": warm, "cold_ms": wall(1)}
+
+
+def sizes():
+    """{package: {"download", "installed"}} in bytes, ours and those of the archive."""
+    found = {}
+    for name, deb in packages(SUITE).items():
+        text = subprocess.run(["dpkg-deb", "-f", deb, "Installed-Size"], capture_output=True,
+                              text=True, check=True).stdout  # fmt: skip
+        found[name] = {"download": deb.stat().st_size, "installed": int(text) << 10}
+    with Target(SUITE) as system:
+        for name in PEERS:
+            text = system.run(["apt-cache", "show", "--no-all-versions", name]).stdout
+            fields = dict(re.findall(r"^(Size|Installed-Size): (\d+)$", text, re.M))
+            found[name] = {"download": int(fields["Size"]),
+                           "installed": int(fields["Installed-Size"]) << 10}  # fmt: skip
+    return found
+
+
+def verdict(alone, kept):
+    """Lines of (what, figure, limit, is it kept)."""
+    dkms = alone["dkms"]["cpu_s"]
+    added = kept["dkms"]["cpu_s"] - dkms + kept["guard"]["cpu_s"]
+    looked = kept["doctor"]
+    return [
+        ("kmodkeep's share beyond dkms's own", added / dkms, SHARE, added <= SHARE * dkms),
+        ("doctor, warm, ms", looked["warm_ms"], WARM_MS, looked["warm_ms"] <= WARM_MS),
+        ("doctor, cold, ms", looked["cold_ms"], COLD_MS, looked["cold_ms"] <= COLD_MS),
+    ]
+
+
+def show(alone, kept, packages_, checks):
+    """Print the tables."""
+    print(f"{'a kernel update, ' + DRIVER:34}{'dkms alone':>22}{'kept by kmodkeep':>22}")
+    for step, title in (("update", "apt install of the kernel"), ("dkms", "dkms install in it"),
+                        ("guard", "kmodkeep guard")):  # fmt: skip
+        cells = "".join(
+            f"{s['cpu_s']:10.2f} s{s['processes']:6} pr." if (s := steps.get(step)) else " " * 22
+            for steps in (alone, kept)
+        )
+        print(f"{title:34}{cells}")
+    print(f"\n{'package':34}{'download':>14}{'installed':>14}")
+    for name, size in sorted(packages_.items()):
+        print(f"{name:34}{size['download'] / 1024:10.0f} KiB{size['installed'] / 1024:10.0f} KiB")
+    print()
+    for what, figure, limit, good in checks:
+        print(f"{'ok  ' if good else 'FAIL'} {what}: {figure:.2f}, limit {limit}")
+
+
+def main():
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--out", type=Path, default=TOP / "build/bench/lifecycle.json")
+    parser.add_argument("--times", type=int, default=3)
+    options = parser.parse_args()
+    alone, kept = update(False, options.times), update(True, options.times)
+    packages_ = sizes()
+    checks = verdict(alone, kept)
+    show(alone, kept, packages_, checks)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps({"alone": alone, "kept": kept, "packages": packages_},
+                                      indent=1) + "\n", encoding="utf-8")  # fmt: skip
+    print(f"written: {options.out}")
+    return 0 if all(good for *_, good in checks) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Which modules the root file system of the running system is reached through. */
+#ifndef KMODKEEP_ROOTFS_H
+#define KMODKEEP_ROOTFS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "guard/host/host.h"
+
+/*
+ * Names of its file system's type and of the drivers of all devices between its disks
+ * and the processor, the same for /usr. What is not to be seen is not in it: a server
+ * on the network, a host that is a folder.
+ */
+struct rootfs {
+	char **modules;
+	size_t count;
+};
+
+/* 0 or -ENOMEM. */
+int rootfs_read(const struct host *h, struct rootfs *out);
+void rootfs_free(struct rootfs *r);
+bool rootfs_needs(const struct rootfs *r, const char *module);
+
+#endif

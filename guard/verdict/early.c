@@ -1,0 +1,496 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Boot files, the initramfs and the command line, as the next boot has them. */
+#include "guard/verdict/early.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "guard/base/util.h"
+#include "guard/host/bootfile.h"
+#include "guard/verdict/cmdline.h"
+#include "guard/verdict/verify.h"
+
+int boot_archives(const struct next_boot *next, const struct kernel *k, struct archives *out)
+{
+	const struct boot_files *f = next_boot_files(next, k->release);
+	bool inside = f && f->image && boot_file_has(f->image, ".initrd");
+	bool named = f && !f->unclear && (inside || f->count || f->image);
+	size_t count = named ? f->count + inside : k->initramfs != NULL;
+	char **files = calloc(count + 1, sizeof(*files));
+
+	if (!files)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		files[i] = !named ? k->initramfs : inside && !i ? f->image :
+			   f->archives[i - inside];
+	*out = (struct archives){ k->release, files, count };
+	return 0;
+}
+
+void boot_archives_free(struct archives *a)
+{
+	free((void *)a->files);
+	memset(a, 0, sizeof(*a));
+}
+
+int early_read(const struct doctor *d, const struct kernel *const *list, size_t n,
+	       char *const *modules, size_t count, struct early *out)
+{
+	int err = 0;
+
+	memset(out, 0, sizeof(*out));
+	out->kernels = calloc(n + 1, sizeof(*out->kernels));
+	out->copies = calloc(n + 1, sizeof(*out->copies));
+	if (!out->kernels || !out->copies)
+		return -ENOMEM;
+	out->running = SIZE_MAX;
+	for (size_t i = 0; i < n && !err; i++) {
+		if (list[i]->running)
+			out->running = i;
+		err = boot_archives(&d->next, list[i], &out->kernels[i]);
+		out->count += !err;
+	}
+	/* What the others are compared with. */
+	for (size_t i = 0; i < d->kernels.count && out->running == SIZE_MAX && !err; i++)
+		if (d->kernels.list[i].running) {
+			out->running = out->count;
+			err = boot_archives(&d->next, &d->kernels.list[i], &out->kernels[out->count]);
+			out->count += !err;
+		}
+	if (out->running == SIZE_MAX)
+		out->running = out->count;
+	if (!err)
+		err = rootfs_read(d->h, &out->root);
+	return err ? err : copies_read(d->cache, out->kernels, out->count, modules, count,
+				       false, out->copies);
+}
+
+void early_free(struct early *e)
+{
+	for (size_t i = 0; i < e->count; i++) {
+		boot_archives_free(&e->kernels[i]);
+		copies_free(&e->copies[i]);
+	}
+	free(e->kernels);
+	free(e->copies);
+	rootfs_free(&e->root);
+	memset(e, 0, sizeof(*e));
+}
+
+/* The place of a kernel in what was read; count: it was not. */
+static size_t place_of(const struct early *e, const struct kernel *k)
+{
+	size_t i = 0;
+
+	while (i < e->count && strcmp(e->kernels[i].release, k->release))
+		i++;
+	return i;
+}
+
+/* The program that makes an initramfs, and where it is told of a module. */
+static const struct maker {
+	const char *program, *list;
+} makers[] = {
+	{ "update-initramfs", "/etc/initramfs-tools/modules" },
+	{ "dracut", "add_drivers of a file in /etc/dracut.conf.d" },
+	{ "mkinitcpio", "MODULES in /etc/mkinitcpio.conf" },
+};
+
+enum { UPDATE_INITRAMFS, DRACUT, MKINITCPIO };
+
+static bool is_here(const struct doctor *d, const struct maker *m)
+{
+	const char *const names[] = { m->program, NULL };
+	char *tool = host_tool(d->h, names);
+	bool here = tool != NULL;
+
+	free(tool);
+	return here;
+}
+
+/* Does it load what another program made of the initramfs in /boot, or instead of it? */
+static bool boots_copies(const struct doctor *d, const struct kernel *k)
+{
+	const struct boot_files *f = next_boot_files(&d->next, k->release);
+
+	return f && (f->unified || (f->count && (!k->initramfs ||
+		     strcmp(f->archives[f->count - 1], k->initramfs) != 0)));
+}
+
+static char *make_step(const struct doctor *d, const struct kernel *k, size_t maker)
+{
+	const char *v = k->release;
+
+	if (maker == UPDATE_INITRAMFS)
+		return text_of("update-initramfs -%c -k %s", k->initramfs ? 'u' : 'c', v);
+	if (maker == MKINITCPIO)
+		return strdup("mkinitcpio -P");
+	return boots_copies(d, k) ? text_of("kernel-install add %s /lib/modules/%s/vmlinuz", v, v) :
+				    text_of("dracut -f --kver %s", v);
+}
+
+/*
+ * How an initramfs is made here, and what to do if a module is not in it then
+ * (NULL: nothing of that); malloc'ed.
+ */
+static char *initramfs_step(const struct doctor *d, const struct kernel *k, const char *module)
+{
+	char *all = NULL;
+	size_t here = 0, last = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(makers); i++)
+		if (is_here(d, &makers[i])) {
+			here++;
+			last = i;
+		}
+	for (size_t i = 0; i < ARRAY_SIZE(makers); i++) {
+		char *one, *more;
+
+		/* An unknown one: the two that most hosts have. */
+		if (here == 1 ? i != last : i == MKINITCPIO)
+			continue;
+		one = make_step(d, k, i);
+		more = one ? text_of("%s%s%s%s%s%s%s", all ? all : "", all ? ", or: " : "", one,
+				     module ? " (if it is still not in it: add " : "",
+				     module ? module : "", module ? " to " : "",
+				     module ? makers[i].list : "") : NULL;
+		if (more && module) {
+			char *closed = text_of("%s)", more);
+
+			free(more);
+			more = closed;
+		}
+		free(one);
+		free(all);
+		all = more;
+		if (!all)
+			break;
+	}
+	return all;
+}
+
+/* The copy in the initramfs is the one that early boot loads. */
+static int judge_bytes(const struct doctor *d, struct finding *f,
+		       const struct copy *copy)
+{
+	struct report r = { 0 };
+	struct modfile m;
+	struct buf raw = { malloc(copy->bytes.len + 1), copy->bytes.len };
+	const char *was = f->report.info.srcversion;
+	char *next;
+	int err;
+
+	if (!raw.data)
+		return -ENOMEM;
+	memcpy(raw.data, copy->bytes.data, copy->bytes.len);
+	next = initramfs_step(d, f->kernel, NULL);
+	err = modfile_take(&raw, &m);
+	if (err == -EBADMSG || err == -EFBIG)
+		err = report_set(&r, VERDICT_TAMPERED, NULL, "damaged");
+	else if (!err)
+		err = verify_modfile(d->h, d->t, &m, f->kernel->release, &r);
+	if (!err && r.verdict != VERDICT_OK)
+		err = report_set(&f->report, VERDICT_STALE_INITRAMFS, next,
+				 "its copy in the initramfs would be refused: "
+				 "%s: %s", verdict_word(r.verdict), r.message);
+	else if (!err && (!was || !r.info.srcversion ||
+			  strcmp(was, r.info.srcversion)))
+		err = report_set(&f->report, VERDICT_STALE_INITRAMFS, next,
+				 "its copy in the initramfs is another build%s%s",
+				 r.info.version ? ", of version " : "",
+				 r.info.version ? r.info.version : "");
+	modfile_free(&m);
+	report_free(&r);
+	free(next);
+	return err;
+}
+
+/* An initramfs that is damaged does not boot; what cannot be read may hold any copy. */
+static int judge_unread(const struct doctor *d, struct finding *f, const struct copies *copies)
+{
+	char *again = initramfs_step(d, f->kernel, NULL);
+	int why = copies->err;
+	int err;
+
+	if (why == -EBADMSG)
+		err = report_set(&f->report, VERDICT_KERNEL_INCOMPLETE, again,
+				 "the initramfs %s is damaged or cut short", copies->unread);
+	else
+		err = report_set(&f->report, VERDICT_UNKNOWN,
+				 why == -EACCES ? "ask again as root" :
+				 why == -ENOPKG ? "look into it by lsinitramfs or "
+				 "lsinitrd, or have it compressed with zstd" :
+				 again,
+				 "the module is good, but %s, which may hold "
+				 "another copy of it, cannot be read: %s",
+				 copies->unread, why == -ENOPKG ?
+				 "it is not compressed with gzip, xz, lzma or "
+				 "zstd, which are known here" : strerror(-why));
+	free(again);
+	return err;
+}
+
+/* Why early boot needs the module, which its initramfs does not have; NULL: it does not. */
+static char *why_needed(const struct early *e, const struct finding *f, bool *unsure)
+{
+	enum initramfs_need need = f->driver ? f->driver->initramfs : INITRAMFS_AUTO;
+	const struct copies *was = e->running < e->count ? &e->copies[e->running] : NULL;
+
+	*unsure = false;
+	if (need == INITRAMFS_NO)
+		return NULL;
+	if (need == INITRAMFS_REQUIRED)
+		return text_of("%s.conf says initramfs = required", f->driver->name);
+	if (rootfs_needs(&e->root, f->module))
+		return strdup("the root file system is reached through it");
+	if (!was || f->kernel->running)
+		return NULL;
+	if (copies_find(was, f->module))
+		return text_of("that of the running kernel %s has it",
+			       e->kernels[e->running].release);
+	*unsure = was->err && was->err != -ENOENT;
+	return *unsure ? text_of("that of the running kernel %s cannot be read to compare: %s",
+				 e->kernels[e->running].release, strerror(-was->err)) : NULL;
+}
+
+/* What early boot needs is lost if it is not in what early boot has. */
+static int judge_absence(const struct doctor *d, const struct early *e, struct finding *f,
+			 bool any)
+{
+	bool unsure;
+	char *why = why_needed(e, f, &unsure);
+	char *next = !why ? NULL : unsure ?
+		     text_of("write 'initramfs = required' or 'initramfs = no' into "
+			     "/etc/kmodkeep/drivers.d/%s.conf", f->driver ? f->driver->name :
+								f->module) :
+		     initramfs_step(d, f->kernel, f->module);
+	int err = !why ? 0 : !next ? -ENOMEM :
+		  report_set(&f->report, unsure ? VERDICT_UNKNOWN : VERDICT_STALE_INITRAMFS, next,
+			     any ? "the initramfs of kernel %s does not have it: %s" :
+				   "kernel %s boots without an initramfs, which would have to "
+				   "have it: %s", f->kernel->release, why);
+
+	free(why);
+	free(next);
+	return err;
+}
+
+static int judge_copy(const struct doctor *d, const struct early *e, struct finding *f)
+{
+	size_t at = place_of(e, f->kernel);
+	const struct archives *of = &e->kernels[at];
+	const struct copies *copies = &e->copies[at];
+	const struct copy *copy;
+	char *modules[] = { (char *)f->module };
+	struct copies fresh = { 0 };
+	int err = 0;
+
+	if (at == e->count)
+		return 0;
+	copy = copies_find(copies, f->module);
+	f->initramfs = !of->count ? NULL : copies->err ? "unread" : !copy ? "none" :
+		       strcmp(copy->sha256, f->report.sha256) != 0 ? "other" : "same";
+	if (f->report.verdict != VERDICT_OK)
+		return 0;
+	if (copies->err)
+		return judge_unread(d, f, copies);
+	if (!copy)
+		return judge_absence(d, e, f, of->count);
+	if (!strcmp(copy->sha256, f->report.sha256))
+		return 0;
+	if (!copy->bytes.len) {
+		/* Only its hash was remembered. */
+		err = copies_read(NULL, of, 1, modules, 1, true, &fresh);
+		copy = err ? NULL : copies_find(&fresh, f->module);
+	}
+	if (copy)
+		err = judge_bytes(d, f, copy);
+	else if (!err)
+		err = report_set(&f->report, VERDICT_UNKNOWN, "ask again",
+				 "the initramfs changed while it was read");
+	copies_free(&fresh);
+	return err;
+}
+
+static bool newer(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	/* FAT keeps every second second. */
+	return !stat(a, &x) && !stat(b, &y) && x.st_mtime > y.st_mtime + 2;
+}
+
+/* A disk that was full leaves files that are empty or cut short. */
+static int judge_file(const struct doctor *d, struct finding *f, const char *file, bool archive)
+{
+	static const char *const room = "look for room on its disk, and install that kernel again";
+	int state = file && f->report.verdict == VERDICT_OK ? boot_file_check(file) : 0;
+	char *again;
+	int err;
+
+	if (state != -ENODATA && state != -EBADMSG && state != -ENOENT)
+		return 0;
+	again = archive ? initramfs_step(d, f->kernel, NULL) : strdup(room);
+	err = report_set(&f->report, VERDICT_KERNEL_INCOMPLETE, again, "%s is %s", file,
+			 state == -ENODATA ? "empty" : state == -ENOENT ?
+			 "not there, and the boot loader's entry loads it" : "cut short");
+	free(again);
+	return err;
+}
+
+/* What a boot loader has copies of in a place of its own may be of yesterday. */
+static int judge_age(const struct doctor *d, struct finding *f, const char *original,
+		     const char *copy)
+{
+	char *again;
+	int err;
+
+	if (!original || !copy || f->report.verdict != VERDICT_OK || !newer(original, copy))
+		return 0;
+	again = initramfs_step(d, f->kernel, NULL);
+	err = report_set(&f->report, VERDICT_KERNEL_INCOMPLETE, again,
+			 "%s, which boots, is older than %s", copy, original);
+	free(again);
+	return err;
+}
+
+static int judge_boot_files(const struct doctor *d, struct finding *f)
+{
+	const struct kernel *k = f->kernel;
+	const struct boot_files *of = next_boot_files(&d->next, k->release);
+	int err = judge_file(d, f, k->image, false);
+
+	if (!err)
+		err = judge_file(d, f, k->initramfs, true);
+	if (!of || err)
+		return err;
+	err = judge_file(d, f, of->image, false);
+	for (size_t i = 0; i < of->count && !err; i++)
+		err = judge_file(d, f, of->archives[i], true);
+	if (!err && !of->unified)
+		err = judge_age(d, f, k->image, of->image);
+	/* The last one: microcode comes first. */
+	if (!err && of->count)
+		err = judge_age(d, f, k->initramfs, of->archives[of->count - 1]);
+	return err;
+}
+
+/* Does the boot loader's entry of a kernel leave out the initramfs that is there? */
+static bool leaves_out(const struct doctor *d, const struct early *e, const struct kernel *k)
+{
+	const struct boot_files *f = next_boot_files(&d->next, k->release);
+
+	return k->initramfs && f && f->image && !f->unclear && !e->kernels[place_of(e, k)].count &&
+	       e->running < e->count && e->kernels[e->running].count;
+}
+
+/* A kernel that cannot boot as it is serves no driver. */
+static int judge_kernel(const struct doctor *d, const struct early *e, struct finding *f)
+{
+	const struct kernel *k = f->kernel;
+	size_t at = place_of(e, k);
+	char *again;
+	int err;
+
+	if (f->report.verdict != VERDICT_OK)
+		return 0;
+	err = judge_boot_files(d, f);
+	if (err || f->report.verdict != VERDICT_OK || k->running)
+		return err;
+	if (!k->image && d->kernels.boot_readable && !next_boot_files(&d->next, k->release))
+		return report_set(&f->report, VERDICT_KERNEL_INCOMPLETE,
+				  "install that kernel, or ask about another",
+				  "kernel %s has no boot image", k->release);
+	if (at < e->count && leaves_out(d, e, k)) {
+		again = strcmp(loader_word(d->next.loader), "grub") ?
+			text_of("kernel-install add %s %s", k->release, k->image ? k->image : "IMAGE") :
+			strdup("write the boot loader's menu again: update-grub, or grub2-mkconfig");
+		err = report_set(&f->report, VERDICT_KERNEL_INCOMPLETE, again,
+				 "what boots kernel %s does not load %s, unlike what boots the "
+				 "running kernel", k->release, k->initramfs);
+		free(again);
+		return err;
+	}
+	if (k->initramfs || !d->kernels.uses_initramfs || (at < e->count && e->kernels[at].count))
+		return 0;
+	again = d->unfinished.count ? strdup("dpkg --configure -a") :
+				      initramfs_step(d, k, NULL);
+	err = report_set(&f->report, VERDICT_KERNEL_INCOMPLETE, again,
+			 "kernel %s has no initramfs, unlike the others",
+			 k->release);
+	free(again);
+	return err;
+}
+
+/* What each refusal is called in the boot loader's configuration. */
+static const char *const refusals[] = {
+	[CMDLINE_EARLY] = "rd.driver.blacklist=",
+	[CMDLINE_ALIAS] = "modprobe.blacklist=",
+	[CMDLINE_MODULE] = "module_blacklist=",
+	[CMDLINE_NO_MODULES] = "nomodule",
+};
+
+/*
+ * Does the next boot lose it by this? What holds for the running kernel as well is
+ * nothing new: the module is loaded by its name, or it is not wanted.
+ */
+static bool loses_by(const struct doctor *d, const struct finding *f, enum cmdline_refusal how)
+{
+	char *now;
+	bool as_now;
+
+	if (how == CMDLINE_LOADS ||
+	    (how == CMDLINE_EARLY && (!f->initramfs || !strcmp(f->initramfs, "none"))))
+		return false;
+	if (how >= CMDLINE_MODULE)
+		return true;
+	now = host_line(d->h, "/proc/cmdline");
+	as_now = now && cmdline_refuses(now, f->module) >= how;
+	free(now);
+	return !as_now;
+}
+
+/* What the command line of the entry that boots does to a module. */
+static int judge_cmdline(const struct doctor *d, struct finding *f)
+{
+	const char *line = d->next.cmdline;
+	enum cmdline_refusal how;
+
+	if (f->report.verdict != VERDICT_OK || !line || !d->next.kernel ||
+	    strcmp(d->next.kernel, f->kernel->release))
+		return 0;
+	how = cmdline_refuses(line, f->module);
+	if (loses_by(d, f, how)) {
+		char *next = text_of("take it out of %s in the boot loader's configuration",
+				     refusals[how]);
+		int err = report_set(&f->report, VERDICT_BLOCKED, next,
+				     how >= CMDLINE_MODULE ?
+				     "the command line of the entry that boots keeps the kernel "
+				     "from loading it (%s)" :
+				     "the command line of the entry that boots keeps it from being "
+				     "loaded for its device (%s), unlike that of the running kernel",
+				     refusals[how]);
+
+		free(next);
+		return err;
+	}
+	if (f->report.waived && cmdline_enforces(line))
+		return report_set(&f->report, VERDICT_UNSIGNED, "kmodkeep key enroll",
+				  "the command line of the entry that boots demands a "
+				  "trusted signature (lockdown=, module.sig_enforce)");
+	return 0;
+}
+
+int early_judge(const struct doctor *d, const struct early *e, struct finding *f)
+{
+	int err = judge_kernel(d, e, f);
+
+	if (!err)
+		err = judge_copy(d, e, f);
+	if (!err)
+		err = judge_cmdline(d, f);
+	return err;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What modprobe, and udev with it, does for a module's name on a kernel: with the
+ * host's modprobe.d, the kernel's index, and nothing run. libkmod plans it; here
+ * the plan is read, and the install lines in it.
+ */
+#ifndef KMODKEEP_MODPROBE_H
+#define KMODKEEP_MODPROBE_H
+
+#include <stddef.h>
+
+#include "guard/host/host.h"
+
+struct modprobe {
+	char *file;		/* that it inserts in the end; NULL: none */
+	bool builtin;		/* it is part of the kernel */
+	/* A line that keeps it from being loaded, or leaves that to a shell. */
+	char *line;
+	bool refused, unclear;	/* line: never; nobody but a shell can tell */
+	bool by_name_only;	/* refused where its name is asked for: alias */
+	bool blacklisted;	/* refused for what asks by an alias */
+	/* Files of the modules that must be loaded before. */
+	char **needs;
+	size_t need_count;
+};
+
+/*
+ * 0; -ENOENT: nothing has that name; -ENOMEM, or why the index cannot be read.
+ * Softdeps are left out: modprobe goes on where one fails.
+ */
+int modprobe_plan(const struct host *h, const char *kernel, const char *name,
+		  struct modprobe *out);
+void modprobe_free(struct modprobe *m);
+
+/* Does some module of that kernel's index export the symbol? */
+bool modprobe_exports(const struct host *h, const char *kernel,
+		      const char *symbol);
+
+/* When modprobe's configuration changed last, in seconds; 0: there is none. */
+long long modprobe_config_changed(const struct host *h);
+
+/* Does systemd-modules-load load it, which minds a blacklist? */
+bool modprobe_at_boot(const struct host *h, const char *module);
+
+#endif

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * /proc/flightrec and stats, then a file for each channel. All may sleep.
+ */
+#ifndef FLIGHTREC_PROCFS_H
+#define FLIGHTREC_PROCFS_H
+
+struct flightrec_channel;
+
+/* 0 or -ENOMEM. */
+int flightrec_procfs_init(void);
+void flightrec_procfs_exit(void);
+int flightrec_procfs_add(struct flightrec_channel *channel);
+void flightrec_procfs_del(struct flightrec_channel *channel);
+
+#endif

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Debian systems with many DKMS drivers of the archive and two kernels, as disks that boot.
+
+All packages are the archive's own, unmodified. They are installed as an administrator does it:
+the drivers on the suite's kernel, then the kernel of backports, on which some of them do not
+build. It is done in a chroot, where compiling takes no emulator, and the result is cached.
+kmodkeep is not on the disk: it is installed in the guest, with nothing configured.
+"""
+
+import re
+import shutil
+import tempfile
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lib import apt
+from tests.lib.cache import cache_dir, cached, digest, progress
+from tests.lib.clone import ThrowAwayRoot
+from tests.packaging.variants import TOP, build_packages
+from tests.qemu import image
+from tests.qemu.esp import run
+from tests.secureboot import cells
+
+COMPONENTS = "main contrib non-free non-free-firmware"
+
+# By system: a suite, and "large" for what takes long to compile. Some do not build on the kernel
+# of backports, some on neither.
+DRIVERS = {
+    "bookworm": ("acpi-call", "bbswitch", "ddcci", "digimend", "dm-writeboost", "evdi",
+                 "iptables-netflow", "lime-forensics", "openrazer-driver", "r8168", "tp-smapi",
+                 "v4l2loopback", "vpoll"),
+    "bookworm-large": ("lttng-modules", "nvidia-kernel", "xtables-addons", "zfs"),
+}
+
+RECIPE = 1  # raise it when a disk must be made anew though its packages are the same
+
+APT = ["apt-get", "-q", "-y", "-o", "Dpkg::Use-Pty=0", "--no-install-recommends"]
+BUILDS = 7200  # seconds for all drivers on one kernel
+DISK_MIB = 12 * 1024
+
+
+@dataclass(frozen=True)
+class System:
+    """A disk in the cache, with the key that dkms signed with."""
+
+    directory: Path
+
+    @property
+    def disk(self):
+        return self.directory / "disk.img"
+
+    @property
+    def certificate(self):
+        """The certificate of dkms's key, DER."""
+        return (self.directory / "mok.der").read_bytes()
+
+    @property
+    def drivers(self):
+        """{driver as dkms calls it: its modules}, by what dkms built or would build."""
+        lines = (self.directory / "drivers").read_text().splitlines()
+        return {line.split()[0]: line.split()[1:] for line in lines}
+
+    @property
+    def kernels(self):
+        """The releases: the suite's own, then that of backports."""
+        return (self.directory / "kernels").read_text().split()
+
+
+def system(name, drivers=None):
+    """The System NAME of DRIVERS, or with other DRIVERS (without -dkms), made now if need be."""
+    suite, drivers = name.partition("-")[0], drivers or DRIVERS[name]
+    needs = run("dpkg-deb", "--field", kmodkeep_deb(name), "Depends").decode().strip()
+    base = _base(suite)
+    key = digest(RECIPE, base.name, sorted(drivers), needs)
+    return System(cached("image", f"drivers-{suite}-{key}",
+                         lambda path: _make(path, suite, base, drivers, needs)))
+
+
+def kmodkeep_deb(name):
+    """The package under test, for the suite of the system NAME."""
+    debs = build_packages.built(TOP, name.partition("-")[0], "any")
+    return next(deb for deb in debs if deb.name.startswith("kmodkeep_"))
+
+
+def _base(suite):
+    """The cached root with the suite's kernel and dkms, but without drivers."""
+    def make(root):
+        with progress(f"{suite}: root of a guest for drivers"):
+            image.bootstrap(root, suite, ["dkms"])
+
+    return cached("roots", f"guest-{suite}-{digest(Path(image.__file__).read_bytes())}", make)
+
+
+def _make(directory, suite, base, drivers, needs):
+    """Install DRIVERS and then the kernel of backports on a copy of BASE, and keep it as a disk."""
+    directory.mkdir(parents=True)
+    with ThrowAwayRoot(base, f"guest-{suite}") as root:
+        key = cells.make_key(directory, "good")
+        _put_key(root.path, key)
+        (directory / "mok.der").write_bytes(key.der)
+        (root.path / "etc/apt/sources.list").write_text(apt.sources_list(suite, COMPONENTS))
+        root.run([*APT, "update"])
+        log = cache_dir("logs") / f"drivers-{suite}.log"
+        log.write_text("")
+        packages = [f"{driver}-dkms" for driver in drivers]
+        _run(root, log, [*APT, "satisfy", needs])
+        with progress(f"{suite}: install {', '.join(packages)}"):
+            _run(root, log, [*APT, "install", *packages], check=False)
+        with progress(f"{suite}: install the kernel of backports"):
+            _run(root, log, [*APT, "-t", f"{suite}-backports", "install", "linux-image-amd64",
+                             "linux-headers-amd64"], check=False)
+        kernels = _kernels(root)
+        # What an administrator does about a kernel whose hooks failed.
+        _run(root, log, f"[ -e /boot/initrd.img-{kernels[1]} ] || update-initramfs -c -k {kernels[1]}")
+        (directory / "kernels").write_text(" ".join(kernels))
+        (directory / "drivers").write_text(_drivers(root))
+        (directory / "status").write_text(root.run("dkms status; dpkg -l '*-dkms' 'linux-*'").stdout)
+        with progress(f"{suite}: write the disk"):
+            _write(directory, root, kernels[0])
+
+
+def _put_key(root, key):
+    """Have dkms sign with KEY."""
+    place = root / "var/lib/dkms"
+    place.mkdir(exist_ok=True)
+    shutil.copy(key.key, place / "mok.key")
+    (place / "mok.key").chmod(0o600)
+    (place / "mok.pub").write_bytes(key.der)
+
+
+def _run(root, log, command, check=True):
+    done = root.run(command, check=check, timeout=BUILDS)
+    with open(log, "a", encoding="utf-8") as file:
+        file.write(f"# {command}\n{done.stdout}# exit status {done.returncode}\n")
+
+
+def _kernels(root):
+    names = [p.name.removeprefix("vmlinuz-") for p in (root.path / "boot").glob("vmlinuz-*")]
+    assert len(names) == 2, names
+    return sorted(names, key=lambda name: [int(n) for n in re.findall(r"\d+", name)])
+
+
+def _drivers(root):
+    """A line for each driver that dkms has: its name and its modules, as bash reads dkms.conf."""
+    script = r"""
+        for link in /var/lib/dkms/*/*/source; do
+            (kernelver=$1 arch=x86_64 dkms_tree=/var/lib/dkms source_tree=/usr/src
+             kernel_source_dir=/lib/modules/$1/build
+             cd "$link/" && . ./dkms.conf >/dev/null
+             echo "$PACKAGE_NAME ${DEST_MODULE_NAME[@]:-${BUILT_MODULE_NAME[@]:-$PACKAGE_NAME}}")
+        done
+    """
+    return root.run(["bash", "-c", script, "bash", _kernels(root)[0]]).stdout
+
+
+def _write(directory, root, kernel):
+    root_uuid = str(uuid.uuid4())
+    (root.path / "usr/sbin/policy-rc.d").unlink()
+    image.settle(root.path, root_uuid, kernel)
+    with tempfile.TemporaryDirectory(dir=directory) as mount_point:
+        # Without what is mounted below it.
+        run("mount", "--bind", root.path, mount_point)
+        try:
+            image.write_disk(directory / "disk.img", Path(mount_point), root_uuid, DISK_MIB)
+        finally:
+            run("umount", mount_point)

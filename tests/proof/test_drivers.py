@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Unmodified DKMS drivers of the Debian archive: each does what kmodkeep said before the boot.
+
+SYSTEM=bookworm chooses the system. What the guest said stays in build/results/drivers-SYSTEM.
+"""
+
+import os
+import shutil
+
+import pytest
+
+from tests.proof.guest import Record, differences
+from tests.proof.system import DRIVERS, TOP
+
+SELECTED = os.environ["SYSTEM"].split(",") if os.environ.get("SYSTEM") else list(DRIVERS)
+
+
+@pytest.fixture(scope="module", params=SELECTED)
+def record(request):
+    logs = TOP / f"build/results/drivers-{request.param}"
+    shutil.rmtree(logs, ignore_errors=True)
+    made = Record(request.param, logs)
+    try:
+        return made.run()
+    finally:
+        (logs / "disk.qcow2").unlink(missing_ok=True)
+
+
+def test_every_module_of_every_driver_was_judged_and_tried(record):
+    named = {module for _, module in record.predicted}
+    for driver, modules in record.system.drivers.items():
+        assert driver in {d["dkms"] for d in record.document["drivers"]}
+        assert set(modules) <= named, driver
+    assert set(record.loads) == {(k, m) for k in record.kernels for m in named}
+
+
+def test_modprobe_does_what_was_predicted(record):
+    wrong = list(differences(record))
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_is_unknown(record):
+    unsure = [f for f in record.predicted.values() if f["verdict"] == "unknown"]
+    assert not unsure
+    assert not record.document["not_seen"]
+
+
+def test_the_kernel_itself_sees_the_same(record):
+    """What was said of the next kernel before it was booted, and what is said on it."""
+    new = record.kernels[1]
+    for (kernel, module), finding in record.predicted.items():
+        if kernel == new:
+            assert record.after_boot[kernel, module]["verdict"] == finding["verdict"], module
+
+
+def test_some_are_lost_and_some_are_not(record):
+    """So that a doctor that always says the same is wrong here."""
+    served = {kernel: [load.served for (k, _), load in record.loads.items() if k == kernel]
+              for kernel in record.kernels}
+    assert any(served[record.kernels[0]])
+    assert any(served[record.kernels[1]]) and not all(served[record.kernels[1]])
+
+
+def test_the_administrator_is_told(record):
+    """By dpkg, which installs kmodkeep with nothing configured, and by the pages."""
+    old, new = record.kernels
+    lost = {record.predicted[new, m]["driver"] for (k, m), load in record.loads.items()
+            if k == old and load.served and not record.loads[new, m].served}
+    assert lost
+    assert record.document["next_boot"]["kernel"] == new
+    assert record.pages["status"].startswith("NOT SAFE")
+    for driver in lost:
+        assert driver in record.pages["guard"], record.pages["guard"]
