@@ -83,7 +83,6 @@
  * has a defined outcome, which is then thrown away.
  */
 #include "ring_write.h"
-#include "sum.h"
 
 static __always_inline u64 lap_of(u64 state)
 {
@@ -326,29 +325,6 @@ static void get_payload(void *payload, const u64 *from, u32 len)
 		last = READ_ONCE(from[len / sizeof(u64)]);
 		memcpy((u8 *)payload + (len & ~7U), &last, len % sizeof(u64));
 	}
-}
-
-/*
- * In memory that a reset leaves alone the processor's cache is lost nevertheless, and
- * with it what it had not written to memory: of two lines of 64 bytes one may be of this
- * record, and the other of what was there before. So a record has a sum over all of
- * it there, and its lines are sent to memory as soon as it is published: what a reset
- * takes is what was on its way then. The memory is mapped like any other, cached: atomic
- * operations on memory that is not would lock the bus.
- *
- * Once the number is taken, one step of the sum is left.
- */
-noinline u64 flightrec_ring_commit_summed(struct flightrec_ring *ring, u32 cpu, u32 len,
-					  const struct flightrec_place *place)
-{
-	u32 words = flightrec_record_words(len);
-	u32 sum = flightrec_sum(FLIGHTREC_SUM_FIRST, (u64 *)place->stamp + 1, words - 1);
-	u64 seq = atomic64_fetch_add(1, &ring->next_seq);
-
-	WRITE_ONCE(place->stamp->check, flightrec_sum(sum, &seq, 1));
-	flightrec_ring_finish(ring, cpu, len, seq, place);
-	ring_write_back(place->stamp, words * sizeof(u64));
-	return seq;
 }
 
 /* Whole words, then what is left over, padded with zeroes. */

@@ -80,7 +80,7 @@ struct flightrec_ring {
 	u32 nblocks;
 	u32 ncpus;
 	u32 fresh;			/* claims for which a full block is */
-	bool summed;			/* records have a sum, see ring.c */
+	bool summed;			/* records have a sum, see ring_write.h */
 
 	/* Written by every append and every claim of a block. */
 	atomic64_t next_seq __attribute__((aligned(64)));

@@ -13,13 +13,17 @@
 #include <linux/compiler.h>
 #include <linux/errno.h>
 #include <linux/init.h>
-#include <linux/libnvdimm.h>
 #include <linux/log2.h>
 #include <linux/math64.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/string.h>
 #include <linux/types.h>
+#ifdef CONFIG_X86_64
+#include <asm/special_insns.h>
+#else
+#include <linux/libnvdimm.h>
+#endif
 
 static inline u64 ring_div(u64 n, u32 by, u32 *rem)
 {
@@ -42,9 +46,18 @@ static inline bool ring_interrupted(void)
  * Have lines of the cache written to memory, soon, and without waiting for it. Where
  * the kernel has no way to do that, they go there when it pleases the processor.
  */
-static inline void ring_write_back(void *from, size_t bytes)
+static __always_inline void ring_write_back(void *from, size_t bytes)
 {
+#ifdef CONFIG_X86_64
+	unsigned long line = (unsigned long)from & ~63UL;
+	unsigned long end = (unsigned long)from + bytes;
+
+	do
+		clwb((void *)line);
+	while ((line += 64) < end);
+#else
 	arch_wb_cache_pmem(from, bytes);
+#endif
 }
 
 #else

@@ -16,6 +16,7 @@
 #define FLIGHTREC_RING_WRITE_H
 
 #include "ring.h"
+#include "sum.h"
 
 #define RING_MASK(bits)		((1ULL << (bits)) - 1)
 #define BLOCK_WORDS		(FLIGHTREC_RING_BLOCK_BYTES / sizeof(u64))
@@ -240,9 +241,29 @@ static __always_inline void flightrec_ring_finish(struct flightrec_ring *ring, u
 	atomic64_add(len, &ring->cpus[cpu].bytes);
 }
 
-/* flightrec_ring_commit() for memory that a reset leaves alone; in ring.c. */
-u64 flightrec_ring_commit_summed(struct flightrec_ring *ring, u32 cpu, u32 len,
-				 const struct flightrec_place *place);
+/*
+ * In memory that a reset leaves alone the processor's cache is lost nevertheless, and
+ * with it what it had not written to memory: of two lines of 64 bytes one may be of this
+ * record, and the other of what was there before. So a record has a sum over all of
+ * it there, and its lines are sent to memory as soon as it is published: what a reset
+ * takes is what was on its way then. The memory is mapped like any other, cached: atomic
+ * operations on memory that is not would lock the bus.
+ *
+ * Once the number is taken, one step of the sum is left.
+ */
+static __always_inline u64 flightrec_ring_commit_summed(struct flightrec_ring *ring, u32 cpu,
+							u32 len,
+							const struct flightrec_place *place)
+{
+	u32 words = flightrec_record_words(len);
+	u32 sum = flightrec_sum(FLIGHTREC_SUM_FIRST, (u64 *)place->stamp + 1, words - 1);
+	u64 seq = atomic64_fetch_add(1, &ring->next_seq);
+
+	WRITE_ONCE(place->stamp->check, flightrec_sum_word(sum, seq));
+	flightrec_ring_finish(ring, cpu, len, seq, place);
+	ring_write_back(place->stamp, words * sizeof(u64));
+	return seq;
+}
 
 /* Take a number, publish, give the room back; returns the number. */
 static __always_inline u64 flightrec_ring_commit(struct flightrec_ring *ring, u32 cpu,

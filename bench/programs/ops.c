@@ -268,7 +268,8 @@ static struct flightrec_info flightrec_info(const struct state *state)
 
 static void open_flightrec(struct state *state)
 {
-	state->fd = must_open("/dev/flightrec/default", O_WRONLY);
+	/* Only who may read is told the numbers by which a full ring is known. */
+	state->fd = must_open("/dev/flightrec/default", O_RDWR);
 	state->mark = flightrec_info(state).next_seq;
 }
 
