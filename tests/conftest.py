@@ -5,6 +5,7 @@ tests/run.py has two processes run the tests of a tier. Tests that share a fixtu
 together in one of them, so that what takes long to make is made once.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -37,4 +38,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         shared = shared_with(item)
         if shared and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(str(shared)))
+            # xdist takes a name with a bracket in it for a parameter.
+            name = re.sub(r"[][@]", " ", str(shared))
+            item.add_marker(pytest.mark.xdist_group(name))
