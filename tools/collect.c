@@ -364,7 +364,6 @@ static void save(struct collection *c, char **unused)
 	struct channel *bad = NULL;
 	struct boot boot;
 	bool missing = false;
-	size_t i;
 	int err;
 
 	(void)unused;
@@ -389,8 +388,6 @@ static void save(struct collection *c, char **unused)
 	if (err || missing)
 		c->status = EXIT_NO;
 	json_object_put(boot.json);
-	for (i = 0; i < live.timeline.count; i++)
-		free((char *)live.timeline.channels[i].name);
 	timeline_close(&live.timeline);
 }
 
