@@ -19,6 +19,7 @@
 #define FLIGHTREC_H
 
 #include <linux/flightrec.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -292,7 +293,7 @@ struct flightrec_death {
 	uint64_t log_ns;
 	uint64_t wall_ns;
 	unsigned int file;
-	_Bool fatal;
+	bool fatal;
 };
 
 /**
