@@ -295,7 +295,7 @@ int __init flightrec_region_open(void)
 
 	if (!reserved)
 		err = open_name(OWN_NAME);
-	else if (!strchr(reserved, '@'))
+	else if (*reserved && !strchr(reserved, '@'))
 		err = open_name(reserved);
 	else if (parse_address(reserved, &start, &size))
 		err = open_address(start, size);

@@ -33,10 +33,11 @@ PLACES = {"before-the-number": 0, "before-publication": 1}
 
 
 def offsets(module):
-    """{place: offset in flightrec_write()} in the file MODULE.
+    """{place: offsets in flightrec_write()} in the file MODULE.
 
-    The number is taken by the one exchange-and-add of 1; before the instruction
-    that follows, the record has a number that no reader can see.
+    The number is taken by an exchange-and-add of 1; before the instruction that
+    follows, the record has a number that no reader can see.  There is one for memory
+    that a reset leaves alone and one for all other, of which a write takes one.
     """
     command = ["objdump", "-d", "--no-show-raw-insn", "--disassemble=flightrec_write", module]
     listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -47,8 +48,8 @@ def offsets(module):
         add = re.match(r"lock xadd %(r\w+),", text)
         if add and any(re.match(r"mov +\$0x1,%[er]\w+", line) for _, line in lines[i - 4 : i]):
             found.append((int(address, 16) - start, int(lines[i + 1][0], 16) - start))
-    assert len(found) == 1, f"{module}: {len(found)} places where flightrec_write() takes a number"
-    return dict(zip(PLACES, found[0]))
+    assert len(found) == 2, f"{module}: {len(found)} places where flightrec_write() takes a number"
+    return dict(zip(PLACES, zip(*found)))
 
 
 def crash(kernel, place, workdir):
@@ -62,13 +63,15 @@ def crash(kernel, place, workdir):
         args=["-chardev", f"socket,id=gdb,path={stub},server=on,wait=off", "-gdb", "chardev:gdb"],
     ) as guest:  # fmt: skip
         said = guest.wait_for(r"^== ([0-9a-f]+) ([0-9a-f]+)\n", 300)
-        address = int(said[1], 16) + offsets(module)[place]
+        addresses = [int(said[1], 16) + offset for offset in offsets(module)[place]]
         debugger = GdbStub(stub)
-        debugger.set_breakpoint(address)
+        for address in addresses:
+            debugger.set_breakpoint(address)
         debugger.go()
         guest.send("\n")
         assert debugger.wait_stop() == 1
-        debugger.clear_breakpoint(address)
+        for address in addresses:
+            debugger.clear_breakpoint(address)
         debugger.write_memory(1, int(said[2], 16), b"\1")
         debugger.go(cpu=0)
         guest.wait_exit(300, "the panic")
