@@ -199,7 +199,6 @@ read -r _ </dev/console
 """
 
 
-@pytest.mark.skipif(not os.environ.get("FULL"), reason="with FULL=1: another guest")
 @pytest.mark.parametrize("kernel", [k for k in SELECTED if k not in BY_NAME])
 def test_memory_of_others_is_not_written(kernel, tmp_path):
     modules = sorted(build_modules(kernel, TOP / "src").glob("*.ko"))
