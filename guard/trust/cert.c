@@ -148,13 +148,23 @@ bool cert_issued(X509 *issuer, X509 *cert)
 	return is;
 }
 
+bool cert_names_issuer(X509 *cert)
+{
+	AUTHORITY_KEYID *a = X509_get_ext_d2i(cert, NID_authority_key_identifier,
+					      NULL, NULL);
+	bool names = a && (a->keyid || authority_name(a));
+
+	AUTHORITY_KEYID_free(a);
+	ERR_clear_error();
+	return names;
+}
+
 bool cert_is_root(X509 *cert)
 {
 	AUTHORITY_KEYID *a = X509_get_ext_d2i(cert, NID_authority_key_identifier,
 					      NULL, NULL);
-	bool named = a && (a->keyid || authority_name(a));
 	bool is = same_name(X509_get_subject_name(cert), X509_get_issuer_name(cert)) &&
-		  (!named || is_authority(a, cert)) &&
+		  (!cert_names_issuer(cert) || is_authority(a, cert)) &&
 		  X509_verify(cert, X509_get0_pubkey(cert)) == 1;
 
 	AUTHORITY_KEYID_free(a);

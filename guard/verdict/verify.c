@@ -119,9 +119,9 @@ static enum verdict verdict_of_standing(enum standing s)
 	}
 }
 
-/* A signer whose certificate is nowhere to be read: only names are known. */
-static struct opinion judge_unseen(const struct judging *j,
-				   const struct modsig_signer *s)
+/* Of what the kernel trusts only names are known here: name or key_id may be among them. */
+static struct opinion judge_unseen(const struct judging *j, const char *key_id,
+				   const char *name)
 {
 	const struct ring *ring = trust_ring(j->t);
 	struct opinion o = { .verdict = VERDICT_UNKNOWN };
@@ -129,8 +129,8 @@ static struct opinion judge_unseen(const struct judging *j,
 	if (trust_pinned(j->t)) {
 		o.verdict = VERDICT_UNTRUSTED_KEY;
 		o.why = "which is not the certificate given";
-	} else if ((s->key_id && ring_by_id(ring, s->key_id)) ||
-		   (s->issuer && ring_by_subject(ring, s->issuer))) {
+	} else if ((key_id && ring_by_id(ring, key_id)) ||
+		   (name && ring_by_subject(ring, name))) {
 		o.why = "a name that the kernel trusts, but its certificate "
 			"cannot be read, so the content could not be checked";
 	} else if (j->r->info.intree && !(j->running && ring->readable)) {
@@ -223,7 +223,8 @@ static enum answer knows_cert(const struct judging *j, X509 *cert, X509 *issuer)
 static bool ring_has_issuer(const struct judging *j, X509 *cert)
 {
 	char *name = name_text(X509_get_issuer_name(cert));
-	bool has = name && ring_by_subject(trust_ring(j->t), name);
+	bool has = name && cert_names_issuer(cert) &&
+		   ring_by_subject(trust_ring(j->t), name);
 
 	free(name);
 	return has;
@@ -236,12 +237,14 @@ static bool ring_has_issuer(const struct judging *j, X509 *cert)
  */
 static struct opinion judge_chain(const struct judging *j, size_t i, X509 *leaf)
 {
-	struct opinion best = judge_unseen(j, modsig_signer(j->sig, i));
+	char *name = name_text(X509_get_subject_name(leaf));
+	struct opinion best = judge_unseen(j, NULL, name);
 	enum answer known = ANSWER_YES;
 	X509 *at = leaf, *below = NULL, *up;
 	const struct trust_cert *c;
 	bool trusted = false;
 
+	free(name);
 	best.leaf = leaf;
 	best.intact = true;
 	for (int depth = 0; !trusted && depth < 64; depth++, below = at, at = up) {
@@ -310,7 +313,7 @@ static struct opinion judge_signer(const struct judging *j, size_t i)
 	}
 	o.cert = find_cert(j, i);
 	if (!o.cert && known != ANSWER_NO)
-		return judge_unseen(j, s);
+		return judge_unseen(j, s->key_id, s->issuer);
 	if (o.cert) {
 		err = modsig_check(j->sig, i, o.cert->x509, j->bytes->data);
 		if (err == -EKEYREJECTED) {
