@@ -9,6 +9,13 @@ _flightrec_channels() {
 	done
 }
 
+_flightrec_boots() {
+	local boot
+	for boot in /var/lib/flightrec/boots/*/; do
+		[[ -e $boot ]] && basename "$boot"
+	done
+}
+
 _flightrec() {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
 	local command=${COMP_WORDS[1]} options=
@@ -50,7 +57,11 @@ _flightrec() {
 		mapfile -t COMPREPLY < <(compgen -W "relative wall boot" -- "$word")
 		return
 		;;
-	-n | --lines | -b | --boot | -g | --grep | --pid | --comm)
+	-b | --boot)
+		mapfile -t COMPREPLY < <(compgen -W "-1 -2 $(_flightrec_boots)" -- "$word")
+		return
+		;;
+	-n | --lines | -g | --grep | --pid | --comm)
 		return
 		;;
 	esac
