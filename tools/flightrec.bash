@@ -22,7 +22,7 @@ _flightrec() {
 	COMPREPLY=()
 
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W "write read stats recover collect save boots report --help --version" -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W "write run read stats recover collect save boots report --help --version" -- "$word")
 		return
 	fi
 	case $before in
@@ -53,7 +53,7 @@ _flightrec() {
 		return
 		;;
 	-t | --time | --tag)
-		[[ $command == write ]] && return
+		[[ $command == write || $command == run ]] && return
 		mapfile -t COMPREPLY < <(compgen -W "relative wall boot" -- "$word")
 		return
 		;;
@@ -66,7 +66,7 @@ _flightrec() {
 		;;
 	esac
 	case $command in
-	write) options="--channel --priority --tag --help" ;;
+	write | run) options="--channel --priority --tag --help" ;;
 	read) options="--channel --all --boot --follow --lines --reverse --priority --grep --case-sensitive
 		--pid --uid --comm --since --until --output --json --time --utc --cursor-file --help" ;;
 	stats) options="--all --watch --json --help" ;;
@@ -79,6 +79,8 @@ _flightrec() {
 	esac
 	if [[ $word == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
+	elif [[ $command == run ]]; then
+		mapfile -t COMPREPLY < <(compgen -c -- "$word")
 	elif [[ $command == recover || $command == collect ]]; then
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
