@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.lib import crashdata as crash
-from tests.unit.lib.tools import OUT, PROC, build, flightrec
+from tests.unit.lib.tools import OUT, PLAIN, PROC, build, flightrec
 
 ROOT = OUT / "root"
 BOOTS = ROOT / "state/boots"
@@ -127,11 +127,70 @@ def test_damage_is_said(kept):
     whole = records.read_bytes()
     lines = subprocess.run(["zstdcat", records], capture_output=True, check=True).stdout.splitlines(keepends=True)
     broken = b"".join([*lines[:4], b"rubbish\n", *lines[4:]])
-    records.write_bytes(subprocess.run(["zstd"], input=broken, capture_output=True, check=True).stdout)
+    records.write_bytes(packed([broken]))
     done = flightrec("read", "-ab", "-2", "-o", "cat")
     records.write_bytes(whole)
     assert done.returncode == 1 and done.stdout.splitlines() == [text for text in ALL[:4]]
     assert "damaged" in done.stderr
+
+
+def packed(lines):
+    return subprocess.run(["zstd"], input=b"".join(lines), capture_output=True, check=True).stdout
+
+
+def test_lines_in_another_form_are_the_same_records(kept):
+    """What collect writes is read by a way of its own, which is faster."""
+    records = BOOTS / OLD.hex() / "records.jsonl.zst"
+    whole = records.read_bytes()
+    odd = ['a"b\\c/d\be\ff\ng\rh\ti', "\x01\x1f", "Größe 漢字 🙂", "", "x" * 4096, "\u2028\x7f", "\\u0041"]
+    head = json.loads(subprocess.run(["zstdcat", records], capture_output=True, check=True).stdout.splitlines()[0])
+    lines = [{**head, "seq": n, "text": text, "comm": text[:3], "wall_ns": 2**64 - n, "uid": 2**32 - 1, "lost": n}
+             for n, text in enumerate(odd, start=1)]  # fmt: skip
+    lines.append({**head, "seq": 9, "source": "text", "cut": True, "conflict": True, "interrupt": True, "origin": "kernel"})
+    forms = [{"separators": (",", ":"), "ensure_ascii": False}, {}, {"separators": (",", ":"), "sort_keys": True}]
+    seen = []
+    try:
+        for form in forms:
+            records.write_bytes(packed([json.dumps(line, **form).encode() + b"\n" for line in lines]))
+            seen.append(flightrec("read", "-ab", "-2", "-o", "json").stdout)
+    finally:
+        records.write_bytes(whole)
+    assert seen[0] == seen[1] == seen[2]
+    again = [json.loads(line) for line in seen[0].split("\n")[:-1]]
+    assert [line["text"] for line in again[:-1]] == odd and again == lines
+
+
+def test_a_line_that_is_cut_anywhere(kept):
+    """The sanitizers watch."""
+    records = BOOTS / OLD.hex() / "records.jsonl.zst"
+    whole = records.read_bytes()
+    line = subprocess.run(["zstdcat", records], capture_output=True, check=True).stdout.splitlines()[0]
+    try:
+        for at in range(1, len(line), 41):
+            for broken in (line[:at], line[:at] + b"\xff" + line[at + 1 :]):
+                records.write_bytes(packed([broken + b"\n"]))
+                done = flightrec("read", "-ab", "-2", "-o", "json", text=False)
+                assert done.returncode in (0, 1) and len(done.stdout.splitlines()) <= 1
+    finally:
+        records.write_bytes(whole)
+
+
+def test_a_filter_costs_few_instructions_a_record(kept):
+    """json-c alone would need 20,000; 6,000 are more than a million records a second."""
+    records = BOOTS / OLD.hex() / "records.jsonl.zst"
+    whole = records.read_bytes()
+    head = json.loads(subprocess.run(["zstdcat", records], capture_output=True, check=True).stdout.splitlines()[0])
+    used = []
+    try:
+        for count in (2000, 4000):
+            lines = [{**head, "seq": n, "text": f"an event of the usual length, number {n:08}"} for n in range(1, count + 1)]
+            records.write_bytes(packed([json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in lines]))
+            done = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", PLAIN,
+                                   "read", "-ab", "-2", "-g", "no such thing"], capture_output=True, text=True)  # fmt: skip
+            used.append(int(re.search(r"Collected : (\d+)", done.stderr)[1]))
+    finally:
+        records.write_bytes(whole)
+    assert (used[1] - used[0]) / 2000 < 7000, used
 
 
 def test_before_collect_has_run_memory_comes_first(kept):
