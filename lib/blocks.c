@@ -292,10 +292,13 @@ static uint32_t boot_key(const unsigned char boot_id[16])
 
 static void hex_of(const unsigned char *bytes, size_t n, char *text)
 {
-	while (n--) {
-		snprintf(text, 3, "%02x", *bytes++);
-		text += 2;
+	static const char digits[] = "0123456789abcdef";
+
+	for (; n; n--, bytes++) {
+		*text++ = digits[*bytes >> 4];
+		*text++ = digits[*bytes & 15];
 	}
+	*text = '\0';
 }
 
 /* The magic number stands at @addr + MAGIC_AT: look at the whole. */

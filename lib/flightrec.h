@@ -148,13 +148,12 @@ struct flightrec_stats;
  * Return: 0, or -ENODEV if the driver is not loaded, -EACCES, -EPERM, -ENOMEM.
  */
 int flightrec_stats_get(struct flightrec_stats **stats);
-/* The same from a text of at most @len bytes, for instance from another host. */
-int flightrec_stats_parse(struct flightrec_stats **stats, const char *text, size_t len);
 void flightrec_stats_free(struct flightrec_stats *stats);
 
-/* How many lines there are: one for each channel, then the driver's own. */
-size_t flightrec_stats_lines(const struct flightrec_stats *stats);
-/* The channel that a line is about; NULL: the driver. */
+/*
+ * There is a line for each channel, from 0; what follows, up to one without members, is the
+ * driver's own. The name of the channel, or NULL past the last channel.
+ */
 const char *flightrec_stats_channel(const struct flightrec_stats *stats, size_t line);
 /* The members of a line, in the driver's order: 1, or 0 past the last. */
 int flightrec_stats_member(const struct flightrec_stats *stats, size_t line, size_t member,

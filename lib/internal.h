@@ -33,4 +33,7 @@
 /* Is @name fit for a channel? It is one path component then. */
 bool flightrec_name_ok(const char *name);
 
+/* flightrec_stats_get() from a text of at most @len bytes: 0 or -ENOMEM. */
+int stats_parse(struct flightrec_stats **stats, const char *text, size_t len);
+
 #endif

@@ -54,7 +54,7 @@ static void split_line(struct flightrec_stats *stats, char *line)
 		stats->nlines++;
 }
 
-EXPORT int flightrec_stats_parse(struct flightrec_stats **out, const char *text, size_t len)
+int stats_parse(struct flightrec_stats **out, const char *text, size_t len)
 {
 	struct flightrec_stats *stats = calloc(1, sizeof(*stats));
 	char *line, *rest;
@@ -106,7 +106,7 @@ EXPORT int flightrec_stats_get(struct flightrec_stats **stats)
 	n = text ? read_text(fd, text, TEXT_MAX) : -ENOMEM;
 	close(fd);
 	if (n >= 0)
-		n = flightrec_stats_parse(stats, text, n);
+		n = stats_parse(stats, text, n);
 	free(text);
 	return (int)n;
 }
@@ -118,11 +118,6 @@ EXPORT void flightrec_stats_free(struct flightrec_stats *stats)
 	free(stats->text);
 	free(stats->pairs);
 	free(stats);
-}
-
-EXPORT size_t flightrec_stats_lines(const struct flightrec_stats *stats)
-{
-	return stats->nlines;
 }
 
 /* The first pair of a line; the end of the array if there is none. */

@@ -277,6 +277,27 @@ static int newest_ended(const struct boot *boots, int count, const char *now)
 	return -1;
 }
 
+bool boot_name_ok(const char *text)
+{
+	return *text && strlen(text) < BOOT_NAME_MAX &&
+	       strspn(text, "0123456789abcdefghijklmnopqrstuvwxyz-") == strlen(text);
+}
+
+bool boot_same(const char *id, const char *text, size_t digits)
+{
+	size_t same = 0;
+
+	for (;;) {
+		id += *id == '-';
+		text += *text == '-';
+		if (!*text || *id != *text)
+			return !*text && same >= digits;
+		id++;
+		text++;
+		same++;
+	}
+}
+
 int boots_find(const struct boot *boots, int count, const char *text)
 {
 	unsigned long long back;
@@ -298,7 +319,7 @@ int boots_find(const struct boot *boots, int count, const char *text)
 		return -1;
 	}
 	for (i = 0; i < count; i++) {
-		if (strncmp(boots[i].name, text, strlen(text)))
+		if (!boot_same(boots[i].name, text, 1))
 			continue;
 		if (found >= 0) {
 			complain("boot %s: several begin so; see \"flightrec boots\"", text);

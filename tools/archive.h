@@ -59,6 +59,15 @@ int boot_id_now(char id[33]);
  */
 int boots_find(const struct boot *boots, int count, const char *text);
 
+/* Can it be what boots_find() takes? */
+bool boot_name_ok(const char *text);
+
+/*
+ * Does the id of a boot, or the name of its directory, begin so, with @digits of it at
+ * least? Dashes do not count: /proc has some in an id, journalctl none.
+ */
+bool boot_same(const char *id, const char *text, size_t digits);
+
 /* ---- boot.json */
 
 /* Members, with a value for where they are not. */

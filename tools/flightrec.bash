@@ -9,13 +9,20 @@ _flightrec_channels() {
 	done
 }
 
+_flightrec_boots() {
+	local boot
+	for boot in /var/lib/flightrec/boots/*/; do
+		[[ -e $boot ]] && basename "$boot"
+	done
+}
+
 _flightrec() {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
 	local command=${COMP_WORDS[1]} options=
 	COMPREPLY=()
 
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W "write read stats recover collect save boots report --help --version" -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W "write run read stats recover collect save boots report --help --version" -- "$word")
 		return
 	fi
 	case $before in
@@ -46,16 +53,20 @@ _flightrec() {
 		return
 		;;
 	-t | --time | --tag)
-		[[ $command == write ]] && return
+		[[ $command == write || $command == run ]] && return
 		mapfile -t COMPREPLY < <(compgen -W "relative wall boot" -- "$word")
 		return
 		;;
-	-n | --lines | -b | --boot | -g | --grep | --pid | --comm)
+	-b | --boot)
+		mapfile -t COMPREPLY < <(compgen -W "-1 -2 $(_flightrec_boots)" -- "$word")
+		return
+		;;
+	-n | --lines | -g | --grep | --pid | --comm)
 		return
 		;;
 	esac
 	case $command in
-	write) options="--channel --priority --tag --help" ;;
+	write | run) options="--channel --priority --tag --help" ;;
 	read) options="--channel --all --boot --follow --lines --reverse --priority --grep --case-sensitive
 		--pid --uid --comm --since --until --output --json --time --utc --cursor-file --help" ;;
 	stats) options="--all --watch --json --help" ;;
@@ -68,6 +79,8 @@ _flightrec() {
 	esac
 	if [[ $word == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
+	elif [[ $command == run ]]; then
+		mapfile -t COMPREPLY < <(compgen -c -- "$word")
 	elif [[ $command == recover || $command == collect ]]; then
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")

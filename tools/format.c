@@ -146,6 +146,12 @@ void format_lost(FILE *out, const struct format *format, const char *channel, ui
 	print_lost(out, format, channel, lost, "lost");
 }
 
+static void print_entry_lost(FILE *out, const struct format *format, const struct entry *entry,
+			     uint64_t lost)
+{
+	print_lost(out, format, entry->channel, lost, entry->found ? "missing" : "lost");
+}
+
 /* Who wrote it; the kernel in a colour of its own. */
 static void print_writer(FILE *out, const struct format *format,
 			 const struct flightrec_record *record)
@@ -223,10 +229,24 @@ void format_entry(FILE *out, const struct format *format, const struct entry *en
 		return;
 	default:
 		if (entry->lost)
-			print_lost(out, format, entry->channel, entry->lost,
-				   entry->found ? "missing" : "lost");
+			print_entry_lost(out, format, entry, entry->lost);
 		print_line(out, format, entry);
 		if (entry->found)
 			print_faults(out, format, entry->found);
 	}
+}
+
+void format_entry_turned(FILE *out, const struct format *format, const struct entry *entry,
+			 bool reverse)
+{
+	struct entry alone = *entry;
+
+	if (!reverse || !output_for_people(format->output)) {
+		format_entry(out, format, entry);
+		return;
+	}
+	alone.lost = 0;
+	format_entry(out, format, &alone);
+	if (entry->lost)
+		print_entry_lost(out, format, entry, entry->lost);
 }

@@ -77,6 +77,10 @@ bool colour_wanted(FILE *out);
  */
 void format_entry(FILE *out, const struct format *format, const struct entry *entry);
 
+/* The same where the newest comes first: a loss stands below the record that it was before. */
+void format_entry_turned(FILE *out, const struct format *format, const struct entry *entry,
+			 bool reverse);
+
 /* The loss alone, where the record that brought it is not shown; nothing for programs. */
 void format_lost(FILE *out, const struct format *format, const char *channel, uint64_t lost);
 

@@ -18,6 +18,7 @@
 static const struct command commands[] = {
 	{ "write", command_write, "record a text, or each line of standard input" },
 	{ "read", command_read, "print records, the oldest first" },
+	{ "run", command_run, "run a program, and record each line that it prints" },
 	{ "stats", command_stats, "print what each channel has recorded and refused" },
 	{ "recover", command_recover, "find records after a crash: in pstore, logs, memory dumps" },
 	{ "collect", command_collect, "keep what is left of the boots before this one" },
@@ -25,6 +26,8 @@ static const struct command commands[] = {
 	{ "boots", command_boots, "list the boots that are kept" },
 	{ "report", command_report, "print how a boot ended" },
 };
+
+void (*sigpipe_before)(int);
 
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
 
@@ -98,7 +101,7 @@ int flush_output(int *status)
 }
 
 /* Of a refusal, which group helps; none where it is not a matter of groups. */
-static const char *why_not(const char *channel, unsigned int flags, int err)
+const char *channel_explain(const char *channel, unsigned int flags, int err)
 {
 	if (err != -EACCES)
 		return flightrec_explain(err);
@@ -122,7 +125,7 @@ int channel_open(struct flightrec **handle, const char *channel, unsigned int fl
 			 channel, FLIGHTREC_NAME_MAX - 1);
 		return EXIT_USAGE;
 	}
-	complain("channel %s: %s", channel, why_not(channel, flags, err));
+	complain("channel %s: %s", channel, channel_explain(channel, flags, err));
 	return EXIT_UNKNOWN;
 }
 
@@ -178,7 +181,7 @@ int main(int argc, char **argv)
 
 	setlocale(LC_CTYPE, "");
 	/* A closed pipe is seen where it is written to: see flush_output(). */
-	signal(SIGPIPE, SIG_IGN);
+	sigpipe_before = signal(SIGPIPE, SIG_IGN);
 	if (argc < 2) {
 		usage(stderr);
 		return EXIT_USAGE;

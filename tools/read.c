@@ -11,11 +11,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "archive.h"
 #include "cursor.h"
 #include "filter.h"
 #include "follow.h"
 #include "format.h"
-#include "recover.h"
+#include "past.h"
 #include "spool.h"
 #include "timeline.h"
 
@@ -25,7 +26,8 @@ static const char help[] =
 	"loss in its place.\n\n"
 	"  -c, --channel CHANNEL  which; may be given again (default: default)\n"
 	"  -a, --all              all channels\n"
-	"  -b, --boot -1          of the boot before, from memory that a reset left alone\n"
+	"  -b, --boot BOOT        of a boot before: -1 the last one, -2, or the beginning of\n"
+	"                         its id; \"flightrec boots\" lists them\n"
 	"  -f, --follow           go on with new records as they come\n"
 	"  -n, --lines N          only the newest N of the records\n"
 	"  -r, --reverse          the newest first\n"
@@ -47,7 +49,8 @@ struct reading {
 	struct format format;
 	struct cursor *cursor;		/* or NULL */
 	const char *cursor_path;
-	bool all, follow, reverse, limited, missing, previous;
+	const char *boot;		/* one before this one, or NULL */
+	bool all, follow, reverse, limited, missing;
 	unsigned long long newest;	/* with limited: how many */
 	FILE *out;
 };
@@ -232,7 +235,6 @@ static int spool_channel(struct reading *reading, struct channel *channel, struc
 
 static int print_spool(struct reading *reading, struct spool *spool)
 {
-	struct format format = reading->format;
 	struct entry entry;
 	int status = EXIT_YES;
 	int err = spool_sort(spool, reading->limited ? reading->newest : UINT64_MAX,
@@ -242,19 +244,8 @@ static int print_spool(struct reading *reading, struct spool *spool)
 		complain("temporary file: %s", strerror(-err));
 		return EXIT_NO;
 	}
-	while (!ferror(stdout) && spool_next(spool, &entry)) {
-		if (reading->reverse && output_for_people(format.output)) {
-			uint64_t lost = entry.lost;
-
-			/* What is lost before a record comes after it here. */
-			entry.lost = 0;
-			format_entry(stdout, &format, &entry);
-			if (lost)
-				format_lost(stdout, &format, entry.channel, lost);
-		} else {
-			format_entry(stdout, &format, &entry);
-		}
-	}
+	while (!ferror(stdout) && spool_next(spool, &entry))
+		format_entry_turned(stdout, &reading->format, &entry, reading->reverse);
 	flush_output(&status);
 	return status;
 }
@@ -357,10 +348,10 @@ static int take_option(struct reading *reading, int opt, const char *value)
 		reading->all = true;
 		return EXIT_YES;
 	case 'b':
-		reading->previous = !strcmp(value, "-1");
-		if (reading->previous || !strcmp(value, "0"))
+		reading->boot = past_boot_is_now(value) ? NULL : value;
+		if (boot_name_ok(value))
 			return EXIT_YES;
-		complain("\"%s\" is not a boot: 0 is this one, -1 the one before", value);
+		complain("\"%s\" is not a boot: 0 is this one, -1 the one before; or its id", value);
 		return EXIT_USAGE;
 	case 'f':
 		reading->follow = true;
@@ -411,20 +402,31 @@ static int check_options(const struct reading *reading)
 		why = "--follow and --until: give one of them";
 	else if (reading->cursor_path && (reading->reverse || reading->limited))
 		why = "--cursor-file says where to begin: not with --lines or --reverse";
-	else if (reading->previous && (reading->follow || reading->reverse || reading->limited ||
-				       reading->cursor_path || reading->timeline.count > 1))
-		why = "--boot -1: all records of one channel, or with --all; not with --follow, --lines, --reverse or --cursor-file";
+	else if (reading->boot && (reading->follow || reading->cursor_path))
+		why = "--boot: nothing new comes of a boot that has ended; not with --follow or --cursor-file";
+	else if (reading->boot && reading->format.clock == CLOCK_RELATIVE)
+		why = "--boot and --time relative: how long ago is known of this boot only; try wall or boot";
 	if (why)
 		complain("%s", why);
 	return why ? EXIT_USAGE : EXIT_YES;
 }
 
-static int read_previous(const struct reading *reading)
+static int read_past(struct reading *reading)
 {
-	const char *channel = reading->timeline.count ? reading->timeline.channels[0].name :
-			      "default";
+	struct past past = {
+		.boot = reading->boot, .wanted = reading->all ? NULL : &reading->timeline,
+		.filter = &reading->filter, .reverse = reading->reverse,
+		.limited = reading->limited, .newest = reading->newest,
+	};
 
-	return recover_previous(reading->all ? NULL : channel, &reading->filter, &reading->format);
+	if (!reading->all && !reading->timeline.count)
+		timeline_name(&reading->timeline, "default");
+	set_channel_width(reading);
+	past.format = reading->format;
+	/* Which there are is seen as they come. */
+	if (reading->all)
+		past.format.channel_width = 8;
+	return past_read(&past);
 }
 
 int command_read(int argc, char **argv)
@@ -468,10 +470,9 @@ int command_read(int argc, char **argv)
 		status = filter_ready(&reading.filter);
 	if (!status) {
 		if (reading.format.clock == CLOCK_AUTO)
-			reading.format.clock = reading.previous ? CLOCK_WALL :
-					       default_clock(&reading);
+			reading.format.clock = reading.boot ? CLOCK_WALL : default_clock(&reading);
 		reading.format.colour = colour_wanted(stdout) && !reading.cursor_path;
-		status = reading.previous ? read_previous(&reading) : read_channels(&reading);
+		status = reading.boot ? read_past(&reading) : read_channels(&reading);
 	}
 	timeline_close(&reading.timeline);
 	cursor_free(reading.cursor);

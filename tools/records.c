@@ -22,6 +22,9 @@
 /* A payload of control characters has six bytes for each. */
 #define LINE_MAX_BYTES (6 * FLIGHTREC_PAYLOAD_MAX + 4096)
 
+/* Behind the lines; no name of a member is longer, so looking for one stays within. */
+#define LINES_SLACK 64
+
 /* ---- reading */
 
 struct archive {
@@ -30,7 +33,7 @@ struct archive {
 	struct json_tokener *tokener;
 	char packed[64 * 1024];
 	ZSTD_inBuffer in;
-	char lines[2 * LINE_MAX_BYTES];
+	char lines[2 * LINE_MAX_BYTES + LINES_SLACK];
 	size_t at, have;
 	bool ended;
 	size_t state;		/* of the decoder: 0 at the end of a frame */
@@ -99,7 +102,7 @@ static int unpack(struct archive *a)
 			return a->state ? -EBADMSG : 0;
 		}
 	}
-	out = (ZSTD_outBuffer) { a->lines, sizeof(a->lines), a->have };
+	out = (ZSTD_outBuffer) { a->lines, sizeof(a->lines) - LINES_SLACK, a->have };
 	a->state = ZSTD_decompressStream(a->zstd, &out, &a->in);
 	a->have = out.pos;
 	return ZSTD_isError(a->state) ? -EBADMSG : 0;
@@ -151,6 +154,151 @@ static bool parse_payload(struct archive *a, struct json_object *object)
 	a->buffer.record.size = sizeof(struct flightrec_record) + (len + 7) / 8 * 8;
 	return true;
 }
+
+/* ---- a line as print_json() writes it: most of them, ten times as fast */
+
+/* What is next is @text: past it, or NULL; NULL stays NULL. */
+static const char *past(const char *at, const char *text, size_t len)
+{
+	return at && !memcmp(at, text, len) ? at + len : NULL;
+}
+
+#define PAST(at, text) past(at, text, sizeof(text) - 1)
+
+static const char *take_number(const char *at, uint64_t max, uint64_t *value)
+{
+	const char *from = at;
+
+	*value = 0;
+	/* Nineteen digits never overflow; more are rare. */
+	for (; at && *at >= '0' && *at <= '9' && at - from < 19; at++)
+		*value = *value * 10 + (*at - '0');
+	return at && at != from && (*at < '0' || *at > '9') && *value <= max ? at : NULL;
+}
+
+static const char *take_flag(const char *at, bool *value)
+{
+	const char *yes = PAST(at, "true");
+
+	*value = yes;
+	return yes ? yes : PAST(at, "false");
+}
+
+/* A string up to its quotation mark; with an escape that is none of these: NULL. */
+static const char *take_text(const char *at, char *to, size_t room, size_t *len)
+{
+	static const char escapes[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";
+	const char *escape, *from;
+	size_t n = 0;
+
+	while (at) {
+		for (from = at; *at != '"' && *at != '\\' && (unsigned char)*at >= ' '; at++)
+			;
+		if ((size_t)(at - from) > room - n)
+			return NULL;
+		memcpy(to + n, from, at - from);
+		n += at - from;
+		if (*at == '"')
+			break;
+		escape = *at == '\\' && at[1] ? strchr(escapes, at[1]) : NULL;
+		if (!escape || n == room)
+			return NULL;
+		to[n++] = meant[escape - escapes];
+		at += 2;
+	}
+	*len = n;
+	return at ? at + 1 : NULL;
+}
+
+static const char *take_word(const char *at, char *to, size_t size)
+{
+	size_t len = 0;
+
+	at = take_text(at, to, size - 1, &len);
+	to[at ? len : 0] = '\0';
+	return at;
+}
+
+/* The next member, which is a number. */
+#define TAKE(at, key, max, member) do { \
+	at = take_number(PAST(at, ",\"" key "\":"), max, &number); \
+	(member) = number; \
+} while (0)
+
+static const char *take_stamp(const char *at, struct flightrec_record *r)
+{
+	const char *kernel;
+	uint64_t number;
+	bool interrupt;
+
+	TAKE(at, "seq", UINT64_MAX, r->seq);
+	TAKE(at, "lost", UINT64_MAX, r->lost);
+	TAKE(at, "boot_ns", UINT64_MAX, r->boot_ns);
+	TAKE(at, "wall_ns", UINT64_MAX, r->wall_ns);
+	TAKE(at, "severity", 7, r->severity);
+	kernel = PAST(at, ",\"origin\":\"kernel\"");
+	r->origin = kernel ? FLIGHTREC_ORIGIN_KERNEL : FLIGHTREC_ORIGIN_USER;
+	at = kernel ? kernel : PAST(at, ",\"origin\":\"user\"");
+	at = take_flag(PAST(at, ",\"interrupt\":"), &interrupt);
+	r->flags = interrupt ? FLIGHTREC_F_INTERRUPT : 0;
+	TAKE(at, "pid", UINT32_MAX, r->pid);
+	TAKE(at, "tgid", UINT32_MAX, r->tgid);
+	TAKE(at, "uid", UINT32_MAX, r->uid);
+	TAKE(at, "euid", UINT32_MAX, r->euid);
+	TAKE(at, "cpu", UINT32_MAX, r->cpu);
+	return at;
+}
+
+static const char *take_found(struct archive *a, const char *at)
+{
+	struct flightrec_recovered *found = &a->found;
+	bool cut = false, conflict = false;
+	const char *text = PAST(at, ",\"source\":\"text\"");
+	uint64_t number;
+
+	at = text ? text : PAST(at, ",\"source\":\"memory\"");
+	at = take_flag(PAST(at, ",\"cut\":"), &cut);
+	at = take_flag(PAST(at, ",\"conflict\":"), &conflict);
+	TAKE(at, "full_len", UINT32_MAX, found->full_len);
+	found->flags = (text ? FLIGHTREC_RECOVERED_TEXT : 0) | (cut ? FLIGHTREC_RECOVERED_CUT : 0) |
+		       (conflict ? FLIGHTREC_RECOVERED_CONFLICT : 0);
+	return at;
+}
+
+/*
+ * False: it may be a good line all the same, as of another version; parse_line() tells.
+ * The line ends in a newline, at which each step of this ends.
+ */
+static bool parse_own_line(struct archive *a, const char *line)
+{
+	struct flightrec_record *r = &a->buffer.record;
+	char *payload = a->buffer.bytes + sizeof(*r);
+	char comm[sizeof(r->comm)];
+	size_t len = 0;
+	const char *at;
+
+	memset(r, 0, sizeof(*r));
+	at = take_word(PAST(line, "{\"channel\":\""), a->channel, sizeof(a->channel));
+	at = take_stamp(at, r);
+	at = take_word(PAST(at, ",\"comm\":\""), comm, sizeof(comm));
+	memcpy(r->comm, comm, strlen(comm));
+	at = take_word(PAST(at, ",\"boot_id\":\""), a->boot_id, sizeof(a->boot_id));
+	at = take_found(a, at);
+	at = take_text(PAST(at, ",\"text\":\""), payload, FLIGHTREC_PAYLOAD_MAX, &len);
+	if (!PAST(at, "}\n") || !r->seq)
+		return false;
+	r->version = FLIGHTREC_ABI_VERSION;
+	r->header_size = sizeof(*r);
+	r->len = len;
+	r->size = sizeof(*r) + (len + 7) / 8 * 8;
+	a->found.record = r;
+	a->found.channel = a->channel;
+	a->found.boot_id = a->boot_id;
+	a->found.file = 0;
+	return true;
+}
+
+/* ---- any other */
 
 static bool parse_line(struct archive *a, const char *line, size_t len)
 {
@@ -204,7 +352,7 @@ int archive_next(struct archive *a, const struct flightrec_recovered **found)
 		end = memchr(line, '\n', a->have - a->at);
 		if (end) {
 			a->at = end + 1 - a->lines;
-			if (!parse_line(a, line, end - line))
+			if (!parse_own_line(a, line) && !parse_line(a, line, end - line))
 				return -EBADMSG;
 			*found = &a->found;
 			return 1;

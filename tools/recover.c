@@ -17,7 +17,6 @@
 
 #include "filter.h"
 #include "format.h"
-#include "recover.h"
 #include "report.h"
 
 static const char help[] =
@@ -190,17 +189,16 @@ static void add_path(struct recovery *recovery, char *path)
 #define FLIGHTREC_CRASH_PLACES "/sys/fs/pstore", "/var/lib/systemd/pstore", "/var/crash"
 #endif
 
-/* False after saying why it could not be looked at, if that is not because there is none. */
-static bool add_previous(struct recovery *recovery)
+/* Says why it could not be looked at, if that is not because there is none. */
+static void add_previous(struct recovery *recovery)
 {
 	int err = flightrec_recover_add_previous(recovery->recover);
 
 	if (!err || err == -ENOENT || err == -ENODEV)
-		return !err;
+		return;
 	complain("the memory of the boot before: %s", flightrec_recover_problem(recovery->recover) ?:
 		 strerror(-err));
 	recovery->status = EXIT_UNKNOWN;
-	return false;
 }
 
 static void add_usual_places(struct recovery *recovery)
@@ -438,39 +436,6 @@ static int recover_files(struct recovery *recovery, char **files)
 	return recovery->incomplete ||
 	       flightrec_recover_count(recovery->recover, FLIGHTREC_RECOVER_OTHER_VERSION) ?
 	       EXIT_UNKNOWN : EXIT_NO;
-}
-
-int recover_previous(const char *channel, const struct filter *filter,
-		     const struct format *format)
-{
-	struct recovery recovery = {
-		.channel = channel, .filter = *filter, .format = *format, .quiet = true,
-	};
-	uint64_t damaged;
-	int status;
-
-	if (flightrec_recover_new(&recovery.recover)) {
-		complain("no memory");
-		return EXIT_NO;
-	}
-	if (!add_previous(&recovery)) {
-		if (!recovery.status)
-			complain("nothing is left of the boot before: no memory is reserved for it, or it was lost (\"reserved\" in flightrec(4))");
-		status = recovery.status ? recovery.status : EXIT_NO;
-	} else {
-		flightrec_recover_set_order(recovery.recover, FLIGHTREC_RECOVER_BY_TIME);
-		status = print_records(&recovery);
-		if (status < 0)
-			status = EXIT_YES;
-		else if (!status && !recovery.printed)
-			status = EXIT_NO;
-		damaged = flightrec_recover_count(recovery.recover, FLIGHTREC_RECOVER_DAMAGED);
-		if (damaged)
-			complain("%" PRIu64 " pieces of that memory are damaged: their records are missing",
-				 damaged);
-	}
-	flightrec_recover_free(recovery.recover);
-	return status;
 }
 
 int command_recover(int argc, char **argv)

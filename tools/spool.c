@@ -76,18 +76,29 @@ static int open_unnamed(void)
 	return fd < 0 ? -errno : fd;
 }
 
+int unnamed_file(FILE **file)
+{
+	int fd = open_unnamed();
+
+	*file = fd < 0 ? NULL : fdopen(fd, "w+");
+	if (*file)
+		return 0;
+	if (fd >= 0)
+		close(fd);
+	return fd < 0 ? fd : -ENOMEM;
+}
+
 int spool_new(struct spool **out)
 {
 	struct spool *spool = calloc(1, sizeof(*spool));
-	int fd;
+	int err;
 
 	if (!spool)
 		return -ENOMEM;
-	fd = open_unnamed();
-	spool->file = fd < 0 ? NULL : fdopen(fd, "w+");
-	if (!spool->file) {
+	err = unnamed_file(&spool->file);
+	if (err) {
 		free(spool);
-		return fd < 0 ? fd : -ENOMEM;
+		return err;
 	}
 	*out = spool;
 	return 0;

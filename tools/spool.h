@@ -16,6 +16,9 @@
 
 struct spool;
 
+/* A file without a name, open for reading and writing: 0, or why there can be none. */
+int unnamed_file(FILE **file);
+
 /* 0, -ENOMEM, or why there can be no file. */
 int spool_new(struct spool **spool);
 void spool_free(struct spool *spool);

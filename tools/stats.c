@@ -42,10 +42,7 @@ static void print_stats_json(const struct flightrec_stats *stats)
 	const char *key, *value;
 	size_t line, i;
 
-	for (line = 0; line < flightrec_stats_lines(stats); line++) {
-		/* The last line is the driver's own, not a channel's. */
-		if (!flightrec_stats_channel(stats, line))
-			continue;
+	for (line = 0; flightrec_stats_channel(stats, line); line++) {
 		object = json_object_new_object();
 		for (i = 0; flightrec_stats_member(stats, line, i, &key, &value); i++)
 			json_object_object_add(object, key, json_value(value));
@@ -146,8 +143,8 @@ static void print_channel(const struct flightrec_stats *stats, size_t line, int 
 	print_reasons(stats, line);
 }
 
-/* Of the driver's own counts, those that somebody should look after. */
-static void print_failures(const struct flightrec_stats *stats, size_t line)
+/* Of the driver's own counts, those that somebody should look after; false past the last line. */
+static bool print_failures(const struct flightrec_stats *stats, size_t line)
 {
 	const char *key, *value;
 	size_t i;
@@ -155,12 +152,13 @@ static void print_failures(const struct flightrec_stats *stats, size_t line)
 	for (i = 0; flightrec_stats_member(stats, line, i, &key, &value); i++)
 		if (strstr(key, "_failures") && strcmp(value, "0"))
 			printf("%s=%s: see the kernel's log\n", key, value);
+	return i;
 }
 
 /* The channel of the smoke tests says nothing about the host. */
 static bool listed(const char *channel, bool all)
 {
-	return channel && (all || strcmp(channel, SELFTEST_CHANNEL));
+	return all || strcmp(channel, SELFTEST_CHANNEL);
 }
 
 static void print_table(const struct flightrec_stats *stats, const struct flightrec_stats *before,
@@ -170,21 +168,17 @@ static void print_table(const struct flightrec_stats *stats, const struct flight
 	const char *channel;
 	size_t line;
 
-	for (line = 0; line < flightrec_stats_lines(stats); line++) {
-		channel = flightrec_stats_channel(stats, line);
+	for (line = 0; (channel = flightrec_stats_channel(stats, line)); line++)
 		if (listed(channel, all) && (int)strlen(channel) > width)
 			width = strlen(channel);
-	}
 	printf("%-*s %5s %7s%s %6s %11s %7s %7s %6s\n", width, "CHANNEL", "SIZE", "RECORDS",
 	       before ? "    /s " : "", "KEPT", "OVERWRITTEN", "REFUSED", "READERS", "OLDEST");
-	for (line = 0; line < flightrec_stats_lines(stats); line++) {
-		channel = flightrec_stats_channel(stats, line);
+	for (line = 0; (channel = flightrec_stats_channel(stats, line)); line++)
 		if (listed(channel, all))
 			print_channel(stats, line, width, before, seconds);
-		if (channel)
-			continue;
-		print_failures(stats, line);
-	}
+	/* What follows is the driver's own. */
+	while (print_failures(stats, line))
+		line++;
 }
 
 /*
@@ -229,15 +223,16 @@ static bool comparable(const struct flightrec_stats *a, const struct flightrec_s
 	const char *one, *two;
 	size_t line;
 
-	if (!a || !b || flightrec_stats_lines(a) != flightrec_stats_lines(b))
+	if (!a || !b)
 		return false;
-	for (line = 0; line < flightrec_stats_lines(a); line++) {
+	for (line = 0; ; line++) {
 		one = flightrec_stats_channel(a, line);
 		two = flightrec_stats_channel(b, line);
-		if (!one != !two || (one && strcmp(one, two)))
+		if (!one || !two)
+			return !one && !two;
+		if (strcmp(one, two))
 			return false;
 	}
-	return true;
 }
 
 static int watch(unsigned int seconds, bool json, bool all)

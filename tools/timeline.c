@@ -39,12 +39,9 @@ int timeline_name_all(struct timeline *timeline)
 		complain("%s", flightrec_explain(err));
 		return EXIT_UNKNOWN;
 	}
-	for (line = 0; line < flightrec_stats_lines(stats); line++) {
-		name = flightrec_stats_channel(stats, line);
-		if (!name || !strcmp(name, SELFTEST_CHANNEL))
-			continue;
-		timeline_name(timeline, name);
-	}
+	for (line = 0; (name = flightrec_stats_channel(stats, line)); line++)
+		if (strcmp(name, SELFTEST_CHANNEL))
+			timeline_name(timeline, name);
 	flightrec_stats_free(stats);
 	return EXIT_YES;
 }

@@ -27,6 +27,7 @@ struct command {
 };
 
 int command_write(int argc, char **argv);
+int command_run(int argc, char **argv);
 int command_read(int argc, char **argv);
 int command_stats(int argc, char **argv);
 int command_recover(int argc, char **argv);
@@ -49,6 +50,12 @@ int command_report(int argc, char **argv);
 
 /* Opens a channel: 0, or the exit status after saying why not. */
 int channel_open(struct flightrec **handle, const char *channel, unsigned int flags);
+
+/* Why a channel could not be opened, and what helps; static text. */
+const char *channel_explain(const char *channel, unsigned int flags, int err);
+
+/* What SIGPIPE did in whoever started this program. */
+extern void (*sigpipe_before)(int);
 
 /* Says "flightrec: ..." on standard error. */
 __attribute__((format(printf, 1, 2)))

@@ -35,7 +35,6 @@ mkfifo /run/flood.fifo
 load_driver() {{
 	modprobe flightrec channels=default,small,my size_kb=1024,128,128
 }}
-ln -s /proc/self/fd /dev/fd
 check load load_driver
 check merges-channels timeline_merges_channels
 check filters timeline_filters
@@ -164,8 +163,8 @@ def crash_files():
 def files():
     directory = scratch("tools-")
     return {
-        **flightrec_tool(directory), **compile_examples(directory), **crash_files(),
-        **program("/bin/bash"), **program("/lib/systemd/systemd-journal-remote"),
+        **flightrec_tool(directory), "usr/bin/flightrec": directory / "flightrec", **compile_examples(directory), **crash_files(),
+        **program("/lib/systemd/systemd-journal-remote"),
         **{str(p): p for p in Path("/lib/x86_64-linux-gnu/systemd").glob("libsystemd-shared-*")},
         "tests/tools.sh": GUEST / "tools.sh", "tests/timeline.sh": GUEST / "timeline.sh",
         "usr/lib/flightrec/smoke-test": TOP / "system/flightrec-smoke-test",

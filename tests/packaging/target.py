@@ -14,7 +14,7 @@ APT = [
 ]  # fmt: skip
 
 DRIVER = "flightrec-dkms"
-OURS = ["flightrec", DRIVER, "kmodkeep", "libflightrec-dev", "libflightrec0"]
+OURS = ["flightrec", DRIVER, "kmodkeep", "libflightrec-dev", "libflightrec0", "python3-flightrec"]
 MODULES = ["flightrec", "flightrec-events"]
 
 TREE = "/var/lib/dkms/flightrec"

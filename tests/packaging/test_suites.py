@@ -20,8 +20,8 @@ SUITES = ["bullseye", "bookworm", "trixie", "sid"]
 # kernels of these suites. (v4l2loopback of bookworm does not build on its 6.12.)
 OTHER = "acpi-call"
 
-# What libflightrec0 needs and the roots do not have.
-DEPENDENCIES = ["liblzo2-2", "libsnappy1v5"]
+# What libflightrec0 and python3-flightrec need and the roots may not have.
+DEPENDENCIES = ["liblzo2-2", "libsnappy1v5", "python3"]
 
 
 @pytest.fixture(scope="module", params=SUITES)

@@ -3,6 +3,7 @@
  * Records in a buffer, and the driver's statistics.
  */
 #include "fuzz.h"
+#include "internal.h"
 
 static void decode(const uint8_t *data, size_t size)
 {
@@ -26,9 +27,9 @@ static void statistics(const uint8_t *data, size_t size)
 	uint64_t number;
 	size_t line, i;
 
-	if (flightrec_stats_parse(&stats, (const char *)data, size))
+	if (stats_parse(&stats, (const char *)data, size))
 		abort();
-	for (line = 0; line <= flightrec_stats_lines(stats); line++) {
+	for (line = 0; flightrec_stats_member(stats, line, 0, &key, &value); line++) {
 		flightrec_stats_channel(stats, line);
 		flightrec_stats_number(stats, line, "records", &number);
 		for (i = 0; flightrec_stats_member(stats, line, i, &key, &value); i++)

@@ -214,7 +214,11 @@ def test_reading_the_boot_before(previous):
     assert [stamps(json.loads(line)) for line in done.stdout.splitlines()] == expected()
     done = flightrec("read", "-b", "-1", "-c", "kernel", "--json")
     assert len(done.stdout.splitlines()) == 5
-    assert flightrec("read", "-b", "-1", "-c", "elsewhere").returncode == 1
+    done = flightrec("read", "-b", "-1", "-c", "elsewhere")
+    assert done.returncode == 1 and "nothing of this channel is left" in done.stderr
+    done = flightrec("read", "-ab", "-1", "-rn", "3", "--json", valgrind=True)
+    newest = [json.loads(line)["seq"] for line in done.stdout.splitlines()]
+    assert newest == [line.seq for line in RECORDS[:-4:-1]]
     status, lines, summary, _ = recover()
     assert status == 0 and summary["records"] == len(RECORDS) + 5
     broken = bytearray(crash.previous_image(blocks))
@@ -228,7 +232,7 @@ def test_nothing_is_left_of_the_boot_before(previous):
     done = flightrec("read", "-b", "-1")
     assert (done.returncode, done.stdout) == (1, "")
     assert "nothing is left of the boot before" in done.stderr
-    for arguments in (["-b", "2"], ["-b", ""], ["-b", "-1", "-f"], ["-b", "-1", "-n", "3"]):
+    for arguments in (["-b", "/x"], ["-b", ""], ["-b", "-1", "-f"], ["-b", "-1", "-t", "relative"]):
         assert flightrec("read", *arguments).returncode == 2
     previous(b"\x46\x6c\x74\x72\x49\x6d\x67\x31" + bytes(5000))
     done = flightrec("read", "-b", "-1")

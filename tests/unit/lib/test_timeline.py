@@ -256,6 +256,36 @@ def test_rsyslog_takes_the_json(channel, tmp_path):
     assert lines[0].endswith('flightrec/default seq=1 lost=0 severity=1 writer[40]: event 1 "quoted" \\\\ ü')
 
 
+def test_lnav_knows_the_lines(channel, tmp_path):
+    """With the format installed as the page says: times, severities, columns."""
+    format_ = TOP / "docs/ship/lnav.json"
+    environment = {**os.environ, "HOME": str(tmp_path), "TZ": "UTC", "TERM": "dumb"}
+
+    def lnav(*arguments):
+        done = subprocess.run(["lnav", *arguments], capture_output=True, text=True, timeout=60, env=environment,
+                              stdin=subprocess.DEVNULL)  # fmt: skip
+        assert done.returncode == 0 and "error" not in done.stderr, done.stdout + done.stderr
+        return done.stdout
+
+    lnav("-i", format_)
+    lnav("-C")
+    severities = ["fatal", "fatal", "critical", "error", "warning", "notice", "info", "debug"]
+    events = [at(n, f"event {n} of a disk", n + 1, severity=n) for n in range(8)]
+    lose(channel([*events, at(8, b"\xff\0", 9)]), 8, 3)
+    log = tmp_path / "flightrec.json"
+    log.write_text(flightrec("read", "-o", "json").stdout)
+    query = ";select seq, log_level, log_time, comm, tgid, lost, log_body from flightrec"
+    rows = json.loads(lnav("-n", "-c", query, "-c", ":write-json-to -", log))
+    assert [row["log_level"] for row in rows] == [*severities, "info"]
+    assert [row["log_body"] for row in rows] == [*(f"event {n} of a disk" for n in range(8)), None]
+    assert rows[0] == {"seq": 1, "log_level": "fatal", "log_time": "2001-09-09 01:46:40.000", "comm": "writer",
+                       "tgid": 40, "lost": 0, "log_body": "event 0 of a disk"}  # fmt: skip
+    assert [row["lost"] for row in rows] == [0] * 8 + [3]
+    shown = lnav("-n", log).splitlines()
+    assert shown[3] == "2001-09-09T01:46:43.000 default  error    writer[40]: event 3 of a disk"
+    assert shown[8].endswith("writer[40]: ff00")
+
+
 # ---- speed
 
 
