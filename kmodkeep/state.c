@@ -353,6 +353,19 @@ static void add_smoke(char **text, const struct doctor *d)
 	}
 }
 
+/* So that the series of the other kernels can be told from the one that counts. */
+static void add_next_kernel(char **text, const char *kernel)
+{
+	char *value = kernel ? metrics_label(kernel) : NULL;
+	char *labels = value ? text_of("{kernel=\"%s\"}", value) : NULL;
+
+	if (kernel)
+		gauge(text, "kmodkeep_next_kernel", "The kernel that boots next.",
+		      labels, "1");
+	free(value);
+	free(labels);
+}
+
 static char *metrics_text(const struct reading *r)
 {
 	int reboot = reboot_pending(r->d);
@@ -367,6 +380,7 @@ static char *metrics_text(const struct reading *r)
 	      reboot < 0 ? "NaN" : reboot ? "1" : "0");
 	gauge(&text, "kmodkeep_key_rotation", "The step of the change of the "
 	      "key.", phase, "1");
+	add_next_kernel(&text, r->d->next.kernel);
 	add_key(&text, r->key);
 	add_smoke(&text, r->d);
 	free(phase);

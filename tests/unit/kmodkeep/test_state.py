@@ -114,6 +114,7 @@ def test_written(system):
     metrics = written(system)
     assert metrics['kmodkeep_info{version="0.1.0"}'] == "1" and metrics["kmodkeep_reboot_pending"] == "1"
     assert metrics['kmodkeep_key_rotation{phase="none"}'] == "1"
+    assert [name for name in metrics if "next_kernel" in name] == [f'kmodkeep_next_kernel{{kernel="{NEW}"}}']
     path = system.path / "var/lib/kmodkeep/host.json"
     assert json.loads(path.read_text())["safe"] == "yes" and path.stat().st_mode & 0o777 == 0o644
 
