@@ -74,7 +74,7 @@ def _group_lines(group):
 
 
 def text(summary):
-    lines = [answer(summary), f"As of {when(summary)}.", ""]
+    lines = [*textwrap.wrap(answer(summary), COLUMNS), f"As of {when(summary)}.", ""]
     lines += [f"{count:>8}  {name}" for name, count in counts(summary)]
     for heading, _, groups, none in sections(summary):
         if groups or none:

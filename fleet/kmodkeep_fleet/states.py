@@ -29,6 +29,8 @@ AHEAD = 300  # seconds that a clock may be ahead of ours
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 TEXT_MAX = 500
+LIST_MAX = 2000  # objects in a list: modules times kernels
+LOSSES_MAX = 50  # that are kept of a host: no host fills the page alone
 
 # How boots end when nothing is wrong, as the recorder says it.
 ORDERLY = {"shutdown", "reboot", "power-off", "halt"}
@@ -203,6 +205,8 @@ def objects(doc, key):
     found = get(doc, key, list, [])
     if not all(isinstance(one, dict) for one in found):
         raise Refused("malformed", f"'{key}' is no list of objects")
+    if len(found) > LIST_MAX:
+        raise Refused("malformed", f"'{key}' has {len(found)} objects, more than {LIST_MAX}")
     return found
 
 
@@ -249,7 +253,7 @@ def parse(name, doc):
             raise Refused("malformed", f"it has no '{key}'")
     pin, key, recorder = (get(doc, part, dict, {}) for part in ("pin", "key", "recorder"))
     losses = tuple(_finding(one) for one in objects(doc, "findings")
-                   if one.get("next_boot") is True and one.get("serves") != "yes")  # fmt: skip
+                   if one.get("next_boot") is True and one.get("serves") != "yes")[:LOSSES_MAX]  # fmt: skip
     state = State(
         name=name, machine=text(doc, "machine"), boot_id=text(doc, "boot_id"), time=_seconds(doc),
         safe=text(doc, "safe"), line=text(doc, "line"), next_step=text(doc, "next_step"),
@@ -259,7 +263,7 @@ def parse(name, doc):
         key_expires=number(key, "expires"), rotation=text(doc, "rotation"),
         smoke={text(one, "driver"): (text(one, "result"), text(one, "boot_id"), text(one, "message"))
                for one in objects(doc, "smoke")},
-        unfinished=tuple(plain(one) for one in get(doc, "unfinished_packages", list, [])),
+        unfinished=tuple(plain(one) for one in get(doc, "unfinished_packages", list, [])[:LOSSES_MAX]),
         version=text(doc, "kmodkeep"), boots=tuple(_boot(one) for one in objects(recorder, "boots")),
         report=_report(recorder),
     )  # fmt: skip

@@ -66,6 +66,7 @@ CHANGES = {
     "another answer": ({"safe": "YES"}, "malformed"),
     "a list for a text": ({"line": ["x"]}, "malformed"),
     "findings of another type": ({"findings": [1]}, "malformed"),
+    "too many findings": ({"findings": [{}] * 2001}, "malformed"),
     "a pin before time": ({"pin": {"kernel": "x", "since": -1}}, "malformed"),
     "safe, and a loss": ({"findings": [finding(verdict="missing")]}, "contradicts-itself"),
     "safe, and one that is not known": ({"findings": [finding(verdict="unknown")]}, "contradicts-itself"),
