@@ -20,7 +20,7 @@ BLAMED = {
 }  # fmt: skip
 
 
-@dataclass(slots=True)
+@dataclass
 class Batch:
     """What is known of the hosts from before the batch, and right after its reboot."""
 

@@ -33,7 +33,7 @@ REFUSALS = {
 }
 
 
-@dataclass(slots=True)
+@dataclass
 class Group:
     """Hosts with the same cause, for which the same is to be done."""
 
@@ -42,7 +42,7 @@ class Group:
     hosts: list = field(default_factory=list)
 
 
-@dataclass(slots=True)
+@dataclass
 class Summary:
     """What the page says."""
 

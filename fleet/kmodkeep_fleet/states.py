@@ -58,7 +58,7 @@ def plain(text):
     return sys.intern(text)
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(frozen=True)
 class Finding:
     """A driver's module that does not serve on the kernel that boots next."""
 
@@ -71,7 +71,7 @@ class Finding:
     next_step: str
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(frozen=True)
 class Boot:
     """A boot that the recorder has kept."""
 
@@ -87,7 +87,7 @@ class Boot:
         return self.ended and self.kind not in ORDERLY
 
 
-@dataclass(slots=True)
+@dataclass
 class State:
     """What a host said of itself, as far as it could be believed."""
 
@@ -114,7 +114,7 @@ class State:
     report: str = ""
 
 
-@dataclass(slots=True)
+@dataclass
 class Fleet:
     """All hosts that were asked about: each is in exactly one of the two."""
 

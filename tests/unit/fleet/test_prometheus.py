@@ -13,6 +13,7 @@ from tests.unit.fleet.hosts import TOP
 
 HERE = TOP / "tests/unit/fleet"
 RULES = TOP / "fleet/prometheus/kmodkeep.rules.yml"
+TESTS = [RULES.parent / name for name in ("tests.yml", "tests-days.yml")]
 DASHBOARD = json.loads((TOP / "fleet/grafana/kmodkeep.json").read_text())
 # Of node exporter itself.
 OTHERS = {"node_boot_time_seconds"}
@@ -29,13 +30,13 @@ def test_rules_are_rules():
 
 
 def test_alerts():
-    run("test", "rules", RULES.parent / "tests.yml")
+    run("test", "rules", *TESTS)
 
 
 def test_every_alert_has_a_test():
     text = RULES.read_text()
     alerts = re.findall(r"alert: (\w+)", text)
-    tested = re.findall(r"alertname: (\w+)\n\s+exp_alerts:\n", (RULES.parent / "tests.yml").read_text())
+    tested = re.findall(r"alertname: (\w+)\n\s+exp_alerts:\n", "".join(path.read_text() for path in TESTS))
     assert len(alerts) == text.count("description:") and set(alerts) == set(tested)
 
 
