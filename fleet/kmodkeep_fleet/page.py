@@ -27,7 +27,7 @@ def answer(summary):
     if not summary.asked:
         return "No host was asked about."
     if summary.safe == summary.asked:
-        return f"The next boot is safe on all {summary.asked} hosts."
+        return "The next boot is safe on " + (f"all {summary.asked} hosts." if summary.asked > 1 else "the one host.")
     parts = []
     if summary.losing:
         parts.append(f"{summary.losing} would lose a driver at the next boot")

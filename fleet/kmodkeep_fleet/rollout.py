@@ -139,7 +139,10 @@ def run(options):
     print(record.line(), flush=True)
     # Ansible refuses a locale that is not UTF-8.
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "KMODKEEP_ROLLOUT": os.path.abspath(options.dir)}
-    os.execvpe("ansible-playbook", ["ansible-playbook", PLAYBOOK, *options.arguments], environment)
+    try:
+        os.execvpe("ansible-playbook", ["ansible-playbook", PLAYBOOK, *options.arguments], environment)
+    except FileNotFoundError:
+        raise OSError(2, "ansible-playbook is not installed. Next: install ansible-core") from None
 
 
 # ---- the verb mark, which the playbook calls

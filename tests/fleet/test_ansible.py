@@ -105,7 +105,7 @@ class Fleet:
                 "-e", json.dumps(settings)]  # fmt: skip
 
     def rollout(self, *words, **variables):
-        return subprocess.run(self.command(*words, **variables), capture_output=True, text=True, timeout=300,
+        return subprocess.run(self.command(*words, **variables), capture_output=True, text=True, timeout=900,
                               env=self.environment())  # fmt: skip
 
     def record(self):
@@ -146,6 +146,15 @@ def test_an_update_that_fails_is_the_fault_of_the_update(fleet):
     assert fleet.log("h2") == []
 
 
+def test_one_that_says_nothing_after_its_update_is_counted(fleet):
+    fleet.host("h1")
+    (fleet.hosts / "h1/new.json").write_text("")
+    fleet.host("h2")
+    done = fleet.rollout()
+    assert "The gate says go-back: gone: h1 (it was there before the batch; now missing" in done.stdout, done.stdout
+    assert fleet.record() == ("gone-back", {"h1": "failed"}) and fleet.log("h2") == []
+
+
 def test_unwell_before(fleet):
     """A host that is unwell already is left out, or nothing is begun; and it is not forgotten."""
     fleet.host("h1", now=losing("h1"))
@@ -182,7 +191,7 @@ def test_killed_and_resumed_and_two_at_once(fleet):
 def test_without_the_lock(fleet):
     fleet.host("h1")
     done = subprocess.run(["ansible-playbook", "kmodkeep.fleet.rollout", "-i", fleet.inventory()],
-                          capture_output=True, text=True, timeout=120, env=fleet.environment())  # fmt: skip
+                          capture_output=True, text=True, timeout=600, env=fleet.environment())  # fmt: skip
     assert done.returncode != 0 and "Start it with: kmodkeep fleet rollout" in done.stdout
     assert not fleet.log("h1")
 
@@ -204,7 +213,7 @@ def roles(fleet, *words, **variables):
         "flightrec_units": str(host), "flightrec_options": {"channels": "default,app"}, **variables,
     }  # fmt: skip
     return subprocess.run(["ansible-playbook", fleet.path / "roles.yml", "-i", fleet.inventory(), "-e",
-                           json.dumps(settings), *words], capture_output=True, text=True, timeout=120,
+                           json.dumps(settings), *words], capture_output=True, text=True, timeout=600,
                           env=fleet.environment())  # fmt: skip
 
 
@@ -250,7 +259,7 @@ def test_lint(tmp_path):
     collections = tmp_path / "ansible_collections/kmodkeep"
     shutil.copytree(TOP / "fleet/ansible", collections / "fleet")
     command = ["ansible-lint", "--offline", "--profile", "production", "--nocolor"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=collections / "fleet",
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, cwd=collections / "fleet",
                           env={**os.environ, "LC_ALL": "C.UTF-8", "ANSIBLE_COLLECTIONS_PATH": str(tmp_path),
                                "HOME": str(tmp_path)})  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
