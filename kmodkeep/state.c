@@ -11,8 +11,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "guard/base/json.h"
+#include "guard/base/lock.h"
 #include "guard/base/metrics.h"
 #include "guard/base/say.h"
 #include "guard/base/util.h"
@@ -25,6 +27,7 @@
 #include "signing/rotation.h"
 
 #define SCHEMA 1
+#define LOCK_SECONDS 60
 #define FILE_JSON GUARD_DIR "/host.json"
 #define DIR_SMOKE GUARD_DIR "/smoke"
 
@@ -462,6 +465,20 @@ static int state(struct reading *r, bool write)
 	return code;
 }
 
+/*
+ * The units of the guard and of the smoke tests end at the same time: the one that
+ * looked first must not be the one that writes last. Where there can be no lock, or
+ * somebody holds it for long, it is written without. -1: there is none.
+ */
+static int take_lock(const struct host *h)
+{
+	char *path = host_path(h, GUARD_DIR "/host.lock");
+	int fd = path ? lock_take(path, LOCK_SECONDS) : -1;
+
+	free(path);
+	return fd < 0 ? -1 : fd;
+}
+
 int verb_state(int argc, char **argv)
 {
 	static const struct option longs[] = {
@@ -473,7 +490,7 @@ int verb_state(int argc, char **argv)
 	struct reading r = { 0 };
 	const char *root = NULL;
 	bool write = false;
-	int c, err, code;
+	int c, err, code, lock;
 
 	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
 		switch (c) {
@@ -489,7 +506,10 @@ int verb_state(int argc, char **argv)
 	err = doctor_new(root, print_error, NULL, &r.d);
 	if (err)
 		return complain_root(err, root, "state");
+	lock = write ? take_lock(r.d->h) : -1;
 	code = state(&r, write);
+	if (lock >= 0)
+		close(lock);
 	reading_free(&r);
 	return code;
 }

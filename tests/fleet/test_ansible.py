@@ -40,6 +40,7 @@ BACK = """
 - name: Take it back
   ansible.builtin.shell: |
     echo back >>log
+    [ ! -e sticks ] || exit 1
     [ ! -e old.json ] || cp old.json state.json
   args:
     chdir: "{hosts}/{{{{ inventory_hostname }}}}"
@@ -139,11 +140,14 @@ def test_a_bad_one_stops_at_the_canary_and_is_taken_back(fleet):
 
 
 def test_an_update_that_fails_is_the_fault_of_the_update(fleet):
+    """And it is not said to be taken back where it was not."""
     (fleet.host("h1") / "breaks").touch()
+    (fleet.hosts / "h1/sticks").touch()
     fleet.host("h2")
     done = fleet.rollout()
     assert "go-back: update-failed: h1 (Update it: non-zero return code)" in done.stdout, done.stdout
-    assert fleet.log("h2") == []
+    assert "it could not be taken back on h1" in done.stdout
+    assert fleet.record() == ("stopped", {"h1": "failed"}) and fleet.log("h2") == []
 
 
 def test_one_that_says_nothing_after_its_update_is_counted(fleet):
