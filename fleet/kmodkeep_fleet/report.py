@@ -27,6 +27,7 @@ REFUSALS = {
     "malformed": "look at who wrote it: no kmodkeep does",
     "other-schema": "bring kmodkeep to one version on the host and here",
     "other-host": "look at who wrote it; a cloned host needs a name of its own",
+    "not-a-host": "take it off the list; its host is what counts",
     "same-machine": "give the clone an ID of its own: systemd-machine-id-setup after emptying /etc/machine-id",
     "contradicts-itself": "look at who wrote it, and ask the host itself: kmodkeep status",
     "unreadable": "put regular files there that this user may read",

@@ -251,6 +251,8 @@ def parse(name, doc):
     for key in ("safe", "next_kernel", "findings", "smoke", "unfinished_packages"):
         if key not in doc:
             raise Refused("malformed", f"it has no '{key}'")
+    if text(doc, "place") in ("container", "chroot"):
+        raise Refused("not-a-host", f"it is a {text(doc, 'place')}, which boots no kernel of its own")
     pin, key, recorder = (get(doc, part, dict, {}) for part in ("pin", "key", "recorder"))
     losses = tuple(_finding(one) for one in objects(doc, "findings")
                    if one.get("next_boot") is True and one.get("serves") != "yes")[:LOSSES_MAX]  # fmt: skip

@@ -71,6 +71,7 @@ CHANGES = {
     "safe, and a loss": ({"findings": [finding(verdict="missing")]}, "contradicts-itself"),
     "safe, and one that is not known": ({"findings": [finding(verdict="unknown")]}, "contradicts-itself"),
     "safe, and no kernel": ({"next_kernel": None}, "contradicts-itself"),
+    "a container": ({"place": "container"}, "not-a-host"),
     "it could not be asked": ({"error": "no route"}, "unreachable"),
 }
 
