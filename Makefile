@@ -2,12 +2,12 @@
 # The verbs of the project. This file only dispatches: see the places named.
 
 PYTHON := /usr/bin/python3
-TIERS := kernels secureboot packaging rpm rpm-chroot guard proof debug
+TIERS := kernels secureboot packaging rpm rpm-chroot guard proof fleet debug
 
 # What CI runs, and all there is; FULL=1 tries more combinations. "rpm-chroot" is what
 # of "rpm" needs no guest.
-TEST := check kernels secureboot packaging rpm-chroot
-TEST_ALL := check mutants kernels secureboot packaging rpm guard proof debug demo
+TEST := check kernels secureboot packaging rpm-chroot fleet
+TEST_ALL := check mutants kernels secureboot packaging rpm guard proof fleet debug demo
 
 help:
 	@echo 'make demo        the main job in a throw-away guest with Secure Boot, start to end'

@@ -25,6 +25,8 @@ static const struct {
 	{ "sign", verb_sign, "sign modules with this host's key" },
 	{ "key", verb_key, "create, enroll, status: the host's signing key" },
 	{ "smoke", verb_smoke, "load and try out the drivers that may be loaded" },
+	{ "state", verb_state, "what a fleet wants to know of this host" },
+	{ "fleet", verb_fleet, "roll-outs and reports of many hosts" },
 	/* For maintainer scripts: not in the usage text. */
 	{ "package", verb_package, NULL },
 };

@@ -8,5 +8,7 @@
 
 int verb_status(int argc, char **argv);
 int verb_preflight(int argc, char **argv);
+int verb_state(int argc, char **argv);
+int verb_fleet(int argc, char **argv);
 
 #endif

@@ -36,6 +36,7 @@ TIERS = {
     "rpm": (["tests/rpm"], 25),
     "guard": (["tests/guard"], 25),
     "proof": (["tests/proof"], 90),
+    "fleet": (["tests/fleet"], 6),
     "debug": (["tests/debug"], 120),
     "demo": (["tests/demo"], 25),
 }
@@ -43,7 +44,7 @@ TIERS = {
 # What a tier finds in the cache, and who puts it there with progress; pytest would hide it.
 EMULATOR = ["tests.lib.emulator"]
 STOCK = ["tests.lib.roots"], ["tests.lib.kernels"], EMULATOR
-PREPARE = {"check": (), "mutants": (), "rpm-chroot": (["tests.rpm.prepare"],),
+PREPARE = {"check": (), "mutants": (), "fleet": (), "rpm-chroot": (["tests.rpm.prepare"],),
            "rpm": (["tests.rpm.prepare", "--guest"], EMULATOR),
            "debug": (*STOCK, ["tests.debug.kernels"])}
 

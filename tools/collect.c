@@ -190,6 +190,15 @@ static void write_motd(struct collection *c)
 	free(text);
 }
 
+static int crashed(const struct collection *c)
+{
+	int i, n = 0;
+
+	for (i = 0; i < c->nboots; i++)
+		n += report_end(&c->boots[i]) && !report_orderly(&c->boots[i]);
+	return n;
+}
+
 static void write_metrics(struct collection *c)
 {
 	const struct boot *boot = boot_before(c);
@@ -218,9 +227,11 @@ static void write_metrics(struct collection *c)
 	snprintf(text + n, sizeof(text) - n,
 		 "# HELP flightrec_boots_kept Boots that are kept.\n# TYPE flightrec_boots_kept gauge\n"
 		 "flightrec_boots_kept %d\n"
+		 "# HELP flightrec_boots_crashed Those of them that did not end in order.\n"
+		 "# TYPE flightrec_boots_crashed gauge\nflightrec_boots_crashed %d\n"
 		 "# HELP flightrec_collect_failed Whether the last run could not keep something.\n"
 		 "# TYPE flightrec_collect_failed gauge\nflightrec_collect_failed %d\n",
-		 c->nboots, c->status != EXIT_YES);
+		 c->nboots, crashed(c), c->status != EXIT_YES);
 	err = replace_text(FLIGHTREC_METRICS, "flightrec.prom", text);
 	if (err)
 		failed(c, FLIGHTREC_METRICS "/flightrec.prom", err);

@@ -69,7 +69,7 @@ _flightrec() {
 	write | run) options="--channel --priority --tag --help" ;;
 	read) options="--channel --all --boot --follow --lines --reverse --priority --grep --case-sensitive
 		--pid --uid --comm --since --until --output --json --time --utc --cursor-file --help" ;;
-	stats) options="--all --watch --json --help" ;;
+	stats) options="--all --watch --json --metrics --help" ;;
 	recover) options="--channel --boot --priority --grep --case-sensitive --pid --uid --comm --since
 		--until --output --time --json --quiet --help" ;;
 	collect) options="--boots --size --help" ;;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * flightrec stats: what the driver counts for each channel, as a table or as JSON.
+ * flightrec stats: what the driver counts for each channel, as a table, as JSON or as
+ * metrics.
  */
 #include "tool.h"
 
@@ -8,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +20,19 @@
 #include "format.h"
 
 static const char help[] =
-	"Usage: flightrec stats [--watch[=SECONDS]] [--all] [--json]\n"
+	"Usage: flightrec stats [--watch[=SECONDS]] [--all] [--json | --metrics]\n"
 	"Print what each channel has recorded, overwritten and refused.\n\n"
 	"  -a, --all              with the channel of the smoke tests\n"
 	"  -w, --watch[=SECONDS]  again and again, with records per second (default: 1)\n"
 	"  -j, --json             a JSON object on each line, one per channel\n"
+	"      --metrics          counters for Prometheus's text-file collector\n"
 	"  -h, --help             this text\n";
+
+/* The channel of the smoke tests says nothing about the host. */
+static bool listed(const char *channel, bool all)
+{
+	return all || strcmp(channel, SELFTEST_CHANNEL);
+}
 
 /* ---- JSON */
 
@@ -103,6 +112,37 @@ static uint64_t rejected_of(const struct flightrec_stats *stats, size_t line)
 	return sum;
 }
 
+/* One metric of all channels; the names of channels need no escapes, and are few. */
+static void print_metric(const struct flightrec_stats *stats, const char *name, const char *what,
+			 uint64_t (*value)(const struct flightrec_stats *stats, size_t line))
+{
+	const char *channel;
+	size_t line;
+
+	printf("# HELP %s %s\n# TYPE %s counter\n", name, what, name);
+	for (line = 0; (channel = flightrec_stats_channel(stats, line)); line++) {
+		if (listed(channel, false))
+			printf("%s{channel=\"%s\"} %" PRIu64 "\n", name, channel, value(stats, line));
+	}
+}
+
+static uint64_t records_of(const struct flightrec_stats *stats, size_t line)
+{
+	return number_of(stats, line, "records");
+}
+
+static uint64_t overwritten_of(const struct flightrec_stats *stats, size_t line)
+{
+	return number_of(stats, line, "overwritten");
+}
+
+static void print_metrics(const struct flightrec_stats *stats)
+{
+	print_metric(stats, "flightrec_records_total", "Records since the driver was loaded.", records_of);
+	print_metric(stats, "flightrec_overwritten_total", "Records whose place newer ones took.", overwritten_of);
+	print_metric(stats, "flightrec_rejected_total", "Records that were refused.", rejected_of);
+}
+
 /* Why records were refused, where there were any. */
 static void print_reasons(const struct flightrec_stats *stats, size_t line)
 {
@@ -153,12 +193,6 @@ static bool print_failures(const struct flightrec_stats *stats, size_t line)
 		if (strstr(key, "_failures") && strcmp(value, "0"))
 			printf("%s=%s: see the kernel's log\n", key, value);
 	return i;
-}
-
-/* The channel of the smoke tests says nothing about the host. */
-static bool listed(const char *channel, bool all)
-{
-	return all || strcmp(channel, SELFTEST_CHANNEL);
 }
 
 static void print_table(const struct flightrec_stats *stats, const struct flightrec_stats *before,
@@ -264,7 +298,7 @@ static int watch(unsigned int seconds, bool json, bool all)
 	return status;
 }
 
-static int once(bool json, bool all)
+static int once(bool json, bool metrics, bool all)
 {
 	struct flightrec_stats *stats;
 	int status = get(&stats);
@@ -273,6 +307,8 @@ static int once(bool json, bool all)
 		return status;
 	if (json)
 		print_stats_json(stats);
+	else if (metrics)
+		print_metrics(stats);
 	else
 		print_table(stats, NULL, 1, all);
 	flightrec_stats_free(stats);
@@ -287,11 +323,12 @@ int command_stats(int argc, char **argv)
 		{ "all", no_argument, NULL, 'a' },
 		{ "watch", optional_argument, NULL, 'w' },
 		{ "json", no_argument, NULL, 'j' },
+		{ "metrics", no_argument, NULL, 'm' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	unsigned long long seconds = 0;
-	bool json = false, all = false;
+	bool json = false, metrics = false, all = false;
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, ":aw::jh", options, NULL)) != -1) {
@@ -309,6 +346,9 @@ int command_stats(int argc, char **argv)
 		case 'j':
 			json = true;
 			break;
+		case 'm':
+			metrics = true;
+			break;
 		case 'h':
 			fputs(help, stdout);
 			return EXIT_YES;
@@ -318,5 +358,9 @@ int command_stats(int argc, char **argv)
 	}
 	if (optind < argc)
 		return surplus("stats", argv[optind]);
-	return seconds ? watch(seconds, json, all) : once(json, all);
+	if (metrics && (json || seconds)) {
+		complain("stats: --metrics goes with neither --json nor --watch");
+		return EXIT_USAGE;
+	}
+	return seconds ? watch(seconds, json, all) : once(json, metrics, all);
 }

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "guard/base/metrics.h"
 #include "guard/base/util.h"
 
 #define MOTD_DIR "/run/motd.d"
@@ -126,34 +127,37 @@ int guard_keep_package(const struct host *h, const char *kernel)
 	return keep_file(h, DNF5_DIR, DNF5_CONF, dnf5);
 }
 
-/* Adds to a text; the whole is lost together. */
-static void add(char **text, char *more)
-{
-	char *longer = *text && more ? text_of("%s%s", *text, more) : NULL;
-
-	free(*text);
-	free(more);
-	*text = longer;
-}
-
-/* A value of a label: what would end it is escaped. malloc'ed. */
-static char *label(const char *value)
-{
-	char *out = malloc(2 * strlen(value) + 1), *p = out;
-
-	for (; out && *value; value++) {
-		if (*value == '\\' || *value == '"' || *value == '\n')
-			*p++ = '\\';
-		*p++ = *value == '\n' ? 'n' : *value;
-	}
-	if (out)
-		*p = '\0';
-	return out;
-}
-
 static const char *answer_number(enum answer a)
 {
 	return a == ANSWER_YES ? "1" : a == ANSWER_NO ? "0" : "NaN";
+}
+
+static void add_finding(const struct finding *f, char **text)
+{
+	char *driver = metrics_label(f->driver ? f->driver->name : "");
+	char *module = metrics_label(f->module);
+	char *kernel = metrics_label(f->kernel->release);
+
+	metrics_add(text, driver && module && kernel ?
+		    text_of("kmodkeep_module_loads{driver=\"%s\","
+			    "module=\"%s\",kernel=\"%s\",verdict=\"%s\"} "
+			    "%s\n", driver, module, kernel,
+			    verdict_word(f->report.verdict),
+			    answer_number(finding_serves(f))) : NULL);
+	free(driver);
+	free(module);
+	free(kernel);
+}
+
+/* Those that serve, or those that do not, as far as there is room. */
+static void add_findings(const struct doctor *d, char **text, bool serve,
+			 size_t *room)
+{
+	for (size_t i = 0; i < d->count && *room; i++)
+		if ((finding_serves(&d->findings[i]) == ANSWER_YES) == serve) {
+			add_finding(&d->findings[i], text);
+			--*room;
+		}
 }
 
 int guard_write_metrics(const struct doctor *d, const struct guard_state *s,
@@ -183,24 +187,24 @@ int guard_write_metrics(const struct doctor *d, const struct guard_state *s,
 		answer_number(safety->safe), s->pin.kernel != NULL,
 		s->pin.kernel ? s->pin.since : 0, d->unfinished.count,
 		(long long)time(NULL));
+	size_t room = METRICS_SERIES_MAX;
 	int err;
 
-	for (size_t i = 0; i < d->count; i++) {
-		const struct finding *f = &d->findings[i];
-		char *driver = label(f->driver ? f->driver->name : "");
-		char *module = label(f->module), *kernel = label(f->kernel->release);
-
-		add(&text, driver && module && kernel ?
-		    text_of("kmodkeep_module_loads{driver=\"%s\","
-			    "module=\"%s\",kernel=\"%s\",verdict=\"%s\"} "
-			    "%s\n", driver, module, kernel,
-			    verdict_word(f->report.verdict),
-			    answer_number(finding_serves(f))) : NULL);
-		free(driver);
-		free(module);
-		free(kernel);
+	/* What does not serve first: it is not what is left out. */
+	add_findings(d, &text, false, &room);
+	add_findings(d, &text, true, &room);
+	metrics_add(&text, text_of(
+		"# HELP kmodkeep_findings_left_out Modules on kernels for which "
+		"there is no kmodkeep_module_loads.\n"
+		"# TYPE kmodkeep_findings_left_out gauge\n"
+		"kmodkeep_findings_left_out %zu\n",
+		d->count > METRICS_SERIES_MAX ? d->count - METRICS_SERIES_MAX : 0));
+	if (path) {
+		err = metrics_write(path, text);
+	} else {
+		free(text);
+		err = -ENOMEM;
 	}
-	err = path ? write_text(path, text, 0644) : -ENOMEM;
 	free(path);
 	return err;
 }

@@ -23,6 +23,9 @@ TOP = Path(__file__).parents[2]
 VERSION = re.search(r'^PACKAGE_VERSION="(.*)"', (TOP / "dkms.conf").read_text(), re.M)[1]
 NEXT = re.sub(r"\d+$", lambda last: str(int(last[0]) + 1), VERSION)
 
+# It is for the machine that looks after hosts, not for them.
+FLEET = "kmodkeep-fleet"
+
 # What stands at the top of the driver's main.c in a version that does not build ...
 EVERYWHERE = "#error broken by the test\n"  # ... at all
 NOT_ON_6_12 = (  # ... from kernel 6.12 on
@@ -45,12 +48,12 @@ build_packages = _build_packages()
 
 @functools.cache
 def packages(suite):
-    """The packages of this tree for SUITE: name -> .deb file."""
+    """The packages of this tree for SUITE that hosts have: name -> .deb file."""
     debs = [
         *build_packages.built(TOP, build_packages.SOURCE_SUITE, "all"),
         *build_packages.built(TOP, suite, "any"),
     ]
-    return {deb.name.split("_")[0]: deb for deb in debs}
+    return {name: deb for deb in debs if (name := deb.name.split("_")[0]) != FLEET}
 
 
 @functools.cache

@@ -89,6 +89,7 @@ def test_a_panic_in_pstore():
     assert keys(kept()) == wanted(LINED)
     assert (ROOT / "motd/flightrec").read_text() == line + "\n"
     assert 'flightrec_previous_boot_crashed{kind="sysrq"} 1\n' in (ROOT / "metrics/flightrec.prom").read_text()
+    assert "flightrec_boots_crashed 1\n" in (ROOT / "metrics/flightrec.prom").read_text()
     report = (BOOTS / crash.BOOT_ID / "report.txt").read_text()
     for text in ("Cause      Kernel panic - not syncing: sysrq triggered crash",
                  "Before it  sysrq: Trigger a crash", "by the clock of the kernel's log",

@@ -204,6 +204,19 @@ def test_stats_json(stats):
     assert lines[0]["records"] == 1234567
 
 
+def test_stats_as_metrics(stats):
+    text = (PROC / "stats").read_text()
+    (PROC / "stats").write_text(text + text.splitlines()[1].replace("=kernel", "=selftest") + "\n")
+    done = flightrec("stats", "--metrics", valgrind=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("# ")]
+    assert lines == [
+        'flightrec_records_total{channel="default"} 1234567', 'flightrec_records_total{channel="kernel"} 0',
+        'flightrec_overwritten_total{channel="default"} 1234167', 'flightrec_overwritten_total{channel="kernel"} 0',
+        'flightrec_rejected_total{channel="default"} 15', 'flightrec_rejected_total{channel="kernel"} 0']  # fmt: skip
+    assert flightrec("stats", "--metrics", "--json").returncode == 2
+
+
 def test_stats_again_and_again(stats):
     build()
     command = [SANITIZED, "stats", "--watch", "--json"]

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The verbs of "kmodkeep fleet".  Exit codes are kmodkeep's: 0 yes, 1 no, 2 usage, 3 could not tell."""
+
+import argparse
+import os
+import sys
+
+from . import gate, report, rollout
+from .states import Usage
+
+VERBS = {
+    "report": (report, "one page: which hosts would lose which driver, why, and what to do"),
+    "gate": (gate, "after a batch: does the roll-out go on, stop, or go back?"),
+    "rollout": (rollout, "update hosts, a few at first; stop and go back where it goes wrong"),
+}
+
+
+# For the playbook: not in the usage text.
+MARK = "mark"
+
+
+def parser():
+    top = argparse.ArgumentParser(prog="kmodkeep fleet", description="Many hosts that kmodkeep looks after.")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, (module, text) in VERBS.items():
+        one = verbs.add_parser(name, help=text, description=text)
+        module.add_options(one)
+        one.set_defaults(run=module.run)
+    one = verbs.add_parser(MARK)
+    rollout.add_mark_options(one)
+    one.set_defaults(run=rollout.mark)
+    return top
+
+
+def main(arguments):
+    # Names and messages of hosts are not ASCII alone, and kmodkeep sets the locale C.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="replace")
+    options = parser().parse_args(arguments)
+    try:
+        code = options.run(options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Who read it has seen enough; nothing more can be written, at the exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 3
+    except Usage as error:
+        print(f"kmodkeep fleet {options.verb}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        what = f"{error.filename}: " if error.filename else ""
+        print(f"kmodkeep fleet {options.verb}: {what}{error.strerror or error}", file=sys.stderr)
+        return 3
