@@ -191,9 +191,11 @@ static const char *release_of(const struct kernels *k,
 			      const struct bls_entry *e)
 {
 	char *file = e->unified ? unified_file(e) : file_of(e, e->image);
-	char *says = e->unified && file ? boot_file_section(file, ".uname") : NULL;
+	char *says = e->unified && file ? boot_file_release(file) : NULL;
 	const struct kernel *is = NULL;
 
+	if (!says && e->unified && file)
+		says = boot_file_section(file, ".uname");
 	if (says)
 		is = kernels_find(k, says);
 	else if (e->image)

@@ -198,14 +198,14 @@ def test_the_section_of_a_unified_image_is_searched(sdboot):
     sdboot.tree.put("boot/efi/loader/loader.conf", "default mine.efi\n")
     for inside, verdict in (({COPY.format(NEW): module_bytes(NEW)}, "ok"), ({}, "stale-initramfs"),
                             ({COPY.format(NEW): module_bytes(NEW, srcversion="X")}, "stale-initramfs")):  # fmt: skip
-        image = unified(uname=NEW, initrd=packed(cpio(inside), ["zstd", "-q"]), linux="kernel")
+        image = unified(uname=NEW, initrd=packed(cpio(inside), ["zstd", "-q"]), linux=bzimage(NEW))
         sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", image)
         assert next_finding(sdboot)["verdict"] == verdict
     # One that is cut within it is no longer whole.
     sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", image[:-100])
     assert next_finding(sdboot)["verdict"] == "kernel-incomplete"
     # One without it has no copy.
-    sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", unified(uname=NEW, linux="kernel"))
+    sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", unified(uname=NEW, linux=bzimage(NEW)))
     finding = next_finding(sdboot)
     assert finding["verdict"] == "kernel-incomplete" and "does not load" in finding["message"]
     assert finding["next_step"].startswith(f"kernel-install add {NEW}")

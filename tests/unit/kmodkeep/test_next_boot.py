@@ -3,6 +3,7 @@
 
 import json
 import os
+import subprocess
 
 import pytest
 
@@ -11,12 +12,15 @@ from tests.unit.kmodkeep.system import (
     LOADER,
     NEW,
     OLD,
+    SECTOR,
     System,
     advanced,
+    bzimage,
     cpio,
     grub_cfg,
     grubenv,
     module_bytes,
+    packed,
     utf16,
 )
 
@@ -32,6 +36,11 @@ def next_boot(system):
 
 def boots(system):
     return next_boot(system)["kernel"]
+
+
+def next_finding(system):
+    document = json.loads(system.tree.run("doctor", "--next-boot", "--json").out)
+    return document["findings"][-1]
 
 
 @pytest.mark.parametrize("default,kernel", [
@@ -166,7 +175,7 @@ def sdboot(system):
     (system.path / "boot/grub/grub.cfg").unlink()
     for kernel in (OLD, NEW):
         system.tree.put(f"boot/efi/loader/entries/0123-{kernel}.conf", BLS.format(kernel))
-        system.tree.put(f"boot/efi/0123/{kernel}/linux", "kernel")
+        system.tree.put(f"boot/efi/0123/{kernel}/linux", bzimage(kernel))
         system.tree.put(f"boot/efi/0123/{kernel}/initrd", cpio({}))
     system.tree.put("boot/efi/loader/loader.conf", "#timeout 3\n")
     return system
@@ -204,7 +213,7 @@ def test_entry_whose_attempts_are_used_up(sdboot):
 def test_unified_image(sdboot):
     image = f"boot/efi/EFI/Linux/debian-{NEW}.efi"
     sdboot.tree.put("boot/efi/loader/loader.conf", "default debian-*\n")
-    sdboot.tree.put(image, unified(osrel="x", initrd=cpio({})))
+    sdboot.tree.put(image, unified(osrel="x", initrd=cpio({}), linux=bzimage(NEW)))
     assert boots(sdboot) == NEW
     assert sdboot.tree.run("doctor", "--next-boot").code == 0
     sdboot.remove(NEW)
@@ -290,21 +299,6 @@ def test_copies_that_proxmox_boot_tool_makes(system):
     assert (found["loader"], found["kernel"]) == ("proxmox-boot-tool", None)
 
 
-def bzimage(release, cut=0):
-    """A kernel of x86: its header, its release, and as much behind them as they say."""
-    data = bytearray(SECTOR * 5 + 4096)
-    data[0x1F1] = 4
-    data[0x1F4:0x1F8] = (4096 // 16).to_bytes(4, "little")
-    data[0x202:0x206] = b"HdrS"
-    data[0x20E:0x210] = (0x300).to_bytes(2, "little")
-    text = f"{release} (builder@host) #1 SMP\0".encode()
-    data[0x300 + SECTOR : 0x300 + SECTOR + len(text)] = text
-    return bytes(data[: len(data) - cut])
-
-
-SECTOR = 512
-
-
 def unified(**sections):
     """A PE image with sections."""
     at = 64 + 24
@@ -331,7 +325,8 @@ def test_the_copy_on_the_partition_is_what_boots(sdboot):
     assert boots(sdboot) is None
 
 
-@pytest.mark.parametrize("data,word", [(b"", "empty"), (bzimage(NEW, 512), "cut short")])
+@pytest.mark.parametrize("data,word", [(b"", "empty"), (bzimage(NEW, 512), "cut short")],
+                         ids=["empty", "cut"])  # fmt: skip
 def test_full_disk_leaves_an_incomplete_kernel(sdboot, data, word):
     sdboot.tree.put(f"boot/efi/0123/{NEW}/linux", bzimage(NEW))
     assert sdboot.tree.run("doctor", "--next-boot").code == 0
@@ -345,8 +340,100 @@ def test_copy_that_is_older_than_what_it_is_made_from(sdboot):
     copy = sdboot.tree.put(f"boot/efi/0123/{NEW}/initrd", (sdboot.path / f"boot/initrd.img-{NEW}").read_bytes())
     assert sdboot.tree.run("doctor", "--next-boot").code == 0
     os.utime(copy, (1, 1))
+    assert sdboot.tree.run("doctor", "--next-boot").code == 0
+    copy.write_bytes(copy.read_bytes() + bytes(512))
+    os.utime(copy, (1, 1))
     result = sdboot.tree.run("doctor", "--next-boot")
     assert result.code == 1 and "kernel-incomplete" in result.out and "is older than" in result.out
+
+
+def arm64(release, build="#1 SMP", more=b""):
+    """A kernel without a header that names it, and the pattern of the line that does."""
+    line = f"Linux version {release} (builder@host) (gcc 14) {build}\n".encode()
+    return bytes(56) + b"ARM\x64" + bytes(200_000) + b"Linux version %s (%s)\n" + line + more
+
+
+def zboot(image, tool):
+    """A program of EFI that unpacks the kernel in it."""
+    inside = packed(image, tool)
+    head = b"MZ\0\0zimg" + (88).to_bytes(4, "little") + len(inside).to_bytes(4, "little")
+    return head.ljust(60, b"\0") + (64).to_bytes(4, "little") + b"PE\0\0" + bytes(20) + inside
+
+
+IMAGES = {
+    "same": (bzimage(NEW), bzimage(NEW), "ok"),
+    "signed": (bzimage(NEW), bzimage(NEW) + b"signature", "ok"),
+    "rebuilt": (bzimage(NEW), bzimage(NEW, build="#2 SMP"), "kernel-incomplete"),
+    "rebuilt-alike": (bzimage(NEW), bzimage(NEW, body=b"x"), "kernel-incomplete"),
+    "arm64-packed": (arm64(NEW), packed(arm64(NEW), ["gzip", "-n"]), "ok"),
+    "arm64-signed": (arm64(NEW), arm64(NEW, more=b"signature"), "ok"),
+    "arm64-rebuilt": (arm64(NEW), packed(arm64(NEW, "#2 SMP"), ["zstd", "-q"]), "kernel-incomplete"),
+    "zboot": (zboot(arm64(NEW), ["zstd", "-q"]), arm64(NEW), "ok"),
+    "zboot-rebuilt": (zboot(arm64(NEW), ["gzip", "-n"]), zboot(arm64(NEW, "#2"), ["gzip", "-n"]),
+                      "kernel-incomplete"),
+    "no-word": (b"kernel", b"other", "unknown"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("installed,copied,verdict", IMAGES.values(), ids=IMAGES)
+@pytest.mark.parametrize("where", ["boot/vmlinuz-{}", "lib/modules/{}/vmlinuz"])
+def test_copy_of_another_build(sdboot, installed, copied, verdict, where):
+    """A newer file is not a newer kernel: what it is counts."""
+    sdboot.tree.put(where.format(NEW), installed)
+    copy = sdboot.tree.put(f"boot/efi/0123/{NEW}/linux", copied)
+    for stamp in (1, 1 << 32):
+        os.utime(copy, (stamp, stamp))
+        finding = next_finding(sdboot)
+        assert finding["verdict"] == verdict, finding
+        assert sdboot.tree.run("guard").code == {"ok": 0, "unknown": 3}.get(verdict, 1)
+    if verdict == "kernel-incomplete":
+        assert "another build" in finding["message"]
+        assert finding["next_step"].startswith(f"kernel-install add {NEW} {sdboot.path}/")
+
+
+def test_unified_image_of_another_build(sdboot):
+    sdboot.tree.put("boot/efi/loader/loader.conf", "default mine.efi\n")
+    sdboot.tree.put(f"boot/vmlinuz-{NEW}", bzimage(NEW, build="#2 SMP"))
+    for build, verdict in (("#2 SMP", "ok"), ("#1 SMP", "kernel-incomplete")):
+        # Its kernel counts, whatever is written beside it.
+        image = unified(uname=OLD, initrd=cpio({}), linux=bzimage(NEW, build=build))
+        sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", image)
+        finding = next_finding(sdboot)
+        assert (finding["kernel"], finding["verdict"]) == (NEW, verdict), finding
+
+
+def test_kernel_in_boot_of_another_build_than_its_modules(system):
+    """As where /boot was not mounted when the kernel was installed again."""
+    system.tree.put(f"boot/vmlinuz-{NEW}", bzimage(NEW, build="#1 SMP"))
+    system.tree.put(f"lib/modules/{NEW}/vmlinuz", bzimage(NEW, build="#2 SMP"))
+    finding = next_finding(system)
+    assert finding["verdict"] == "kernel-incomplete" and "#1 SMP" in finding["message"]
+    assert "see that /boot is mounted" in finding["next_step"]
+
+
+@pytest.mark.parametrize("tool", [None, "xz"])
+def test_initramfs_with_modules_of_another_build(sdboot, pair, other_pair, tool):
+    """Signed by the key of that build, as kernels sign their own modules."""
+    name = f"lib/modules/{NEW}/kernel/drivers/disk.ko"
+    disk = sdboot.tree.put(name, module_bytes(NEW, name="disk", intree=True))
+    sdboot.sign(disk, pair)
+    inside = disk.read_bytes()
+    copy = sdboot.tree.put(f"boot/efi/0123/{NEW}/initrd", cpio({"usr/" + name: inside}))
+    if tool:
+        subprocess.run(["xz", "--check=crc32", disk], check=True)
+    assert next_finding(sdboot)["verdict"] == "ok"
+    if tool:
+        subprocess.run(["unxz", f"{disk}.xz"], check=True)
+    sdboot.sign(disk, other_pair)
+    for _ in ("read", "remembered"):
+        finding = next_finding(sdboot)
+        assert finding["verdict"] == "kernel-incomplete", finding
+        assert "kernel/drivers/disk.ko" in finding["message"] and finding["next_step"]
+    # Another module is the same: the build is.
+    both = {"usr/" + name: inside, f"usr/lib/modules/{NEW}/kernel/z.ko": disk.read_bytes()}
+    sdboot.tree.put(f"lib/modules/{NEW}/kernel/z.ko", disk.read_bytes())
+    copy.write_bytes(cpio(both))
+    assert next_finding(sdboot)["verdict"] == "ok"
 
 
 def test_boot_partition_without_room_for_the_next_kernel(system):
@@ -426,16 +513,17 @@ def one_entry(system, commands):
 def test_unified_image_that_grub_starts(system):
     one_entry(system, "search --set=root --fs-uuid 12AB\nchainloader /EFI/Linux/mine.efi")
     image = system.tree.put("boot/efi/EFI/Linux/mine.efi",
-                            unified(uname=OLD, cmdline="quiet module_blacklist=sample", initrd=cpio({})))  # fmt: skip
+                            unified(uname=OLD, cmdline="quiet module_blacklist=sample",
+                                    initrd=cpio({}), linux=bzimage(OLD)))  # fmt: skip
     found = next_boot(system)
     assert (found["kernel"], found["image"]) == (OLD, str(image))
     assert found["cmdline"] == "quiet module_blacklist=sample"
     assert verdicts(system) == ["blocked"]
-    image.write_bytes(unified(uname=OLD, cmdline="quiet", initrd=cpio({})))
+    image.write_bytes(unified(uname=OLD, cmdline="quiet", initrd=cpio({}), linux=bzimage(OLD)))
     assert verdicts(system) == ["ok"]
     other = module_bytes(OLD, srcversion="X")
     inside = {f"usr/lib/modules/{OLD}/updates/dkms/sample.ko": other}
-    image.write_bytes(unified(uname=OLD, cmdline="quiet", initrd=cpio(inside)))
+    image.write_bytes(unified(uname=OLD, cmdline="quiet", initrd=cpio(inside), linux=bzimage(OLD)))
     assert verdicts(system) == ["stale-initramfs"]
     # Another system is none of these kernels.
     image.write_bytes(unified(text="x"))
@@ -472,7 +560,8 @@ def test_short_name_of_an_entry_is_matched_by_pop_os_alone(sdboot):
 
 
 def test_addons_of_unified_images(sdboot):
-    sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", unified(uname=NEW, cmdline="a", initrd=cpio({})))
+    sdboot.tree.put("boot/efi/EFI/Linux/mine.efi",
+                    unified(uname=NEW, cmdline="a", initrd=cpio({}), linux=bzimage(NEW)))  # fmt: skip
     sdboot.tree.put("boot/efi/loader/loader.conf", "default mine.efi\n")
     sdboot.tree.put("boot/efi/loader/addons/x.addon.efi", unified(cmdline="b"))
     sdboot.tree.put("boot/efi/EFI/Linux/mine.efi.extra.d/y.addon.efi",
