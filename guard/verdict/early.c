@@ -301,12 +301,15 @@ static int judge_unread(const struct doctor *d, struct finding *f, const struct 
 				 why == -EACCES ? "ask again as root" :
 				 why == -ENOPKG ? "look into it by lsinitramfs or "
 				 "lsinitrd, or have it compressed with zstd" :
-				 again,
+				 why == -ELIBACC ? "install the library, or have it "
+				 "compressed with zstd" : again,
 				 "the module is good, but %s, which may hold "
 				 "another copy of it, cannot be read: %s",
 				 copies->unread, why == -ENOPKG ?
-				 "it is not compressed with gzip, xz, lzma or "
-				 "zstd, which are known here" : strerror(-why));
+				 "it is not compressed with gzip, xz, lzma, zstd, "
+				 "lz4 or lzo, which are known here" : why == -ELIBACC ?
+				 "it is packed with lz4 or lzo, and liblz4.so.1 or "
+				 "liblzo2.so.2 is not here" : strerror(-why));
 	free(again);
 	return err;
 }
