@@ -282,7 +282,6 @@ def test_folder_that_does_not_run_has_no_firmware(sdboot):
 @pytest.mark.parametrize("loader,name", [
     ("limine", "boot/limine.conf"), ("refind", "boot/efi/EFI/refind/refind.conf"),
     ("zfsbootmenu", "etc/zfsbootmenu/config.yaml"),
-    ("raspberrypi", "boot/firmware/config.txt"),
 ])  # fmt: skip
 def test_loaders_that_are_named_alone(system, loader, name):
     (system.path / "boot/grub/grub.cfg").unlink()
@@ -290,6 +289,52 @@ def test_loaders_that_are_named_alone(system, loader, name):
     found = next_boot(system)
     assert (found["loader"], found["kernel"], found["default_can_be_set"]) == (loader, None, False)
     assert "is not read by kmodkeep" in found["why"]
+
+
+@pytest.fixture
+def raspberry(system):
+    """A Raspberry Pi 5; each of its names is another kernel."""
+    (system.path / "boot/grub/grub.cfg").unlink()
+    for kernel in (OLD, NEW):
+        system.tree.put(f"boot/vmlinuz-{kernel}", arm64(kernel))
+    system.tree.put("boot/firmware/kernel8.img", packed(arm64(OLD), ["gzip", "-n"]))
+    system.tree.put("boot/firmware/kernel_2712.img", arm64(NEW))
+    system.tree.put("boot/firmware/cmdline.txt", "root=/dev/x\n")
+    system.tree.put("proc/device-tree/model", b"Raspberry Pi 5 Model B Rev 1.0\0")
+    return system
+
+
+@pytest.mark.parametrize("config,kernel", [
+    ("", NEW), ("kernel=kernel8.img\n", OLD), ("# kernel=kernel8.img\n", NEW),
+    ("[pi4]\nkernel=kernel8.img\n", NEW), ("[pi5]\nkernel=kernel8.img\n", OLD),
+    ("[pi4]\nkernel=x\n[all]\nkernel=kernel8.img\n", OLD), ("[none]\nkernel=kernel8.img\n", NEW),
+    ("[tryboot]\nkernel=kernel8.img\n", NEW), ("[0x12345]\nkernel=kernel8.img\n", None),
+    ("[0x12345]\ndtparam=audio=on\n[pi5]\nkernel=kernel8.img\n", None), ("include more.txt\n", None),
+    ("kernel=gone.img\n", None), ("kernel=../vmlinuz\n", None), ("os_prefix=old/\n", None),
+])  # fmt: skip
+def test_raspberry_pi(raspberry, config, kernel):
+    raspberry.tree.put("boot/firmware/config.txt", config)
+    found = next_boot(raspberry)
+    assert (found["loader"], found["kernel"], found["default_can_be_set"]) == ("raspberrypi", kernel, False)
+    assert found["why"] and (not kernel or found["cmdline"] == "root=/dev/x")
+
+
+@pytest.mark.parametrize("model,bits,kernel", [
+    ("Raspberry Pi 4 Model B Rev 1.4", "", OLD), ("Raspberry Pi 4 Model B Rev 1.4", "arm_64bit=0\n", None),
+    ("Raspberry Pi 3 Model B Plus Rev 1.3", "", None), ("Raspberry Pi 3 Model B Plus Rev 1.3", "arm_64bit=1\n", OLD),
+    ("Raspberry Pi Compute Module 5 Rev 1.0", "", NEW), ("Some other board", "", None),
+])  # fmt: skip
+def test_kernel_that_the_model_decides(raspberry, model, bits, kernel):
+    raspberry.tree.put("boot/firmware/config.txt", bits)
+    raspberry.tree.put("proc/device-tree/model", model)
+    assert boots(raspberry) == kernel
+
+
+def test_copy_that_the_firmware_loads_is_of_another_build(raspberry):
+    raspberry.tree.put("boot/firmware/config.txt", "")
+    assert next_finding(raspberry)["verdict"] == "ok"
+    raspberry.tree.put("boot/firmware/kernel_2712.img", arm64(NEW, "#2 SMP"))
+    assert next_finding(raspberry)["verdict"] == "kernel-incomplete"
 
 
 def test_copies_that_proxmox_boot_tool_makes(system):
