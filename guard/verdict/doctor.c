@@ -267,6 +267,28 @@ static int explain_packaged(const struct doctor *d, struct finding *f)
 	return err;
 }
 
+/* A file that is there is not the right one, and dkms can make no other. */
+static int advise_packaged(const struct doctor *d, struct finding *f)
+{
+	char *akmod, *next;
+
+	if (f->report.verdict == VERDICT_OK || f->report.verdict == VERDICT_MISSING || !f->file ||
+	    !f->driver || f->driver->dkms || f->dkms.state != DKMS_UNKNOWN ||
+	    !f->report.next_step || !strstr(f->report.next_step, "dkms "))
+		return 0;
+	akmod = akmod_of(d, f->file);
+	next = akmod ? text_of("akmods --force --akmod %s --kernels %s", akmod,
+			       f->kernel->release) :
+		       text_of("install the package that brings it for kernel %s",
+			       f->kernel->release);
+	free(akmod);
+	if (!next)
+		return -ENOMEM;
+	free(f->report.next_step);
+	f->report.next_step = next;
+	return 0;
+}
+
 /* The file that is there is not in the index, or another goes before it. */
 static char *installed_elsewhere(const struct doctor *d, const struct finding *f)
 {
@@ -794,6 +816,8 @@ static int examine(struct doctor *d, struct finding *f,
 		err = explain_missing(d, f, twin);
 	if (!err)
 		err = judge_modprobe(d, f);
+	if (!err)
+		err = advise_packaged(d, f);
 	if (!err)
 		err = early_judge(d, early, f);
 	if (!err)
