@@ -15,6 +15,8 @@ struct loader_ops {
 	const char *name;
 	/* How LoaderInfo, which the loader itself writes, begins. */
 	const char *info;
+	/* Where what it reads is mounted, if that is a partition; ends with NULL. */
+	const char *const *partitions;
 	/* Does the host have what this loader reads? */
 	bool (*is_here)(const struct host *h);
 	/* Fills in all but loader; see next_boot_read(). 0 or -errno. */

@@ -305,9 +305,12 @@ static int set_default(const struct host *h, const char *entry, char said[LOADER
 	return -ENOENT;
 }
 
+static const char *const partitions[] = { "/boot/firmware", NULL };
+
 const struct loader_ops raspberry_loader = {
 	.name = "raspberrypi",
 	.info = "Raspberry",
+	.partitions = partitions,
 	.is_here = is_here,
 	.next_boot = next_boot,
 	.entry_for = entry_for,

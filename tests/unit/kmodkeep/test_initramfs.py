@@ -82,6 +82,11 @@ def test_running_kernels_initramfs_that_cannot_be_read(system):
     ("253:0 / / rw - ext4 /dev/dm-0 rw", "stale-initramfs"),
     ("8:17 / / rw - ext4 /dev/sdb1 rw", "ok"),
     ("8:1 / /home rw - sample tank rw", "ok"),
+    # A file system of its own number: the device that it is mounted from counts.
+    ("0:31 /@ / rw - btrfs /dev/sda1 rw", "stale-initramfs"),
+    ("0:31 /@ / rw - btrfs /dev/mapper/luks-1 rw", "stale-initramfs"),
+    ("0:31 /@ / rw - btrfs /dev/sdb1 rw", "ok"),
+    ("0:31 / / rw - nfs server:/root rw", "ok"),
 ])  # fmt: skip
 def test_what_the_root_file_system_is_reached_through(system, root, verdict):
     """Its type, or the driver of a device above its disk; also below a mapping."""
@@ -105,6 +110,12 @@ def test_what_the_root_file_system_is_reached_through(system, root, verdict):
         system.path / f"{devices}/sample/host0/block/sda/sda1"
     )
     (system.path / "sys/dev/block/253:0").symlink_to(system.path / "sys/devices/virtual/block/dm-0")
+    for name, link in (("sda1", "8:1"), ("sdb1", "8:17"), ("dm-0", "253:0")):
+        system.tree.put("sys/class/block/x")
+        (system.path / f"sys/class/block/{name}").symlink_to(system.path / f"sys/dev/block/{link}")
+        system.tree.put(f"dev/{name}")
+    system.tree.put("dev/mapper/x")
+    (system.path / "dev/mapper/luks-1").symlink_to("../dm-0")
     assert next_finding(system)["verdict"] == verdict
 
 

@@ -271,6 +271,48 @@ def test_counter_is_no_part_of_the_id(sdboot):
     assert next_boot(sdboot)["entry"] == f"0123-{OLD}.conf"
 
 
+def test_preferred_entry(sdboot):
+    """Newer ones take it before the default: two answers are none."""
+    conf = "default 0123-{}.conf\npreferred 0123-{}.conf\n"
+    for preferred, kernel in ((NEW, NEW), (OLD, None), ("gone", NEW)):
+        sdboot.tree.put("boot/efi/loader/loader.conf", conf.format(NEW, preferred))
+        assert boots(sdboot) == kernel
+    sdboot.tree.variable("LoaderEntryPreferred", utf16(f"0123-{OLD}.conf"), LOADER)
+    assert boots(sdboot) is None
+
+
+MOUNTED = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+
+
+@pytest.mark.parametrize("fstab,mounted,seen", [
+    ("", "", True), ("/dev/sda2 /boot ext4 defaults 0 2\n", "", False),
+    ("UUID=1\t/boot\text4\tnoauto\n", "", False), ("# /dev/sda2 /boot ext4 defaults 0 2\n", "", True),
+    ("/dev/sda2 /boot ext4 defaults 0 2\n", "23 22 8:2 / /boot rw - ext4 /dev/sda2 rw\n", True),
+    # GRUB reads nothing there.
+    ("/dev/sda2 /boot/efi vfat noauto 0 0\n", "", True),
+])  # fmt: skip
+def test_boot_partition_that_is_not_mounted(system, fstab, mounted, seen):
+    """What lies in its place is of an update that went there."""
+    system.tree.put("etc/fstab", fstab)
+    system.tree.put("proc/self/mountinfo", MOUNTED + mounted)
+    found = next_boot(system)
+    assert found["kernel"] == (NEW if seen else None)
+    assert seen or "/boot is in /etc/fstab and is not mounted" in found["why"]
+    assert system.tree.run("guard").code == (0 if seen else 3)
+
+
+def test_efi_partition_that_is_not_mounted(sdboot):
+    sdboot.tree.put("etc/fstab", "/dev/sda2 /boot/efi vfat noauto 0 0\n")
+    sdboot.tree.put("proc/self/mountinfo", MOUNTED)
+    assert boots(sdboot) is None
+
+
+def test_kernel_that_waits_for_kexec(system):
+    for loaded, kernel in (("0", NEW), ("1", None)):
+        system.tree.put("sys/kernel/kexec_loaded", loaded + "\n")
+        assert boots(system) == kernel
+
+
 def test_folder_that_does_not_run_has_no_firmware(sdboot):
     sdboot.tree.variable("LoaderEntryDefault", utf16(f"0123-{OLD}.conf"), LOADER)
     sdboot.tree.variable("BootNext", b"\x07\0\0\0\x02\0", GLOBAL)
