@@ -123,16 +123,24 @@ static int find_pairs(struct rotation *r)
 	static const struct key_place *const new_places[] = {
 		&next_place, &own, NULL
 	};
-	const struct key_place *old_places[] = { &own, &old_place, NULL };
+	const struct key_place *old_places[] = { &own, &old_place, NULL, NULL };
+	struct key_place of_dkms;
+	struct dkms_pair pair;
 	char sha256[65];
-	int err;
+	int err = dkms_pair_read(r->h, &pair);
 
+	if (err)
+		return err;
+	of_dkms = (struct key_place){ pair.origin, pair.key, pair.cert };
+	if (strcmp(r->old_origin, "own"))
+		old_places[2] = &of_dkms;
 	for (const struct key_place *p = key_places; p->cert; p++)
 		if (strcmp(p->origin, "own") &&
 		    !strcmp(p->origin, r->old_origin))
 			old_places[0] = p;
 	sha256_of(r->old_cert, sha256);
 	err = find_pair(r->h, old_places, sha256, &r->old_pair);
+	dkms_pair_free(&pair);
 	if (!err)
 		err = find_pair(r->h, new_places, r->new_sha256, &r->new_pair);
 	if (!err && r->new_pair) {

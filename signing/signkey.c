@@ -19,6 +19,9 @@
 #include "guard/trust/trust.h"
 #include "signing/token.h"
 
+/* Those of key_places, dkms's own, and an end. */
+#define PLACES_MAX 8
+
 static int make(const char *origin, char *key, char *cert,
 		struct signkey **out)
 {
@@ -50,7 +53,7 @@ static int present(const char *path)
 int signkey_at(const struct host *h, const struct key_place *p,
 	       struct signkey **out)
 {
-	char *key = host_path(h, p->key);
+	char *key = token_is(p->key) ? strdup(p->key) : host_path(h, p->key);
 	char *cert = host_path(h, p->cert);
 	int k, c;
 
@@ -59,8 +62,8 @@ int signkey_at(const struct host *h, const struct key_place *p,
 		free(cert);
 		return -ENOMEM;
 	}
-	k = present(key);
 	c = present(cert);
+	k = token_is(key) ? c : present(key);
 	if (k > 0 || c > 0)
 		return make(p->origin, key, cert, out);
 	free(key);
@@ -133,10 +136,32 @@ static int from_conf(const struct host *h, struct signkey **out)
 	return err;
 }
 
+static int find_in(const struct host *h, const struct trust *t,
+		   const struct key_place *const *places, struct signkey **out)
+{
+	const struct key_place *const *p;
+	int ret;
+
+	for (p = places; t && *p; p++) {
+		ret = is_enrolled(h, t, *p);
+		if (ret)
+			return ret < 0 ? ret : signkey_at(h, *p, out);
+	}
+	for (p = places; *p; p++) {
+		ret = signkey_at(h, *p, out);
+		if (ret != -ENOENT)
+			return ret;
+	}
+	return -ENOENT;
+}
+
 int signkey_find(const struct host *h, const struct trust *t,
 		 struct signkey **out)
 {
-	const struct key_place *p;
+	const struct key_place *places[PLACES_MAX] = { NULL };
+	struct key_place of_dkms;
+	struct dkms_pair pair;
+	size_t n = 0;
 	int ret;
 
 	ret = from_conf(h, out);
@@ -144,18 +169,19 @@ int signkey_find(const struct host *h, const struct trust *t,
 		return 0;	/* problem says why; signkey_load() gives it */
 	if (ret != -ENOENT)
 		return ret;
-
-	for (p = key_places; t && p->cert; p++) {
-		ret = is_enrolled(h, t, p);
-		if (ret)
-			return ret < 0 ? ret : signkey_at(h, p, out);
+	ret = dkms_pair_read(h, &pair);
+	if (ret)
+		return ret;
+	/* What dkms signs with goes before places where it no longer looks. */
+	of_dkms = (struct key_place){ pair.origin, pair.key, pair.cert };
+	for (const struct key_place *p = key_places; p->cert; p++) {
+		if (strcmp(p->origin, "own") && n && !strcmp(places[n - 1]->origin, "own"))
+			places[n++] = &of_dkms;
+		places[n++] = p;
 	}
-	for (p = key_places; p->cert; p++) {
-		ret = signkey_at(h, p, out);
-		if (ret != -ENOENT)
-			return ret;
-	}
-	return -ENOENT;
+	ret = find_in(h, t, places, out);
+	dkms_pair_free(&pair);
+	return ret;
 }
 
 int signkey_given(const char *key, const char *cert, const char *pin_file,

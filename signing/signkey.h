@@ -24,7 +24,8 @@ struct signkey {
 /*
  * The token key that signing.conf names; without one, the first pair that can
  * sign and is enrolled, else what lies in the first
- * place with a key or a certificate in it, fit or not. t NULL: the latter,
+ * place with a key or a certificate in it, fit or not: this program's own, what dkms
+ * signs with, then Ubuntu's and dkms's default. t NULL: the latter,
  * enrolled or not. -ENOENT: the host has no key. The pair is not read yet.
  */
 int signkey_find(const struct host *h, const struct trust *t,

@@ -277,9 +277,12 @@ static int set_default(const struct host *h, const char *entry, char said[LOADER
 	return -ENOENT;
 }
 
+static const char *const partitions[] = { "/boot", NULL };
+
 const struct loader_ops extlinux_loader = {
 	.name = "extlinux",
 	.info = "U-Boot",
+	.partitions = partitions,
 	.is_here = is_here,
 	.next_boot = next_boot,
 	.entry_for = entry_for,

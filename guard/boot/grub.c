@@ -572,9 +572,12 @@ static int set_default(const struct host *h, const char *entry, char said[LOADER
 	return err;
 }
 
+static const char *const partitions[] = { "/boot", NULL };
+
 const struct loader_ops grub_loader = {
 	.name = "grub",
 	.info = "GRUB",
+	.partitions = partitions,
 	.is_here = is_here,
 	.next_boot = next_boot,
 	.entry_for = entry_for,

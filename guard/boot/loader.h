@@ -15,6 +15,8 @@ struct loader_ops {
 	const char *name;
 	/* How LoaderInfo, which the loader itself writes, begins. */
 	const char *info;
+	/* Where what it reads is mounted, if that is a partition; ends with NULL. */
+	const char *const *partitions;
 	/* Does the host have what this loader reads? */
 	bool (*is_here)(const struct host *h);
 	/* Fills in all but loader; see next_boot_read(). 0 or -errno. */
@@ -28,10 +30,10 @@ struct loader_ops {
 			   char said[LOADER_SAID]);
 };
 
-extern const struct loader_ops grub_loader, sd_boot_loader, extlinux_loader;
+extern const struct loader_ops grub_loader, sd_boot_loader, extlinux_loader, raspberry_loader;
 /* Those that are named alone, see named.c. */
 extern const struct loader_ops proxmox_loader, limine_loader, refind_loader,
-	zfsbootmenu_loader, raspberry_loader;
+	zfsbootmenu_loader;
 
 /* What a loader left with the firmware; malloc'ed, NULL if it is not there. */
 char *loader_variable(const struct host *h, const char *name);

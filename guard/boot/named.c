@@ -75,8 +75,6 @@ NAMED(refind, "refind", "rEFInd", "rEFInd", "/boot/efi/EFI/refind/refind.conf",
 NAMED(zfsbootmenu, "zfsbootmenu", "ZFSBootMenu", "ZFSBootMenu",
       "/etc/zfsbootmenu/config.yaml", "/boot/efi/EFI/ZBM", "/boot/efi/EFI/zbm",
       "/efi/EFI/ZBM");
-NAMED(raspberry, "raspberrypi", "the Raspberry Pi's firmware", "Raspberry",
-      "/boot/firmware/config.txt");
 /* It copies kernels to partitions that are not mounted. */
 NAMED(proxmox, "proxmox-boot-tool", "the copy that proxmox-boot-tool makes",
       "proxmox-boot-tool", "/etc/kernel/proxmox-boot-uuids");

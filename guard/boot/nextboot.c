@@ -14,6 +14,7 @@
 
 /* No entry has so many; a damaged one may. */
 #define ARCHIVES_MAX 32
+#define TABLE_MAX (1u << 20)
 
 /*
  * In the order of preference where the firmware does not say which one ran.
@@ -178,6 +179,81 @@ static bool firmware_goes_elsewhere(const struct host *h)
 	return other;
 }
 
+/* Is there a line of fstab, or of mountinfo, with this mount point in its field? */
+static bool has_mount(const struct buf *table, int field, const char *where)
+{
+	char *text = strndup((char *)table->data, table->len), *rest = text, *line;
+	bool has = false;
+
+	while (!has && (line = strsep(&rest, "\n"))) {
+		char *save, *word = *line == '#' ? NULL : strtok_r(line, " \t", &save);
+
+		for (int i = 0; i < field && word; i++)
+			word = strtok_r(NULL, " \t", &save);
+		has = word && !strcmp(word, where);
+	}
+	free(text);
+	return has;
+}
+
+static int read_table(const struct host *h, const char *rel, struct buf *out)
+{
+	char *path = host_path(h, rel);
+	int err = path ? file_read(path, TABLE_MAX, out) : -ENOMEM;
+
+	free(path);
+	return err;
+}
+
+/*
+ * A partition that the loader reads and that is not mounted: what lies in its place is
+ * not what boots. NULL: there is none, or it cannot be told, as of a folder.
+ */
+static const char *unmounted(const struct host *h, const struct loader_ops *l)
+{
+	struct buf wanted = { 0 }, mounted = { 0 };
+	const char *found = NULL;
+
+	if (!read_table(h, "/etc/fstab", &wanted) &&
+	    !read_table(h, "/proc/self/mountinfo", &mounted) && mounted.len)
+		for (size_t i = 0; l->partitions && l->partitions[i] && !found; i++)
+			if (has_mount(&wanted, 1, l->partitions[i]) &&
+			    !has_mount(&mounted, 4, l->partitions[i]))
+				found = l->partitions[i];
+	buf_free(&wanted);
+	buf_free(&mounted);
+	return found;
+}
+
+/* What a reboot would start may be in memory already: systemctl takes that one. */
+static bool kexec_waits(const struct host *h)
+{
+	char *loaded = host_line(h, "/sys/kernel/kexec_loaded");
+	bool waits = loaded && !strcmp(loaded, "1");
+
+	free(loaded);
+	return waits;
+}
+
+/* What nobody's menu says makes it unknown. 0 or -ENOMEM. */
+static int look_around(const struct host *h, struct next_boot *out)
+{
+	const char *hidden = out->loader ? unmounted(h, out->loader) : NULL;
+
+	if (hidden) {
+		free(out->kernel);
+		out->kernel = NULL;
+		return next_boot_say(out, "%s is in /etc/fstab and is not mounted, so what boots "
+				     "is not to be seen: mount it", hidden);
+	}
+	if (!kexec_waits(h))
+		return 0;
+	free(out->kernel);
+	out->kernel = NULL;
+	return next_boot_say(out, "a kernel is loaded for kexec, and a reboot may start that one "
+			     "(kexec -u forgets it)");
+}
+
 int next_boot_read(const struct host *h, const struct kernels *k,
 		   const char *saved, struct next_boot *out)
 {
@@ -191,6 +267,8 @@ int next_boot_read(const struct host *h, const struct kernels *k,
 		err = next_boot_say(out, "no boot loader is found that is "
 				    "known here: neither grub.cfg nor entries "
 				    "of systemd-boot can be read");
+	if (!err)
+		err = look_around(h, out);
 	if (!err && firmware_goes_elsewhere(h)) {
 		free(out->kernel);
 		out->kernel = NULL;

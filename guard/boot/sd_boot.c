@@ -14,11 +14,12 @@
 #define CONF_MAX (64u << 10)
 
 /* Where the EFI system partition may be mounted, and what else is read. */
-static const char *const partitions[] = { "/efi", "/boot/efi", "/boot" };
+static const char *const partitions[] = { "/efi", "/boot/efi", "/boot", NULL };
 
 struct sdboot {
 	struct bls bls;
 	char *fallback;		/* "default" of loader.conf */
+	char *preferred;	/* "preferred" of it, of newer ones */
 	bool here;
 	int err;		/* of what could not be read */
 };
@@ -40,6 +41,9 @@ static int read_partition(const struct host *h, const char *rel,
 	if (!err && !s->fallback)
 		s->fallback = bls_setting((char *)conf.data, conf.len,
 					  "default");
+	if (!err && !s->preferred)
+		s->preferred = bls_setting((char *)conf.data, conf.len,
+					   "preferred");
 	s->here |= !err;
 	if (err == -EACCES)
 		s->err = err;
@@ -72,6 +76,7 @@ static void sdboot_close(struct sdboot *s)
 {
 	bls_free(&s->bls);
 	free(s->fallback);
+	free(s->preferred);
 }
 
 static int sdboot_open(const struct host *h, struct sdboot *s)
@@ -79,7 +84,7 @@ static int sdboot_open(const struct host *h, struct sdboot *s)
 	int err = 0;
 
 	memset(s, 0, sizeof(*s));
-	for (size_t i = 0; i < ARRAY_SIZE(partitions) && !err; i++)
+	for (size_t i = 0; partitions[i] && !err; i++)
 		err = read_partition(h, partitions[i], s);
 	if (err)
 		sdboot_close(s);
@@ -191,9 +196,11 @@ static const char *release_of(const struct kernels *k,
 			      const struct bls_entry *e)
 {
 	char *file = e->unified ? unified_file(e) : file_of(e, e->image);
-	char *says = e->unified && file ? boot_file_section(file, ".uname") : NULL;
+	char *says = e->unified && file ? boot_file_release(file) : NULL;
 	const struct kernel *is = NULL;
 
+	if (!says && e->unified && file)
+		says = boot_file_section(file, ".uname");
 	if (says)
 		is = kernels_find(k, says);
 	else if (e->image)
@@ -308,6 +315,27 @@ static int take_menu(const struct kernels *k, const struct sdboot *s, struct nex
 	return err;
 }
 
+/*
+ * Since version 260 there is an entry that goes before the default, as long as its
+ * attempts are not used up. Which of several settings counts is not known here.
+ */
+static bool prefers_another(const struct host *h, const struct kernels *k,
+			    const struct sdboot *s, const char *release)
+{
+	char *of_firmware = loader_variable(h, "LoaderEntryPreferred");
+	const char *wanted[] = { of_firmware, s->preferred };
+	bool another = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+		int at = wanted[i] ? find_default(h, s, wanted[i]) : -1;
+		const char *is = at < 0 ? NULL : release_of(k, &s->bls.list[at]);
+
+		another |= at >= 0 && (!is || !release || strcmp(is, release) != 0);
+	}
+	free(of_firmware);
+	return another;
+}
+
 static int fill(const struct host *h, const struct kernels *k,
 		const char *saved, const struct sdboot *s,
 		struct next_boot *out)
@@ -322,6 +350,9 @@ static int fill(const struct host *h, const struct kernels *k,
 	free(once);
 	e = &s->bls.list[at < 0 ? last : at];
 	release = release_of(k, e);
+	if (prefers_another(h, k, s, later))
+		return next_boot_say(out, "systemd-boot has a preferred entry of another kernel "
+				     "than its default, and only newer ones mind it");
 	if (take_cmdline(e, out) || take_menu(k, s, out) ||
 	    (release && take_files(e, release, &out->files)))
 		return -ENOMEM;
@@ -394,6 +425,7 @@ static int set_default(const struct host *h, const char *entry, char said[LOADER
 const struct loader_ops sd_boot_loader = {
 	.name = "systemd-boot",
 	.info = "systemd-boot",
+	.partitions = partitions,
 	.is_here = is_here,
 	.next_boot = next_boot,
 	.entry_for = entry_for,

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "guard/base/util.h"
+#include "guard/host/banner.h"
 
 #define SETUP 0x1f1		/* sectors of the part that starts it */
 #define SYSSIZE 0x1f4		/* of the rest, in 16 bytes */
@@ -19,6 +20,8 @@
 #define HEADER 0x210
 #define SECTOR 512
 #define TEXT_MAX 2048
+#define BUILD_MAX 512
+#define CHUNK (64u << 10)
 #define SECTION 40		/* bytes of an entry in the table of sections */
 #define SECTIONS_MAX 96
 
@@ -51,9 +54,9 @@ static bool read_at(int fd, off_t at, void *data, size_t len)
 	return pread(fd, data, len, at) == (ssize_t)len;
 }
 
-static bool is_kernel(int fd, unsigned char header[HEADER])
+static bool is_kernel(int fd, off_t at, unsigned char header[HEADER])
 {
-	return read_at(fd, 0, header, HEADER) && !memcmp(header + MAGIC, "HdrS", 4);
+	return read_at(fd, at, header, HEADER) && !memcmp(header + MAGIC, "HdrS", 4);
 }
 
 /* The place of the table of sections, and how many there are; -EBADMSG: no PE. */
@@ -129,7 +132,7 @@ int boot_file_check(const char *path)
 		return fd;
 	if (!st.st_size)
 		err = -ENODATA;
-	else if (is_kernel(fd, header))
+	else if (is_kernel(fd, 0, header))
 		err = check_kernel(header, st.st_size);
 	else if (starts_as_pe(fd))
 		err = check_pe(fd, st.st_size);
@@ -152,21 +155,6 @@ static char *text_at(int fd, off_t at, size_t max, const char *ends)
 	if (found)
 		make_printable(found);
 	return found;
-}
-
-char *boot_file_release(const char *path)
-{
-	unsigned char header[HEADER];
-	struct stat st;
-	int fd = open_file(path, &st);
-	char *release = NULL;
-
-	if (fd < 0)
-		return NULL;
-	if (is_kernel(fd, header) && le16(header + VERSION))
-		release = text_at(fd, le16(header + VERSION) + SECTOR, 128, " \n");
-	close(fd);
-	return release;
 }
 
 int boot_file_find(int fd, const char *name, off_t *at, uint64_t *size)
@@ -211,4 +199,148 @@ char *boot_file_section(const char *path, const char *name)
 		text = text_at(fd, at, size, "\n");
 	close(fd);
 	return text;
+}
+
+/* The kernel in a file: the file itself, or a section of a unified image. */
+static int open_kernel(const char *path, off_t *at, uint64_t *size)
+{
+	struct stat st;
+	int fd = open_file(path, &st), err;
+
+	if (fd < 0)
+		return fd;
+	err = boot_file_find(fd, ".linux", at, size);
+	if (!err)
+		return fd;
+	*at = 0;
+	*size = st.st_size;
+	return fd;
+}
+
+/* What the header of a kernel of x86 says of it, up to a character that ends it. */
+static char *header_text(int fd, off_t at, const char *ends)
+{
+	unsigned char header[HEADER];
+
+	return is_kernel(fd, at, header) && le16(header + VERSION) ?
+	       text_at(fd, at + le16(header + VERSION) + SECTOR, BUILD_MAX, ends) : NULL;
+}
+
+static char *read_header(const char *path, const char *ends)
+{
+	uint64_t size;
+	off_t at;
+	int fd = open_kernel(path, &at, &size);
+	char *text = fd < 0 ? NULL : header_text(fd, at, ends);
+
+	if (fd >= 0)
+		close(fd);
+	return text;
+}
+
+char *boot_file_release(const char *path)
+{
+	return read_header(path, " \n");
+}
+
+char *boot_file_build(const char *path)
+{
+	uint64_t size;
+	off_t at;
+	int fd = open_kernel(path, &at, &size);
+	char *build;
+
+	if (fd < 0)
+		return NULL;
+	build = header_text(fd, at, "\n");
+	if (!build)
+		build = banner_read(fd, at, size);
+	close(fd);
+	return build;
+}
+
+/* Are these parts of two files the same bytes? 1, 0 or -errno. */
+static int same_bytes(int a, off_t at_a, uint64_t size_a, int b, off_t at_b, uint64_t size_b)
+{
+	unsigned char *x = malloc(CHUNK), *y = malloc(CHUNK);
+	int same = !x || !y ? -ENOMEM : size_a == size_b;
+
+	for (uint64_t done = 0; same == 1 && done < size_a; done += CHUNK) {
+		size_t n = size_a - done < CHUNK ? size_a - done : CHUNK;
+
+		if (!read_at(a, at_a + done, x, n) || !read_at(b, at_b + done, y, n))
+			same = -EBADMSG;
+		else
+			same = !memcmp(x, y, n);
+	}
+	free(x);
+	free(y);
+	return same;
+}
+
+/*
+ * The place of the last bytes of a kernel of x86 behind its header; false: it is none.
+ * They are the end of what is compressed, which no change of the kernel leaves alone,
+ * and a signature leaves them alone.
+ */
+static bool find_end(int fd, off_t *at, uint64_t *size)
+{
+	unsigned char header[HEADER];
+	uint64_t rest;
+
+	if (!is_kernel(fd, *at, header))
+		return false;
+	rest = (uint64_t)le32(header + SYSSIZE) * 16;
+	*at += (off_t)((header[SETUP] ? header[SETUP] : 4) + 1) * SECTOR;
+	*size = rest < CHUNK ? rest : CHUNK;
+	/* What is not counted in 16 bytes may be missing at the end. */
+	*at += rest - *size;
+	*size -= *size < 16 ? *size : 16;
+	return true;
+}
+
+static int same_content(const char *a, const char *b)
+{
+	uint64_t size_a, size_b;
+	off_t at_a, at_b;
+	int x = open_kernel(a, &at_a, &size_a), y = x < 0 ? x : open_kernel(b, &at_b, &size_b);
+	int same = y < 0 ? y : find_end(x, &at_a, &size_a) != find_end(y, &at_b, &size_b) ? 0 :
+		   same_bytes(x, at_a, size_a, y, at_b, size_b);
+
+	if (y >= 0)
+		close(y);
+	if (x >= 0)
+		close(x);
+	return same;
+}
+
+int boot_file_same_build(const char *a, const char *b)
+{
+	char *x = read_header(a, "\n"), *y = read_header(b, "\n");
+	int same = x && y && strcmp(x, y) != 0 ? 0 : same_content(a, b);
+
+	/* A signature, or another form of the same kernel, makes other bytes. */
+	if (!same && !x && !y) {
+		x = boot_file_build(a);
+		y = boot_file_build(b);
+		same = x && y ? !strcmp(x, y) : -ENODATA;
+	} else if (!same && (!x || !y)) {
+		same = -ENODATA;
+	}
+	free(x);
+	free(y);
+	return same;
+}
+
+bool boot_file_same_bytes(const char *a, const char *b)
+{
+	struct stat st_a, st_b;
+	int x = open_file(a, &st_a), y = x < 0 ? x : open_file(b, &st_b);
+	bool same = y >= 0 && same_bytes(x, 0, st_a.st_size, y, 0, st_b.st_size) == 1;
+
+	if (y >= 0)
+		close(y);
+	if (x >= 0)
+		close(x);
+	return same;
 }

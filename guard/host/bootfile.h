@@ -14,8 +14,25 @@
  */
 int boot_file_check(const char *path);
 
-/* The release that a kernel of x86 names in its header; malloc'ed, NULL: none. */
+/*
+ * The release that a kernel of x86 names in its header, also in a unified image;
+ * malloc'ed, NULL: none.
+ */
 char *boot_file_release(const char *path);
+
+/*
+ * The same with who built it, which build it is and when. Of kernels without such a
+ * header it is looked for in what they unpack to, which takes a while.
+ */
+char *boot_file_build(const char *path);
+
+/*
+ * Are these two files the same build of a kernel, by what they say of themselves or,
+ * where they say nothing, by their bytes? 1, 0, -ENODATA: it cannot be told; or -errno.
+ */
+int boot_file_same_build(const char *a, const char *b);
+/* false also if one cannot be read. */
+bool boot_file_same_bytes(const char *a, const char *b);
 
 /*
  * The text in a section of a unified kernel image, as ".uname" or ".cmdline", up

@@ -88,20 +88,39 @@ static int add_disk(struct rootfs *r, const char *disk, const char *top, int dep
 	return err;
 }
 
+/*
+ * The disk of a file system that has a number of its own, as btrfs has: by the device
+ * that it was mounted from. malloc'ed; NULL: it is none.
+ */
+static char *disk_of(const struct host *h, const char *source)
+{
+	char *file, *rel, *disk;
+
+	if (strncmp(source, "/dev/", 5))
+		return NULL;
+	/* A name such as /dev/mapper/x or /dev/disk/by-uuid/x is a link. */
+	file = host_resolve(h, source);
+	rel = text_of("/sys/class/block/%s", strrchr(file ? file : source, '/') + 1);
+	disk = rel ? host_path(h, rel) : NULL;
+	free(rel);
+	free(file);
+	return disk;
+}
+
 /* A line of mountinfo: "36 35 98:0 /root / rw - ext4 /dev/x rw". */
 static int add_mount(struct rootfs *r, const struct host *h, const char *line)
 {
 	unsigned int major, minor;
-	char where[16], type[64], *rel, *disk, *dir, top[PATH_MAX];
+	char where[16], type[64], source[256] = "", *rel, *disk, *dir, top[PATH_MAX];
 	const char *dash = strstr(line, " - ");
 	int err;
 
 	if (!dash || sscanf(line, "%*u %*u %u:%u %*s %15s ", &major, &minor, where) != 3 ||
-	    (strcmp(where, "/") && strcmp(where, "/usr")) || sscanf(dash, " - %63s", type) != 1)
+	    (strcmp(where, "/") && strcmp(where, "/usr")) || sscanf(dash, " - %63s %255s", type, source) < 1)
 		return 0;
 	err = add(r, type);
 	rel = text_of("/sys/dev/block/%u:%u", major, minor);
-	disk = rel ? host_path(h, rel) : NULL;
+	disk = !rel ? NULL : major ? host_path(h, rel) : disk_of(h, source);
 	dir = host_path(h, "/sys/devices");
 	if (!err && disk && dir && realpath(dir, top))
 		err = add_disk(r, disk, top, 0);

@@ -13,10 +13,11 @@
 #include "guard/base/parallel.h"
 #include "guard/module/initramfs.h"
 #include "guard/module/modfile.h"
+#include "guard/module/modsig.h"
 
 #define CACHE_DIR "/var/cache/kmodkeep"
 #define CACHE_FILE CACHE_DIR "/initramfs.json"
-#define CACHE_SCHEMA 2
+#define CACHE_SCHEMA 3
 /* Of all modules asked about, in the folders of all kernels. */
 #define COPIES_MAX 4096
 
@@ -51,6 +52,8 @@ void copies_free(struct copies *c)
 		free(c->list[i].link);
 		buf_free(&c->list[i].bytes);
 	}
+	for (size_t i = 0; i < c->own_count; i++)
+		free(c->own[i].path);
 	free(c->list);
 	memset(c, 0, sizeof(*c));
 }
@@ -120,15 +123,51 @@ static const char *wanted(const struct reading *r, const char *path)
 	return NULL;
 }
 
-static bool want(void *arg, const char *path)
+/* A module of the kernel itself: its path below the folder; NULL: it is none. */
+static const char *own_path(const struct reading *r, const char *path)
 {
-	return wanted(arg, path) != NULL;
+	const char *of = in_modules(path);
+	size_t n = strlen(r->release);
+
+	if (!of || strncmp(of, r->release, n) || strncmp(of + n, "/kernel/", 8) ||
+	    !strstr(of, ".ko") || strstr(of, "..") || wanted(r, path))
+		return NULL;
+	return of + n + 1;
 }
 
-static int hash_of(struct buf *content, char hex[65])
+static bool want(void *arg, const char *path)
+{
+	const struct reading *r = arg;
+
+	return wanted(r, path) ||
+	       (r->out->own_count < COPIES_OWN && own_path(r, path) != NULL);
+}
+
+static void sha256_of(const void *data, size_t len, char hex[65])
+{
+	unsigned char hash[32];
+
+	if (EVP_Digest(data, len, hash, NULL, EVP_sha256(), NULL) == 1)
+		hex_encode(hash, sizeof(hash), hex);
+}
+
+/* What no two builds have in common, and what stripping leaves. */
+static void mark_of(const struct modfile *m, char mark[65])
+{
+	size_t n, content = modsig_strip(m->bytes.data, m->bytes.len);
+	const unsigned char *id = module_section(m->bytes.data, m->bytes.len,
+						 ".note.gnu.build-id", &n);
+
+	if (id)
+		sha256_of(id, n, mark);
+	else if (content < m->bytes.len)
+		sha256_of(m->bytes.data + content, m->bytes.len - content, mark);
+}
+
+/* mark: may be NULL. */
+static int hash_of(struct buf *content, char hex[65], char mark[65])
 {
 	struct buf raw = { malloc(content->len + 1), content->len };
-	unsigned char hash[32];
 	struct modfile m;
 	int err;
 
@@ -136,9 +175,10 @@ static int hash_of(struct buf *content, char hex[65])
 		return -ENOMEM;
 	memcpy(raw.data, content->data, content->len);
 	err = modfile_take(&raw, &m);
-	if (!err && EVP_Digest(m.bytes.data, m.bytes.len, hash, NULL,
-			       EVP_sha256(), NULL) == 1)
-		hex_encode(hash, sizeof(hash), hex);
+	if (!err)
+		sha256_of(m.bytes.data, m.bytes.len, hex);
+	if (!err && mark)
+		mark_of(&m, mark);
 	modfile_free(&m);
 	/* A damaged copy has no hash, and so equals no installed file. */
 	return err == -ENOMEM ? err : 0;
@@ -173,22 +213,40 @@ static int no_place(const struct reading *r)
 	return r->out->count < COPIES_MAX ? -ENOMEM : -EFBIG;
 }
 
+static int found_own(struct reading *r, const char *path, struct buf *content)
+{
+	struct own_module *own = &r->out->own[r->out->own_count];
+
+	memset(own, 0, sizeof(*own));
+	own->path = strndup(path, strstr(path, ".ko") + 3 - path);
+	if (!own->path)
+		return -ENOMEM;
+	make_printable(own->path);
+	r->out->own_count++;
+	return hash_of(content, own->sha256, own->mark);
+}
+
 static int found(void *arg, const char *path, struct buf *content)
 {
-	struct copy *c = place_for(arg, path);
+	const char *own = own_path(arg, path);
+	struct copy *c = own ? NULL : place_for(arg, path);
 
+	if (own)
+		return found_own(arg, own, content);
 	if (!c)
 		return no_place(arg);
 	c->bytes = *content;
 	memset(content, 0, sizeof(*content));
-	return hash_of(&c->bytes, c->sha256);
+	return hash_of(&c->bytes, c->sha256, NULL);
 }
 
 /* As in weak-updates/: the file itself is another kernel's. */
 static int found_link(void *arg, const char *path, const char *target)
 {
-	struct copy *c = place_for(arg, path);
+	struct copy *c = own_path(arg, path) ? NULL : place_for(arg, path);
 
+	if (own_path(arg, path))
+		return 0;
 	if (!c)
 		return no_place(arg);
 	c->link = strdup(target);
@@ -309,6 +367,31 @@ static char *identity(const struct archives *of)
 	return all;
 }
 
+/* false: it is not remembered, and so is read again. */
+static bool recall_own(struct json_object *file, struct copies *out)
+{
+	struct json_object *all = json_object_object_get(file, "own");
+	size_t n = json_object_is_type(all, json_type_array) ? json_object_array_length(all) : 0;
+
+	for (size_t i = 0; i < n && i < COPIES_OWN; i++) {
+		struct json_object *one = json_object_array_get_idx(all, i);
+		const char *path = json_string(one, "path"), *sha256 = json_string(one, "sha256");
+		const char *mark = json_string(one, "mark");
+		struct own_module *own = &out->own[i];
+
+		if (!path || !sha256 || strncmp(path, "kernel/", 7) || strstr(path, ".."))
+			return false;
+		memset(own, 0, sizeof(*own));
+		own->path = strdup(path);
+		if (!own->path)
+			return false;
+		out->own_count++;
+		snprintf(own->sha256, sizeof(own->sha256), "%s", sha256);
+		snprintf(own->mark, sizeof(own->mark), "%s", mark ? mark : "");
+	}
+	return json_object_is_type(all, json_type_array);
+}
+
 /* What is remembered, if it is of this file and of all the modules. */
 static bool recall(struct json_object *file, const char *id,
 		   char *const *modules, size_t count, struct copies *out)
@@ -318,6 +401,8 @@ static bool recall(struct json_object *file, const char *id,
 
 	if (!was || strcmp(was, id) || !all)
 		return false;
+	if (!recall_own(file, out))
+		goto unknown;
 	for (size_t i = 0; i < count; i++) {
 		struct json_object *hash;
 		struct copy *c;
@@ -344,6 +429,7 @@ static struct json_object *remember(const char *id, char *const *modules,
 {
 	struct json_object *file = json_object_new_object();
 	struct json_object *all = json_object_new_object();
+	struct json_object *own = json_object_new_array();
 
 	json_add(file, "identity", id);
 	for (size_t i = 0; i < count; i++) {
@@ -353,6 +439,15 @@ static struct json_object *remember(const char *id, char *const *modules,
 			json_object_new_string(copy->sha256) : NULL);
 	}
 	json_object_object_add(file, "modules", all);
+	for (size_t i = 0; i < c->own_count; i++) {
+		struct json_object *one = json_object_new_object();
+
+		json_add(one, "path", c->own[i].path);
+		json_add(one, "sha256", c->own[i].sha256);
+		json_add(one, "mark", c->own[i].mark);
+		json_object_array_add(own, one);
+	}
+	json_object_object_add(file, "own", own);
 	return file;
 }
 
@@ -441,4 +536,49 @@ int copies_read(struct copies_cache *cache, const struct archives *kernels,
 			err = -ENOMEM;
 	free(s.ids);
 	return err;
+}
+
+/* The module on disk that the initramfs has a copy of. 0 or -errno. */
+static int read_own(const struct host *h, const char *release, const struct own_module *own,
+		    struct modfile *m)
+{
+	static const char *const suffixes[] = { "", ".xz", ".zst", ".gz" };
+	int err = -ENOENT;
+
+	for (size_t i = 0; i < ARRAY_SIZE(suffixes) && err == -ENOENT; i++) {
+		char *rel = text_of("/lib/modules/%s/%s%s", release, own->path, suffixes[i]);
+		char *path = rel ? host_path(h, rel) : NULL;
+
+		err = path ? modfile_read(path, m) : -ENOMEM;
+		free(rel);
+		free(path);
+	}
+	return err;
+}
+
+/*
+ * All modules of a kernel have the mark of its build, so a few are enough; and where
+ * one is the same, the others are of the same build, too.
+ */
+const char *copies_other_build(const struct host *h, const char *release,
+			       const struct copies *c)
+{
+	const char *other = NULL;
+
+	for (size_t i = 0; i < c->own_count; i++) {
+		const struct own_module *own = &c->own[i];
+		char sha256[65] = "", mark[65] = "";
+		struct modfile m;
+
+		if (!*own->sha256 || read_own(h, release, own, &m))
+			continue;
+		sha256_of(m.bytes.data, m.bytes.len, sha256);
+		mark_of(&m, mark);
+		modfile_free(&m);
+		if (!strcmp(sha256, own->sha256) || (*mark && !strcmp(mark, own->mark)))
+			return NULL;
+		if (*mark && *own->mark && !other)
+			other = own->path;
+	}
+	return other;
 }

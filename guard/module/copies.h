@@ -18,9 +18,20 @@ struct copy {
 	struct buf bytes;	/* as in the archive; empty if remembered */
 };
 
+#define COPIES_OWN 3
+
+/* One of the kernel's own modules, to see which build of it an initramfs is for. */
+struct own_module {
+	char *path;		/* below the folder of the kernel, less what compression adds */
+	char sha256[65];	/* decompressed */
+	char mark[65];		/* of its build: hash of its build ID, or else its signature */
+};
+
 struct copies {
 	struct copy *list;
 	size_t count;
+	struct own_module own[COPIES_OWN];
+	size_t own_count;
 	int err;		/* why the initramfs could not be read */
 	const char *unread;	/* which of its files; of struct archives */
 };
@@ -48,6 +59,13 @@ int copies_read(struct copies_cache *cache, const struct archives *kernels,
 		size_t n, char *const *modules, size_t count, bool fresh,
 		struct copies *out);
 void copies_free(struct copies *c);
+
+/*
+ * Are the kernel's own modules in an initramfs of another build than those on disk,
+ * though the release is the same? One of them; NULL: they are not, or it cannot be told.
+ */
+const char *copies_other_build(const struct host *h, const char *release,
+			       const struct copies *c);
 const struct copy *copies_find(const struct copies *c, const char *module);
 
 /* "some/snd-dummy.ko.xz" is a file of the module snd_dummy. */

@@ -15,9 +15,16 @@
 
 #include "guard/base/parallel.h"
 #include "guard/host/bootfile.h"
+#include "guard/module/lz.h"
 
 #define CHUNK (128u << 10)
 #define MEMORY_LIMIT (256u << 20)
+/* Of the kernel's decoders (lib/decompress_unlz4.c, decompress_unlzo.c). */
+#define LZ4_MAGIC 0x184c2102
+#define LZ4_BLOCK (8u << 20)
+#define LZ4_PACKED_MAX (LZ4_BLOCK + LZ4_BLOCK / 255 + 16)
+#define LZO_BLOCK (256u << 10)
+#define LZOP_HAS_FILTER 0x800
 /* Of what comes out: no machine could boot with more. */
 #define TOTAL_MAX ((uint64_t)4 << 30)
 
@@ -58,10 +65,8 @@ static ssize_t ahead(struct source *s, size_t n)
 }
 
 /* Archives that came out of a compressed part; zeros may lie between them. */
-static int deliver(struct source *s, size_t n)
+static int deliver_from(struct source *s, const unsigned char *p, size_t n)
 {
-	const unsigned char *p = s->out;
-
 	s->total += n;
 	if (s->total > TOTAL_MAX)
 		return -EFBIG;
@@ -81,6 +86,11 @@ static int deliver(struct source *s, size_t n)
 		n -= used;
 	}
 	return 0;
+}
+
+static int deliver(struct source *s, size_t n)
+{
+	return deliver_from(s, s->out, n);
 }
 
 static int unpack_gz(struct source *s)
@@ -184,6 +194,140 @@ static int unpack_zst(struct source *s)
 	return err;
 }
 
+static uint32_t le32(const unsigned char *p)
+{
+	return p[0] | p[1] << 8 | p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static uint32_t be32(const unsigned char *p)
+{
+	return (uint32_t)p[0] << 24 | p[1] << 16 | p[2] << 8 | p[3];
+}
+
+/* Takes n bytes of the file, more than are held ahead. 0 or -errno. */
+static int take(struct source *s, unsigned char *to, size_t n)
+{
+	while (n) {
+		ssize_t got = ahead(s, 1);
+		size_t now = got < 0 || (size_t)got < n ? (size_t)got : n;
+
+		if (got <= 0)
+			return got ? got : -EBADMSG;
+		if (to) {
+			memcpy(to, s->in + s->pos, now);
+			to += now;
+		}
+		s->pos += now;
+		n -= now;
+	}
+	return 0;
+}
+
+/* Two blocks at once: as packed, and as unpacked. */
+struct blocks {
+	unsigned char *in, *out;
+};
+
+static int blocks_new(struct blocks *b, size_t in, size_t out)
+{
+	b->in = malloc(in);
+	b->out = malloc(out);
+	return b->in && b->out ? 0 : -ENOMEM;
+}
+
+static void blocks_free(struct blocks *b)
+{
+	free(b->in);
+	free(b->out);
+}
+
+/*
+ * The form that the kernel knows, "lz4 -l": a magic number, then blocks with their
+ * length before each. Nothing says where it ends: zeros do, or what is no length.
+ */
+static int unpack_lz4(struct source *s)
+{
+	struct blocks b;
+	int err = blocks_new(&b, LZ4_PACKED_MAX, LZ4_BLOCK);
+	bool any = false;
+	ssize_t n;
+	long out;
+
+	s->pos += 4;
+	while (!err && (n = ahead(s, 4)) >= 4) {
+		uint32_t length = le32(s->in + s->pos);
+
+		if (length == LZ4_MAGIC) {
+			s->pos += 4;
+			continue;
+		}
+		if (!length || length > LZ4_PACKED_MAX)
+			break;
+		s->pos += 4;
+		err = take(s, b.in, length);
+		out = err ? err : lz4_block(b.in, length, b.out, LZ4_BLOCK);
+		err = out < 0 ? out : deliver_from(s, b.out, out);
+		any = true;
+	}
+	if (!err && (!any || (n < 4 && n)))
+		err = n < 0 ? n : -EBADMSG;
+	blocks_free(&b);
+	return err;
+}
+
+/* What stands before the first block of lzop. 0 or -errno. */
+static int skip_lzop_header(struct source *s)
+{
+	unsigned char fixed[16], filter[4], length;
+	bool recent;
+	int err = take(s, fixed, sizeof(fixed));
+
+	if (err)
+		return err;
+	recent = fixed[9] > 9 || (fixed[9] == 9 && fixed[10] >= 0x40);
+	/* Newer ones have a level, and half of a time, more. */
+	err = take(s, NULL, recent);
+	if (!err)
+		err = take(s, filter, sizeof(filter));
+	if (!err)
+		err = take(s, NULL, 8 + (recent ? 4 : 0) +
+			   (be32(filter) & LZOP_HAS_FILTER ? 4 : 0));
+	if (!err)
+		err = take(s, &length, 1);
+	return err ? err : take(s, NULL, length + 4);
+}
+
+static int unpack_lzo(struct source *s)
+{
+	unsigned char head[12];
+	struct blocks b;
+	int err = blocks_new(&b, LZO_BLOCK, LZO_BLOCK);
+	uint32_t whole, length;
+	long out;
+
+	if (!err)
+		err = skip_lzop_header(s);
+	while (!err) {
+		err = take(s, head, 4);
+		whole = be32(head);
+		if (err || !whole)
+			break;
+		err = take(s, head + 4, 8);	/* its length, and a sum */
+		length = be32(head + 4);
+		if (!err && (whole > LZO_BLOCK || !length || length > whole))
+			err = -EBADMSG;
+		if (!err)
+			err = take(s, b.in, length);
+		if (err)
+			break;
+		/* What does not become shorter is left as it is. */
+		out = length == whole ? (long)length : lzo_block(b.in, length, b.out, whole);
+		err = out < 0 ? out : deliver_from(s, length == whole ? b.in : b.out, out);
+	}
+	blocks_free(&b);
+	return err;
+}
+
 static int unpack_plain(struct source *s)
 {
 	do {
@@ -215,6 +359,10 @@ static int read_part(struct source *s)
 		return unpack_zst(s);
 	if (!memcmp(p, "\x5d\0\0", 3))
 		return unpack_lzma(s, true);
+	if (le32(p) == LZ4_MAGIC)
+		return unpack_lz4(s);
+	if (!memcmp(p, "\x89LZO\0\r", 6))
+		return unpack_lzo(s);
 	return -ENOPKG;
 }
 

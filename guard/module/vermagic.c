@@ -123,6 +123,44 @@ struct symbols {
 	char first[64];		/* of those that differ */
 };
 
+static int read_packed(const struct host *h, const char *rel, struct buf *out)
+{
+	char *path = rel ? host_resolve(h, rel) : NULL;
+	struct buf raw = { 0 };
+	int err = path ? file_read(path, SYMVERS_MAX, &raw) : -ENOENT;
+	enum compression type = err ? COMPRESS_NONE : compression_of(raw.data, raw.len);
+
+	free(path);
+	if (!err && type != COMPRESS_NONE) {
+		err = decompress(type, raw.data, raw.len, SYMVERS_MAX, out);
+		buf_free(&raw);
+	} else if (!err) {
+		*out = raw;
+	}
+	return err;
+}
+
+/* EL, Fedora and SUSE have the list in the kernel's package, with no headers. */
+int symvers_read(const struct host *h, const char *kernel, struct buf *out)
+{
+	static const char *const places[][3] = {
+		{ "/lib/modules/", "/build/Module.symvers", "" },
+		{ "/lib/modules/", "/symvers", ".xz" }, { "/lib/modules/", "/symvers", ".gz" },
+		{ "/lib/modules/", "/symvers", ".zst" },
+		{ "/boot/symvers-", "", ".xz" }, { "/boot/symvers-", "", ".gz" },
+	};
+	int err = -ENOENT;
+
+	memset(out, 0, sizeof(*out));
+	for (size_t i = 0; i < ARRAY_SIZE(places) && err && err != -ENOMEM; i++) {
+		char *rel = text_of("%s%s%s%s", places[i][0], kernel, places[i][1], places[i][2]);
+
+		err = rel ? read_packed(h, rel, out) : -ENOMEM;
+		free(rel);
+	}
+	return err;
+}
+
 /* "0xCRC<tab>NAME<tab>..." */
 static const char *find_symbol(const struct buf *b, const char *name)
 {
@@ -156,14 +194,10 @@ static int compare_symbols(const struct host *h, const char *kernel,
 			   const struct buf *elf, const char *built_for,
 			   enum answer *fits, char **why)
 {
-	char *rel = text_of("/lib/modules/%s/build/Module.symvers", kernel);
-	char *path = rel ? host_path(h, rel) : NULL;
 	struct buf text = { 0 };
 	struct symbols s = { .symvers = &text };
-	int err = path ? file_read(path, SYMVERS_MAX, &text) : -ENOMEM;
+	int err = symvers_read(h, kernel, &text);
 
-	free(rel);
-	free(path);
 	if (!err)
 		modversions_walk(elf->data, elf->len, look_up, &s);
 	buf_free(&text);

@@ -16,6 +16,12 @@ int vermagic_fits(const struct host *h, const char *kernel,
 		  const struct buf *elf, const struct modinfo *info,
 		  enum answer *fits, char **why);
 
+/*
+ * The kernel's list of symbols, of its headers or, unpacked, of its own package; *out is
+ * the caller's to free. 0 or -errno.
+ */
+int symvers_read(const struct host *h, const char *kernel, struct buf *out);
+
 /* The version of module_layout that a kernel's own modules have; -1: none. */
 long long vermagic_layout(const struct host *h, const char *kernel);
 

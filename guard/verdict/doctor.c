@@ -2,6 +2,7 @@
 /* Asks about each module on each kernel: file, what it needs, what is loaded. */
 #include "guard/verdict/doctor.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -158,6 +159,136 @@ static int explain_failed_build(struct finding *f, const char *driver)
 	return err;
 }
 
+/* The name of the akmod whose module lies in extra/NAME/; malloc'ed, NULL: of none. */
+static char *akmod_of(const struct doctor *d, const char *file)
+{
+	const char *dir = strstr(file, "/extra/"), *end;
+	char *name, *source;
+	bool here;
+
+	dir = dir ? dir + strlen("/extra/") : NULL;
+	end = dir ? strchr(dir, '/') : NULL;
+	if (!end)
+		return NULL;
+	name = strndup(dir, end - dir);
+	source = name ? text_of("/usr/src/akmods/%s-kmod.latest", name) : NULL;
+	here = source && host_has(d->h, source);
+	free(source);
+	if (here)
+		return name;
+	free(name);
+	return NULL;
+}
+
+/* The newest log of a build by akmods that failed for a kernel; malloc'ed, NULL: none. */
+static char *akmods_log(const struct doctor *d, const char *akmod, const char *kernel)
+{
+	char *rel = text_of("/var/cache/akmods/%s", akmod);
+	char *dir = rel ? host_path(d->h, rel) : NULL;
+	char *ends = text_of("-for-%s.failed.log", kernel), *newest = NULL;
+	DIR *list = dir ? opendir(dir) : NULL;
+	struct dirent *e;
+
+	while (list && ends && (e = readdir(list)))
+		if (str_ends_with(e->d_name, ends) &&
+		    (!newest || release_compare(e->d_name, strrchr(newest, '/') + 1) > 0)) {
+			free(newest);
+			newest = text_of("%s/%s", dir, e->d_name);
+		}
+	if (list)
+		closedir(list);
+	free(ends);
+	free(dir);
+	free(rel);
+	return newest;
+}
+
+/* What links modules of packages for other kernels in, where their symbols fit. */
+static const char *weak_modules(const struct doctor *d)
+{
+	static const char *const tools[][2] = {
+		{ "/usr/sbin/weak-modules", "weak-modules" },
+		{ "/sbin/weak-modules", "weak-modules" },
+		{ "/usr/lib/module-init-tools/weak-modules2",
+		  "/usr/lib/module-init-tools/weak-modules2" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(tools); i++)
+		if (host_has(d->h, tools[i][0]))
+			return tools[i][1];
+	return NULL;
+}
+
+/* Its file on another kernel; malloc'ed, NULL: there is none. */
+static char *file_elsewhere(const struct doctor *d, const struct finding *f)
+{
+	for (size_t i = 0; i < d->kernels.count; i++) {
+		const char *release = d->kernels.list[i].release;
+		char *file = NULL;
+
+		if (strcmp(release, f->kernel->release) &&
+		    !module_find(d->h, release, f->module, &file) && file)
+			return file;
+		free(file);
+	}
+	return NULL;
+}
+
+/* A driver that dkms knows nothing of: akmods builds it, or a package brings it. */
+static int explain_packaged(const struct doctor *d, struct finding *f)
+{
+	const char *kernel = f->kernel->release, *tool = weak_modules(d);
+	char *file = file_elsewhere(d, f), *akmod = file ? akmod_of(d, file) : NULL;
+	char *log = akmod ? akmods_log(d, akmod, kernel) : NULL;
+	char *why = log ? first_error(log) : NULL, *next = NULL;
+	int err = 0;
+
+	if (log)
+		err = report_set(&f->report, VERDICT_MISSING, NULL,
+				 "akmods could not build %s for kernel %s: %s (%s)", akmod, kernel,
+				 why ? why : "its log names no error", log);
+	else if (akmod)
+		next = text_of("akmods --force --akmod %s --kernels %s", akmod, kernel);
+	else if (file && tool)
+		next = text_of("%s --add-kernel %s, which links it in if its symbols fit, or "
+			       "install the package that brings it for that kernel", tool, kernel);
+	else
+		next = text_of("install the package that brings it for kernel %s", kernel);
+	if (!log && !next)
+		err = -ENOMEM;
+	if (next) {
+		free(f->report.next_step);
+		f->report.next_step = next;
+	}
+	free(why);
+	free(log);
+	free(akmod);
+	free(file);
+	return err;
+}
+
+/* A file that is there is not the right one, and dkms can make no other. */
+static int advise_packaged(const struct doctor *d, struct finding *f)
+{
+	char *akmod, *next;
+
+	if (f->report.verdict == VERDICT_OK || f->report.verdict == VERDICT_MISSING || !f->file ||
+	    !f->driver || f->driver->dkms || f->dkms.state != DKMS_UNKNOWN ||
+	    !f->report.next_step || !strstr(f->report.next_step, "dkms "))
+		return 0;
+	akmod = akmod_of(d, f->file);
+	next = akmod ? text_of("akmods --force --akmod %s --kernels %s", akmod,
+			       f->kernel->release) :
+		       text_of("install the package that brings it for kernel %s",
+			       f->kernel->release);
+	free(akmod);
+	if (!next)
+		return -ENOMEM;
+	free(f->report.next_step);
+	f->report.next_step = next;
+	return 0;
+}
+
 /* The file that is there is not in the index, or another goes before it. */
 static char *installed_elsewhere(const struct doctor *d, const struct finding *f)
 {
@@ -225,8 +356,7 @@ static int explain_missing(const struct doctor *d, struct finding *f,
 			       kernel);
 	else if (f->driver && !f->driver->dkms &&
 		 f->driver->sources & (SOURCE_FILE | SOURCE_LOADED))
-		next = text_of("install the package that brings it for kernel "
-			       "%s", kernel);
+		return explain_packaged(d, f);
 	else if (!f->driver && f->dkms.state == DKMS_UNKNOWN &&
 		 !module_known(d, f->module))
 		return report_set(&f->report, VERDICT_MISSING,
@@ -687,6 +817,8 @@ static int examine(struct doctor *d, struct finding *f,
 	if (!err)
 		err = judge_modprobe(d, f);
 	if (!err)
+		err = advise_packaged(d, f);
+	if (!err)
 		err = early_judge(d, early, f);
 	if (!err)
 		err = judge_loaded(d, f);
@@ -833,12 +965,13 @@ static int advise(const struct doctor *d, struct finding *f)
 	else if (k)
 		f->report.next_step =
 			text_of("boot kernel %s, which has it: choose it in the "
-				"boot menu, or to stay on it write 'dkms = %s' "
+				"boot menu, or to stay on it write '%s = %s' "
 				"and 'policy = pin-last-good' into "
 				"/etc/kmodkeep/drivers.d/%s.conf, then: "
 				"kmodkeep guard (an unattended reboot loses "
 				"the driver until then)", k->release,
-				f->driver->dkms ? f->driver->dkms : name, name);
+				f->driver->dkms ? "dkms" : "modules",
+				f->driver->dkms ? f->driver->dkms : f->module, name);
 	else
 		f->report.next_step =
 			text_of("wait for a version of %s that builds, or to "

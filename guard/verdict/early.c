@@ -36,50 +36,6 @@ void boot_archives_free(struct archives *a)
 	memset(a, 0, sizeof(*a));
 }
 
-int early_read(const struct doctor *d, const struct kernel *const *list, size_t n,
-	       char *const *modules, size_t count, struct early *out)
-{
-	int err = 0;
-
-	memset(out, 0, sizeof(*out));
-	out->kernels = calloc(n + 1, sizeof(*out->kernels));
-	out->copies = calloc(n + 1, sizeof(*out->copies));
-	if (!out->kernels || !out->copies)
-		return -ENOMEM;
-	out->running = SIZE_MAX;
-	for (size_t i = 0; i < n && !err; i++) {
-		if (list[i]->running)
-			out->running = i;
-		err = boot_archives(&d->next, list[i], &out->kernels[i]);
-		out->count += !err;
-	}
-	/* What the others are compared with. */
-	for (size_t i = 0; i < d->kernels.count && out->running == SIZE_MAX && !err; i++)
-		if (d->kernels.list[i].running) {
-			out->running = out->count;
-			err = boot_archives(&d->next, &d->kernels.list[i], &out->kernels[out->count]);
-			out->count += !err;
-		}
-	if (out->running == SIZE_MAX)
-		out->running = out->count;
-	if (!err)
-		err = rootfs_read(d->h, &out->root);
-	return err ? err : copies_read(d->cache, out->kernels, out->count, modules, count,
-				       false, out->copies);
-}
-
-void early_free(struct early *e)
-{
-	for (size_t i = 0; i < e->count; i++) {
-		boot_archives_free(&e->kernels[i]);
-		copies_free(&e->copies[i]);
-	}
-	free(e->kernels);
-	free(e->copies);
-	rootfs_free(&e->root);
-	memset(e, 0, sizeof(*e));
-}
-
 /* The place of a kernel in what was read; count: it was not. */
 static size_t place_of(const struct early *e, const struct kernel *k)
 {
@@ -172,6 +128,128 @@ static char *initramfs_step(const struct doctor *d, const struct kernel *k, cons
 	return all;
 }
 
+/* The image that came with the modules: where a package has it beside them, that one. */
+static char *installed_image(const struct doctor *d, const struct kernel *k)
+{
+	char *rel = text_of("/lib/modules/%s/vmlinuz", k->release);
+	char *path = rel ? host_path(d->h, rel) : NULL;
+
+	free(rel);
+	if (path && path_exists(path))
+		return path;
+	free(path);
+	return k->image ? strdup(k->image) : NULL;
+}
+
+/* Does what boots say of itself that it is the build that is installed? */
+static int compare_image(const struct doctor *d, const struct kernel *k, struct early_build *out)
+{
+	const struct boot_files *f = next_boot_files(&d->next, k->release);
+	const char *boots = f && f->image ? f->image : k->image;
+	char *installed = installed_image(d, k), *is, *was;
+	int same = boots && installed && strcmp(boots, installed) != 0 ?
+		   boot_file_same_build(boots, installed) : 1;
+
+	/* What is not there, or cut short, is told of as such. */
+	if (!same || same == -ENODATA) {
+		is = boot_file_build(boots);
+		was = boot_file_build(installed);
+		out->unsure = same != 0;
+		out->why = out->unsure ?
+			text_of("%s, which boots, and %s differ, and do not say which build of "
+				"kernel %s they are", boots, installed, k->release) :
+			text_of("%s, which boots, is another build of kernel %s than %s: %s; %s",
+				boots, k->release, installed, is ? is : "?", was ? was : "?");
+		out->next = f && f->unified ? initramfs_step(d, k, NULL) :
+			    f && boots_copies(d, k) ?
+			    text_of("kernel-install add %s %s", k->release, installed) :
+			    strdup("see that /boot is mounted, and install that kernel again");
+		free(is);
+		free(was);
+	}
+	free(installed);
+	return (!same || same == -ENODATA) && (!out->why || !out->next) ? -ENOMEM : 0;
+}
+
+/* The initramfs has modules of the kernel itself: are they those of this build? */
+static int compare_modules(const struct doctor *d, const struct kernel *k,
+			   const struct copies *copies, struct early_build *out)
+{
+	const char *other = copies->err ? NULL : copies_other_build(d->h, k->release, copies);
+
+	if (!other)
+		return 0;
+	out->unsure = false;
+	free(out->why);
+	free(out->next);
+	out->why = text_of("the initramfs of kernel %s has modules of another build of it than "
+			   "those on disk: %s", k->release, other);
+	out->next = initramfs_step(d, k, NULL);
+	return out->why && out->next ? 0 : -ENOMEM;
+}
+
+static int read_build(const struct doctor *d, struct early *e, size_t i)
+{
+	const struct kernel *k = kernels_find(&d->kernels, e->kernels[i].release);
+	int err = k ? compare_image(d, k, &e->builds[i]) : 0;
+
+	if (k && !err && (!e->builds[i].why || e->builds[i].unsure))
+		err = compare_modules(d, k, &e->copies[i], &e->builds[i]);
+	return err;
+}
+
+int early_read(const struct doctor *d, const struct kernel *const *list, size_t n,
+	       char *const *modules, size_t count, struct early *out)
+{
+	int err = 0;
+
+	memset(out, 0, sizeof(*out));
+	out->kernels = calloc(n + 1, sizeof(*out->kernels));
+	out->copies = calloc(n + 1, sizeof(*out->copies));
+	out->builds = calloc(n + 1, sizeof(*out->builds));
+	if (!out->kernels || !out->copies || !out->builds)
+		return -ENOMEM;
+	out->running = SIZE_MAX;
+	for (size_t i = 0; i < n && !err; i++) {
+		if (list[i]->running)
+			out->running = i;
+		err = boot_archives(&d->next, list[i], &out->kernels[i]);
+		out->count += !err;
+	}
+	/* What the others are compared with. */
+	for (size_t i = 0; i < d->kernels.count && out->running == SIZE_MAX && !err; i++)
+		if (d->kernels.list[i].running) {
+			out->running = out->count;
+			err = boot_archives(&d->next, &d->kernels.list[i], &out->kernels[out->count]);
+			out->count += !err;
+		}
+	if (out->running == SIZE_MAX)
+		out->running = out->count;
+	if (!err)
+		err = rootfs_read(d->h, &out->root);
+	if (!err)
+		err = copies_read(d->cache, out->kernels, out->count, modules, count,
+				  false, out->copies);
+	for (size_t i = 0; i < out->count && !err; i++)
+		err = read_build(d, out, i);
+	return err;
+}
+
+void early_free(struct early *e)
+{
+	for (size_t i = 0; i < e->count; i++) {
+		boot_archives_free(&e->kernels[i]);
+		copies_free(&e->copies[i]);
+		free(e->builds[i].why);
+		free(e->builds[i].next);
+	}
+	free(e->builds);
+	free(e->kernels);
+	free(e->copies);
+	rootfs_free(&e->root);
+	memset(e, 0, sizeof(*e));
+}
+
 /* The copy in the initramfs is the one that early boot loads. */
 static int judge_bytes(const struct doctor *d, struct finding *f,
 		       const struct copy *copy)
@@ -223,12 +301,15 @@ static int judge_unread(const struct doctor *d, struct finding *f, const struct 
 				 why == -EACCES ? "ask again as root" :
 				 why == -ENOPKG ? "look into it by lsinitramfs or "
 				 "lsinitrd, or have it compressed with zstd" :
-				 again,
+				 why == -ELIBACC ? "install the library, or have it "
+				 "compressed with zstd" : again,
 				 "the module is good, but %s, which may hold "
 				 "another copy of it, cannot be read: %s",
 				 copies->unread, why == -ENOPKG ?
-				 "it is not compressed with gzip, xz, lzma or "
-				 "zstd, which are known here" : strerror(-why));
+				 "it is not compressed with gzip, xz, lzma, zstd, "
+				 "lz4 or lzo, which are known here" : why == -ELIBACC ?
+				 "it is packed with lz4 or lzo, and liblz4.so.1 or "
+				 "liblzo2.so.2 is not here" : strerror(-why));
 	free(again);
 	return err;
 }
@@ -348,7 +429,8 @@ static int judge_age(const struct doctor *d, struct finding *f, const char *orig
 	char *again;
 	int err;
 
-	if (!original || !copy || f->report.verdict != VERDICT_OK || !newer(original, copy))
+	if (!original || !copy || f->report.verdict != VERDICT_OK || !newer(original, copy) ||
+	    boot_file_same_bytes(original, copy))
 		return 0;
 	again = initramfs_step(d, f->kernel, NULL);
 	err = report_set(&f->report, VERDICT_KERNEL_INCOMPLETE, again,
@@ -370,8 +452,6 @@ static int judge_boot_files(const struct doctor *d, struct finding *f)
 	err = judge_file(d, f, of->image, false);
 	for (size_t i = 0; i < of->count && !err; i++)
 		err = judge_file(d, f, of->archives[i], true);
-	if (!err && !of->unified)
-		err = judge_age(d, f, k->image, of->image);
 	/* The last one: microcode comes first. */
 	if (!err && of->count)
 		err = judge_age(d, f, k->initramfs, of->archives[of->count - 1]);
@@ -398,6 +478,10 @@ static int judge_kernel(const struct doctor *d, const struct early *e, struct fi
 	if (f->report.verdict != VERDICT_OK)
 		return 0;
 	err = judge_boot_files(d, f);
+	if (!err && f->report.verdict == VERDICT_OK && at < e->count && e->builds[at].why)
+		err = report_set(&f->report, e->builds[at].unsure ? VERDICT_UNKNOWN :
+				 VERDICT_KERNEL_INCOMPLETE, e->builds[at].next, "%s",
+				 e->builds[at].why);
 	if (err || f->report.verdict != VERDICT_OK || k->running)
 		return err;
 	if (!k->image && d->kernels.boot_readable && !next_boot_files(&d->next, k->release))

@@ -18,10 +18,18 @@
 int boot_archives(const struct next_boot *next, const struct kernel *k, struct archives *out);
 void boot_archives_free(struct archives *a);
 
+/* Why what boots is not the kernel that its modules are of. */
+struct early_build {
+	char *why;		/* NULL: it is that kernel */
+	char *next;
+	bool unsure;		/* it may be */
+};
+
 /* What the initramfs of some kernels has; the running one is always among them. */
 struct early {
 	struct archives *kernels;
 	struct copies *copies;	/* as kernels */
+	struct early_build *builds;	/* as kernels */
 	size_t count;
 	size_t running;		/* index; count: no kernel runs */
 	struct rootfs root;

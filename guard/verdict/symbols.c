@@ -117,7 +117,7 @@ static int table_read(const struct host *h, const char *kernel,
 	int err = t ? 0 : -ENOMEM;
 
 	*out = t;
-	if (t && !read_from(h, kernel, "/lib/modules/", "/build/Module.symvers", &b))
+	if (t && symvers_read(h, kernel, &b))
 		t->from_map = read_from(h, kernel, "/boot/System.map-", "", &b) ||
 			      read_from(h, kernel, "/lib/modules/", "/System.map", &b);
 	if (t && b.data)

@@ -12,6 +12,7 @@
 #include "guard/base/say.h"
 #include "guard/base/util.h"
 #include "guard/host/dkmstree.h"
+#include "guard/trust/key_places.h"
 #include "kmodkeep/package/manager.h"
 #include "kmodkeep/package/transaction.h"
 #include "kmodkeep/package/tree.h"
@@ -22,13 +23,15 @@
 
 static const char usage[] =
 "Usage: kmodkeep package configure|restore|remove NAME VERSION [--root DIR]\n"
-"       kmodkeep package tree [--root DIR]\n"
+"       kmodkeep package tree|dkms-key [--root DIR]\n"
 "For the maintainer scripts of a package whose driver DKMS builds.\n"
 "\n"
 "  configure   put VERSION in place, for each kernel that it builds for\n"
 "  restore     an upgrade failed: use the sources of the package again\n"
 "  remove      remove every version that the package registered\n"
 "  tree        say where dkms has its tree\n"
+"  dkms-key    say what dkms signs with: a line each for its key, its certificate,\n"
+"              and where its configuration names the key (empty: nowhere)\n"
 "  --root DIR  in the system installed under DIR, by the dkms of this one\n"
 "\n"
 "Exit code: 0 done, or said what is missing; 2 wrong usage, 3 could not tell.\n";
@@ -290,6 +293,19 @@ static int tree(const struct host *h)
 	return code;
 }
 
+static int dkms_key(const struct host *h)
+{
+	struct dkms_pair pair;
+	int err = dkms_pair_read(h, &pair);
+
+	if (err)
+		return complain_errno(err, "package dkms-key");
+	printf("%s\n%s\n%s\n", pair.key, pair.cert, pair.where ? pair.where :
+	       pair.sure ? "" : "dkms's configuration, which runs commands");
+	dkms_pair_free(&pair);
+	return EXIT_YES;
+}
+
 static int run(const struct host *h, char **words)
 {
 	struct transaction x;
@@ -320,6 +336,7 @@ int verb_package(int argc, char **argv)
 	};
 	const char *root = NULL;
 	struct host *h;
+	bool asks_tree, asks_key;
 	int c, err, code;
 
 	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
@@ -331,7 +348,9 @@ int verb_package(int argc, char **argv)
 	}
 	argv += optind;
 	argc -= optind;
-	if (!(argc == 1 && !strcmp(argv[0], "tree")) &&
+	asks_tree = argc == 1 && !strcmp(argv[0], "tree");
+	asks_key = argc == 1 && !strcmp(argv[0], "dkms-key");
+	if (!asks_tree && !asks_key &&
 	    !(argc == 3 && is_name(argv[1]) && is_name(argv[2]))) {
 		fputs(usage, stderr);
 		return EXIT_USAGE;
@@ -339,7 +358,7 @@ int verb_package(int argc, char **argv)
 	err = host_new(root, &h);
 	if (err)
 		return complain_root(err, root, "package");
-	code = argc == 1 ? tree(h) : run(h, argv);
+	code = asks_tree ? tree(h) : asks_key ? dkms_key(h) : run(h, argv);
 	host_free(h);
 	return code;
 }

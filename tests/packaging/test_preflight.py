@@ -106,6 +106,14 @@ def test_safe(target):
     assert f"safe: all guarded drivers load on: {target.next}" in text
 
 
+def test_no_key_of_dkms_is_left_behind(target):
+    """dkms makes the one that it signs with, where it has none."""
+    for path in (target.path / "var/lib/dkms").glob("mok.*"):
+        path.unlink()
+    code, text = preflight(target)
+    assert code == 0 and "gets one for this test alone" in text, text
+
+
 def test_build_that_fails(target):
     source = next((target.path / "usr/src").glob("flightrec-*/main.c"))
     text = source.read_text()

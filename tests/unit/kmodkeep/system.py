@@ -118,6 +118,22 @@ def module_bytes(kernel, name="sample", version="1.2", srcversion="ABC", setting
         return source.with_suffix(".ko").read_bytes()
 
 
+SECTOR = 512
+
+
+def bzimage(release, cut=0, build="#1 SMP", body=b""):
+    """A kernel of x86: its header, its release, and as much behind them as they say."""
+    data = bytearray(SECTOR * 5 + 4096)
+    data[SECTOR * 5 + 2048 : SECTOR * 5 + 2048 + len(body)] = body
+    data[0x1F1] = 4
+    data[0x1F4:0x1F8] = (4096 // 16).to_bytes(4, "little")
+    data[0x202:0x206] = b"HdrS"
+    data[0x20E:0x210] = (0x300).to_bytes(2, "little")
+    text = f"{release} (builder@host) {build}\0".encode()
+    data[0x300 + SECTOR : 0x300 + SECTOR + len(text)] = text
+    return bytes(data[: len(data) - cut])
+
+
 def cpio(files, links=()):
     """An archive in the "newc" form of FILES, {name: bytes}; LINKS are symbolic links."""
     out = b""
@@ -150,7 +166,7 @@ class System:
         tree.put("boot/grub/grubenv", grubenv())
 
     def kernel(self, release, config="CONFIG_MODULES=y\nCONFIG_INTEGRITY_PLATFORM_KEYRING=y\n"):
-        self.tree.put(f"boot/vmlinuz-{release}", "kernel")
+        self.tree.put(f"boot/vmlinuz-{release}", bzimage(release))
         self.tree.put(f"boot/config-{release}", config)
         for name in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
             self.tree.put(f"lib/modules/{release}/{name}")

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.unit.kmodkeep.dkms import ARCH
-from tests.unit.kmodkeep.system import NEW, OLD, System, module_bytes
+from tests.unit.kmodkeep.system import NEW, OLD, System, module_bytes, packed
 
 
 @pytest.fixture
@@ -198,3 +198,62 @@ def test_whose_module_it_is(system):
     system.depmod(NEW)
     code, found, _ = next_boot(system)
     assert (code, found["nvidia"]["verdict"], found["nvidia"]["note"]) == (1, "missing", False)
+
+
+FAILED = "akmods: Building nvidia-kmod\nnv-mmap.c:33: error: too few arguments to function\nrpmbuild failed\n"
+
+
+def test_akmods(system):
+    """As Fedora and RPM Fusion lay it out: no dkms, so no advice about it."""
+    for release in (OLD, NEW):
+        system.remove(release)
+    system.tree.put(f"lib/modules/{OLD}/extra/nvidia/nvidia.ko", module_bytes(OLD, name="nvidia"))
+    system.depmod(OLD)
+    system.tree.put("usr/src/akmods/nvidia-kmod.latest")
+    code, found, drivers = next_boot(system)
+    assert (code, found["nvidia"]["verdict"], found["nvidia"]["note"]) == (1, "missing", False)
+    assert found["nvidia"]["next_step"] == f"akmods --force --akmod nvidia --kernels {NEW}"
+    for version in ("535.9", "535.10"):
+        system.tree.put(f"var/cache/akmods/nvidia/{version}-1-for-{NEW}.failed.log", FAILED + version)
+    finding = next_boot(system)[1]["nvidia"]
+    assert finding["message"].startswith(
+        f"akmods could not build nvidia for kernel {NEW}: nv-mmap.c:33: error: too few arguments")
+    assert "535.10-1-for" in finding["message"] and f"boot kernel {OLD}" in finding["next_step"]
+    assert "modules = nvidia" in finding["next_step"] and "dkms" not in finding["next_step"]
+
+
+@pytest.mark.parametrize("tool", ["usr/sbin/weak-modules", "usr/lib/module-init-tools/weak-modules2"])
+def test_modules_that_are_linked_in_from_another_kernel(system, tool):
+    """Packages of EL and SUSE, built for the first kernel of a series."""
+    for release in (OLD, NEW):
+        system.remove(release)
+    file = system.tree.put(f"lib/modules/{OLD}/extra/kmp/kmp.ko",
+                           module_bytes(OLD, name="kmp", settings="SMP modversions ", symbols=(("module_layout", 5),)))
+    system.depmod(OLD)
+    system.tree.put(tool)
+    finding = next_boot(system)[1]["kmp"]
+    assert finding["verdict"] == "missing"
+    assert f"{tool.rpartition('/')[2]} --add-kernel {NEW}" in finding["next_step"]
+    link = system.path / f"lib/modules/{NEW}/weak-updates/kmp/kmp.ko"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(f"../../../{OLD}/extra/kmp/kmp.ko")
+    system.tree.put(f"lib/modules/{NEW}/kernel/own.ko",
+                    module_bytes(NEW, name="own", settings="SMP modversions ", symbols=(("module_layout", 5),)))
+    system.depmod(NEW)
+    code, found, _ = next_boot(system)
+    assert (code, found["kmp"]["verdict"]) == (3, "unknown") and "headers" in found["kmp"]["message"]
+    # The kernel's package has the list of its symbols, with no headers.
+    for name, crc, verdict in (("lib/modules/{}/symvers.xz", 5, "ok"), ("lib/modules/{}/symvers.xz", 6, "wrong-kernel"),
+                               ("boot/symvers-{}.gz", 6, "wrong-kernel"), ("boot/symvers-{}.gz", 5, "ok")):  # fmt: skip
+        text = f"{crc:#010x}\tmodule_layout\tvmlinux\tEXPORT_SYMBOL\t\n".encode()
+        listed = system.tree.put(name.format(NEW), packed(text, ["xz"] if "xz" in name else ["gzip", "-n"]))
+        code, found, _ = next_boot(system)
+        assert found["kmp"]["verdict"] == verdict, found
+        if verdict == "wrong-kernel":
+            assert "module_layout is another one" in found["kmp"]["message"]
+            assert "dkms" not in (found["kmp"]["next_step"] or ""), found["kmp"]
+            listed.unlink()
+    # The kernel that it is of goes, with what the link leads to.
+    file.unlink()
+    finding = next_boot(system)[1]["kmp"]
+    assert finding["verdict"] == "missing" and "dkms" not in finding["next_step"], finding

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -278,10 +279,25 @@ def test_stale_loaded(system):
     assert (code, found) == (1, {(NEW, "sample"): "ok", (OLD, "sample"): "stale-loaded"})
 
 
+# What lzop writes, of a version that has all of the header.
+LZOP = """
+import ctypes, sys
+lzo, data = ctypes.CDLL("liblzo2.so.2"), sys.stdin.buffer.read()
+out = b"\\x89LZO\\0\\r\\n\\x1a\\n" + bytes([0x10, 0x40, 0x20, 0xA0, 0x09, 0x40, 1, 5])
+out += (1).to_bytes(4, "big") + bytes(12) + b"\\x04name" + bytes(4)
+for at in range(0, len(data), 1 << 18):
+    block = data[at : at + (1 << 18)]
+    packed, size = ctypes.create_string_buffer(len(block) * 2 + 64), ctypes.c_ulong()
+    lzo.lzo1x_1_compress(block, ctypes.c_ulong(len(block)), packed, ctypes.byref(size),
+                         ctypes.create_string_buffer(1 << 18))
+    small = packed.raw[: size.value] if size.value < len(block) else block
+    out += len(block).to_bytes(4, "big") + len(small).to_bytes(4, "big") + bytes(4) + small
+sys.stdout.buffer.write(out + bytes(4))
+"""
 MICROCODE = cpio({"kernel/x86/microcode/GenuineIntel.bin": b"m" * 5000})
 TOOLS = {
     "plain": (), "gzip": ("gzip", "-n"), "xz": ("xz", "--check=crc32"), "zstd": ("zstd", "-q"),
-    "lzma": ("lzma",),
+    "lzma": ("lzma",), "lz4": ("lz4", "-l", "-q"), "lzo": (sys.executable, "-c", LZOP),
 }  # fmt: skip
 
 
@@ -329,13 +345,15 @@ def test_initramfs_copy_signed_again_is_as_good(system, pair, other_pair):
 
 
 @pytest.mark.parametrize("data,said", [
-    (b"\x02\x21\x4c\x18 legacy lz4", "not compressed with gzip, xz, lzma or zstd"),
-    (b"BZh91AY&SY bzip2", "not compressed with gzip, xz, lzma or zstd"),
+    (b"\x02\x21\x4c\x18 legacy lz4", None),
+    (packed(cpio({"a": os.urandom(9 << 20)}), TOOLS["lz4"])[:-30], None),
+    (packed(cpio({"a": b"x" * 10000}), TOOLS["lzo"])[:-5], None),
+    (b"BZh91AY&SY bzip2", "not compressed with gzip, xz, lzma, zstd, lz4 or lzo"),
     (packed(cpio({"a": b"x" * 10000}), TOOLS["gzip"])[:-30], None),
     (cpio({"a": b"x" * 1000})[:600], None),
     (b"070701zzzz" + b"x" * 200, None),
     (b"junk of some kind", "known here"),
-], ids=["lz4", "bzip2", "gzip cut short", "archive cut short", "number", "junk"])  # fmt: skip
+], ids=["lz4", "lz4 cut short", "lzo cut short", "bzip2", "gzip cut short", "archive cut short", "number", "junk"])  # fmt: skip
 def test_initramfs_that_cannot_be_read(system, data, said):
     system.tree.put(f"boot/initrd.img-{NEW}", data)
     finding = new_verdict(system)

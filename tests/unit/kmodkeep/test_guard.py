@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tests.unit.kmodkeep.host import PROGRAM, siglist
-from tests.unit.kmodkeep.system import LOADER, NEW, OLD, System, advanced, grub_cfg, grubenv, utf16
+from tests.unit.kmodkeep.system import LOADER, NEW, OLD, System, advanced, bzimage, grub_cfg, grubenv, utf16
 
 # What the boot loaders' tools do, seen from outside.
 GRUB_SET_DEFAULT = f"""#!{sys.executable}
@@ -429,7 +429,7 @@ def test_systemd_boot(pinning):
     for kernel in (OLD, NEW):
         tree.put(f"boot/efi/loader/entries/0123-{kernel}.conf",
                  f"version {kernel}\nsort-key debian\nlinux /0123/{kernel}/linux\n")
-        tree.put(f"boot/efi/0123/{kernel}/linux", "a kernel")
+        tree.put(f"boot/efi/0123/{kernel}/linux", bzimage(kernel))
     tree.put("boot/efi/loader/loader.conf", "timeout 3\n")
     tree.secure_boot(False)
     pinning.remove(NEW)

@@ -49,7 +49,7 @@ class Host(System):
         for name, release in meta.get("images", {}).items():
             tree.put(name, bzimage(release))
         for name, sections in [*meta.get("unified", {}).items(), *meta.get("addons", {}).items()]:
-            more = {} if "addon" in name else {"initrd": cpio({})}
+            more = {} if "addon" in name else {"initrd": cpio({}), "linux": bzimage(sections["uname"])}
             tree.put(name, unified(**sections, **more))
         for name, text in files.items():
             tree.put(name, text + ("" if text.endswith("\n") else "\n"))

@@ -82,6 +82,11 @@ def test_running_kernels_initramfs_that_cannot_be_read(system):
     ("253:0 / / rw - ext4 /dev/dm-0 rw", "stale-initramfs"),
     ("8:17 / / rw - ext4 /dev/sdb1 rw", "ok"),
     ("8:1 / /home rw - sample tank rw", "ok"),
+    # A file system of its own number: the device that it is mounted from counts.
+    ("0:31 /@ / rw - btrfs /dev/sda1 rw", "stale-initramfs"),
+    ("0:31 /@ / rw - btrfs /dev/mapper/luks-1 rw", "stale-initramfs"),
+    ("0:31 /@ / rw - btrfs /dev/sdb1 rw", "ok"),
+    ("0:31 / / rw - nfs server:/root rw", "ok"),
 ])  # fmt: skip
 def test_what_the_root_file_system_is_reached_through(system, root, verdict):
     """Its type, or the driver of a device above its disk; also below a mapping."""
@@ -105,6 +110,12 @@ def test_what_the_root_file_system_is_reached_through(system, root, verdict):
         system.path / f"{devices}/sample/host0/block/sda/sda1"
     )
     (system.path / "sys/dev/block/253:0").symlink_to(system.path / "sys/devices/virtual/block/dm-0")
+    for name, link in (("sda1", "8:1"), ("sdb1", "8:17"), ("dm-0", "253:0")):
+        system.tree.put("sys/class/block/x")
+        (system.path / f"sys/class/block/{name}").symlink_to(system.path / f"sys/dev/block/{link}")
+        system.tree.put(f"dev/{name}")
+    system.tree.put("dev/mapper/x")
+    (system.path / "dev/mapper/luks-1").symlink_to("../dm-0")
     assert next_finding(system)["verdict"] == verdict
 
 
@@ -198,14 +209,14 @@ def test_the_section_of_a_unified_image_is_searched(sdboot):
     sdboot.tree.put("boot/efi/loader/loader.conf", "default mine.efi\n")
     for inside, verdict in (({COPY.format(NEW): module_bytes(NEW)}, "ok"), ({}, "stale-initramfs"),
                             ({COPY.format(NEW): module_bytes(NEW, srcversion="X")}, "stale-initramfs")):  # fmt: skip
-        image = unified(uname=NEW, initrd=packed(cpio(inside), ["zstd", "-q"]), linux="kernel")
+        image = unified(uname=NEW, initrd=packed(cpio(inside), ["zstd", "-q"]), linux=bzimage(NEW))
         sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", image)
         assert next_finding(sdboot)["verdict"] == verdict
     # One that is cut within it is no longer whole.
     sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", image[:-100])
     assert next_finding(sdboot)["verdict"] == "kernel-incomplete"
     # One without it has no copy.
-    sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", unified(uname=NEW, linux="kernel"))
+    sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", unified(uname=NEW, linux=bzimage(NEW)))
     finding = next_finding(sdboot)
     assert finding["verdict"] == "kernel-incomplete" and "does not load" in finding["message"]
     assert finding["next_step"].startswith(f"kernel-install add {NEW}")

@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from tests.unit.kmodkeep.host import PROGRAM, Pair, siglist
+from tests.unit.kmodkeep.host import PROGRAM, TOP, Pair, siglist
 
 PASSWORD = "plumbdogfish"
 
@@ -612,6 +612,68 @@ def test_the_key_that_dkms_signs_with_is_the_one_to_enrol(ready, plain_module, t
     assert ": pending-enrolment: " in ready.run("verify", module).out
     ready.enrol(certificate)
     assert ": ok: " in ready.run("verify", module).out
+
+
+@pytest.mark.parametrize("settings,origin,key", [
+    ("mok_signing_key=/srv/mok.key\nmok_certificate=/srv/mok.der\n", "dkms", "srv/mok.key"),
+    ("", "dkms", "var/lib/dkms/mok.key"),
+    # What is not there yet is not what modules are signed with.
+    ("mok_signing_key=/none.key\nmok_certificate=/none.der\n", "dkms", "var/lib/dkms/mok.key"),
+])  # fmt: skip
+def test_the_key_that_dkms_is_told_of_is_adopted(tree, tmp_path, settings, origin, key):
+    """One in a place where dkms no longer looks is not."""
+    for name in ("srv/mok", "var/lib/dkms/mok"):
+        pair = Pair(tmp_path, name.replace("/", "-"), usage="codeSigning")
+        pair.copy_to(tree.path / f"{name}.key", tree.path / f"{name}.{'der' if 'srv' in name else 'pub'}")
+    tree.put("etc/dkms/framework.conf.d/mok.conf", settings)
+    result = tree.run("key", "create")
+    assert f"adopted the signing key of {origin}: {tree.path}/{key}" in result.out, result.text
+    # What it advises says what it does not do.
+    assert "--own; dkms goes on signing with the other key" in result.out
+    assert not tree.keys.exists()
+    document = json.loads(tree.run("key", "status", "--json").out)
+    assert document["key"] == str(tree.path / key)
+
+
+def test_ubuntus_key_is_dkmss_on_ubuntu_alone(tree, tmp_path):
+    for name, (key, cert) in {"u": ("shim-signed/mok/MOK.priv", "shim-signed/mok/MOK.der"),
+                              "d": ("dkms/mok.key", "dkms/mok.pub")}.items():  # fmt: skip
+        pair = Pair(tmp_path, name)
+        pair.copy_to(tree.path / "var/lib" / key, tree.path / "var/lib" / cert)
+    for system, origin in (("debian", "dkms"), ("ubuntu", "ubuntu")):
+        tree.put("etc/os-release", f"NAME=x\nID={system}\n")
+        assert f"adopted the signing key of {origin}" in tree.run("key", "create").out
+
+
+FRONT = """#!/bin/sh
+exec {program} "$@" --root {tree}
+"""
+
+
+def sign_apart(tree):
+    """What preflight does before it has dkms build: its code, and the variables for dkms."""
+    function = subprocess.run(["sed", "-n", "/^sign_apart()/,/^}/p", TOP / "kmodkeep/preflight"],
+                              capture_output=True, text=True, check=True).stdout  # fmt: skip
+    front = tree.put("front", FRONT.format(program=PROGRAM, tree=tree.path))
+    front.chmod(0o755)
+    script = ('say() { echo "$*"; }; fail() { code=$1; shift; echo "$*"; exit "$code"; }\n'
+              f'front={front} scratch=/scratch\n{function}\nsign_apart >&2; env')  # fmt: skip
+    done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=False)
+    return done.returncode, sorted(re.findall(r"^mok_\w+=.*", done.stdout, re.M)), done.stderr
+
+
+def test_preflight_has_dkms_make_no_key(tree, pair):
+    """It would make the one that it signs with, and leave it on the host."""
+    apart = ["mok_certificate=/scratch/mok.pub", "mok_signing_key=/scratch/mok.key"]
+    assert sign_apart(tree)[:2] == (0, apart)
+    key, cert = tree.path / "keys/mok.key", tree.path / "keys/mok.pub"
+    tree.put("etc/dkms/framework.conf", f"mok_signing_key={key}\nmok_certificate={cert}\n")
+    code, variables, said = sign_apart(tree)
+    assert (code, variables) == (3, []) and "framework.conf, line 1 and is not there" in said
+    pair.copy_to(key, cert)
+    assert sign_apart(tree)[:2] == (0, [])
+    tree.put("etc/dkms/framework.conf", "mok_signing_key=pkcs11:token=x\nmok_certificate=/x\n")
+    assert sign_apart(tree)[:2] == (0, [])
 
 
 def test_enrol_what_is_no_certificate(ready):

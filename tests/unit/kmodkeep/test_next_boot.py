@@ -3,6 +3,7 @@
 
 import json
 import os
+import subprocess
 
 import pytest
 
@@ -11,12 +12,15 @@ from tests.unit.kmodkeep.system import (
     LOADER,
     NEW,
     OLD,
+    SECTOR,
     System,
     advanced,
+    bzimage,
     cpio,
     grub_cfg,
     grubenv,
     module_bytes,
+    packed,
     utf16,
 )
 
@@ -32,6 +36,11 @@ def next_boot(system):
 
 def boots(system):
     return next_boot(system)["kernel"]
+
+
+def next_finding(system):
+    document = json.loads(system.tree.run("doctor", "--next-boot", "--json").out)
+    return document["findings"][-1]
 
 
 @pytest.mark.parametrize("default,kernel", [
@@ -166,7 +175,7 @@ def sdboot(system):
     (system.path / "boot/grub/grub.cfg").unlink()
     for kernel in (OLD, NEW):
         system.tree.put(f"boot/efi/loader/entries/0123-{kernel}.conf", BLS.format(kernel))
-        system.tree.put(f"boot/efi/0123/{kernel}/linux", "kernel")
+        system.tree.put(f"boot/efi/0123/{kernel}/linux", bzimage(kernel))
         system.tree.put(f"boot/efi/0123/{kernel}/initrd", cpio({}))
     system.tree.put("boot/efi/loader/loader.conf", "#timeout 3\n")
     return system
@@ -204,7 +213,7 @@ def test_entry_whose_attempts_are_used_up(sdboot):
 def test_unified_image(sdboot):
     image = f"boot/efi/EFI/Linux/debian-{NEW}.efi"
     sdboot.tree.put("boot/efi/loader/loader.conf", "default debian-*\n")
-    sdboot.tree.put(image, unified(osrel="x", initrd=cpio({})))
+    sdboot.tree.put(image, unified(osrel="x", initrd=cpio({}), linux=bzimage(NEW)))
     assert boots(sdboot) == NEW
     assert sdboot.tree.run("doctor", "--next-boot").code == 0
     sdboot.remove(NEW)
@@ -262,6 +271,48 @@ def test_counter_is_no_part_of_the_id(sdboot):
     assert next_boot(sdboot)["entry"] == f"0123-{OLD}.conf"
 
 
+def test_preferred_entry(sdboot):
+    """Newer ones take it before the default: two answers are none."""
+    conf = "default 0123-{}.conf\npreferred 0123-{}.conf\n"
+    for preferred, kernel in ((NEW, NEW), (OLD, None), ("gone", NEW)):
+        sdboot.tree.put("boot/efi/loader/loader.conf", conf.format(NEW, preferred))
+        assert boots(sdboot) == kernel
+    sdboot.tree.variable("LoaderEntryPreferred", utf16(f"0123-{OLD}.conf"), LOADER)
+    assert boots(sdboot) is None
+
+
+MOUNTED = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+
+
+@pytest.mark.parametrize("fstab,mounted,seen", [
+    ("", "", True), ("/dev/sda2 /boot ext4 defaults 0 2\n", "", False),
+    ("UUID=1\t/boot\text4\tnoauto\n", "", False), ("# /dev/sda2 /boot ext4 defaults 0 2\n", "", True),
+    ("/dev/sda2 /boot ext4 defaults 0 2\n", "23 22 8:2 / /boot rw - ext4 /dev/sda2 rw\n", True),
+    # GRUB reads nothing there.
+    ("/dev/sda2 /boot/efi vfat noauto 0 0\n", "", True),
+])  # fmt: skip
+def test_boot_partition_that_is_not_mounted(system, fstab, mounted, seen):
+    """What lies in its place is of an update that went there."""
+    system.tree.put("etc/fstab", fstab)
+    system.tree.put("proc/self/mountinfo", MOUNTED + mounted)
+    found = next_boot(system)
+    assert found["kernel"] == (NEW if seen else None)
+    assert seen or "/boot is in /etc/fstab and is not mounted" in found["why"]
+    assert system.tree.run("guard").code == (0 if seen else 3)
+
+
+def test_efi_partition_that_is_not_mounted(sdboot):
+    sdboot.tree.put("etc/fstab", "/dev/sda2 /boot/efi vfat noauto 0 0\n")
+    sdboot.tree.put("proc/self/mountinfo", MOUNTED)
+    assert boots(sdboot) is None
+
+
+def test_kernel_that_waits_for_kexec(system):
+    for loaded, kernel in (("0", NEW), ("1", None)):
+        system.tree.put("sys/kernel/kexec_loaded", loaded + "\n")
+        assert boots(system) == kernel
+
+
 def test_folder_that_does_not_run_has_no_firmware(sdboot):
     sdboot.tree.variable("LoaderEntryDefault", utf16(f"0123-{OLD}.conf"), LOADER)
     sdboot.tree.variable("BootNext", b"\x07\0\0\0\x02\0", GLOBAL)
@@ -273,7 +324,6 @@ def test_folder_that_does_not_run_has_no_firmware(sdboot):
 @pytest.mark.parametrize("loader,name", [
     ("limine", "boot/limine.conf"), ("refind", "boot/efi/EFI/refind/refind.conf"),
     ("zfsbootmenu", "etc/zfsbootmenu/config.yaml"),
-    ("raspberrypi", "boot/firmware/config.txt"),
 ])  # fmt: skip
 def test_loaders_that_are_named_alone(system, loader, name):
     (system.path / "boot/grub/grub.cfg").unlink()
@@ -283,26 +333,57 @@ def test_loaders_that_are_named_alone(system, loader, name):
     assert "is not read by kmodkeep" in found["why"]
 
 
+@pytest.fixture
+def raspberry(system):
+    """A Raspberry Pi 5; each of its names is another kernel."""
+    (system.path / "boot/grub/grub.cfg").unlink()
+    for kernel in (OLD, NEW):
+        system.tree.put(f"boot/vmlinuz-{kernel}", arm64(kernel))
+    system.tree.put("boot/firmware/kernel8.img", packed(arm64(OLD), ["gzip", "-n"]))
+    system.tree.put("boot/firmware/kernel_2712.img", arm64(NEW))
+    system.tree.put("boot/firmware/cmdline.txt", "root=/dev/x\n")
+    system.tree.put("proc/device-tree/model", b"Raspberry Pi 5 Model B Rev 1.0\0")
+    return system
+
+
+@pytest.mark.parametrize("config,kernel", [
+    ("", NEW), ("kernel=kernel8.img\n", OLD), ("# kernel=kernel8.img\n", NEW),
+    ("[pi4]\nkernel=kernel8.img\n", NEW), ("[pi5]\nkernel=kernel8.img\n", OLD),
+    ("[pi4]\nkernel=x\n[all]\nkernel=kernel8.img\n", OLD), ("[none]\nkernel=kernel8.img\n", NEW),
+    ("[tryboot]\nkernel=kernel8.img\n", NEW), ("[0x12345]\nkernel=kernel8.img\n", None),
+    ("[0x12345]\ndtparam=audio=on\n[pi5]\nkernel=kernel8.img\n", None), ("include more.txt\n", None),
+    ("kernel=gone.img\n", None), ("kernel=../vmlinuz\n", None), ("os_prefix=old/\n", None),
+])  # fmt: skip
+def test_raspberry_pi(raspberry, config, kernel):
+    raspberry.tree.put("boot/firmware/config.txt", config)
+    found = next_boot(raspberry)
+    assert (found["loader"], found["kernel"], found["default_can_be_set"]) == ("raspberrypi", kernel, False)
+    assert found["why"] and (not kernel or found["cmdline"] == "root=/dev/x")
+
+
+@pytest.mark.parametrize("model,bits,kernel", [
+    ("Raspberry Pi 4 Model B Rev 1.4", "", OLD), ("Raspberry Pi 4 Model B Rev 1.4", "arm_64bit=0\n", None),
+    ("Raspberry Pi 3 Model B Plus Rev 1.3", "", None), ("Raspberry Pi 3 Model B Plus Rev 1.3", "arm_64bit=1\n", OLD),
+    ("Raspberry Pi Compute Module 5 Rev 1.0", "", NEW), ("Some other board", "", None),
+])  # fmt: skip
+def test_kernel_that_the_model_decides(raspberry, model, bits, kernel):
+    raspberry.tree.put("boot/firmware/config.txt", bits)
+    raspberry.tree.put("proc/device-tree/model", model)
+    assert boots(raspberry) == kernel
+
+
+def test_copy_that_the_firmware_loads_is_of_another_build(raspberry):
+    raspberry.tree.put("boot/firmware/config.txt", "")
+    assert next_finding(raspberry)["verdict"] == "ok"
+    raspberry.tree.put("boot/firmware/kernel_2712.img", arm64(NEW, "#2 SMP"))
+    assert next_finding(raspberry)["verdict"] == "kernel-incomplete"
+
+
 def test_copies_that_proxmox_boot_tool_makes(system):
     """A menu in /boot is not what boots there."""
     system.tree.put("etc/kernel/proxmox-boot-uuids", "0A0B-0C0D\n")
     found = next_boot(system)
     assert (found["loader"], found["kernel"]) == ("proxmox-boot-tool", None)
-
-
-def bzimage(release, cut=0):
-    """A kernel of x86: its header, its release, and as much behind them as they say."""
-    data = bytearray(SECTOR * 5 + 4096)
-    data[0x1F1] = 4
-    data[0x1F4:0x1F8] = (4096 // 16).to_bytes(4, "little")
-    data[0x202:0x206] = b"HdrS"
-    data[0x20E:0x210] = (0x300).to_bytes(2, "little")
-    text = f"{release} (builder@host) #1 SMP\0".encode()
-    data[0x300 + SECTOR : 0x300 + SECTOR + len(text)] = text
-    return bytes(data[: len(data) - cut])
-
-
-SECTOR = 512
 
 
 def unified(**sections):
@@ -331,7 +412,8 @@ def test_the_copy_on_the_partition_is_what_boots(sdboot):
     assert boots(sdboot) is None
 
 
-@pytest.mark.parametrize("data,word", [(b"", "empty"), (bzimage(NEW, 512), "cut short")])
+@pytest.mark.parametrize("data,word", [(b"", "empty"), (bzimage(NEW, 512), "cut short")],
+                         ids=["empty", "cut"])  # fmt: skip
 def test_full_disk_leaves_an_incomplete_kernel(sdboot, data, word):
     sdboot.tree.put(f"boot/efi/0123/{NEW}/linux", bzimage(NEW))
     assert sdboot.tree.run("doctor", "--next-boot").code == 0
@@ -345,8 +427,100 @@ def test_copy_that_is_older_than_what_it_is_made_from(sdboot):
     copy = sdboot.tree.put(f"boot/efi/0123/{NEW}/initrd", (sdboot.path / f"boot/initrd.img-{NEW}").read_bytes())
     assert sdboot.tree.run("doctor", "--next-boot").code == 0
     os.utime(copy, (1, 1))
+    assert sdboot.tree.run("doctor", "--next-boot").code == 0
+    copy.write_bytes(copy.read_bytes() + bytes(512))
+    os.utime(copy, (1, 1))
     result = sdboot.tree.run("doctor", "--next-boot")
     assert result.code == 1 and "kernel-incomplete" in result.out and "is older than" in result.out
+
+
+def arm64(release, build="#1 SMP", more=b""):
+    """A kernel without a header that names it, and the pattern of the line that does."""
+    line = f"Linux version {release} (builder@host) (gcc 14) {build}\n".encode()
+    return bytes(56) + b"ARM\x64" + bytes(200_000) + b"Linux version %s (%s)\n" + line + more
+
+
+def zboot(image, tool):
+    """A program of EFI that unpacks the kernel in it."""
+    inside = packed(image, tool)
+    head = b"MZ\0\0zimg" + (88).to_bytes(4, "little") + len(inside).to_bytes(4, "little")
+    return head.ljust(60, b"\0") + (64).to_bytes(4, "little") + b"PE\0\0" + bytes(20) + inside
+
+
+IMAGES = {
+    "same": (bzimage(NEW), bzimage(NEW), "ok"),
+    "signed": (bzimage(NEW), bzimage(NEW) + b"signature", "ok"),
+    "rebuilt": (bzimage(NEW), bzimage(NEW, build="#2 SMP"), "kernel-incomplete"),
+    "rebuilt-alike": (bzimage(NEW), bzimage(NEW, body=b"x"), "kernel-incomplete"),
+    "arm64-packed": (arm64(NEW), packed(arm64(NEW), ["gzip", "-n"]), "ok"),
+    "arm64-signed": (arm64(NEW), arm64(NEW, more=b"signature"), "ok"),
+    "arm64-rebuilt": (arm64(NEW), packed(arm64(NEW, "#2 SMP"), ["zstd", "-q"]), "kernel-incomplete"),
+    "zboot": (zboot(arm64(NEW), ["zstd", "-q"]), arm64(NEW), "ok"),
+    "zboot-rebuilt": (zboot(arm64(NEW), ["gzip", "-n"]), zboot(arm64(NEW, "#2"), ["gzip", "-n"]),
+                      "kernel-incomplete"),
+    "no-word": (b"kernel", b"other", "unknown"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("installed,copied,verdict", IMAGES.values(), ids=IMAGES)
+@pytest.mark.parametrize("where", ["boot/vmlinuz-{}", "lib/modules/{}/vmlinuz"])
+def test_copy_of_another_build(sdboot, installed, copied, verdict, where):
+    """A newer file is not a newer kernel: what it is counts."""
+    sdboot.tree.put(where.format(NEW), installed)
+    copy = sdboot.tree.put(f"boot/efi/0123/{NEW}/linux", copied)
+    for stamp in (1, 1 << 32):
+        os.utime(copy, (stamp, stamp))
+        finding = next_finding(sdboot)
+        assert finding["verdict"] == verdict, finding
+        assert sdboot.tree.run("guard").code == {"ok": 0, "unknown": 3}.get(verdict, 1)
+    if verdict == "kernel-incomplete":
+        assert "another build" in finding["message"]
+        assert finding["next_step"].startswith(f"kernel-install add {NEW} {sdboot.path}/")
+
+
+def test_unified_image_of_another_build(sdboot):
+    sdboot.tree.put("boot/efi/loader/loader.conf", "default mine.efi\n")
+    sdboot.tree.put(f"boot/vmlinuz-{NEW}", bzimage(NEW, build="#2 SMP"))
+    for build, verdict in (("#2 SMP", "ok"), ("#1 SMP", "kernel-incomplete")):
+        # Its kernel counts, whatever is written beside it.
+        image = unified(uname=OLD, initrd=cpio({}), linux=bzimage(NEW, build=build))
+        sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", image)
+        finding = next_finding(sdboot)
+        assert (finding["kernel"], finding["verdict"]) == (NEW, verdict), finding
+
+
+def test_kernel_in_boot_of_another_build_than_its_modules(system):
+    """As where /boot was not mounted when the kernel was installed again."""
+    system.tree.put(f"boot/vmlinuz-{NEW}", bzimage(NEW, build="#1 SMP"))
+    system.tree.put(f"lib/modules/{NEW}/vmlinuz", bzimage(NEW, build="#2 SMP"))
+    finding = next_finding(system)
+    assert finding["verdict"] == "kernel-incomplete" and "#1 SMP" in finding["message"]
+    assert "see that /boot is mounted" in finding["next_step"]
+
+
+@pytest.mark.parametrize("tool", [None, "xz"])
+def test_initramfs_with_modules_of_another_build(sdboot, pair, other_pair, tool):
+    """Signed by the key of that build, as kernels sign their own modules."""
+    name = f"lib/modules/{NEW}/kernel/drivers/disk.ko"
+    disk = sdboot.tree.put(name, module_bytes(NEW, name="disk", intree=True))
+    sdboot.sign(disk, pair)
+    inside = disk.read_bytes()
+    copy = sdboot.tree.put(f"boot/efi/0123/{NEW}/initrd", cpio({"usr/" + name: inside}))
+    if tool:
+        subprocess.run(["xz", "--check=crc32", disk], check=True)
+    assert next_finding(sdboot)["verdict"] == "ok"
+    if tool:
+        subprocess.run(["unxz", f"{disk}.xz"], check=True)
+    sdboot.sign(disk, other_pair)
+    for _ in ("read", "remembered"):
+        finding = next_finding(sdboot)
+        assert finding["verdict"] == "kernel-incomplete", finding
+        assert "kernel/drivers/disk.ko" in finding["message"] and finding["next_step"]
+    # Another module is the same: the build is.
+    both = {"usr/" + name: inside, f"usr/lib/modules/{NEW}/kernel/z.ko": disk.read_bytes()}
+    sdboot.tree.put(f"lib/modules/{NEW}/kernel/z.ko", disk.read_bytes())
+    copy.write_bytes(cpio(both))
+    assert next_finding(sdboot)["verdict"] == "ok"
 
 
 def test_boot_partition_without_room_for_the_next_kernel(system):
@@ -426,16 +600,17 @@ def one_entry(system, commands):
 def test_unified_image_that_grub_starts(system):
     one_entry(system, "search --set=root --fs-uuid 12AB\nchainloader /EFI/Linux/mine.efi")
     image = system.tree.put("boot/efi/EFI/Linux/mine.efi",
-                            unified(uname=OLD, cmdline="quiet module_blacklist=sample", initrd=cpio({})))  # fmt: skip
+                            unified(uname=OLD, cmdline="quiet module_blacklist=sample",
+                                    initrd=cpio({}), linux=bzimage(OLD)))  # fmt: skip
     found = next_boot(system)
     assert (found["kernel"], found["image"]) == (OLD, str(image))
     assert found["cmdline"] == "quiet module_blacklist=sample"
     assert verdicts(system) == ["blocked"]
-    image.write_bytes(unified(uname=OLD, cmdline="quiet", initrd=cpio({})))
+    image.write_bytes(unified(uname=OLD, cmdline="quiet", initrd=cpio({}), linux=bzimage(OLD)))
     assert verdicts(system) == ["ok"]
     other = module_bytes(OLD, srcversion="X")
     inside = {f"usr/lib/modules/{OLD}/updates/dkms/sample.ko": other}
-    image.write_bytes(unified(uname=OLD, cmdline="quiet", initrd=cpio(inside)))
+    image.write_bytes(unified(uname=OLD, cmdline="quiet", initrd=cpio(inside), linux=bzimage(OLD)))
     assert verdicts(system) == ["stale-initramfs"]
     # Another system is none of these kernels.
     image.write_bytes(unified(text="x"))
@@ -472,7 +647,8 @@ def test_short_name_of_an_entry_is_matched_by_pop_os_alone(sdboot):
 
 
 def test_addons_of_unified_images(sdboot):
-    sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", unified(uname=NEW, cmdline="a", initrd=cpio({})))
+    sdboot.tree.put("boot/efi/EFI/Linux/mine.efi",
+                    unified(uname=NEW, cmdline="a", initrd=cpio({}), linux=bzimage(NEW)))  # fmt: skip
     sdboot.tree.put("boot/efi/loader/loader.conf", "default mine.efi\n")
     sdboot.tree.put("boot/efi/loader/addons/x.addon.efi", unified(cmdline="b"))
     sdboot.tree.put("boot/efi/EFI/Linux/mine.efi.extra.d/y.addon.efi",
