@@ -252,8 +252,7 @@ static int show(struct doctor *d)
 	if (err)
 		return complain_errno(err, "status");
 	print_page(d, &s);
-	code = s.safe == ANSWER_YES ? EXIT_YES :
-	       s.safe == ANSWER_NO ? EXIT_NO : EXIT_UNSURE;
+	code = safety_exit(s.safe);
 	safety_free(&s);
 	return code;
 }

@@ -182,12 +182,6 @@ static void restart_unit(const struct host *h)
 		run_program(argv, 30, &run);
 }
 
-static int safety_exit(enum answer a)
-{
-	return a == ANSWER_YES ? EXIT_YES : a == ANSWER_NO ? EXIT_NO :
-							     EXIT_UNSURE;
-}
-
 static int run(const char *root, bool quiet, bool restart)
 {
 	struct guard g = { 0 };
