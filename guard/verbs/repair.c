@@ -7,15 +7,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <limits.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "guard/base/ask.h"
 #include "guard/base/lock.h"
 #include "guard/base/say.h"
+#include "guard/base/script.h"
 #include "guard/base/util.h"
 #include "guard/pin/state.h"
 #include "guard/repair/perform.h"
@@ -27,7 +27,6 @@
 #define LOG GUARD_DIR "/repair.log"
 #define LOCK_SECONDS 600
 #define GUARD_SECONDS 300
-#define ANSWER_SECONDS 600
 #define STEPS_MAX 100
 
 static const char usage[] =
@@ -87,21 +86,6 @@ static int look(struct repair *r)
 	return err ? complain_errno(err, "repair") : EXIT_YES;
 }
 
-/* A person at the terminal; nobody is waited for longer than the bound. */
-static bool is_wanted(void)
-{
-	struct pollfd p = { .fd = STDIN_FILENO, .events = POLLIN };
-	char answer[64];
-
-	printf("kmodkeep: run it? [y/N] ");
-	fflush(stdout);
-	if (poll(&p, 1, ANSWER_SECONDS * 1000) <= 0 || !fgets(answer, sizeof(answer), stdin)) {
-		putchar('\n');
-		return false;
-	}
-	return *answer == 'y' || *answer == 'Y';
-}
-
 /* What has become of the finding that a step was for. */
 static void say_now(const struct repair *r, const char *module, const char *kernel)
 {
@@ -136,7 +120,7 @@ static int do_step(struct repair *r, const struct step *s)
 		code = complain_errno(-ENOMEM, "repair");
 		goto out;
 	}
-	if (!r->yes && !is_wanted()) {
+	if (!r->yes && !ask_yes("run it?")) {
 		puts("kmodkeep: not run, and nothing more is done. To go on: kmodkeep repair");
 		code = EXIT_NO;
 		goto out;
@@ -167,18 +151,10 @@ out:
 /* All that waits for the answer of the guard: state.json, motd, a pin. */
 static void run_guard(const struct repair *r)
 {
-	char self[PATH_MAX];
-	char *argv[] = {
-		self, (char *)"guard", host_is_live(r->d->h) ? NULL : (char *)"--root",
-		(char *)r->root, NULL,
-	};
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	static const char *const words[] = { "guard", NULL };
 	struct run_result run;
 
-	if (n < 0)
-		return;
-	self[n] = '\0';
-	if (run_program(argv, GUARD_SECONDS, &run) || run.timed_out)
+	if (run_self(words, r->root, GUARD_SECONDS, &run) || run.timed_out)
 		complain(0, "the guard could not be run. Next: kmodkeep guard");
 }
 
@@ -265,7 +241,6 @@ static int begin(struct repair *r)
 
 static int repair(struct repair *r)
 {
-	bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 	int code = look(r);
 
 	if (code)
@@ -274,7 +249,7 @@ static int repair(struct repair *r)
 		printf("kmodkeep: nothing is repaired in a %s\n", place_word(r->d->place));
 		return EXIT_YES;
 	}
-	if (r->dry_run || (!r->yes && !terminal)) {
+	if (r->dry_run || (!r->yes && !ask_possible())) {
 		code = print_plan(r);
 		if (!r->dry_run && r->plan.count)
 			puts("kmodkeep: nothing was done: there is no terminal to ask on. "
