@@ -8,7 +8,7 @@ import pytest
 from tests.unit.kmodkeep.host import TOP
 
 MANUAL = (TOP / "man/kmodkeep.8").read_text().replace("\\-", "-")
-VERBS = [["doctor"], ["status"], ["next"], ["repair"], ["guard"], ["pin"], ["verify"], ["sign"], ["smoke"],
+VERBS = [["doctor"], ["status"], ["next"], ["repair"], ["adopt"], ["guard"], ["pin"], ["verify"], ["sign"], ["smoke"],
          ["key", "create"], ["key", "enroll"], ["key", "status"],
          ["key", "rotate"], ["key", "revoke"], ["key", "retire"]]  # fmt: skip
 
