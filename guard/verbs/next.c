@@ -10,6 +10,7 @@
 #include "guard/base/page.h"
 #include "guard/base/say.h"
 #include "guard/base/util.h"
+#include "guard/pin/state.h"
 #include "guard/repair/show.h"
 #include "guard/verbs/verbs.h"
 
@@ -34,6 +35,7 @@ struct screen {
 	const struct kernel *next;	/* that boots next; NULL: not known */
 	const struct kernel *serves;	/* NULL: none does */
 	struct boot_choice choice;	/* of serves */
+	struct guard_state state;
 };
 
 static void print_error(void *arg, const char *message)
@@ -65,6 +67,8 @@ static int read_screen(struct screen *s)
 		err = safety_judge(d, &s->safety);
 	if (!err)
 		err = plan_make(d, &s->plan);
+	if (!err)
+		err = guard_state_read(d->h, &s->state);
 	if (err)
 		return err;
 	s->next = d->next.kernel ? kernels_find(&d->kernels, d->next.kernel) : NULL;
@@ -119,6 +123,7 @@ static void print_screen(const struct screen *s)
 		[ANSWER_NO] = "NOT SAFE", [ANSWER_YES] = "SAFE",
 		[ANSWER_UNVERIFIED] = "CANNOT TELL",
 	};
+	const char *word, *message, *next;
 
 	page_item(heads[s->safety.safe], SHOW_COLUMN,
 		  s->safety.brief ? s->safety.brief : s->safety.line);
@@ -126,6 +131,8 @@ static void print_screen(const struct screen *s)
 	print_lost(s, ANSWER_UNVERIFIED, "Not known");
 	if (s->safety.safe != ANSWER_YES && s->d->drivers.count)
 		print_way_out(s);
+	for (size_t i = 0; guard_change(&s->state, i, &word, &message, &next); i++)
+		page_item(i ? "" : "Changed", SHOW_COLUMN, message);
 	show_plan(&s->plan);
 	if (s->plan.count)
 		page_item("To do that", SHOW_COLUMN, "kmodkeep repair");
@@ -174,6 +181,8 @@ static void print_json(const struct screen *s)
 	json_object_object_add(o, "serves", serves);
 	json_object_object_add(o, "repair", show_steps_json(&s->plan));
 	json_object_object_add(o, "by_hand", show_others_json(&s->plan));
+	json_object_object_add(o, "changes", s->state.changes ?
+			       json_object_get(s->state.changes) : json_object_new_array());
 	puts(json_text(o));
 	json_object_put(o);
 }
@@ -218,6 +227,7 @@ int verb_next(int argc, char **argv)
 	if (err)
 		return complain_root(err, root, "next");
 	code = show(&s, json);
+	guard_state_free(&s.state);
 	boot_choice_free(&s.choice);
 	safety_free(&s.safety);
 	plan_free(&s.plan);
