@@ -290,13 +290,46 @@ static bool asks_enrolment(const struct adopting *a)
 	       a->state->enrolment == ENROLMENT_NOT_ENROLLED;
 }
 
-/* 1: it is to be written; 0: it is right; -EEXIST: an administrator's says otherwise. */
+static bool is_installed(const struct adopting *a, const char *module)
+{
+	for (size_t i = 0; i < a->modules.count; i++) {
+		const char *base = strrchr(a->modules.list[i].path, '/');
+		char *name = base ? strndup(base + 1, strcspn(base + 1, ".")) : NULL;
+		bool is = name && !a->modules.list[i].in_dkms && same_module(name, module);
+
+		free(name);
+		if (is)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A drop-in asks for all modules of its driver: one that no kernel here has, and that
+ * is no loss without the drop-in, would be one with it. Its name must be one, too.
+ */
+static bool can_have_drop_in(const struct adopting *a, const struct driver *d)
+{
+	bool can = strspn(d->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				   "0123456789_-") == strlen(d->name) && *d->name != '-';
+
+	for (size_t i = 0; can && !(d->sources & SOURCE_DROPIN) && i < d->module_count; i++)
+		can = is_installed(a, d->modules[i]);
+	return can;
+}
+
+/*
+ * 1: it is to be written; 0: it is right; -EEXIST: an administrator's says otherwise;
+ * -ENOTSUP: none can be written.
+ */
 static int wants_policy(const struct adopting *a, const struct driver *d)
 {
 	int ours;
 
 	if (!is_wanted(a, d) || d->policy == a->o->policy)
 		return 0;
+	if (!can_have_drop_in(a, d))
+		return -ENOTSUP;
 	ours = policy_is_ours(a->d->h, d);
 	return ours < 0 ? ours : ours ? 1 : -EEXIST;
 }
@@ -304,11 +337,20 @@ static int wants_policy(const struct adopting *a, const struct driver *d)
 /* What is left to a person, whatever is done. */
 static void print_notes(const struct adopting *a)
 {
-	for (size_t i = 0; i < a->d->drivers.count; i++)
-		if (wants_policy(a, &a->d->drivers.list[i]) == -EEXIST)
+	for (size_t i = 0; i < a->d->drivers.count; i++) {
+		const char *name = a->d->drivers.list[i].name;
+		int wants = wants_policy(a, &a->d->drivers.list[i]);
+
+		if (wants == -EEXIST)
 			printf("kmodkeep: /etc/kmodkeep/drivers.d/%s.conf is left alone. Next: to "
-			       "have it so, write 'policy = %s' into it\n",
-			       a->d->drivers.list[i].name, policy_word(a->o->policy));
+			       "have it so, write 'policy = %s' into it\n", name,
+			       policy_word(a->o->policy));
+		else if (wants == -ENOTSUP)
+			printf("kmodkeep: the policy of %s stays as it is: it has modules that no "
+			       "kernel here has, or a name that a file cannot have. Next: write "
+			       "the modules that are wanted, and the policy, into a file in "
+			       "/etc/kmodkeep/drivers.d\n", name);
+	}
 	if (!a->key)
 		return;
 	if (a->state->boots_kernels)
@@ -459,7 +501,7 @@ static int set_policies(struct adopting *a)
 		const struct driver *d = &a->d->drivers.list[i];
 		int wants = wants_policy(a, d);
 		int err = wants == 1 ? policy_set(a->d->h, d, a->o->policy) :
-			  wants == -EEXIST ? 0 : wants;
+			  wants == -EEXIST || wants == -ENOTSUP ? 0 : wants;
 
 		if (err)
 			code = complain(EXIT_NO, "/etc/kmodkeep/drivers.d/%s.conf: %s", d->name,

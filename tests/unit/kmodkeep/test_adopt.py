@@ -159,6 +159,27 @@ def test_packaged_drop_in_is_kept_but_for_its_policy(system, pair):
     assert lines == ["modules = sample", "dkms = sample", "initramfs = no", "policy = pin-last-good"]
 
 
+def test_a_policy_makes_no_loss_of_what_was_none(system, pair):
+    """A module that no kernel has is a note; a drop-in would ask for it."""
+    system.tree.own_key(pair)
+    system.tree.enrol(pair.cert)
+    conf = system.path / "var/lib/dkms/sample/1.2/source/dkms.conf"
+    conf.write_text(conf.read_text() + 'BUILT_MODULE_NAME[1]="never"\nDEST_MODULE_LOCATION[1]="/updates/dkms"\n')
+    result = adopt(system, "--all", "--yes")
+    assert result.code == 0 and "modules that no kernel here has" in result.out
+    assert not (system.path / POLICY).exists()
+    assert system.tree.run("status").code == 0
+
+
+def test_a_name_that_a_file_cannot_have(system, pair):
+    system.tree.own_key(pair)
+    system.tree.enrol(pair.cert)
+    shutil.copytree(system.path / "var/lib/dkms/sample", system.path / "var/lib/dkms/sam.ple", symlinks=True)
+    shutil.rmtree(system.path / "var/lib/dkms/sample")
+    assert adopt(system, "--all", "--yes").code == 0
+    assert not (system.path / "etc/kmodkeep/drivers.d").exists()
+
+
 def test_what_the_administrator_wrote_is_left_alone(system, pair):
     system.tree.own_key(pair)
     system.tree.enrol(pair.cert)
