@@ -97,7 +97,7 @@ def test_they_make_no_driver_exist_and_no_loss(tree):
         dest.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, dest)
     result = tree.run("doctor", "--drivers")
-    assert (result.code, result.out, result.err) == (0, "sample sample drop-in\n", "")
+    assert (result.code, result.out, result.err) == (0, "sample sample drop-in, module file\n", "")
     assert tree.run("status").code == 0
 
 
