@@ -18,6 +18,9 @@ static const struct {
 } verbs[] = {
 	{ "doctor", verb_doctor, "will each driver load on each kernel?" },
 	{ "status", verb_status, "one page: is the next boot safe?" },
+	{ "next", verb_next, "the next boot on one screen, and the way out" },
+	{ "repair", verb_repair, "do what the findings ask for, step by step" },
+	{ "adopt", verb_adopt, "take drivers of others into care, as they are" },
 	{ "guard", verb_guard, "after each change: is the next boot safe?" },
 	{ "preflight", verb_preflight, "may this kernel update be installed?" },
 	{ "pin", verb_pin, "the kernel that pin-last-good holds on to" },

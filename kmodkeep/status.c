@@ -13,6 +13,7 @@
 #include "guard/host/discover.h"
 #include "guard/host/firmware.h"
 #include "guard/host/tpm.h"
+#include "guard/pin/state.h"
 #include "guard/verdict/room.h"
 #include "guard/verdict/safety.h"
 #include "kmodkeep/verbs.h"
@@ -211,6 +212,21 @@ static void print_drivers(const struct doctor *d)
 		item("Drivers", text_of("no out-of-tree driver was found"));
 }
 
+/* As the guard of this boot has found it. */
+static void print_changes(const struct doctor *d, struct todo *todo)
+{
+	const char *word, *message, *next;
+	struct guard_state state;
+
+	if (guard_state_read(d->h, &state))
+		return;
+	for (size_t i = 0; guard_change(&state, i, &word, &message, &next); i++) {
+		page_item(i ? "" : "Changed", COLUMN, message);
+		add_todo(todo, strdup(next));
+	}
+	guard_state_free(&state);
+}
+
 static void print_page(struct doctor *d, const struct safety *s)
 {
 	struct todo todo = { 0 };
@@ -222,6 +238,7 @@ static void print_page(struct doctor *d, const struct safety *s)
 	else
 		item("Next boot", text_of("unknown: %s", d->next.why));
 	print_secure_boot(d);
+	print_changes(d, &todo);
 	print_key(d, &todo);
 	print_tpm(d);
 	print_room(d);
@@ -252,8 +269,7 @@ static int show(struct doctor *d)
 	if (err)
 		return complain_errno(err, "status");
 	print_page(d, &s);
-	code = s.safe == ANSWER_YES ? EXIT_YES :
-	       s.safe == ANSWER_NO ? EXIT_NO : EXIT_UNSURE;
+	code = safety_exit(s.safe);
 	safety_free(&s);
 	return code;
 }

@@ -7,6 +7,7 @@
 #define KMODKEEP_VERBS_H
 
 int verb_status(int argc, char **argv);
+int verb_adopt(int argc, char **argv);
 int verb_preflight(int argc, char **argv);
 int verb_state(int argc, char **argv);
 int verb_fleet(int argc, char **argv);

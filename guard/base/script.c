@@ -37,3 +37,23 @@ int run_script(const char *name, int argc, char **argv)
 	free(args);
 	return complain_errno(n, script);
 }
+
+int run_self(const char *const words[], const char *root, unsigned int seconds,
+	     struct run_result *out)
+{
+	char self[PATH_MAX];
+	char *argv[12] = { self };
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	size_t count = 1;
+
+	if (n < 0)
+		return -errno;
+	self[n] = '\0';
+	for (size_t i = 0; words[i] && i < 8; i++)
+		argv[count++] = (char *)words[i];
+	if (root) {
+		argv[count++] = (char *)"--root";
+		argv[count++] = (char *)root;
+	}
+	return run_program(argv, seconds, out);
+}

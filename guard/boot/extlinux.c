@@ -269,6 +269,25 @@ static char *entry_for(const struct host *h, const struct kernels *k, const char
 	return NULL;
 }
 
+/* Nothing can ask it for one boot. */
+static int choice(const struct host *h, const struct kernels *k, const char *release,
+		  struct boot_choice *out)
+{
+	struct extlinux x;
+	int err = extlinux_open(h, &x);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < x.count && !out->menu; i++) {
+		const struct kernel *is = kernel_of(&x, k, &x.list[i]);
+
+		if (is && !strcmp(is->release, release))
+			out->menu = text_of("%s", x.list[i].name);
+	}
+	extlinux_close(&x);
+	return 0;
+}
+
 static int set_default(const struct host *h, const char *entry, char said[LOADER_SAID])
 {
 	(void)h;
@@ -286,5 +305,6 @@ const struct loader_ops extlinux_loader = {
 	.is_here = is_here,
 	.next_boot = next_boot,
 	.entry_for = entry_for,
+	.choice = choice,
 	.set_default = set_default,
 };

@@ -512,34 +512,85 @@ static int next_boot(const struct host *h, const struct kernels *k,
 	return err;
 }
 
+/*
+ * The entry of a kernel, and its path where that goes on meaning this kernel; -1:
+ * there is none. The one at the top is always the newest kernel: only an identifier
+ * with the release in it is kept to.
+ */
+static int find_entry(const struct grub *g, const struct kernels *k, const char *release,
+		      char **path)
+{
+	int first = -1;
+
+	*path = NULL;
+	for (size_t i = 0; i < g->menu.count; i++) {
+		const struct grub_entry *e = &g->menu.list[i];
+		const struct kernel *is = kernel_of(g, k, e);
+
+		if (!is || strcmp(is->release, release) || e->conditional || e->unclear ||
+		    (e->id && strstr(e->id, "recovery")) || strstr(e->title, "recovery"))
+			continue;
+		if (first < 0)
+			first = i;
+		if (e->id && strstr(e->id, release) && !strchr(e->id, GRUB_UNKNOWN))
+			*path = grub_path(&g->menu, i);
+		/* It must lead there. */
+		if (*path && grub_resolve(&g->menu, *path) == (int)i)
+			return i;
+		free(*path);
+		*path = NULL;
+	}
+	return first;
+}
+
 static char *entry_for(const struct host *h, const struct kernels *k,
 		       const char *release)
 {
 	struct grub g;
-	char *path = NULL;
+	char *path;
 
 	if (grub_open(h, &g))
 		return NULL;
-	for (size_t i = 0; i < g.menu.count && !path; i++) {
-		const struct grub_entry *e = &g.menu.list[i];
-		const struct kernel *is = kernel_of(&g, k, e);
-
-		/*
-		 * The one at the top is always the newest kernel: only an
-		 * identifier with the release in it goes on meaning this one.
-		 */
-		if (is && !strcmp(is->release, release) && !e->conditional && !e->unclear &&
-		    e->id && strstr(e->id, release) && !strstr(e->id, "recovery") &&
-		    !strchr(e->id, GRUB_UNKNOWN))
-			path = grub_path(&g.menu, i);
-		/* It must lead there. */
-		if (path && grub_resolve(&g.menu, path) != (int)i) {
-			free(path);
-			path = NULL;
-		}
-	}
+	find_entry(&g, k, release, &path);
 	grub_close(&g);
 	return path;
+}
+
+/* "SUBMENU > ENTRY", as the titles stand on the screen; malloc'ed. */
+static char *titles(const struct grub_menu *m, int at)
+{
+	char *text = strdup(m->list[at].title);
+
+	while (text && (at = m->list[at].parent) >= 0) {
+		char *longer = text_of("%s > %s", m->list[at].title, text);
+
+		free(text);
+		text = longer;
+	}
+	if (text)
+		make_printable(text);
+	return text;
+}
+
+/* GRUB is asked for one boot by a variable that its menu must look at. */
+static int choice(const struct host *h, const struct kernels *k, const char *release,
+		  struct boot_choice *out)
+{
+	static const char *const tools[] = { "grub-reboot", "grub2-reboot", NULL };
+	struct grub g;
+	char *path;
+	int at, err = grub_open(h, &g);
+
+	if (err)
+		return err;
+	at = find_entry(&g, k, release, &path);
+	out->menu = at >= 0 && !strchr(g.menu.list[at].title, GRUB_UNKNOWN) ?
+		    titles(&g.menu, at) : NULL;
+	if (path && memmem(g.text.data, g.text.len, "next_entry", 10))
+		out->once = loader_command(h, tools, "", path);
+	free(path);
+	grub_close(&g);
+	return 0;
 }
 
 static int set_default(const struct host *h, const char *entry, char said[LOADER_SAID])
@@ -581,5 +632,6 @@ const struct loader_ops grub_loader = {
 	.is_here = is_here,
 	.next_boot = next_boot,
 	.entry_for = entry_for,
+	.choice = choice,
 	.set_default = set_default,
 };

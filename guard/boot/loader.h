@@ -25,6 +25,9 @@ struct loader_ops {
 	/* See next_boot_entry_for(). */
 	char *(*entry_for)(const struct host *h, const struct kernels *k,
 			   const char *release);
+	/* See boot_choice_read(); NULL: its menu is not read. 0 or -errno. */
+	int (*choice)(const struct host *h, const struct kernels *k, const char *release,
+		      struct boot_choice *out);
 	/* See next_boot_set_default(). */
 	int (*set_default)(const struct host *h, const char *entry,
 			   char said[LOADER_SAID]);
@@ -51,6 +54,13 @@ void boot_files_free(struct boot_files *f);
 /* Sets why, in place of what it was. 0 or -ENOMEM. */
 int next_boot_say(struct next_boot *out, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/*
+ * "TOOL WORD 'ENTRY'", of the first of these tools that the host has, for a shell;
+ * malloc'ed, NULL: it has none, or the entry has a quotation mark.
+ */
+char *loader_command(const struct host *h, const char *const *tools, const char *word,
+		     const char *entry);
 
 /*
  * Runs the loader's own tool, argv[0] a path, for a minute at most. 0, or -EIO

@@ -2,6 +2,7 @@
 /* Runs the tools of the boot loaders, those of the system asked about. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "guard/base/run.h"
@@ -19,4 +20,16 @@ int loader_run_tool(char *const argv[], char said[LOADER_SAID])
 		 run.timed_out ? "it does not end" :
 		 *run.last_line ? run.last_line : "it failed");
 	return !err && run.exit_code == 0 ? 0 : -EIO;
+}
+
+char *loader_command(const struct host *h, const char *const *tools, const char *word,
+		     const char *entry)
+{
+	char *tool = strchr(entry, '\'') ? NULL : host_tool(h, tools), *text = NULL;
+
+	if (tool)
+		text = text_of("%s %s%s'%s'", strrchr(tool, '/') + 1, word, *word ? " " : "",
+			       entry);
+	free(tool);
+	return text;
 }

@@ -298,3 +298,25 @@ int next_boot_set_default(const struct host *h, const struct loader_ops *loader,
 	snprintf(said, LOADER_SAID, "the boot loader's tool is not installed");
 	return loader ? loader->set_default(h, entry, said) : -ENOENT;
 }
+
+void boot_choice_free(struct boot_choice *c)
+{
+	free(c->menu);
+	free(c->once);
+	memset(c, 0, sizeof(*c));
+}
+
+int boot_choice_read(const struct host *h, const struct kernels *k,
+		     const struct loader_ops *loader, const char *release,
+		     struct boot_choice *out)
+{
+	int err = 0;
+
+	memset(out, 0, sizeof(*out));
+	if (loader && loader->choice)
+		err = loader->choice(h, k, release, out);
+	if (err)
+		boot_choice_free(out);
+	/* A menu that cannot be read tells nothing. */
+	return err == -ENOMEM ? err : 0;
+}

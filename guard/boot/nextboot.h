@@ -68,4 +68,14 @@ char *next_boot_entry_for(const struct host *h, const struct kernels *k,
 int next_boot_set_default(const struct host *h, const struct loader_ops *loader,
 			  const char *entry, char said[LOADER_SAID]);
 
+/* How a person boots a kernel; texts for people, malloc'ed, NULL: not known. */
+struct boot_choice {
+	char *menu;	/* what to choose in the menu, "SUBMENU > ENTRY" */
+	char *once;	/* the command that has it booted the next time alone */
+};
+int boot_choice_read(const struct host *h, const struct kernels *k,
+		     const struct loader_ops *loader, const char *release,
+		     struct boot_choice *out);
+void boot_choice_free(struct boot_choice *c);
+
 #endif

@@ -392,22 +392,54 @@ static int next_boot(const struct host *h, const struct kernels *k,
 	return err;
 }
 
+static const struct bls_entry *find_entry(const struct sdboot *s, const struct kernels *k,
+					  const char *release)
+{
+	for (size_t i = 0; i < s->bls.count; i++) {
+		const char *is = release_of(k, &s->bls.list[i]);
+
+		if (is && !strcmp(is, release) && !s->bls.list[i].bad)
+			return &s->bls.list[i];
+	}
+	return NULL;
+}
+
 static char *entry_for(const struct host *h, const struct kernels *k,
 		       const char *release)
 {
-	char *id = NULL;
+	const struct bls_entry *e;
 	struct sdboot s;
+	char *id;
 
 	if (sdboot_open(h, &s))
 		return NULL;
-	for (size_t i = 0; i < s.bls.count && !id; i++) {
-		const char *is = release_of(k, &s.bls.list[i]);
-
-		if (is && !strcmp(is, release) && !s.bls.list[i].bad)
-			id = strdup(s.bls.list[i].id);
-	}
+	e = find_entry(&s, k, release);
+	id = e ? strdup(e->id) : NULL;
 	sdboot_close(&s);
 	return id;
+}
+
+/* Titles that are the same have the version behind them on the screen. */
+static int choice(const struct host *h, const struct kernels *k, const char *release,
+		  struct boot_choice *out)
+{
+	static const char *const tools[] = { "bootctl", NULL };
+	const struct bls_entry *e;
+	struct sdboot s;
+	int err = sdboot_open(h, &s);
+
+	if (err)
+		return err;
+	e = find_entry(&s, k, release);
+	if (e) {
+		out->menu = text_of("%s (%s)", e->title ? e->title : e->id,
+				    e->version ? e->version : release);
+		if (out->menu)
+			make_printable(out->menu);
+		out->once = loader_command(h, tools, "set-oneshot", e->id);
+	}
+	sdboot_close(&s);
+	return 0;
 }
 
 static int set_default(const struct host *h, const char *entry, char said[LOADER_SAID])
@@ -429,5 +461,6 @@ const struct loader_ops sd_boot_loader = {
 	.is_here = is_here,
 	.next_boot = next_boot,
 	.entry_for = entry_for,
+	.choice = choice,
 	.set_default = set_default,
 };

@@ -586,6 +586,42 @@ static bool is_switched_off(const struct host *h)
 	return off;
 }
 
+static bool is_about(const struct driver *known, const struct driver *d)
+{
+	if (known->dkms && d->dkms && !strcmp(known->dkms, d->dkms))
+		return true;
+	for (size_t i = 0; i < known->module_count; i++)
+		for (size_t j = 0; j < d->module_count; j++)
+			if (same_module(known->modules[i], d->modules[j]))
+				return true;
+	return false;
+}
+
+/* What is known of a driver that has no drop-in; one that has says all itself. */
+static int refine(const struct search *s)
+{
+	struct drivers known;
+	int err = drivers_read_known(s->h, &known, s->report, s->arg);
+
+	for (size_t i = 0; !err && i < s->drivers->count; i++) {
+		struct driver *d = &s->drivers->list[i];
+		size_t k = 0;
+
+		while (k < known.count && (known.list[k].broken || !is_about(&known.list[k], d)))
+			k++;
+		if (k == known.count || d->sources & SOURCE_DROPIN)
+			continue;
+		d->initramfs = known.list[k].initramfs;
+		if (known.list[k].userspace) {
+			free(d->userspace);
+			d->userspace = strdup(known.list[k].userspace);
+			err = d->userspace ? 0 : -ENOMEM;
+		}
+	}
+	drivers_free(&known);
+	return err;
+}
+
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(((const struct driver *)a)->name,
@@ -611,6 +647,8 @@ int drivers_discover(const struct host *h, const struct kernels *k,
 		if (!drivers->list[i].module_count && !drivers->list[i].broken)
 			add_module(&s, &drivers->list[i], drivers->list[i].dkms ?
 				   drivers->list[i].dkms : drivers->list[i].name);
+	if (!s.err)
+		s.err = refine(&s);
 	if (drivers->count)
 		qsort(drivers->list, drivers->count, sizeof(*drivers->list),
 		      by_name);

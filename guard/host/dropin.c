@@ -15,6 +15,7 @@
 #include "guard/base/util.h"
 
 #define DIR_PACKAGES "/usr/lib/kmodkeep/drivers.d"
+#define DIR_KNOWN "/usr/lib/kmodkeep/known.d"
 #define DIR_ADMIN "/etc/kmodkeep/drivers.d"
 
 /* Emulated and busy machines are slow; a hang is still noticed in a boot. */
@@ -459,4 +460,16 @@ int drivers_read_all(const struct host *h, struct drivers *out,
 	if (out->count)
 		qsort(out->list, out->count, sizeof(*out->list), by_name);
 	return 0;
+}
+
+int drivers_read_known(const struct host *h, struct drivers *out,
+		       dropin_error_fn *report, void *arg)
+{
+	int err;
+
+	memset(out, 0, sizeof(*out));
+	err = read_directory(h, DIR_KNOWN, out, report, arg);
+	if (err)
+		drivers_free(out);
+	return err;
 }

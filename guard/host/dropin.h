@@ -54,6 +54,12 @@ void drivers_free(struct drivers *d);
 /* The same with those that are ignored, so that a search leaves them out. */
 int drivers_read_all(const struct host *h, struct drivers *out,
 		     dropin_error_fn *report, void *arg);
+/*
+ * What kmodkeep knows of drivers of others, in files of the same form. They make no
+ * driver exist and ask for none: see drivers_discover().
+ */
+int drivers_read_known(const struct host *h, struct drivers *out,
+		       dropin_error_fn *report, void *arg);
 void drivers_drop_ignored(struct drivers *d);
 
 /* Sets a driver's name and defaults. 0 or -ENOMEM. */

@@ -32,18 +32,35 @@ static int remove_file(const char *path)
 	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-int guard_write_motd(const struct host *h, const struct safety *s)
+/* What has changed from outside, a line each; "" for nothing. */
+static char *change_lines(const struct guard_state *s)
+{
+	char *text = strdup("");
+	const char *word, *message, *next;
+
+	for (size_t i = 0; guard_change(s, i, &word, &message, &next); i++)
+		metrics_add(&text, text_of("kmodkeep: since the last boot: %s. See: kmodkeep status\n",
+				   message));
+	return text;
+}
+
+int guard_write_motd(const struct host *h, const struct guard_state *state,
+		     const struct safety *s)
 {
 	char *dir = host_path(h, MOTD_DIR), *path = host_path(h, MOTD);
-	int err = dir && path ? 0 : -ENOMEM;
+	char *text = change_lines(state);
+	int err = dir && path && text ? 0 : -ENOMEM;
 
-	if (!err && s->safe != ANSWER_NO) {
+	if (s->safe == ANSWER_NO)
+		metrics_add(&text, text_of("kmodkeep: %s. See: kmodkeep status\n", s->line));
+	if (!err && text && !*text) {
 		err = remove_file(path);
 	} else if (!err) {
 		mkdir(dir, 0755);
-		err = write_text(path, text_of("kmodkeep: %s. See: kmodkeep "
-					       "status\n", s->line), 0644);
+		err = write_text(path, text, 0644);
+		text = NULL;
 	}
+	free(text);
 	free(dir);
 	free(path);
 	return err;
@@ -132,6 +149,16 @@ static const char *answer_number(enum answer a)
 	return a == ANSWER_YES ? "1" : a == ANSWER_NO ? "0" : "NaN";
 }
 
+static char *change_metrics(const struct guard_state *s)
+{
+	char *text = strdup("");
+	const char *word, *message, *next;
+
+	for (size_t i = 0; guard_change(s, i, &word, &message, &next); i++)
+		metrics_add(&text, text_of("kmodkeep_changes{change=\"%s\"} 1\n", word));
+	return text;
+}
+
 static void add_finding(const struct finding *f, char **text)
 {
 	char *driver = metrics_label(f->driver ? f->driver->name : "");
@@ -163,7 +190,7 @@ static void add_findings(const struct doctor *d, char **text, bool serve,
 int guard_write_metrics(const struct doctor *d, const struct guard_state *s,
 			const struct safety *safety, const char *file)
 {
-	char *path = host_path(d->h, file);
+	char *path = host_path(d->h, file), *changes = change_metrics(s);
 	char *text = text_of(
 		"# HELP kmodkeep_next_boot_safe 1: the next boot keeps all "
 		"drivers, 0: it would lose one.\n"
@@ -182,14 +209,18 @@ int guard_write_metrics(const struct doctor *d, const struct guard_state *s,
 		"# HELP kmodkeep_checked_seconds When this was found.\n"
 		"# TYPE kmodkeep_checked_seconds gauge\n"
 		"kmodkeep_checked_seconds %lld\n"
+		"# HELP kmodkeep_changes What was changed from outside since the boot "
+		"before, each 1.\n"
+		"# TYPE kmodkeep_changes gauge\n%s"
 		"# HELP kmodkeep_module_loads Will the module load on the kernel?\n"
 		"# TYPE kmodkeep_module_loads gauge\n",
 		answer_number(safety->safe), s->pin.kernel != NULL,
 		s->pin.kernel ? s->pin.since : 0, d->unfinished.count,
-		(long long)time(NULL));
+		(long long)time(NULL), changes ? changes : "");
 	size_t room = METRICS_SERIES_MAX;
 	int err;
 
+	free(changes);
 	/* What does not serve first: it is not what is left out. */
 	add_findings(d, &text, false, &room);
 	add_findings(d, &text, true, &room);

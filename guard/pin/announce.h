@@ -6,7 +6,8 @@
 #include "guard/pin/state.h"
 
 /* The line of the day, metrics: best effort, errors are returned. */
-int guard_write_motd(const struct host *h, const struct safety *s);
+int guard_write_motd(const struct host *h, const struct guard_state *state,
+		     const struct safety *s);
 int guard_write_metrics(const struct doctor *d, const struct guard_state *s,
 			const struct safety *safety, const char *file);
 /* Keeps apt and dnf5 from removing the pinned kernel; kernel NULL: no more. */

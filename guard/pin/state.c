@@ -36,6 +36,8 @@ void guard_state_free(struct guard_state *s)
 	}
 	free(s->released);
 	free(s->boot_id);
+	json_object_put(s->outside);
+	json_object_put(s->changes);
 	memset(s, 0, sizeof(*s));
 }
 
@@ -116,6 +118,15 @@ static int read_booted(struct json_object *list, struct guard_state *s)
 	return 0;
 }
 
+static bool is_this_boot(const struct host *h, const char *id)
+{
+	char *now = host_boot_id(h);
+	bool is = id && now && !strcmp(id, now);
+
+	free(now);
+	return is;
+}
+
 int guard_state_read(const struct host *h, struct guard_state *out)
 {
 	char *path = host_path(h, GUARD_STATE);
@@ -134,6 +145,14 @@ int guard_state_read(const struct host *h, struct guard_state *out)
 			err = take(&out->released, o, "pin_released_for");
 		if (!err)
 			err = take(&out->boot_id, o, "boot_id");
+		if (json_object_object_get_ex(o, "outside", &part) &&
+		    json_object_is_type(part, json_type_object))
+			out->outside = json_object_get(part);
+		/* Those of an earlier boot have been shown while it lasted. */
+		if (!err && is_this_boot(h, out->boot_id) &&
+		    json_object_object_get_ex(o, "changes", &part) &&
+		    json_object_is_type(part, json_type_array))
+			out->changes = json_object_get(part);
 	}
 	json_object_put(o);
 	if (err)
@@ -207,6 +226,9 @@ int guard_state_write(const struct doctor *d, const struct guard_state *s,
 	json_add(o, "pin_problem", problem);
 	json_add(o, "pin_released_for", s->released);
 	json_object_object_add(o, "booted", booted_json(s));
+	json_object_object_add(o, "outside", json_object_get(s->outside));
+	json_object_object_add(o, "changes", s->changes ? json_object_get(s->changes) :
+						      json_object_new_array());
 	json_object_object_add(o, "doctor", doctor_json(d));
 	if (!err)
 		text = text_of("%s\n", json_text(o));
@@ -218,6 +240,20 @@ int guard_state_write(const struct doctor *d, const struct guard_state *s,
 	free(path);
 	free(text);
 	return err;
+}
+
+bool guard_change(const struct guard_state *s, size_t i, const char **word, const char **message,
+		  const char **next)
+{
+	struct json_object *o = s->changes && i < json_object_array_length(s->changes) ?
+				json_object_array_get_idx(s->changes, i) : NULL;
+
+	if (!o)
+		return false;
+	*word = json_string(o, "change");
+	*message = json_string(o, "message");
+	*next = json_string(o, "next_step");
+	return *word && *message && *next;
 }
 
 char *guard_revocations(const struct host *h)

@@ -3,6 +3,8 @@
 #ifndef KMODKEEP_STATE_H
 #define KMODKEEP_STATE_H
 
+#include <json-c/json.h>
+
 #include "guard/verdict/safety.h"
 
 #define GUARD_SCHEMA 1
@@ -40,6 +42,9 @@ struct guard_state {
 	size_t booted_count;
 	char *boot_id;	/* of the boot in which it was written */
 	char *released;	/* the pin against this kernel was released */
+	/* As the first guard of this boot found it, see outside.h; NULL: never yet. */
+	struct json_object *outside;
+	struct json_object *changes;	/* of this boot to the one before; or NULL */
 };
 
 /* 0 or -ENOMEM; a state that is missing or damaged is an empty one. */
@@ -52,6 +57,10 @@ int guard_state_write(const struct doctor *d, const struct guard_state *s,
 /* Notes that a kernel runs under the lists of now. */
 int guard_note_boot(struct guard_state *s, const char *kernel,
 		    const char *revocations);
+
+/* The changes in words, one after the other: false: no more. */
+bool guard_change(const struct guard_state *s, size_t i, const char **word, const char **message,
+		  const char **next);
 
 /* A digest of all that the firmware and shim revoke; malloc'ed, "" if nothing. */
 char *guard_revocations(const struct host *h);

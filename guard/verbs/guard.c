@@ -15,6 +15,7 @@
 #include "guard/base/say.h"
 #include "guard/base/util.h"
 #include "guard/pin/announce.h"
+#include "guard/pin/outside.h"
 #include "guard/pin/pin.h"
 #include "guard/verbs/verbs.h"
 #include "guard/verdict/room.h"
@@ -84,6 +85,17 @@ static void guard_free(struct guard *g)
 	free(g->pin_said);
 }
 
+/* What has changed since the boot before, and what the next one is compared with. */
+static void note_outside(struct guard *g)
+{
+	struct json_object *now = outside_read(g->d->h);
+
+	json_object_put(g->state.changes);
+	g->state.changes = outside_compare(g->state.outside, now, g->d->t);
+	json_object_put(g->state.outside);
+	g->state.outside = now;
+}
+
 /*
  * The first time in a boot only: lists that grow later are not those that this
  * kernel got through.
@@ -101,6 +113,8 @@ static int note_boot(struct guard *g)
 		err = -ENOMEM;
 	else if (*kernel && !known)
 		err = guard_note_boot(&g->state, kernel, lists);
+	if (!known || !g->state.outside)
+		note_outside(g);
 	free(lists);
 	free(boot_id);
 	return err;
@@ -128,7 +142,10 @@ static void print_lines(const struct guard *g)
 {
 	const struct safety *s = &g->safety;
 	char *room = room_warning(g->d);
+	const char *word, *message, *next;
 
+	for (size_t i = 0; guard_change(&g->state, i, &word, &message, &next); i++)
+		printf("kmodkeep: since the last boot: %s. Next: %s\n", message, next);
 	for (size_t i = 0; i < g->d->unfinished.count; i++)
 		printf("kmodkeep: package %s is %s. Next: look at the messages "
 		       "above, then: dpkg --configure -a\n",
@@ -157,7 +174,7 @@ static int record(const struct guard *g)
 	first = guard_state_write(d, &g->state, &g->safety, g->pin_said);
 	if (first)
 		complain_errno(first, GUARD_STATE);
-	err = guard_write_motd(d->h, &g->safety);
+	err = guard_write_motd(d->h, &g->state, &g->safety);
 	if (err)
 		complain_errno(err, "/run/motd.d/kmodkeep");
 	first = first ? first : err;
@@ -180,12 +197,6 @@ static void restart_unit(const struct host *h)
 
 	if (host_is_live(h) && path_exists("/run/systemd/system"))
 		run_program(argv, 30, &run);
-}
-
-static int safety_exit(enum answer a)
-{
-	return a == ANSWER_YES ? EXIT_YES : a == ANSWER_NO ? EXIT_NO :
-							     EXIT_UNSURE;
 }
 
 static int run(const char *root, bool quiet, bool restart)

@@ -92,6 +92,18 @@ void doctor_free(struct doctor *d)
 	free(d);
 }
 
+int doctor_manager(const struct doctor *d)
+{
+	static const char *const apt[] = { "apt-get", NULL }, *const dnf[] = { "dnf", NULL };
+	char *tool = host_tool(d->h, apt);
+	int manager = tool ? PACKAGES_APT : PACKAGES_UNKNOWN;
+
+	if (!tool && (tool = host_tool(d->h, dnf)))
+		manager = PACKAGES_DNF;
+	free(tool);
+	return manager;
+}
+
 const struct kernel *doctor_kernel(struct doctor *d, const char *release)
 {
 	const struct kernel *k = kernels_find(&d->kernels, release);
@@ -146,6 +158,22 @@ static char *first_error(const char *log)
 	return found;
 }
 
+/* Did the build end for want of a compiler, which may have come since? */
+static bool lacked_compiler(const char *why)
+{
+	static const char *const programs[] = { "gcc", "cc", "make" };
+
+	for (size_t i = 0; why && i < ARRAY_SIZE(programs); i++) {
+		const char *at = strstr(why, programs[i]);
+
+		if (at && (strstr(at, ": not found") || strstr(at, "command not found") ||
+			   strstr(at, "No such file or directory")) &&
+		    strcspn(at, " :/.") == strlen(programs[i]))
+			return true;
+	}
+	return false;
+}
+
 /* A build failed: to repeat it fails again. What serves is said later. */
 static int explain_failed_build(struct finding *f, const char *driver)
 {
@@ -155,6 +183,9 @@ static int explain_failed_build(struct finding *f, const char *driver)
 			     driver, f->kernel->release,
 			     why ? why : "its log names no error", f->dkms.log);
 
+	f->report.cause = CAUSE_BUILD_FAILED;
+	if (!err && lacked_compiler(why))
+		err = report_advise(&f->report, CAUSE_NOT_BUILT, NULL);
 	free(why);
 	return err;
 }
@@ -254,12 +285,8 @@ static int explain_packaged(const struct doctor *d, struct finding *f)
 			       "install the package that brings it for that kernel", tool, kernel);
 	else
 		next = text_of("install the package that brings it for kernel %s", kernel);
-	if (!log && !next)
-		err = -ENOMEM;
-	if (next) {
-		free(f->report.next_step);
-		f->report.next_step = next;
-	}
+	if (!log)
+		err = report_step(&f->report, next);
 	free(why);
 	free(log);
 	free(akmod);
@@ -282,11 +309,19 @@ static int advise_packaged(const struct doctor *d, struct finding *f)
 		       text_of("install the package that brings it for kernel %s",
 			       f->kernel->release);
 	free(akmod);
-	if (!next)
-		return -ENOMEM;
-	free(f->report.next_step);
-	f->report.next_step = next;
-	return 0;
+	return report_step(&f->report, next);
+}
+
+/* What a step is about; its texts belong to the finding. */
+static struct subject subject_of(const struct doctor *d, const struct finding *f)
+{
+	return (struct subject){
+		.kernel = f->kernel->release,
+		.driver = f->driver ? f->driver->dkms : NULL,
+		.version = f->dkms.version,
+		.file = f->file,
+		.manager = doctor_manager(d),
+	};
 }
 
 /* The file that is there is not in the index, or another goes before it. */
@@ -318,7 +353,7 @@ static int explain_missing(const struct doctor *d, struct finding *f,
 {
 	const char *driver = f->driver && f->driver->dkms ? f->driver->dkms :
 							    f->module;
-	const char *kernel = f->kernel->release;
+	const struct subject about = subject_of(d, f);
 	char *next = NULL, *there;
 
 	if (f->report.verdict != VERDICT_MISSING)
@@ -330,15 +365,12 @@ static int explain_missing(const struct doctor *d, struct finding *f,
 		return 0;
 	}
 	if (there) {
-		next = text_of("depmod %s; if that does not help, look at "
-			       "/etc/depmod.d", kernel);
-		if (next)
-			report_set(&f->report, VERDICT_MISSING, next,
-				   "modprobe would not take %s: it is not what "
-				   "the module index names", there);
-		free(next);
+		int err = report_cause(&f->report, VERDICT_MISSING, CAUSE_NOT_INDEXED,
+				       "modprobe would not take %s: it is not what "
+				       "the module index names", there);
+
 		free(there);
-		return f->report.message ? 0 : -ENOMEM;
+		return err ? err : report_advise(&f->report, CAUSE_NOT_INDEXED, &about);
 	}
 	if (f->dkms.log && f->dkms.state < DKMS_BUILT)
 		return explain_failed_build(f, driver);
@@ -348,12 +380,9 @@ static int explain_missing(const struct doctor *d, struct finding *f,
 		next = text_of("dkms has lost the source of %s: reinstall its "
 			       "package", driver);
 	else if (f->dkms.state == DKMS_BUILT)
-		next = text_of("it is built: dkms install %s/%s -k %s", driver,
-			       f->dkms.version, kernel);
+		return report_advise(&f->report, CAUSE_NOT_INSTALLED, &about);
 	else if (f->dkms.state == DKMS_INSTALLED)
-		next = text_of("dkms says that it is installed: dkms install "
-			       "--force %s/%s -k %s", driver, f->dkms.version,
-			       kernel);
+		return report_advise(&f->report, CAUSE_FILE_GONE, &about);
 	else if (f->driver && !f->driver->dkms &&
 		 f->driver->sources & (SOURCE_FILE | SOURCE_LOADED))
 		return explain_packaged(d, f);
@@ -366,11 +395,7 @@ static int explain_missing(const struct doctor *d, struct finding *f,
 				  "this host is called '%s'", f->module);
 	else
 		return 0;
-	if (!next)
-		return -ENOMEM;
-	free(f->report.next_step);
-	f->report.next_step = next;
-	return 0;
+	return report_step(&f->report, next);
 }
 
 /*
@@ -418,21 +443,12 @@ static int judge_twin(const struct doctor *d, struct finding *f, bool *twin)
 				  "%s: the kernel's own is not older",
 				  f->driver->dkms, f->kernel->release, f->module);
 	/* dkms's word is not the kernel's: its file is gone, or not the one taken. */
-	if (f->dkms.state == DKMS_INSTALLED) {
-		char *next = text_of("depmod %s, then if that does not help: dkms "
-				     "install --force %s/%s -k %s", f->kernel->release,
-				     f->driver->dkms, f->dkms.version,
-				     f->kernel->release);
-		int err = report_set(&f->report, VERDICT_MISSING, next,
-				     "dkms has %s installed for kernel %s, but "
-				     "modprobe takes the kernel's own", f->module,
-				     f->kernel->release);
-
-		free(next);
-		return err;
-	}
-	return report_set(&f->report, VERDICT_MISSING,
-			  "build it: dkms autoinstall",
+	if (f->dkms.state == DKMS_INSTALLED)
+		return report_cause(&f->report, VERDICT_MISSING, CAUSE_OTHER_TAKEN,
+				    "dkms has %s installed for kernel %s, but "
+				    "modprobe takes the kernel's own", f->module,
+				    f->kernel->release);
+	return report_cause(&f->report, VERDICT_MISSING, CAUSE_NOT_BUILT,
 			  "kernel %s has only its own %s, not the driver's",
 			  f->kernel->release, f->module);
 }
@@ -545,10 +561,17 @@ static int judge_need(const struct doctor *d, struct finding *f,
 	if (is_kernels_own(file) && path_exists(file))
 		return 0;
 	err = verify_file(d->h, d->t, file, f->kernel->release, r);
-	if (!err && verdict_exit(r->verdict) == EXIT_NO)
-		err = report_set(&f->report, r->verdict, r->next_step,
-				 "it needs %.*s: %s", (int)strcspn(base, "."), base,
-				 r->message);
+	if (err || verdict_exit(r->verdict) != EXIT_NO)
+		return err;
+	err = report_set(&f->report, r->verdict, r->next_step, "it needs %.*s: %s",
+			 (int)strcspn(base, "."), base, r->message);
+	/* Another driver's build is a finding of its own. */
+	if (!err && !cause_builds(r->cause)) {
+		const struct subject need = { .kernel = f->kernel->release, .file = file };
+
+		f->report.cause = r->cause;
+		err = report_advise(&f->report, r->cause, &need);
+	}
 	return err;
 }
 
@@ -824,6 +847,12 @@ static int examine(struct doctor *d, struct finding *f,
 		err = judge_loaded(d, f);
 	if (!err)
 		err = judge_userspace(d, f);
+	/* The verifier knew the file alone. */
+	if (!err && f->report.cause != CAUSE_NONE && !f->report.command) {
+		const struct subject about = subject_of(d, f);
+
+		err = report_advise(&f->report, f->report.cause, &about);
+	}
 	return err;
 }
 

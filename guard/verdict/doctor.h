@@ -54,6 +54,9 @@ int doctor_ask(struct doctor *d, const struct kernel *const *list, size_t n,
 int doctor_ask_all(struct doctor *d);
 const struct kernel *doctor_kernel(struct doctor *d, const char *release);
 
+/* What installs packages here: PACKAGES_ of struct subject. */
+int doctor_manager(const struct doctor *d);
+
 /* Is it one that will serve after a boot of that kernel? */
 enum answer finding_serves(const struct finding *f);
 /* The worst of a driver's findings on a kernel; NULL: it was not asked. */

@@ -500,12 +500,18 @@ static int judge_kernel(const struct doctor *d, const struct early *e, struct fi
 	}
 	if (k->initramfs || !d->kernels.uses_initramfs || (at < e->count && e->kernels[at].count))
 		return 0;
-	again = d->unfinished.count ? strdup("dpkg --configure -a") :
-				      initramfs_step(d, k, NULL);
+	again = initramfs_step(d, k, NULL);
 	err = report_set(&f->report, VERDICT_KERNEL_INCOMPLETE, again,
 			 "kernel %s has no initramfs, unlike the others",
 			 k->release);
 	free(again);
+	if (!err && d->unfinished.count) {
+		const struct subject about = { .manager = PACKAGES_APT };
+
+		free(f->report.next_step);
+		f->report.next_step = NULL;
+		err = report_advise(&f->report, CAUSE_UNFINISHED, &about);
+	}
 	return err;
 }
 
@@ -568,13 +574,33 @@ static int judge_cmdline(const struct doctor *d, struct finding *f)
 	return 0;
 }
 
+/*
+ * Is what makes an initramfs for this kernel alone the next step? It is then the
+ * command of it, too. mkinitcpio makes those of all kernels, also of one that serves.
+ */
+static int note_command(const struct doctor *d, struct finding *f)
+{
+	const char *next = f->report.next_step;
+	int err = 0;
+
+	for (size_t i = 0; i < MKINITCPIO && next && !err; i++) {
+		char *one = is_here(d, &makers[i]) ? make_step(d, f->kernel, i) : NULL;
+
+		if (one && !strncmp(next, one, strlen(one)) && !strstr(next, ", or: "))
+			err = report_command(&f->report, CAUSE_INITRAMFS, one);
+		free(one);
+	}
+	return err;
+}
+
 int early_judge(const struct doctor *d, const struct early *e, struct finding *f)
 {
+	bool good = f->report.verdict == VERDICT_OK;
 	int err = judge_kernel(d, e, f);
 
 	if (!err)
 		err = judge_copy(d, e, f);
 	if (!err)
 		err = judge_cmdline(d, f);
-	return err;
+	return err || !good ? err : note_command(d, f);
 }

@@ -80,17 +80,14 @@ int verify_module(const struct host *h, const struct trust *t,
 	if (err == -ENOMEM)
 		return err;
 	if (err == -ENOENT && !kernel_has(h, kernel, "build/."))
-		return report_set(r, VERDICT_MISSING,
-				  "install the headers of that kernel, then: "
-				  "dkms autoinstall",
+		return report_cause(r, VERDICT_MISSING, CAUSE_NO_HEADERS,
 				  "no such module for kernel %s, and no headers "
 				  "to build it with", kernel);
 	if (err == -ENOENT)
-		return report_set(r, VERDICT_MISSING,
-				  "build it: dkms autoinstall",
+		return report_cause(r, VERDICT_MISSING, CAUSE_NOT_BUILT,
 				  "no such module for kernel %s", kernel);
 	if (err)
-		return report_set(r, VERDICT_UNKNOWN, "run: depmod -a",
+		return report_cause(r, VERDICT_UNKNOWN, CAUSE_NOT_INDEXED,
 				  "cannot be looked up: %s", strerror(-err));
 	if (!*path)
 		return report_set(r, VERDICT_NOT_APPLICABLE, NULL,

@@ -61,29 +61,91 @@ void report_free(struct report *r)
 {
 	free(r->message);
 	free(r->next_step);
+	free(r->command);
 	free(r->kernel);
 	free(r->signer);
 	modinfo_free(&r->info);
 	memset(r, 0, sizeof(*r));
 }
 
+static int set(struct report *r, enum verdict v, const char *next, const char *fmt, va_list ap)
+{
+	free(r->message);
+	free(r->next_step);
+	free(r->command);
+	r->verdict = v;
+	r->message = NULL;
+	r->cause = CAUSE_NONE;
+	r->command = NULL;
+	r->next_step = next ? strdup(next) : NULL;
+	if (vasprintf(&r->message, fmt, ap) < 0)
+		r->message = NULL;
+	return r->message && (!next || r->next_step) ? 0 : -ENOMEM;
+}
+
 int report_set(struct report *r, enum verdict v, const char *next,
 	       const char *fmt, ...)
 {
 	va_list ap;
-	int ret;
+	int err;
 
-	free(r->message);
-	free(r->next_step);
-	r->verdict = v;
-	r->message = NULL;
-	r->next_step = next ? strdup(next) : NULL;
 	va_start(ap, fmt);
-	ret = vasprintf(&r->message, fmt, ap);
+	err = set(r, v, next, fmt, ap);
 	va_end(ap);
-	if (ret < 0)
-		r->message = NULL;
-	return r->message && (!next || r->next_step) ? 0 : -ENOMEM;
+	return err;
+}
+
+int report_cause(struct report *r, enum verdict v, enum cause c, const char *fmt, ...)
+{
+	va_list ap;
+	int err;
+
+	va_start(ap, fmt);
+	err = set(r, v, NULL, fmt, ap);
+	va_end(ap);
+	return err ? err : report_advise(r, c, NULL);
+}
+
+int report_command(struct report *r, enum cause c, const char *command)
+{
+	free(r->command);
+	r->cause = c;
+	r->command = command ? strdup(command) : NULL;
+	return !command || r->command ? 0 : -ENOMEM;
+}
+
+int report_step(struct report *r, char *next)
+{
+	if (!next)
+		return -ENOMEM;
+	free(r->next_step);
+	r->next_step = next;
+	return report_command(r, CAUSE_NONE, NULL);
+}
+
+int report_advise(struct report *r, enum cause c, const struct subject *s)
+{
+	char *command = s ? advice_command(c, s) : NULL;
+	char *text = NULL;
+	int err;
+
+	/* What was said of this cause already is as good as the words in general. */
+	if (command || r->cause != c || !r->next_step) {
+		text = advice_text(c, s, command);
+		if (!text) {
+			free(command);
+			return -ENOMEM;
+		}
+		if (*text) {
+			free(r->next_step);
+			r->next_step = text;
+		} else {
+			free(text);
+		}
+	}
+	err = report_command(r, c, command);
+	free(command);
+	return err;
 }
 
 struct json_object *report_json(const struct report *r, const char *subject)
@@ -96,6 +158,8 @@ struct json_object *report_json(const struct report *r, const char *subject)
 	json_add(o, "verdict", verdict_word(r->verdict));
 	json_add(o, "message", r->message);
 	json_add(o, "next_step", r->next_step);
+	json_add(o, "cause", cause_word(r->cause));
+	json_add(o, "command", r->command);
 	json_add(o, "kernel", r->kernel);
 	json_add(o, "signer", r->signer);
 	json_add(o, "module", r->info.name);

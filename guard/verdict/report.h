@@ -8,6 +8,7 @@
 
 #include "guard/module/modfile.h"
 #include "guard/trust/trust.h"
+#include "guard/verdict/advice.h"
 
 /* Stable words; scripts and metrics depend on them. */
 enum verdict {
@@ -42,6 +43,8 @@ struct report {
 	enum verdict verdict;
 	char *message;		/* why, one line */
 	char *next_step;	/* what to do, one line; NULL if nothing */
+	enum cause cause;	/* the same as a word, where one is known */
+	char *command;		/* that does it; NULL: only a person can */
 	char *kernel;		/* the release asked about; NULL if none */
 	char *signer;		/* the signer that decided; NULL if none */
 	const struct trust_cert *cert;	/* its own, where known; of the trust */
@@ -54,6 +57,19 @@ void report_free(struct report *r);
 /* Sets verdict, message and next step (NULL: none). 0 or -ENOMEM. */
 int report_set(struct report *r, enum verdict v, const char *next,
 	       const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* The same with the words in general of a cause as the next step. */
+int report_cause(struct report *r, enum verdict v, enum cause c, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+/*
+ * Sets the next step, and the command if it can be made, from the table of causes;
+ * without one, what was said before in its place stays. s NULL: only the words in
+ * general. 0 or -ENOMEM.
+ */
+int report_advise(struct report *r, enum cause c, const struct subject *s);
+/* Takes next as the next step, which no cause has and only a person takes. 0 or -ENOMEM. */
+int report_step(struct report *r, char *next);
+/* Notes a command that is in the next step. 0 or -ENOMEM. */
+int report_command(struct report *r, enum cause c, const char *command);
 struct json_object *report_json(const struct report *r, const char *subject);
 
 #endif

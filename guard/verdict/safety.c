@@ -22,6 +22,11 @@ const char *safety_word(enum answer safe)
 								"unknown";
 }
 
+int safety_exit(enum answer safe)
+{
+	return safe == ANSWER_YES ? EXIT_YES : safe == ANSWER_NO ? EXIT_NO : EXIT_UNSURE;
+}
+
 bool safety_asked(const struct doctor *d, const struct kernel *k)
 {
 	for (size_t i = 0; i < d->count; i++)

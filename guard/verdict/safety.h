@@ -15,6 +15,8 @@ struct safety {
 /* Asks the doctor about the next boot if it was not asked. 0 or -ENOMEM. */
 int safety_judge(struct doctor *d, struct safety *out);
 void safety_free(struct safety *s);
+/* The exit code that it stands for. */
+int safety_exit(enum answer safe);
 const char *safety_word(enum answer safe);
 
 /* Have the drivers' findings on a kernel been made? */

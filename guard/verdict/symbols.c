@@ -313,9 +313,8 @@ int symbols_judge(const struct host *h, const char *kernel,
 	if (!*w.why)
 		return 0;
 	make_printable(w.why);
-	return report_set(r, w.missing ? VERDICT_MISSING : VERDICT_WRONG_KERNEL,
-			  w.missing ? "install the package that has that module "
-			  "for this kernel, then: depmod" :
-			  "build it for that kernel: dkms install --force, with "
-			  "its headers installed", "%s", w.why);
+	if (w.missing)
+		return report_set(r, VERDICT_MISSING, "install the package that has that "
+				  "module for this kernel, then: depmod", "%s", w.why);
+	return report_cause(r, VERDICT_WRONG_KERNEL, CAUSE_WRONG_KERNEL, "%s", w.why);
 }

@@ -46,9 +46,6 @@ struct opinion {
 	X509 *leaf;	/* that certificate, of the message; NULL: cert's own */
 };
 
-#define REBUILD "rebuild it and sign it again: dkms build --force, or " \
-		"reinstall its package"
-
 /* Names a kernel can check; else it says ENOPKG, "unsupported crypto". */
 static enum answer kernel_knows(const struct kernel_rules *rules, int hash_nid,
 				int key_nid)
@@ -383,20 +380,20 @@ static bool host_has_enrolled_key(const struct judging *j)
 static int say_not_enrolled(struct judging *j, const struct opinion *o)
 {
 	const char *path = o->cert->path;
-	bool own = !path || strstr(path, KEY_DIR);
 	bool other = host_has_enrolled_key(j);
-	char *next = own && !other ? strdup("enrol this host's key: "
-					    "kmodkeep key enroll") :
-		     own ? strdup("sign it with this host's key that is "
-				  "enrolled: kmodkeep sign") :
-		     text_of("enrol the key that signed it: kmodkeep key "
-			     "enroll --cert %s%s", path, other ?
-			     "; or sign it with this host's key that is "
-			     "enrolled: kmodkeep sign" : "");
-	int err = next ? report_set(j->r, o->verdict, next,
-				    "signed by '%s', %s", j->r->signer,
-				    o->why) : -ENOMEM;
+	enum cause cause = other ? CAUSE_OTHER_KEY : CAUSE_NOT_ENROLLED;
+	char *next;
+	int err;
 
+	if (!path || strstr(path, KEY_DIR))
+		return report_cause(j->r, o->verdict, cause, "signed by '%s', %s",
+				    j->r->signer, o->why);
+	next = text_of("enrol the key that signed it: kmodkeep key enroll --cert %s%s",
+		       path, other ? "; or sign it with this host's key that is "
+		       "enrolled: kmodkeep sign" : "");
+	err = next ? report_set(j->r, o->verdict, next, "signed by '%s', %s",
+				j->r->signer, o->why) : -ENOMEM;
+	j->r->cause = cause;
 	free(next);
 	return err;
 }
@@ -421,13 +418,11 @@ static int say_signed_by(struct judging *j, const struct opinion *o,
 		return report_set(j->r, o->verdict, NULL,
 				  "signed by '%s', %s", by, o->why);
 	case VERDICT_TAMPERED:
-		return report_set(j->r, o->verdict, REBUILD,
-				  "its content changed after '%s' signed it",
+		return report_cause(j->r, o->verdict, CAUSE_DAMAGED,
+				    "its content changed after '%s' signed it",
 				  by);
 	case VERDICT_PENDING_ENROLMENT:
-		return report_set(j->r, o->verdict,
-				  "reboot and choose \"Enroll MOK\" in the "
-				  "blue menu",
+		return report_cause(j->r, o->verdict, CAUSE_PENDING,
 				  "signed by '%s', %s", by, o->why);
 	case VERDICT_REVOKED:
 		return report_set(j->r, o->verdict,
@@ -437,19 +432,18 @@ static int say_signed_by(struct judging *j, const struct opinion *o,
 		if (o->cert && o->cert->from & CERT_HOST &&
 		    !(o->cert->from & CERT_MOK))
 			return say_not_enrolled(j, o);
+		if (!o->cert || !(o->cert->from & CERT_MOK))
+			return report_cause(j->r, o->verdict, CAUSE_OTHER_KEY,
+					    "signed by '%s', %s", by, o->why);
 		return report_set(j->r, o->verdict,
-				  o->cert && o->cert->from & CERT_MOK &&
 				  j->rules.mok == ANSWER_NO ?
 				  "boot a kernel of the distribution, or one "
 				  "built with CONFIG_INTEGRITY_MACHINE_KEYRING" :
-				  o->cert && o->cert->from & CERT_MOK ?
 				  "turn Secure Boot on, or what demands "
-				  "signatures off (module.sig_enforce, lockdown)" :
-				  "sign it with this host's key: kmodkeep sign",
+				  "signatures off (module.sig_enforce, lockdown)",
 				  "signed by '%s', %s", by, o->why);
 	case VERDICT_UNSUPPORTED_SIGNATURE:
-		return report_set(j->r, o->verdict,
-				  "sign it again: kmodkeep sign",
+		return report_cause(j->r, o->verdict, CAUSE_SIGNATURE,
 				  "signed by '%s' %s", by, o->why);
 	default:
 		return report_set(j->r, VERDICT_UNKNOWN, o->next ? o->next :
@@ -573,8 +567,8 @@ static int judge_hash(struct judging *j)
 	if (!trust_hash_listed(j->t, j->hash) ||
 	    j->rules.mokx_hash == ANSWER_NO)
 		return 0;
-	return report_set(j->r, j->rules.mokx_hash == ANSWER_YES ?
-			  VERDICT_REVOKED : VERDICT_UNKNOWN, REBUILD,
+	return report_cause(j->r, j->rules.mokx_hash == ANSWER_YES ?
+			  VERDICT_REVOKED : VERDICT_UNKNOWN, CAUSE_DAMAGED,
 			  "the hash of this file is in the revocation list");
 }
 
@@ -591,14 +585,12 @@ static int judge_trust(struct judging *j)
 	err = modsig_parse(j->bytes->data, j->bytes->len, &sig);
 	j->sig = sig;
 	if (err == -ENODATA)
-		err = report_set(j->r, VERDICT_UNSIGNED,
-				 "sign it: kmodkeep sign", "no signature");
+		err = report_cause(j->r, VERDICT_UNSIGNED, CAUSE_UNSIGNED, "no signature");
 	else if (err == -EBADMSG)
-		err = report_set(j->r, VERDICT_TAMPERED, REBUILD,
+		err = report_cause(j->r, VERDICT_TAMPERED, CAUSE_DAMAGED,
 				 "its signature is damaged");
 	else if (err == -ENOPKG)
-		err = report_set(j->r, VERDICT_UNSUPPORTED_SIGNATURE,
-				 "sign it again: kmodkeep sign",
+		err = report_cause(j->r, VERDICT_UNSUPPORTED_SIGNATURE, CAUSE_SIGNATURE,
 				 "a kind of signature that no kernel accepts");
 	else if (!err)
 		err = judge_signature(j);
@@ -618,9 +610,7 @@ static int judge_kernel(struct judging *j)
 				&fits, &why);
 
 	if (!err && fits == ANSWER_NO)
-		err = report_set(j->r, VERDICT_WRONG_KERNEL,
-				 "build it for that kernel: dkms autoinstall -k, "
-				 "with its headers installed", "%s", why);
+		err = report_cause(j->r, VERDICT_WRONG_KERNEL, CAUSE_WRONG_KERNEL, "%s", why);
 	else if (!err && fits == ANSWER_UNVERIFIED &&
 		 j->r->verdict == VERDICT_OK)
 		err = report_set(j->r, VERDICT_UNKNOWN,
@@ -647,13 +637,12 @@ static int judge_other(const struct buf *bytes, struct report *r)
 		   !memcmp(bytes->data, ELFMAG, SELFMAG);
 
 	if (!bytes->len)
-		return report_set(r, VERDICT_TAMPERED, REBUILD,
+		return report_cause(r, VERDICT_TAMPERED, CAUSE_DAMAGED,
 				  "an empty file");
 	if (!elf)
-		return report_set(r, VERDICT_TAMPERED,
-				  "look at its name; if it was a module: "
-				  REBUILD, "no kernel module: not an ELF file");
-	return report_set(r, VERDICT_TAMPERED, REBUILD,
+		return report_cause(r, VERDICT_TAMPERED, CAUSE_DAMAGED,
+				  "no kernel module: not an ELF file");
+	return report_cause(r, VERDICT_TAMPERED, CAUSE_DAMAGED,
 			  "no kernel module, or a damaged one: an ELF file "
 			  "without a readable section .modinfo");
 }
@@ -737,8 +726,7 @@ int verify_modfile(const struct host *h, const struct trust *t,
 	int err;
 
 	if (m->signed_outside)
-		return report_set(r, VERDICT_UNSUPPORTED_SIGNATURE,
-				  "sign it again: kmodkeep sign",
+		return report_cause(r, VERDICT_UNSUPPORTED_SIGNATURE, CAUSE_SIGNATURE,
 				  "signed after it was compressed, so the "
 				  "kernel sees no signature");
 	err = verify_bytes(h, t, &m->bytes, kernel, r);
@@ -746,9 +734,7 @@ int verify_modfile(const struct host *h, const struct trust *t,
 	    config_is_yes(h, r->kernel, "CONFIG_MODULE_DECOMPRESS") &&
 	    config_is_yes(h, r->kernel, "CONFIG_MODULE_COMPRESS_XZ") &&
 	    !kmod_unpacks(h))
-		err = report_set(r, VERDICT_UNSUPPORTED_COMPRESSION,
-				 "pack it again: kmodkeep sign --if-needed, or "
-				 "xz --check=crc32",
+		err = report_cause(r, VERDICT_UNSUPPORTED_COMPRESSION, CAUSE_COMPRESSION,
 				 "compressed with an integrity check that this "
 				 "kernel, which unpacks modules itself, does not "
 				 "know; it knows CRC32 only");
@@ -763,7 +749,7 @@ int verify_unread(int err, struct report *r)
 				  "module: kmodkeep verify --module NAME",
 				  "no such file");
 	if (err == -EBADMSG || err == -EFBIG)
-		return report_set(r, VERDICT_TAMPERED, REBUILD,
+		return report_cause(r, VERDICT_TAMPERED, CAUSE_DAMAGED,
 				  "damaged: cannot be decompressed");
 	return report_set(r, VERDICT_UNKNOWN, err == -EACCES ?
 			  "ask again as root" : "look at its name",

@@ -155,7 +155,7 @@ def test_nothing_large():
 
 
 # kmodkeep's folders: each uses only those that stand to its right, and itself.
-ORDER = ["kmodkeep", "kmodkeep/package", "signing", "guard/verbs", "guard/pin", "guard/verdict", "guard/module",
+ORDER = ["kmodkeep", "kmodkeep/package", "signing", "guard/verbs", "guard/repair", "guard/pin", "guard/verdict", "guard/module",
          "guard/boot", "guard/trust", "guard/host", "guard/base"]  # fmt: skip
 
 

@@ -2,13 +2,15 @@
 """What kmodkeep says of itself, and the manual beside it."""
 
 import re
+import subprocess
 
 import pytest
 
-from tests.unit.kmodkeep.host import TOP
+from tests.unit.kmodkeep.host import PROGRAM, TOP
 
 MANUAL = (TOP / "man/kmodkeep.8").read_text().replace("\\-", "-")
-VERBS = [["doctor"], ["status"], ["guard"], ["pin"], ["verify"], ["sign"], ["smoke"], ["state"],
+VERBS = [["doctor"], ["status"], ["next"], ["repair"], ["adopt"], ["guard"], ["pin"], ["verify"], ["sign"],
+         ["smoke"], ["state"],
          ["key", "create"], ["key", "enroll"], ["key", "status"],
          ["key", "rotate"], ["key", "revoke"], ["key", "retire"]]  # fmt: skip
 
@@ -50,3 +52,15 @@ def test_every_setting_of_the_guard_is_in_the_manual():
     source = (TOP / "guard/host/guard_conf.c").read_text()
     for key in re.findall(r'strcmp\(key, "(\w+)"\)', source):
         assert f"{key} = " in MANUAL, key
+
+
+@pytest.mark.parametrize("words, completed", [
+    (["re"], ["repair"]), (["adopt", "--po"], ["--policy"]), (["repair", "--"], ["--dry-run", "--yes"]),
+    (["key", "rot"], ["rotate"]), (["key", "rotate", "fi"], ["finish"]),
+    (["key", "enroll", "--ag"], ["--again"]), (["adopt", "--policy", "w"], ["warn"]),
+])  # fmt: skip
+def test_completion(words, completed):
+    script = (f"source {TOP}/kmodkeep/kmodkeep.bash; COMP_WORDS=({PROGRAM} {' '.join(words)}); "
+              f"COMP_CWORD={len(words)}; _kmodkeep; printf '%s\\n' \"${{COMPREPLY[@]}}\"")  # fmt: skip
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert not done.stderr and set(completed) <= set(done.stdout.split())
