@@ -138,7 +138,8 @@ static int add_finding(const struct doctor *d, struct plan *p, const struct find
 
 	if (finding_serves(f) == ANSWER_YES)
 		return 0;
-	if (!r->command)
+	/* It may serve as it is: nothing is put in its place. */
+	if (!r->command || (finding_serves(f) == ANSWER_UNVERIFIED && cause_builds(r->cause)))
 		return add_other(p, text_of("%s on %s: %s", f->module, f->kernel->release,
 					    r->next_step ? r->next_step : r->message));
 	if (cause_builds(r->cause) && f->driver && f->driver->dkms)

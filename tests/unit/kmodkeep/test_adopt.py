@@ -163,12 +163,13 @@ def test_a_policy_makes_no_loss_of_what_was_none(system, pair):
     """A module that no kernel has is a note; a drop-in would ask for it."""
     system.tree.own_key(pair)
     system.tree.enrol(pair.cert)
-    conf = system.path / "var/lib/dkms/sample/1.2/source/dkms.conf"
-    conf.write_text(conf.read_text() + 'BUILT_MODULE_NAME[1]="never"\nDEST_MODULE_LOCATION[1]="/updates/dkms"\n')
+    system.tree.put("var/lib/dkms/never/1.0/source/dkms.conf",
+                    'PACKAGE_NAME="never"\nPACKAGE_VERSION="1.0"\nBUILT_MODULE_NAME[0]="never"\n')
     result = adopt(system, "--all", "--yes")
-    assert result.code == 0 and "modules that no kernel here has" in result.out
-    assert not (system.path / POLICY).exists()
-    assert system.tree.run("status").code == 0
+    assert result.code == 0 and "the policy of never stays as it is" in result.out
+    assert [p.name for p in (system.path / "etc/kmodkeep/drivers.d").iterdir()] == ["sample.conf"]
+    status = system.tree.run("status")
+    assert status.code == 0, status.text
 
 
 def test_a_name_that_a_file_cannot_have(system, pair):
