@@ -12,7 +12,6 @@ from tests.unit.kmodkeep.system import (
     LOADER,
     NEW,
     OLD,
-    SECTOR,
     System,
     advanced,
     bzimage,
