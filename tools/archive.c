@@ -22,6 +22,9 @@
 
 #define BOOT_JSON_MAX (1024 * 1024)
 
+/* Of the beginning of an id, at least. */
+#define ID_DIGITS 4
+
 /* A run that holds the lock ends in less. */
 #define LOCK_SECONDS 120
 
@@ -314,12 +317,18 @@ int boots_find(const struct boot *boots, int count, const char *text)
 		running = count && !strcmp(boots[count - 1].name, now);
 		if (back <= (unsigned int)(count - running))
 			return count - running - (int)back;
-		complain("boot %s: only %d before this one are kept; see \"flightrec boots\"", text,
-			 count - running);
+		complain("boot %s: only %d before this one %s kept; see \"flightrec boots\"", text,
+			 count - running, count - running == 1 ? "is" : "are");
+		return -1;
+	}
+	/* One digit would nearly always fit, and mean something else to who knows journalctl. */
+	if (!boot_same(text, text, ID_DIGITS)) {
+		complain("boot %s: give -1, -2, or at least %d digits of its id; see \"flightrec boots\"",
+			 text, ID_DIGITS);
 		return -1;
 	}
 	for (i = 0; i < count; i++) {
-		if (!boot_same(boots[i].name, text, 1))
+		if (!boot_same(boots[i].name, text, ID_DIGITS))
 			continue;
 		if (found >= 0) {
 			complain("boot %s: several begin so; see \"flightrec boots\"", text);

@@ -252,9 +252,9 @@ static void collect(struct collection *c, char **places)
 	forget_sources(c);
 	reload(c);
 	for (i = 0; !*places && i < sizeof(usual) / sizeof(*usual); i++)
-		look_through(c, usual[i]);
+		look_through(c, usual[i], false);
 	for (; *places; places++)
-		look_through(c, *places);
+		look_through(c, *places, true);
 	finish_all(c);
 	begin_this(c);
 	prune(c);

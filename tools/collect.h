@@ -26,8 +26,8 @@ void failed(struct collection *c, const char *what, int err);
 
 /* ---- places.c */
 
-/* A file, or a directory in which each crash has one of its own. */
-void look_through(struct collection *c, const char *path);
+/* A file, or a directory in which each crash has one of its own; @named: by the user. */
+void look_through(struct collection *c, const char *path, bool named);
 /* Loads again what is kept. */
 void reload(struct collection *c);
 /* Says so of a boot that a later version wrote: it is left alone. */

@@ -31,6 +31,9 @@ bool output_parse(const char *text, enum output *output)
 	static const char * const names[] = { "short", "iso", "cat", "json", "export" };
 	size_t i;
 
+	/* The journal's name of it. */
+	if (!strcmp(text, "short-iso"))
+		text = "iso";
 	for (i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (!strcmp(text, names[i])) {
 			*output = i;

@@ -382,7 +382,7 @@ static void look_at(struct collection *c, const char *path, bool deep)
 }
 
 /* A crash has a directory of its own, as systemd-pstore and kdump make them. */
-void look_through(struct collection *c, const char *path)
+void look_through(struct collection *c, const char *path, bool named)
 {
 	char *paths[] = { (char *)path, NULL };
 	struct stat st;
@@ -390,7 +390,8 @@ void look_through(struct collection *c, const char *path)
 	FTS *walk;
 
 	if (stat(path, &st)) {
-		if (errno != ENOENT)
+		/* None of the usual places has to be there. */
+		if (named || errno != ENOENT)
 			failed(c, path, -errno);
 		return;
 	}

@@ -356,6 +356,9 @@ int command_stats(int argc, char **argv)
 			return bad_option("stats", argv, opt);
 		}
 	}
+	/* "-w 5": a value that may be left out has to be joined, which few know. */
+	if (seconds && optind < argc && number_parse(argv[optind], 1, 86400, &seconds))
+		optind++;
 	if (optind < argc)
 		return surplus("stats", argv[optind]);
 	if (metrics && (json || seconds)) {

@@ -68,7 +68,7 @@ def test_manual(path):
 
 
 def licence_of(path):
-    """The library can be linked by anybody; the kernel modules are of the kernel's licence."""
+    """Anybody can use the library and the bindings; the kernel modules are of the kernel's licence."""
     parts = path.relative_to(TOP).parts
     if parts[0] in ("lib", "bindings"):
         return "LGPL-2.1-or-later"

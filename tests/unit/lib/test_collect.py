@@ -101,6 +101,13 @@ def test_a_panic_in_pstore():
     assert flightrec("report", crash.BOOT_ID[:6]).stdout == report
 
 
+def test_a_place_that_is_not_there():
+    """Of the usual ones none has to be there; who names one has made a mistake."""
+    assert flightrec("collect").returncode == 0
+    done = flightrec("collect", "/no/such/place")
+    assert done.returncode == 1 and done.stderr == "flightrec: /no/such/place: No such file or directory\n"
+
+
 def test_twice_is_once():
     crashed_in(PSTORE / "1", "dmesg.txt", log(crash.crash_lines(LINED)))
     flightrec("collect")
@@ -452,6 +459,7 @@ def test_boots():
     assert before.split()[:2] == ["-1", crash.BOOT_ID[:8]] and "sysrq triggered crash" in before
     assert now.split()[:2] == ["0", NOW[:8]]
     assert [json.loads(line)["boot_id"] for line in flightrec("boots", "--json").stdout.splitlines()] == [crash.BOOT_ID, NOW]
-    for wrong in ("-7", "zz", "0123"):
+    assert "this one, which runs" in now
+    for wrong in ("-7", "zz", "0123", crash.BOOT_ID[:3]):
         done = flightrec("report", wrong)
         assert done.returncode == 1 and "flightrec boots" in done.stderr

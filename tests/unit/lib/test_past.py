@@ -107,7 +107,7 @@ def test_forms(kept):
 
 
 def test_boots_and_channels_that_are_not_there(kept):
-    for name, says in (("-9", "only 2 before this one are kept"), ("ffff", "is not kept")):
+    for name, says in (("-9", "only 2 before this one are kept"), ("ffff", "is not kept"), ("1", "at least 4 digits")):
         done = flightrec("read", "-b", name)
         assert done.returncode == 1 and says in done.stderr and "flightrec boots" in done.stderr
     done = flightrec("read", "-b", "-1")

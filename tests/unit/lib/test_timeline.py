@@ -119,6 +119,7 @@ def test_cat_is_the_text_alone(two):
 def test_iso_has_the_offset(two):
     done = flightrec(*two, "-o", "iso", "-g", "a1", env={"TZ": "Asia/Kolkata"})
     assert done.stdout.startswith("2001-09-09T07:16:41.000000+05:30 one ")
+    assert flightrec(*two, "-o", "short-iso", "-g", "a1", env={"TZ": "Asia/Kolkata"}).stdout == done.stdout
     done = flightrec(*two, "-o", "iso", "--utc", "-g", "a1", env={"TZ": "Asia/Kolkata"})
     assert done.stdout.startswith("2001-09-09T01:46:41.000000+00:00 one ")
     parsed = datetime.datetime.fromisoformat(done.stdout.split()[0])

@@ -217,9 +217,10 @@ def test_stats_as_metrics(stats):
     assert flightrec("stats", "--metrics", "--json").returncode == 2
 
 
-def test_stats_again_and_again(stats):
+@pytest.mark.parametrize("interval", [["--watch"], ["-w", "1"], ["-w1"]], ids=" ".join)
+def test_stats_again_and_again(stats, interval):
     build()
-    command = [SANITIZED, "stats", "--watch", "--json"]
+    command = [SANITIZED, "stats", "--json", *interval]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watch:
         first = json.loads(watch.stdout.readline())
         kernel = watch.stdout.readline()
@@ -312,6 +313,12 @@ def test_a_full_disk_is_said(channel):
         with open("/dev/full", "w") as full:
             done = subprocess.run([SANITIZED, *command], stdout=full, stderr=subprocess.PIPE, text=True)
         assert done.returncode == 1 and "No space left on device" in done.stderr
+
+
+def test_help_without_dashes():
+    assert flightrec("help").stdout == flightrec("--help").stdout
+    assert flightrec("help", "read").stdout == flightrec("read", "--help").stdout
+    assert flightrec("help", "frob").returncode == 2
 
 
 @pytest.mark.parametrize("command", COMMANDS)
