@@ -7,10 +7,12 @@ the update can have caused, and stops if all are such that nobody has seen what 
 """
 
 import json
+import time
 from dataclasses import dataclass
 
 from . import states
 
+HOUR = 3600
 GO_ON, STOP, GO_BACK = "go-on", "stop", "go-back"
 
 # What only an update does to a host that was well before: the others get it back.
@@ -158,20 +160,21 @@ def add_options(parser):
     parser.add_argument("--before", metavar="DIR", help="their state files from before the batch")
     parser.add_argument("--after", metavar="DIR", help="those from right after its reboot")
     parser.add_argument("--rebooted", action="store_true", help="each host of the batch was rebooted once")
-    parser.add_argument("--since", metavar="SECONDS", type=int, default=0,
-                        help="when the batch began, since 1970: what is older is stale")  # fmt: skip
+    parser.add_argument("--since", metavar="SECONDS", type=int,
+                        help="when the batch began, since 1970: what is older is stale (default: an hour ago)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
 
 
 def run(options):
     """0: go on; 1: stop, or go back."""
     wanted = states.read_names(options.hosts) if options.hosts else None
-    fleet = states.read_directory(options.directory, wanted=wanted, oldest=options.since)
+    since = int(time.time()) - HOUR if options.since is None else options.since
+    fleet = states.read_directory(options.directory, wanted=wanted, oldest=since)
     names = list(fleet.states) + list(fleet.refused)
     batch = Batch(
         states=states.read_directory(options.before, wanted=names).states if options.before else {},
         after=states.read_directory(options.after, wanted=names).states if options.after else {},
-        since=options.since, rebooted=options.rebooted,
+        since=since, rebooted=options.rebooted,
     )  # fmt: skip
     verdict = decide(fleet, batch, allowance(options.allow, len(names)))
     if options.json:

@@ -34,8 +34,8 @@ def answer(summary):
     if summary.unsure:
         parts.append(f"{summary.unsure} cannot tell")
     if summary.refused:
-        parts.append(f"{summary.refused} were not heard, or are not believed")
-    return f"Of {summary.asked} hosts {', '.join(parts)}."
+        parts.append(f"{summary.refused} not heard or not believed")
+    return f"Of {summary.asked} host{'s' * (summary.asked != 1)} {', '.join(parts)}."
 
 
 def sections(summary):

@@ -178,7 +178,7 @@ def test_killed_and_resumed_and_two_at_once(fleet):
     with subprocess.Popen(fleet.command(), stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT,
                           env=fleet.environment(), start_new_session=True) as running:  # fmt: skip
         try:
-            wait_for(lambda: (fleet.hosts / "h2/hanging").exists(), 120)
+            wait_for(lambda: (fleet.hosts / "h2/hanging").exists(), 600)
             second = fleet.rollout("--resume")
             assert second.returncode == 2 and "a roll-out is going on there" in second.stderr
         finally:

@@ -114,6 +114,12 @@ def test_what_nobody_has_seen_stops(tmp_path, doc):
     assert verdict["decision"] == "stop" and len(verdict["hosts"]["h1"]) == 1
 
 
+def test_a_state_of_this_morning_says_nothing_of_now(tmp_path):
+    old = state("h1", time=stamp(time.time() - 3700))
+    assert faults(gate(tmp_path, now=[old])) == ["stale"]
+    assert gate(tmp_path, "--since", "0", now=[old])["decision"] == "go-on"
+
+
 def test_nothing_is_no_success(tmp_path):
     verdict = gate(tmp_path, "--allow", "100", now=[])
     assert verdict["decision"] == "stop" and "nothing was tried" in verdict["reasons"][0]
