@@ -29,6 +29,7 @@ def target():
                     "modules = sample\npolicy = pin-last-good\n")
         for kernel in (OLD, NEW):
             clone.write(f"/boot/vmlinuz-{kernel}", "a kernel")
+            clone.write(f"/boot/efi/0123/{kernel}/linux", "a kernel")
             clone.write(f"/boot/efi/loader/entries/0123-{kernel}.conf", ENTRY.format(kernel))
             for name in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
                 clone.write(f"/lib/modules/{kernel}/{name}", "")

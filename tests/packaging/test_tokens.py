@@ -118,6 +118,7 @@ def test_certificate_of_another_key(host, module):
 
 
 def test_the_hooks_sign_with_it(host, module):
+    (host.path / "etc/kmodkeep").mkdir(exist_ok=True)
     (host.path / "etc/kmodkeep/signing.conf").write_text(
         f"key = {URI}\ncertificate = /srv/file.der\npin_file = /srv/pin\n")  # fmt: skip
     host.run(f"mkdir -p /srv/tree/{KERNEL}/x86_64/module && cp {module} /srv/tree/{KERNEL}/x86_64/module/")
