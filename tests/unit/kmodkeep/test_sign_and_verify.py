@@ -238,6 +238,8 @@ def test_order_of_keys(tree, module, pair, other_pair, tmp_path):
     other_pair.copy_to(lib / "dkms/mok.key", lib / "dkms/mok.pub")
     assert "signed by 'other'" in tree.run("sign", module).out
     ubuntu.copy_to(lib / "shim-signed/mok/MOK.priv", lib / "shim-signed/mok/MOK.der")
+    assert "signed by 'other'" in tree.run("sign", module).out
+    tree.put("etc/os-release", "ID=ubuntu\n")  # there dkms signs with that one
     assert "signed by 'ubuntu'" in tree.run("sign", module).out
     pair.copy_to(tree.keys / "signing.key", tree.keys / "signing.der")
     tree.put("var/lib/kmodkeep/keys/machine-id", MACHINE + "\n")
