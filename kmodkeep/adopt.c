@@ -65,6 +65,7 @@ struct options {
 
 struct adopting {
 	const struct options *o;
+	int lock;			/* < 0: not taken; what is started keeps it */
 	struct doctor *d;
 	struct signkey *key;		/* NULL: one has to be made */
 	struct keystate *state;		/* of that key; NULL as above */
@@ -119,6 +120,8 @@ static int parse(int argc, char **argv, struct options *o)
 	if (argc - optind > 1 || o->all == (argc - optind == 1))
 		return complain(EXIT_USAGE, "adopt: name one driver, or all of them with "
 				"--all; kmodkeep status lists them");
+	if (o->undo && o->dry_run)
+		return complain(EXIT_USAGE, "adopt: --undo and --dry-run exclude each other");
 	o->driver = o->all ? NULL : argv[optind];
 	return EXIT_YES;
 }
@@ -288,6 +291,13 @@ static bool asks_enrolment(const struct adopting *a)
 {
 	return a->state && a->state->secure_boot == SB_ON &&
 	       a->state->enrolment == ENROLMENT_NOT_ENROLLED;
+}
+
+/* What the key alone has signed does not load then. */
+static bool is_declined(const struct adopting *a)
+{
+	return a->state && a->state->secure_boot == SB_ON &&
+	       a->state->enrolment == ENROLMENT_DECLINED;
 }
 
 static bool is_installed(const struct adopting *a, const char *module)
@@ -466,7 +476,7 @@ static int sign_all(struct adopting *a)
 /* The copies in an initramfs have the signatures that the files had. */
 static int make_initramfs(struct adopting *a)
 {
-	struct performing by = { .h = a->d->h, .lock_fd = -1, .log_fd = -1 };
+	struct performing by = { .h = a->d->h, .lock_fd = a->lock, .log_fd = -1 };
 	int code = EXIT_YES, err = doctor_ask_all(a->d);
 
 	if (err)
@@ -481,7 +491,9 @@ static int make_initramfs(struct adopting *a)
 		    !is_wanted(a, f->driver))
 			continue;
 		for (size_t j = 0; j < i; j++)
-			again |= a->d->findings[j].report.command &&
+			again |= a->d->findings[j].report.cause == CAUSE_INITRAMFS &&
+				 a->d->findings[j].report.command && a->d->findings[j].driver &&
+				 is_wanted(a, a->d->findings[j].driver) &&
 				 !strcmp(a->d->findings[j].report.command, s.command);
 		if (again)
 			continue;
@@ -491,6 +503,25 @@ static int make_initramfs(struct adopting *a)
 					said);
 	}
 	return code;
+}
+
+/* Is a copy in an initramfs of before, or is that not known? Each is named. */
+static bool initramfs_is_stale(struct adopting *a)
+{
+	bool some = doctor_ask_all(a->d) != 0;
+
+	for (size_t i = 0; i < a->d->count; i++) {
+		const struct finding *f = &a->d->findings[i];
+
+		if (!f->driver || !is_wanted(a, f->driver) ||
+		    f->report.verdict != VERDICT_STALE_INITRAMFS)
+			continue;
+		printf("kmodkeep: %s on kernel %s: %s. Next: %s\n", f->module, f->kernel->release,
+		       f->report.message,
+		       f->report.next_step ? f->report.next_step : "make the initramfs anew");
+		some = true;
+	}
+	return some;
 }
 
 static int set_policies(struct adopting *a)
@@ -563,7 +594,7 @@ static int act(struct adopting *a)
 		worst = complain(EXIT_NO, "dkms still takes another key, whatever " DKMS_DROP_IN
 				 " says. Next: take mok_signing_key out of the other files there");
 	print_notes(a);
-	if (a->sign_count || a->unread)
+	if (a->sign_count || a->unread || is_declined(a) || initramfs_is_stale(a))
 		worst = EXIT_NO;
 	fflush(stdout);
 	if (asks_enrolment(a) && !worst)
@@ -599,7 +630,7 @@ static int undo(struct adopting *a)
 }
 
 /* EXIT_YES with the lock, or the code to end with. */
-static int begin(struct adopting *a, int *lock)
+static int begin(struct adopting *a)
 {
 	char *path;
 
@@ -609,17 +640,18 @@ static int begin(struct adopting *a, int *lock)
 		return complain(EXIT_NO, "adopt: dumps of this process could not be prevented; "
 				"nothing changed");
 	path = host_path(a->d->h, LOCK);
-	*lock = path ? lock_take(path, LOCK_SECONDS) : -ENOMEM;
+	a->lock = path ? lock_take(path, LOCK_SECONDS) : -ENOMEM;
 	free(path);
-	if (*lock == -ETIMEDOUT)
+	if (a->lock == -ETIMEDOUT)
 		return EXIT_NO;
-	return *lock < 0 ? complain_errno(*lock, LOCK) : EXIT_YES;
+	return a->lock < 0 ? complain_errno(a->lock, LOCK) : EXIT_YES;
 }
 
-static int adopt(struct adopting *a, int *lock)
+static int adopt(struct adopting *a)
 {
 	int code = find_drivers(a);
 	size_t steps;
+	bool left;
 
 	if (code)
 		return code;
@@ -628,13 +660,14 @@ static int adopt(struct adopting *a, int *lock)
 		return EXIT_YES;
 	}
 	if (a->o->undo) {
-		code = begin(a, lock);
+		code = begin(a);
 		return code ? code : undo(a);
 	}
 	code = look(a);
 	if (code)
 		return code;
 	steps = print_plan(a);
+	left = a->unread || is_declined(a) || (!steps && initramfs_is_stale(a));
 	if (!steps || a->o->dry_run || (!a->o->yes && !ask_possible())) {
 		print_notes(a);
 		if (steps && !a->o->dry_run)
@@ -642,14 +675,15 @@ static int adopt(struct adopting *a, int *lock)
 			     "add --yes");
 		if (!steps)
 			puts(a->unread ? "kmodkeep: a damaged module is left to do" :
-					 "kmodkeep: adopted already");
-		return steps || a->unread ? EXIT_NO : EXIT_YES;
+			     left ? "kmodkeep: something is left to do" :
+				    "kmodkeep: adopted already");
+		return steps || left ? EXIT_NO : EXIT_YES;
 	}
 	if (!a->o->yes && !ask_yes("do that?")) {
 		puts("kmodkeep: nothing was done");
 		return EXIT_NO;
 	}
-	code = begin(a, lock);
+	code = begin(a);
 	/* Another one may have been at work meanwhile. */
 	if (!code)
 		code = look(a);
@@ -659,9 +693,9 @@ static int adopt(struct adopting *a, int *lock)
 int verb_adopt(int argc, char **argv)
 {
 	struct options o = { 0 };
-	struct adopting a = { .o = &o };
+	struct adopting a = { .o = &o, .lock = -1 };
 	struct host *h = NULL;
-	int lock = -1, err, code = parse(argc, argv, &o);
+	int err, code = parse(argc, argv, &o);
 	bool may_act;
 
 	if (code)
@@ -675,9 +709,9 @@ int verb_adopt(int argc, char **argv)
 		return complain(EXIT_USAGE, "adopt: %s is not the running system, and nothing is "
 				"changed in another one. Next: add --dry-run, to see the steps",
 				o.root);
-	code = adopt(&a, &lock);
+	code = adopt(&a);
 	forget(&a);
-	if (lock >= 0)
-		close(lock);
+	if (a.lock >= 0)
+		close(a.lock);
 	return code;
 }

@@ -55,10 +55,10 @@ int policy_is_ours(const struct host *h, const struct driver *d)
 	return ret;
 }
 
-/* The lines of the packaged drop-in, without its policy; NULL: there is none. */
-static int copy_packaged(FILE *out, const struct host *h, const struct driver *d)
+/* The lines of a drop-in in dir, without comments and policy. 0 or -errno. */
+static int copy_lines(FILE *out, const struct host *h, const char *dir, const struct driver *d)
 {
-	char *path = path_of(h, "/usr/lib/kmodkeep/drivers.d", d), *text = NULL, *rest, *line;
+	char *path = path_of(h, dir, d), *text = NULL, *rest, *line;
 	struct buf b = { 0 };
 	int err = path ? file_read(path, DROP_IN_MAX, &b) : -ENOMEM;
 
@@ -101,7 +101,10 @@ static char *make_text(const struct host *h, const struct driver *d, enum policy
 	if (*err)
 		return NULL;
 	fputs(MARK ". To undo it: kmodkeep adopt --undo\n", f);
-	*err = copy_packaged(f, h, d);
+	/* What an administrator added to the file stays in it. */
+	*err = copy_lines(f, h, "/etc/kmodkeep/drivers.d", d);
+	if (*err == -ENOENT || *err == -ENOTDIR)
+		*err = copy_lines(f, h, "/usr/lib/kmodkeep/drivers.d", d);
 	if (*err == -ENOENT || *err == -ENOTDIR) {
 		describe(f, d);
 		*err = 0;
@@ -142,12 +145,15 @@ int policy_set(const struct host *h, const struct driver *d, enum policy policy)
 int policy_unset(const struct host *h, const struct driver *d)
 {
 	char *path = path_of(h, "/etc/kmodkeep/drivers.d", d);
-	int ret = path ? is_ours(path) : -ENOMEM;
+	/* Only *.conf is read; lines that an administrator added are not lost. */
+	char *aside = path ? text_of("%s.undone", path) : NULL;
+	int ret = aside ? is_ours(path) : -ENOMEM;
 
 	if (ret == 1 && !path_exists(path))
 		ret = 0;
-	else if (ret == 1 && unlink(path) < 0)
+	else if (ret == 1 && rename(path, aside) < 0)
 		ret = -errno;
+	free(aside);
 	free(path);
 	return ret;
 }

@@ -13,7 +13,7 @@
 
 #define ENTRIES_MAX 256
 #define ENTRY_MAX (64u << 10)
-#define VALUE_MAX 1024
+#define VALUE_MAX ENTRY_MAX
 
 /* The value of "key value" if the line is of that key. */
 static char *value_of(const char *line, size_t len, const char *key)
@@ -35,6 +35,8 @@ static char *value_of(const char *line, size_t len, const char *key)
 	if (len - n > VALUE_MAX)
 		len = n + VALUE_MAX;
 	value = strndup(line + n, len - n);
+	for (char *p = value; p && (p = strchr(p, '\t'));)
+		*p = ' ';
 	if (value)
 		make_printable(value);
 	return value;

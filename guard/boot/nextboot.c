@@ -79,7 +79,9 @@ int boot_files_archives(struct boot_files *f, const char *names,
 	int err = all ? 0 : -ENOMEM;
 
 	while (!err && (name = strsep(&rest, " \t")))
-		if (*name && f->count < ARCHIVES_MAX)
+		if (*name && f->count >= ARCHIVES_MAX)
+			f->unclear = true;
+		else if (*name)
 			err = add_archive(f, find(arg, name));
 	free(all);
 	return err;
@@ -190,6 +192,8 @@ static bool has_mount(const struct buf *table, int field, const char *where)
 
 		for (int i = 0; i < field && word; i++)
 			word = strtok_r(NULL, " \t", &save);
+		for (size_t n = word ? strlen(word) : 0; n > 1 && word[n - 1] == '/'; n--)
+			word[n - 1] = '\0';
 		has = word && !strcmp(word, where);
 	}
 	free(text);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "guard/base/util.h"
 #include "guard/host/banner.h"
@@ -22,6 +23,8 @@
 #define TEXT_MAX 2048
 #define BUILD_MAX 512
 #define CHUNK (64u << 10)
+/* No kernel or initramfs is larger when it is unpacked. */
+#define UNPACKED_MAX (2048ull << 20)
 #define SECTION 40		/* bytes of an entry in the table of sections */
 #define SECTIONS_MAX 96
 
@@ -122,7 +125,28 @@ static int check_kernel(const unsigned char header[HEADER], off_t length)
 	return length + 16 < whole ? -EBADMSG : 0;
 }
 
-int boot_file_check(const char *path)
+/* What gzip packed ends with a sum over all of it. */
+static int check_gzip(int fd)
+{
+	int copy = dup(fd), n = -1;
+	gzFile z = copy < 0 ? NULL : gzdopen(copy, "rb");
+	char *out = z ? malloc(CHUNK) : NULL;
+	uint64_t total = 0;
+
+	while (out && total <= UNPACKED_MAX && (n = gzread(z, out, CHUNK)) > 0)
+		total += n;
+	if (!z) {
+		if (copy >= 0)
+			close(copy);
+		return -ENOMEM;
+	}
+	if (gzclose_r(z) != Z_OK || n < 0)
+		n = out ? -EBADMSG : -ENOMEM;
+	free(out);
+	return n > 0 ? -EFBIG : n;
+}
+
+int boot_file_check(const char *path, bool archive)
 {
 	unsigned char header[HEADER];
 	struct stat st;
@@ -132,10 +156,14 @@ int boot_file_check(const char *path)
 		return fd;
 	if (!st.st_size)
 		err = -ENODATA;
+	else if (!read_at(fd, 0, header, 1))
+		err = -EIO;
 	else if (is_kernel(fd, 0, header))
 		err = check_kernel(header, st.st_size);
 	else if (starts_as_pe(fd))
 		err = check_pe(fd, st.st_size);
+	else if (!archive && read_at(fd, 0, header, 2) && !memcmp(header, "\x1f\x8b", 2))
+		err = lseek(fd, 0, SEEK_SET) < 0 ? -errno : check_gzip(fd);
 	close(fd);
 	return err;
 }
@@ -151,6 +179,10 @@ static char *text_at(int fd, off_t at, size_t max, const char *ends)
 		return NULL;
 	text[n] = '\0';
 	text[strcspn(text, ends)] = '\0';
+	for (char *p = text; (p = strpbrk(p, "\t\r\n"));)
+		*p = ' ';
+	for (size_t end = strlen(text); end && text[end - 1] == ' '; end--)
+		text[end - 1] = '\0';
 	found = *text ? strdup(text) : NULL;
 	if (found)
 		make_printable(found);
@@ -196,7 +228,7 @@ char *boot_file_section(const char *path, const char *name)
 	if (fd < 0)
 		return NULL;
 	if (!boot_file_find(fd, name, &at, &size))
-		text = text_at(fd, at, size, "\n");
+		text = text_at(fd, at, size, strcmp(name, ".cmdline") ? "\n" : "");
 	close(fd);
 	return text;
 }

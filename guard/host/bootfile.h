@@ -8,11 +8,11 @@
 #include <sys/types.h>
 
 /*
- * 0; -ENODATA: it is empty; -EBADMSG: it is cut short, as far as its own header
- * tells (a kernel of x86, a program of EFI; others do not say how long they are); or
- * -errno.
+ * 0; -ENODATA: it is empty; -EBADMSG: it is cut short, as far as its own header or sum
+ * tells (a kernel of x86 or packed with gzip, a program of EFI; others do not say how
+ * long they are); or -errno. archive: it is an initramfs, which is not unpacked here.
  */
-int boot_file_check(const char *path);
+int boot_file_check(const char *path, bool archive);
 
 /*
  * The release that a kernel of x86 names in its header, also in a unified image;

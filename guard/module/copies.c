@@ -17,7 +17,7 @@
 
 #define CACHE_DIR "/var/cache/kmodkeep"
 #define CACHE_FILE CACHE_DIR "/initramfs.json"
-#define CACHE_SCHEMA 3
+#define CACHE_SCHEMA 4
 /* Of all modules asked about, in the folders of all kernels. */
 #define COPIES_MAX 4096
 
@@ -193,7 +193,8 @@ static struct copy *place_for(struct reading *r, const char *path)
 
 	for (size_t i = 0; i < r->out->count; i++) {
 		c = &r->out->list[i];
-		if (strcmp(c->path, path))
+		/* lib may be a link to usr/lib there. */
+		if (strcmp(in_modules(c->path), of))
 			continue;
 		buf_free(&c->bytes);
 		free(c->link);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 #include "guard/base/say.h"
 #include "guard/base/util.h"
 
-#define WORDS_MAX 16
+#define WORDS_MAX 24
 #define PACKAGE_SECONDS (30 * 60)
 #define COMMAND_SECONDS (60 * 60)	/* dkms builds some drivers for half an hour */
 #ifdef KMODKEEP_TESTING
@@ -101,6 +102,7 @@ static int run_one(const struct performing *p, const struct step *s, char *comma
 	char *argv[WORDS_MAX + 6] = {
 		(char *)"/usr/bin/env", (char *)"DEBIAN_FRONTEND=noninteractive",
 	};
+	void (*hangup)(int), (*interrupt)(int);
 	struct run_result run;
 	size_t n = 2;
 	char *program;
@@ -117,7 +119,12 @@ static int run_one(const struct performing *p, const struct step *s, char *comma
 		argv[n++] = (char *)host_root(p->h);
 	}
 	argv[2] = program;
+	/* Who reads what it prints must outlive it: its next line would end it. */
+	hangup = signal(SIGHUP, SIG_IGN);
+	interrupt = signal(SIGINT, SIG_IGN);
 	err = run_program_as(argv, &how, &run);
+	signal(SIGHUP, hangup);
+	signal(SIGINT, interrupt);
 	free(program);
 	if (!err && run.exit_code == 0)
 		return 0;
@@ -133,7 +140,8 @@ int perform(const struct performing *p, const struct step *s, char said[256])
 	int err = all ? 0 : -ENOMEM;
 
 	*said = '\0';
-	if (!err && cause_packages(s->cause))
+	/* Their scripts run dkms and make an initramfs as well. */
+	if (!err)
 		err = await_others(p->h, said);
 	while (!err && rest) {
 		end = strstr(rest, ADVICE_AND);

@@ -100,8 +100,10 @@ static int add_need(const struct doctor *d, struct plan *p, enum cause cause,
 static bool has_headers(const struct doctor *d, const char *kernel)
 {
 	char *rel = text_of("/lib/modules/%s/build/.", kernel);
-	bool there = rel && host_has(d->h, rel);
+	char *path = rel ? host_resolve(d->h, rel) : NULL;	/* it may be an absolute link */
+	bool there = path && path_exists(path);
 
+	free(path);
 	free(rel);
 	return there;
 }

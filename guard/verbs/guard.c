@@ -92,6 +92,15 @@ static void note_outside(struct guard *g)
 
 	json_object_put(g->state.changes);
 	g->state.changes = outside_compare(g->state.outside, now, g->d->t);
+	/* With what cannot be read in this boot the next one is compared as it was. */
+	if (g->state.outside && now) {
+		json_object_object_foreach(g->state.outside, key, was) {
+			struct json_object *is = NULL;
+
+			if (was && json_object_object_get_ex(now, key, &is) && !is)
+				json_object_object_add(now, key, json_object_get(was));
+		}
+	}
 	json_object_put(g->state.outside);
 	g->state.outside = now;
 }

@@ -247,7 +247,7 @@ static int repair(struct repair *r)
 		return code;
 	if (r->d->place != PLACE_HOST && !r->dry_run) {
 		printf("kmodkeep: nothing is repaired in a %s\n", place_word(r->d->place));
-		return EXIT_YES;
+		return safety_exit(r->safety.safe);
 	}
 	if (r->dry_run || (!r->yes && !ask_possible())) {
 		code = print_plan(r);

@@ -13,8 +13,11 @@
 
 #define DKMS_REBUILD "dkms build --force %d/%v -k %k" ADVICE_AND \
 		     "dkms install --force %d/%v -k %k"
-/* apt must not solve a conflict by taking something away. */
-#define APT_INSTALL "apt-get --no-remove -y install "
+/*
+ * apt must not solve a conflict by taking something away, nor take a name that no
+ * package has for a pattern of others.
+ */
+#define APT_INSTALL "apt-get -o APT::Cmd::Pattern-Only=true --no-remove -y install "
 
 /* %k kernel, %d driver in dkms, %v its version, %f file, %c the command. */
 static const struct row {

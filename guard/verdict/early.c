@@ -150,12 +150,13 @@ static int compare_image(const struct doctor *d, const struct kernel *k, struct 
 	int same = boots && installed && strcmp(boots, installed) != 0 ?
 		   boot_file_same_build(boots, installed) : 1;
 
-	/* What is not there, or cut short, is told of as such. */
-	if (!same || same == -ENODATA) {
+	if (same != 1) {
 		is = boot_file_build(boots);
 		was = boot_file_build(installed);
 		out->unsure = same != 0;
-		out->why = out->unsure ?
+		out->why = same < 0 && same != -ENODATA ?
+			text_of("%s, which boots, and %s cannot be compared: %s", boots, installed,
+				strerror(-same)) : out->unsure ?
 			text_of("%s, which boots, and %s differ, and do not say which build of "
 				"kernel %s they are", boots, installed, k->release) :
 			text_of("%s, which boots, is another build of kernel %s than %s: %s; %s",
@@ -168,7 +169,7 @@ static int compare_image(const struct doctor *d, const struct kernel *k, struct 
 		free(was);
 	}
 	free(installed);
-	return (!same || same == -ENODATA) && (!out->why || !out->next) ? -ENOMEM : 0;
+	return same != 1 && (!out->why || !out->next) ? -ENOMEM : 0;
 }
 
 /* The initramfs has modules of the kernel itself: are they those of this build? */
@@ -270,6 +271,9 @@ static int judge_bytes(const struct doctor *d, struct finding *f,
 		err = report_set(&r, VERDICT_TAMPERED, NULL, "damaged");
 	else if (!err)
 		err = verify_modfile(d->h, d->t, &m, f->kernel->release, &r);
+	/* What allows that holds for the copy as for the file: see judge_cmdline(). */
+	if (!err && r.verdict == VERDICT_OK)
+		f->report.waived |= r.waived;
 	if (!err && r.verdict != VERDICT_OK)
 		err = report_set(&f->report, VERDICT_STALE_INITRAMFS, next,
 				 "its copy in the initramfs would be refused: "
@@ -408,12 +412,15 @@ static bool newer(const char *a, const char *b)
 static int judge_file(const struct doctor *d, struct finding *f, const char *file, bool archive)
 {
 	static const char *const room = "look for room on its disk, and install that kernel again";
-	int state = file && f->report.verdict == VERDICT_OK ? boot_file_check(file) : 0;
+	int state = file && f->report.verdict == VERDICT_OK ? boot_file_check(file, archive) : 0;
 	char *again;
 	int err;
 
-	if (state != -ENODATA && state != -EBADMSG && state != -ENOENT)
+	if (!state)
 		return 0;
+	if (state != -ENODATA && state != -EBADMSG && state != -ENOENT)
+		return report_set(&f->report, VERDICT_UNKNOWN, "ask again as root",
+				  "%s cannot be read: %s", file, strerror(-state));
 	again = archive ? initramfs_step(d, f->kernel, NULL) : strdup(room);
 	err = report_set(&f->report, VERDICT_KERNEL_INCOMPLETE, again, "%s is %s", file,
 			 state == -ENODATA ? "empty" : state == -ENOENT ?
@@ -471,7 +478,9 @@ static bool leaves_out(const struct doctor *d, const struct early *e, const stru
 static int judge_kernel(const struct doctor *d, const struct early *e, struct finding *f)
 {
 	const struct kernel *k = f->kernel;
+	const struct boot_files *of = next_boot_files(&d->next, k->release);
 	size_t at = place_of(e, k);
+	bool none = at < e->count && !e->kernels[at].count;
 	char *again;
 	int err;
 
@@ -482,8 +491,19 @@ static int judge_kernel(const struct doctor *d, const struct early *e, struct fi
 		err = report_set(&f->report, e->builds[at].unsure ? VERDICT_UNKNOWN :
 				 VERDICT_KERNEL_INCOMPLETE, e->builds[at].next, "%s",
 				 e->builds[at].why);
-	if (err || f->report.verdict != VERDICT_OK || k->running)
+	if (err || f->report.verdict != VERDICT_OK)
 		return err;
+	if (of && of->unclear && of->count)
+		return report_set(&f->report, VERDICT_UNKNOWN, "look at the boot loader's entry",
+				  "not every initramfs that boots with kernel %s is found",
+				  k->release);
+	if (k->running && of && (of->image || of->unclear) && !k->initramfs && none &&
+	    d->kernels.uses_initramfs)
+		return report_set(&f->report, VERDICT_UNKNOWN, "look at the boot loader's entry",
+				  "the initramfs of the running kernel is not found, and the others "
+				  "have one");
+	if (k->running)
+		return 0;
 	if (!k->image && d->kernels.boot_readable && !next_boot_files(&d->next, k->release))
 		return report_set(&f->report, VERDICT_KERNEL_INCOMPLETE,
 				  "install that kernel, or ask about another",

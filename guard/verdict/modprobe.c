@@ -54,7 +54,7 @@ static size_t linked_files(const struct host *h, const char *dir, char **out,
 	while (d && n < room && (e = readdir(d))) {
 		char *rel;
 
-		if (e->d_name[0] == '.' || e->d_type != DT_LNK ||
+		if (e->d_name[0] == '.' || (e->d_type != DT_LNK && e->d_type != DT_UNKNOWN) ||
 		    !str_ends_with(e->d_name, ".conf"))
 			continue;
 		rel = text_of("%s/%s", dir, e->d_name);

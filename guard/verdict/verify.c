@@ -230,13 +230,14 @@ static bool ring_has_issuer(const struct judging *j, X509 *cert)
 /*
  * The walk of pkcs7_verify() and pkcs7_validate_trust(): from the signer's own
  * certificate up, through those in the message, to the first that is a trusted key
- * or that a trusted key issued. Usages and dates are not looked at there.
+ * or that a trusted key issued. Usages and dates are not looked at there. known: does
+ * the kernel know the signer's own algorithm?
  */
-static struct opinion judge_chain(const struct judging *j, size_t i, X509 *leaf)
+static struct opinion judge_chain(const struct judging *j, size_t i, X509 *leaf,
+				  enum answer known)
 {
 	char *name = name_text(X509_get_subject_name(leaf));
 	struct opinion best = judge_unseen(j, NULL, name);
-	enum answer known = ANSWER_YES;
 	X509 *at = leaf, *below = NULL, *up;
 	const struct trust_cert *c;
 	bool trusted = false;
@@ -301,7 +302,7 @@ static struct opinion judge_signer(const struct judging *j, size_t i)
 	if (leaf && known != ANSWER_NO) {
 		err = modsig_check(j->sig, i, leaf, j->bytes->data);
 		if (!err)
-			return judge_chain(j, i, leaf);
+			return judge_chain(j, i, leaf, known);
 		if (err == -EKEYREJECTED) {
 			o.verdict = VERDICT_TAMPERED;
 			o.fatal = true;

@@ -60,7 +60,7 @@ static void image(const uint8_t *data, size_t size)
 {
 	struct cpio_reader reader = { want, found, NULL, NULL };
 	char name[64], *release;
-	int fd = file_of(data, size, name), whole = boot_file_check(name), err;
+	int fd = file_of(data, size, name), whole = boot_file_check(name, false), err;
 	uint64_t length;
 	off_t at;
 

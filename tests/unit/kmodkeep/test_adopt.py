@@ -202,6 +202,7 @@ def test_policy_that_is_wanted(system, pair):
 
 def test_undo_leaves_drivers_that_load(system):
     enrolling(system, "--all")
+    assert adopt(system, "--all", "--undo", "--dry-run").code == 2 and (system.path / DROP_IN).exists()
     result = adopt(system, "--all", "--undo")
     assert result.code == 0
     assert not (system.path / DROP_IN).exists() and not (system.path / POLICY).exists()

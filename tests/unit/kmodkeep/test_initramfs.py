@@ -76,6 +76,15 @@ def test_running_kernels_initramfs_that_cannot_be_read(system):
     assert next_finding(system)["verdict"] == "ok"
 
 
+def test_running_kernels_initramfs_that_is_gone(system):
+    """It runs, and would not boot once more as it did."""
+    holds(system, OLD, NEW)
+    system.tree.put("boot/grub/grub.cfg", grub_cfg([OLD, NEW]))
+    assert next_finding(system)["verdict"] == "ok"
+    (system.path / f"boot/initrd.img-{OLD}").unlink()
+    assert next_finding(system)["verdict"] == "unknown"
+
+
 @pytest.mark.parametrize("root,verdict", [
     ("0:25 / / rw - sample tank rw", "stale-initramfs"),
     ("8:1 / / rw - ext4 /dev/sda1 rw", "stale-initramfs"),
@@ -159,8 +168,13 @@ def test_all_the_archives_of_an_entry_are_searched(system):
     assert next_finding(system)["verdict"] == "stale-initramfs"
     system.tree.put("boot/late.img", cpio({COPY.format(NEW): module_bytes(NEW)}))
     assert next_finding(system)["verdict"] == "ok"
-    system.tree.put("boot/late.img", cpio({COPY.format(NEW): module_bytes(NEW, version="0.9", srcversion="X")}))
-    assert next_finding(system)["verdict"] == "stale-initramfs"
+    other = module_bytes(NEW, version="0.9", srcversion="X")
+    for path in (COPY.format(NEW), COPY.format(NEW).removeprefix("usr/")):
+        system.tree.put("boot/late.img", cpio({path: other}))
+        system.tree.put(f"boot/initrd.img-{NEW}", cpio({COPY.format(NEW): module_bytes(NEW)}))
+        assert next_finding(system)["verdict"] == "stale-initramfs"
+    (system.path / "boot/late.img").unlink()
+    assert next_finding(system)["verdict"] in ("unknown", "kernel-incomplete")
 
 
 def test_entry_that_leaves_the_initramfs_out(system):

@@ -285,7 +285,8 @@ MOUNTED = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
 
 @pytest.mark.parametrize("fstab,mounted,seen", [
     ("", "", True), ("/dev/sda2 /boot ext4 defaults 0 2\n", "", False),
-    ("UUID=1\t/boot\text4\tnoauto\n", "", False), ("# /dev/sda2 /boot ext4 defaults 0 2\n", "", True),
+    ("UUID=1\t/boot\text4\tnoauto\n", "", False), ("UUID=1 /boot/ ext4\n", "", False),
+    ("# /dev/sda2 /boot ext4 defaults 0 2\n", "", True),
     ("/dev/sda2 /boot ext4 defaults 0 2\n", "23 22 8:2 / /boot rw - ext4 /dev/sda2 rw\n", True),
     # GRUB reads nothing there.
     ("/dev/sda2 /boot/efi vfat noauto 0 0\n", "", True),
@@ -375,6 +376,17 @@ def test_copy_that_the_firmware_loads_is_of_another_build(raspberry):
     raspberry.tree.put("boot/firmware/config.txt", "")
     assert next_finding(raspberry)["verdict"] == "ok"
     raspberry.tree.put("boot/firmware/kernel_2712.img", arm64(NEW, "#2 SMP"))
+    assert next_finding(raspberry)["verdict"] == "kernel-incomplete"
+
+
+def test_packed_kernel_that_is_cut_short(raspberry):
+    """The text that says its release is whole; its sum is not."""
+    image = raspberry.tree.put("boot/firmware/kernel_2712.img",
+                               packed(arm64(NEW) + os.urandom(1 << 16), ["gzip", "-n"]))  # fmt: skip
+    raspberry.tree.put(f"boot/vmlinuz-{NEW}", image.read_bytes())
+    raspberry.tree.put("boot/firmware/config.txt", "")
+    assert next_finding(raspberry)["verdict"] == "ok"
+    os.truncate(image, image.stat().st_size - 2000)
     assert next_finding(raspberry)["verdict"] == "kernel-incomplete"
 
 
@@ -541,10 +553,10 @@ def test_efi_partition_without_room_for_the_next_kernel(sdboot):
 
 def test_what_a_unified_image_says(sdboot):
     sdboot.tree.put("boot/efi/EFI/Linux/mine.efi",
-                    unified(uname=OLD + "\n", cmdline="root=/dev/x module_blacklist=y\n"))  # fmt: skip
+                    unified(uname=OLD + "\n", cmdline="root=/dev/x\nquiet\tmodule_blacklist=y\n"))  # fmt: skip
     sdboot.tree.put("boot/efi/loader/loader.conf", "default mine.efi\n")
     found = next_boot(sdboot)
-    assert (found["kernel"], found["cmdline"]) == (OLD, "root=/dev/x module_blacklist=y")
+    assert (found["kernel"], found["cmdline"]) == (OLD, "root=/dev/x quiet module_blacklist=y")
 
 
 def test_host_of_whole_images_is_not_safe_for_lack_of_an_answer(system):

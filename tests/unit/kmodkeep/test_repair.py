@@ -229,8 +229,8 @@ def test_headers_come_before_the_build(host):
     (host.path / f"lib/modules/{NEW}/build/Makefile").unlink()
     (host.path / f"lib/modules/{NEW}/build").rmdir()
     (host.path / "usr/sbin/gcc").unlink()
-    headers = f"apt-get --no-remove -y install linux-headers-{NEW}"
-    compiler = "apt-get --no-remove -y install gcc make"
+    headers = f"apt-get -o APT::Cmd::Pattern-Only=true --no-remove -y install linux-headers-{NEW}"
+    compiler = "apt-get -o APT::Cmd::Pattern-Only=true --no-remove -y install gcc make"
     host.program("apt-get", f'case $* in *headers*) {headers_script()} ;; *) touch usr/sbin/gcc ;; esac')
     host.dkms()
     assert host.steps()[0] == headers
