@@ -493,6 +493,11 @@ static int judge_kernel(const struct doctor *d, const struct early *e, struct fi
 				 e->builds[at].why);
 	if (err || f->report.verdict != VERDICT_OK)
 		return err;
+	if (of && !of->image && (!k->image || !strstr(k->image, "/boot/")))
+		return report_set(&f->report, VERDICT_UNKNOWN,
+				  "see that /boot is mounted, and install that kernel again",
+				  "the file that the boot loader's entry of kernel %s loads is not "
+				  "found", k->release);
 	if (of && of->unclear && of->count)
 		return report_set(&f->report, VERDICT_UNKNOWN, "look at the boot loader's entry",
 				  "not every initramfs that boots with kernel %s is found",

@@ -379,6 +379,15 @@ def test_copy_that_the_firmware_loads_is_of_another_build(raspberry):
     assert next_finding(raspberry)["verdict"] == "kernel-incomplete"
 
 
+def test_entry_whose_kernel_is_gone(system):
+    """Where the package keeps another beside the modules, too."""
+    image = system.path / f"boot/vmlinuz-{NEW}"
+    system.tree.put(f"lib/modules/{NEW}/vmlinuz", image.read_bytes())
+    assert next_finding(system)["verdict"] == "ok"
+    image.unlink()
+    assert next_finding(system)["verdict"] in ("unknown", "kernel-incomplete")
+
+
 def test_packed_kernel_that_is_cut_short(raspberry):
     """The text that says its release is whole; its sum is not."""
     image = raspberry.tree.put("boot/firmware/kernel_2712.img",
