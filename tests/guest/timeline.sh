@@ -8,6 +8,16 @@ texts() { # FILE
 	sed 's/.*\]: //' "$1" | tr '\n' '|'
 }
 
+# It ran until it was killed, and did not end by itself before.
+ended_by_kill() { # PID
+	ended=0
+	wait "$1" || ended=$?
+	[ "$ended" = 143 ] || {
+		echo "process $1 ended with $ended, not by SIGTERM"
+		return 1
+	}
+}
+
 two_channels() {
 	flightrec read -c default -c small "$@"
 }
@@ -54,7 +64,7 @@ timeline_follows_several() {
 		sleep 1
 	done
 	kill "$follower"
-	wait "$follower" || true
+	ended_by_kill "$follower" || return 1
 	sed 's/.*: //' /run/follow >/run/followed
 	for i in $(seq 100); do
 		echo "f$i d"
@@ -116,7 +126,7 @@ timeline_survives_sigkill() {
 		kills=$((kills + 1))
 	done 2>/dev/null
 	kill "$flood" "$writer"
-	wait "$flood" "$writer" || true
+	ended_by_kill "$flood" && ended_by_kill "$writer" || return 1
 	flightrec read -o json --cursor-file /run/cursor >>/run/out.json 2>>/run/err || return 1
 	cat /run/err
 	[ ! -s /run/err ] || return 1
@@ -165,7 +175,7 @@ files_are_no_channels() {
 		expect_status 3 flightrec write -c typo hi &&
 		grep -q 'not a channel of the recorder' /run/err &&
 		# Busybox's dd cannot read what the smoke test reads; what it says comes before.
-		{ /usr/lib/flightrec/smoke-test >/run/out 2>/run/err || true; } &&
+		! /usr/lib/flightrec/smoke-test >/run/out 2>/run/err &&
 		grep -q '/dev/flightrec/typo is a file' /run/err &&
 		expect_status 3 flightrec write -c kernel x && grep -q 'only the kernel writes' /run/err
 }

@@ -210,6 +210,16 @@ def test_undo_leaves_drivers_that_load(system):
     assert adopt(system, "--all", "--undo").code == 0
 
 
+def test_lines_that_were_added_by_hand_are_not_lost(system):
+    enrolling(system, "--all")
+    path = system.path / POLICY
+    path.write_text(path.read_text() + "initramfs = auto\n")
+    adopt(system, "sample", "--policy", "warn", "--yes")
+    assert "initramfs = auto\n" in path.read_text() and "policy = warn\n" in path.read_text()
+    assert adopt(system, "sample", "--undo").code == 0 and not path.exists()
+    assert "initramfs = auto\n" in path.with_suffix(".conf.undone").read_text()
+
+
 def test_without_the_package_drivers_still_load(system):
     """What remains of it: signatures, the key, and what dkms was told of the key."""
     enrolling(system, "--all")
