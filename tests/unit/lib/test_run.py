@@ -78,7 +78,7 @@ def test_lines_of_both_outputs_in_their_order(fake):
 
 def test_each_process_by_its_own_number(fake):
     """The kernel says which process wrote; its name is looked up then."""
-    code = "import os; os.write(1, b'%d me\\n' % os.getpid())"
+    code = "import os, time; os.write(1, b'%d me\\n' % os.getpid()); time.sleep(3)"
     done = run("-p", "warn", "sh", "-c", f"echo $$ shell; {sys.executable} -c \"{code}\"; echo $$ again; exec sleep 0")
     assert done.returncode == 0, done.stderr
     records = fake.records()
