@@ -22,6 +22,7 @@ static const struct {
 	{ "repair", verb_repair, "do what the findings ask for, step by step" },
 	{ "adopt", verb_adopt, "take drivers of others into care, as they are" },
 	{ "guard", verb_guard, "after each change: is the next boot safe?" },
+	{ "notice", verb_notice, "tell a person, by mail or on the desktop" },
 	{ "preflight", verb_preflight, "may this kernel update be installed?" },
 	{ "pin", verb_pin, "the kernel that pin-last-good holds on to" },
 	{ "verify", verb_verify, "will the kernel load these modules?" },

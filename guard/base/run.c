@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -22,15 +23,28 @@
 
 #define SYSTEM_PATH "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 
+/* A file without a name that holds the text, to be read from its start; -1: failed. */
+static int input_file(const char *text)
+{
+	size_t len = strlen(text);
+	int fd = memfd_create("input", 0);
+
+	if (fd >= 0 && (write(fd, text, len) != (ssize_t)len || lseek(fd, 0, SEEK_SET) < 0)) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
 static void child(char *const argv[], const struct run_how *how, int output)
 {
 	static char *const environment[] = {
 		(char *)SYSTEM_PATH, (char *)"LC_ALL=C", NULL,
 	};
-	int null = open("/dev/null", O_RDONLY);
+	int input = how->input ? input_file(how->input) : open("/dev/null", O_RDONLY);
 
 	setpgid(0, 0);
-	if (null < 0 || dup2(null, 0) < 0 || dup2(output, 1) < 0 ||
+	if (input < 0 || dup2(input, 0) < 0 || dup2(output, 1) < 0 ||
 	    dup2(output, 2) < 0)
 		_exit(126);
 	if (how->keep_fd >= 0)

@@ -26,6 +26,7 @@ struct run_how {
 	unsigned int seconds;
 	int log_fd;		/* all that it writes goes there too; -1: nowhere */
 	int keep_fd;		/* stays open in it, as a lock; -1: none */
+	const char *input;	/* text that it reads; NULL: none */
 	const char *dir;	/* where it is started; NULL: here */
 	/* PATH and all else are the caller's, but messages are in English. */
 	bool callers_environment;

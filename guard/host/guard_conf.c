@@ -17,6 +17,7 @@
 void guard_conf_free(struct guard_conf *c)
 {
 	free(c->prometheus);
+	free(c->mail);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -32,6 +33,15 @@ static char *trim(char *s)
 	return s;
 }
 
+/* One address, with nothing in it that sendmail or a header takes for anything else. */
+static bool is_address(const char *s)
+{
+	size_t len = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+			    "0123456789.@+_=-");
+
+	return len && !s[len] && len < 255 && *s != '-';
+}
+
 /* NULL, or what is wrong with the line. */
 static const char *set(struct guard_conf *c, const char *key, const char *value)
 {
@@ -43,6 +53,13 @@ static const char *set(struct guard_conf *c, const char *key, const char *value)
 			return "prometheus must be the full path of a file";
 		free(c->prometheus);
 		c->prometheus = strdup(value);
+		return NULL;
+	}
+	if (!strcmp(key, "mail")) {
+		if (!is_address(value))
+			return "mail must be one address, such as root or name@example.org";
+		free(c->mail);
+		c->mail = strdup(value);
 		return NULL;
 	}
 	if (!strcmp(key, "pin_max_age")) {

@@ -9,6 +9,7 @@
 
 struct guard_conf {
 	char *prometheus;	/* file to write metrics to; NULL: none */
+	char *mail;		/* address that is told; NULL: none */
 	long long pin_max_age;	/* seconds */
 	bool discovery;		/* drivers are found by themselves */
 };

@@ -9,6 +9,7 @@
 int verb_doctor(int argc, char **argv);
 int verb_guard(int argc, char **argv);
 int verb_next(int argc, char **argv);
+int verb_notice(int argc, char **argv);
 int verb_repair(int argc, char **argv);
 int verb_pin(int argc, char **argv);
 int verb_verify(int argc, char **argv);

@@ -118,6 +118,21 @@ def test_unsafe_host_shows_it(guest):
     assert unit_state(guest) == "failed"
 
 
+def test_administrator_gets_a_mail_of_it_once(guest):
+    """The agent is one line of shell; what starts it is the guest's own systemd."""
+    agent = "#!/bin/sh\\n{ echo sendmail \"$@\"; cat; } >>/var/spool/told\\n"
+    guest.check("mkdir -p /var/spool; echo 'mail = root' >>/etc/kmodkeep/guard.conf; "
+                f"printf '{agent}' >/usr/sbin/sendmail; chmod +x /usr/sbin/sendmail")
+    for _ in range(2):
+        guest.run("systemctl restart kmodkeep-guard.service", PATIENCE)
+        guest.run("while systemctl -q is-active kmodkeep-mail.service || systemctl list-jobs | "
+                  "grep -q kmodkeep-mail; do sleep 1; done", PATIENCE)
+    told = guest.check("cat /var/spool/told")
+    assert told.count("sendmail -odi -i -- root") == 1, told
+    assert "would lose v4l2loopback" in told and "To: root\n" in told
+    guest.check("rm /usr/sbin/sendmail /etc/kmodkeep/guard.conf")
+
+
 def test_policy_pins_the_old_kernel(guest):
     guest.check(f"echo 'policy = pin-last-good' >>{DROP_IN}")
     said = line(at_work(guest, "kmodkeep guard"))
