@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "line.h"
+
 #define LINE_KEPT 512		/* bytes of a line; the rest makes no difference */
 #define TRACE_LINES 120
 #define TRACE_BYTES (16 * 1024)
@@ -244,7 +246,7 @@ static void take_line(struct flightrec_recover *recover, const char *line)
 		deaths->open = NULL;
 		deaths->boot_id[0] = '\0';
 	} else if (!strncmp(text, "flightrec: ", 11)) {
-		if (text_boot(text + 11, deaths->boot_id) && deaths->open)
+		if (line_boot(text + 11, deaths->boot_id) && deaths->open)
 			strcpy(deaths->open->boot_id, deaths->boot_id);
 	} else if ((sign = sign_of(text))) {
 		take_sign(recover, sign, ns, text);
@@ -260,7 +262,7 @@ static void end_line(struct flightrec_recover *recover)
 {
 	struct deaths *deaths = recover->deaths;
 	char plain[LINE_KEPT];
-	size_t n = text_plain(deaths->line, deaths->len, plain);
+	size_t n = line_plain(deaths->line, deaths->len, plain);
 
 	plain[n] = '\0';
 	deaths->len = 0;
@@ -491,12 +493,11 @@ void death_free(struct flightrec_recover *recover)
 	free(deaths);
 }
 
-EXPORT int flightrec_recover_death(struct flightrec_recover *recover, size_t number,
-				   const struct flightrec_death **death)
+bool death_get(const struct flightrec_recover *recover, size_t number,
+	       const struct flightrec_death **death)
 {
-	recover_settle(recover);
 	if (!recover->deaths || number >= recover->deaths->n)
-		return 0;
+		return false;
 	*death = &recover->deaths->list[number]->public;
-	return 1;
+	return true;
 }

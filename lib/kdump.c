@@ -213,7 +213,8 @@ int kdump_open(struct memory *memory, const struct store *store)
 		return -ENOTSUP;
 	/* From version 3 on the sub-header says where the kernel's note is. */
 	if (get32(head + HEAD_VERSION) >= 3)
-		memory_note(memory, get64(sub + SUB_NOTE), get64(sub + SUB_NOTE + 8));
+		store_crash_time(store, get64(sub + SUB_NOTE), get64(sub + SUB_NOTE + 8),
+				 &memory->crash_seconds);
 	kdump->zstd = ZSTD_createDCtx();
 	if (!kdump->zstd || lzo_init() != LZO_E_OK)
 		return -ENOMEM;

@@ -14,9 +14,6 @@
 /* A machine has a few; a forged file may claim any number. */
 #define RANGES_MAX 65536
 
-/* What the kernel says of itself in a note (VMCOREINFO) is a few KiB. */
-#define NOTE_MAX (64 * 1024)
-
 #define LIME_MAGIC 0x4c694d45U
 
 static const struct refusal {
@@ -135,23 +132,6 @@ static uint64_t segments_of(const struct store *store, const Elf64_Ehdr *elf)
 	return store_have(store, elf->e_shoff, &first, sizeof(first)) ? first.sh_info : 0;
 }
 
-void memory_note(struct memory *memory, uint64_t offset, uint64_t size)
-{
-	static const char key[] = "\nCRASHTIME=";
-	char note[NOTE_MAX + 1];
-	ssize_t n = store_read(memory->store, offset, note, size < NOTE_MAX ? size : NOTE_MAX);
-	const char *at = n > 0 ? memmem(note, n, key, strlen(key)) : NULL;
-	unsigned long long seconds;
-
-	if (!at)
-		return;
-	note[n] = '\0';
-	seconds = strtoull(at + strlen(key), NULL, 10);
-	/* A nonsense time is none: nanoseconds must fit 64 bits. */
-	if (seconds < UINT64_MAX / 1000000000)
-		memory->crash_seconds = seconds;
-}
-
 static int open_elf(struct memory *memory, const Elf64_Ehdr *elf)
 {
 	const char *problem = foreign(elf->e_ident);
@@ -173,7 +153,8 @@ static int open_elf(struct memory *memory, const Elf64_Ehdr *elf)
 			break;
 		}
 		if (segment.p_type == PT_NOTE)
-			memory_note(memory, segment.p_offset, segment.p_filesz);
+			store_crash_time(memory->store, segment.p_offset, segment.p_filesz,
+					 &memory->crash_seconds);
 		if (segment.p_type != PT_LOAD)
 			continue;
 		err = add_range(memory, segment.p_paddr, segment.p_filesz, segment.p_offset);

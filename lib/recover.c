@@ -13,21 +13,10 @@
 /* A file that is no known dump and smaller than this may be text with rubbish in it. */
 #define TEXT_ANYWAY (16ULL << 20)
 
-/* More are not told apart: a forged file may claim any number. */
-#define BOOT_SLOTS 16384
-
-struct boot_seen {
-	bool used;
-	uint32_t boot;
-	uint64_t boot_ns, wall_ns;
-};
-
 EXPORT int flightrec_recover_new(struct flightrec_recover **recover)
 {
 	*recover = calloc(1, sizeof(**recover));
-	if (*recover)
-		(*recover)->boots = calloc(BOOT_SLOTS, sizeof(struct boot_seen));
-	if (*recover && (*recover)->boots)
+	if (*recover && recover_boots_new(*recover))
 		return 0;
 	free(*recover);
 	return -ENOMEM;
@@ -60,14 +49,6 @@ EXPORT void flightrec_recover_progress(struct flightrec_recover *recover,
 {
 	recover->progress = call;
 	recover->progress_arg = arg;
-}
-
-void recover_progress(void *arg, uint64_t done)
-{
-	struct flightrec_recover *recover = arg;
-
-	if (recover->progress)
-		recover->progress(recover->progress_arg, done, recover->total);
 }
 
 /* Does a file begin like text? Holes and control characters are none. */
@@ -178,60 +159,6 @@ EXPORT const char *flightrec_recover_problem(const struct flightrec_recover *rec
 	return recover->problem;
 }
 
-void recover_found(struct flightrec_recover *recover, const char *boot_id, const char *channel,
-		   uint32_t full_len, unsigned int flags, unsigned int file)
-{
-	strcpy(recover->channel, channel);
-	strcpy(recover->boot_id, boot_id);
-	recover->found = (struct flightrec_recovered) {
-		.record = &recover->buffer.record,
-		.channel = recover->channel,
-		.boot_id = recover->boot_id,
-		.full_len = full_len,
-		.flags = flags,
-		.file = file,
-	};
-}
-
-/* ---- the order of boots */
-
-static struct boot_seen *boot_slot(const struct flightrec_recover *recover, uint32_t boot)
-{
-	uint32_t slot = (boot ^ boot >> 16) % BOOT_SLOTS;
-
-	while (recover->boots[slot].used && recover->boots[slot].boot != boot)
-		slot = (slot + 1) % BOOT_SLOTS;
-	return &recover->boots[slot];
-}
-
-void recover_boot_seen(struct flightrec_recover *recover, uint32_t boot, uint64_t boot_ns,
-		       uint64_t wall_ns)
-{
-	struct boot_seen *seen = boot_slot(recover, boot);
-
-	if (!seen->used && recover->nboots < BOOT_SLOTS / 2) {
-		recover->nboots++;
-		*seen = (struct boot_seen) { true, boot, boot_ns, wall_ns };
-	} else if (seen->used && boot_ns >= seen->boot_ns) {
-		seen->boot_ns = boot_ns;
-		seen->wall_ns = wall_ns;
-	}
-}
-
-uint64_t recover_boot_wall(const struct flightrec_recover *recover, uint32_t boot)
-{
-	return boot_slot(recover, boot)->wall_ns;
-}
-
-bool moment_before(const struct moment *a, const struct moment *b)
-{
-	if (a->boot_wall != b->boot_wall)
-		return a->boot_wall < b->boot_wall;
-	if (a->boot != b->boot)
-		return a->boot < b->boot;
-	return a->boot_ns < b->boot_ns;
-}
-
 /* ---- the records */
 
 enum { STAGE_ADDING, STAGE_BLOCKS, STAGE_TEXT };
@@ -246,7 +173,8 @@ EXPORT int flightrec_recover_set_order(struct flightrec_recover *recover,
 	return 0;
 }
 
-void recover_settle(struct flightrec_recover *recover)
+/* No file is added any more. */
+static void settle(struct flightrec_recover *recover)
 {
 	if (recover->stage != STAGE_ADDING)
 		return;
@@ -293,12 +221,19 @@ EXPORT int flightrec_recover_next(struct flightrec_recover *recover,
 {
 	int got;
 
-	recover_settle(recover);
+	settle(recover);
 	got = recover->order == FLIGHTREC_RECOVER_BY_TIME ? next_by_time(recover) :
 							     next_by_channel(recover);
 	if (got > 0)
 		*found = &recover->found;
 	return got;
+}
+
+EXPORT int flightrec_recover_death(struct flightrec_recover *recover, size_t number,
+				   const struct flightrec_death **death)
+{
+	settle(recover);
+	return death_get(recover, number, death);
 }
 
 EXPORT uint64_t flightrec_recover_count(const struct flightrec_recover *recover,

@@ -8,7 +8,12 @@
  *   blocks.c   memory -> blocks of channels, merged to records in order
  *   text.c     a store -> lines of records, sorted
  *   death.c    the same bytes -> why the machine died
+ *   line.c     a line of either, word by word
+ *   found.c    what they fill in: the record found, the order of boots
  *   recover.c  which of them a file needs, and what the library offers
+ *
+ * None uses one that uses it: recover, blocks, text, death, line, found; and memory,
+ * kdump, store.
  *
  * Nothing read is believed: each number is bounded before it is used, and what
  * is kept in memory has a limit whatever the file says.
@@ -55,6 +60,10 @@ bool store_have(const struct store *store, uint64_t offset, void *buffer, size_t
 /* The first byte at or after @offset that is not in a hole; the size if there is none. */
 uint64_t store_data(const struct store *store, uint64_t offset);
 
+/* Looks into an ELF note for when the machine died, since 1970; else *@seconds stays. */
+void store_crash_time(const struct store *store, uint64_t offset, uint64_t size,
+		      uint64_t *seconds);
+
 /* ---- memory.c, kdump.c */
 
 struct memory_range {
@@ -85,8 +94,6 @@ int memory_open(struct memory *memory, const struct store *store);
 /* Takes anything for an image of memory, from 0 on. */
 int memory_open_raw(struct memory *memory, const struct store *store);
 void memory_close(struct memory *memory);
-/* Looks into the note at @offset for when the machine died. */
-void memory_note(struct memory *memory, uint64_t offset, uint64_t size);
 
 /* Reads physical memory; what is not there is zero. Bytes that were there. */
 size_t memory_read(struct memory *memory, uint64_t addr, void *buffer, size_t size);
@@ -137,10 +144,6 @@ int text_next(struct flightrec_recover *recover);
 bool text_take(struct flightrec_recover *recover, const char *boot_id, const char *channel,
 	       const struct flightrec_record *record);
 void text_free(struct flightrec_recover *recover);
-/* Copies up to the end of the line, without a terminal's escape sequences: bytes. */
-size_t text_plain(const char *from, size_t len, char *to);
-/* Is @line, without "flightrec: ", one that begins a set? Then of which boot. */
-bool text_boot(const char *line, char boot_id[33]);
 
 /* ---- death.c */
 
@@ -152,9 +155,12 @@ void death_end(struct flightrec_recover *recover);
 void death_dump(struct flightrec_recover *recover, const char *boot_id, uint64_t wall_ns);
 /* After the last file. */
 void death_sort(struct flightrec_recover *recover);
+/* The one of that number, once sorted; false: there are not so many. */
+bool death_get(const struct flightrec_recover *recover, size_t number,
+	       const struct flightrec_death **death);
 void death_free(struct flightrec_recover *recover);
 
-/* ---- recover.c */
+/* ---- found.c */
 
 #define FILES_MAX 4096
 #define COUNTS (FLIGHTREC_RECOVER_OVERFLOW + 1)
@@ -196,6 +202,8 @@ struct flightrec_recover {
 	size_t nboots;
 };
 
+/* False: no memory. To be freed as recover->boots. */
+bool recover_boots_new(struct flightrec_recover *recover);
 /* A record of that boot was seen. */
 void recover_boot_seen(struct flightrec_recover *recover, uint32_t boot, uint64_t boot_ns,
 		       uint64_t wall_ns);
@@ -209,9 +217,6 @@ bool moment_before(const struct moment *a, const struct moment *b);
  */
 void recover_found(struct flightrec_recover *recover, const char *boot_id, const char *channel,
 		   uint32_t full_len, unsigned int flags, unsigned int file);
-
-/* No file is added any more. */
-void recover_settle(struct flightrec_recover *recover);
 
 /* Says how far the file that is being added is. */
 void recover_progress(void *arg, uint64_t done);

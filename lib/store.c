@@ -18,6 +18,9 @@
 #define FLAT_PIECE_MAX (1ULL << 32)
 #define EXTENTS_MAX (1024 * 1024)	/* 24 MiB of them */
 
+/* What the kernel says of itself in a note (VMCOREINFO) is a few KiB. */
+#define NOTE_MAX (64 * 1024)
+
 static ssize_t read_at(int fd, uint64_t offset, void *buffer, size_t size)
 {
 	size_t have = 0;
@@ -247,4 +250,21 @@ uint64_t store_data(const struct store *store, uint64_t offset)
 		return at;
 	/* Only this says that nothing follows; others, that holes are not known. */
 	return errno == ENXIO ? store->size : offset;
+}
+
+void store_crash_time(const struct store *store, uint64_t offset, uint64_t size, uint64_t *seconds)
+{
+	static const char key[] = "\nCRASHTIME=";
+	char note[NOTE_MAX + 1];
+	ssize_t n = store_read(store, offset, note, size < NOTE_MAX ? size : NOTE_MAX);
+	const char *at = n > 0 ? memmem(note, n, key, strlen(key)) : NULL;
+	unsigned long long said;
+
+	if (!at)
+		return;
+	note[n] = '\0';
+	said = strtoull(at + strlen(key), NULL, 10);
+	/* A nonsense time is none: nanoseconds must fit 64 bits. */
+	if (said < UINT64_MAX / 1000000000)
+		*seconds = said;
 }

@@ -9,7 +9,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
+
+#include "line.h"
 
 #define NEEDLE "flightrec:"
 
@@ -47,123 +48,27 @@ struct text {
 	size_t nboots;
 };
 
-/* ---- one line */
-
-/* What is left of a line to parse. */
-struct cursor {
-	const char *at, *end;
-};
-
-/* The next word, up to @max bytes of it, and the space behind it. */
-static bool take_word(struct cursor *cursor, char *word, size_t max)
-{
-	const char *space = memchr(cursor->at, ' ', cursor->end - cursor->at);
-	size_t len = space ? (size_t)(space - cursor->at) : 0;
-
-	if (!len || len > max)
-		return false;
-	memcpy(word, cursor->at, len);
-	word[len] = '\0';
-	cursor->at = space + 1;
-	return true;
-}
-
-static bool take_number(struct cursor *cursor, uint64_t max, uint64_t *number)
-{
-	char word[21];
-	char *end;
-
-	if (!take_word(cursor, word, sizeof(word) - 1) || word[0] < '0' || word[0] > '9')
-		return false;
-	errno = 0;
-	*number = strtoull(word, &end, 10);
-	return !*end && !errno && *number <= max;
-}
-
-static bool take_u64(struct cursor *cursor, __u64 *to)
-{
-	uint64_t number;
-
-	if (!take_number(cursor, UINT64_MAX, &number))
-		return false;
-	*to = number;
-	return true;
-}
-
-static bool take_u32(struct cursor *cursor, uint32_t max, __u32 *to)
-{
-	uint64_t number;
-
-	if (!take_number(cursor, max, &number))
-		return false;
-	*to = number;
-	return true;
-}
-
-static bool is_hex(const char *text, size_t len)
-{
-	return strspn(text, "0123456789abcdef") >= len;
-}
-
-static bool take_hex(struct cursor *cursor, char *word, size_t len)
-{
-	return take_word(cursor, word, len) && strlen(word) == len && is_hex(word, len);
-}
-
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/*
- * Undoes the escapes of @from up to an unescaped quote or space, whichever
- * @until is. Bytes that came out, or -1: no end, not escaped, more than @max.
- */
-static ssize_t unescape(struct cursor *cursor, char until, char *to, size_t max)
-{
-	const char *at = cursor->at;
-	size_t n = 0;
-	int high, low;
-
-	for (; at < cursor->end && *at != until; n++) {
-		if (n >= max || (unsigned char)*at < ' ' || (unsigned char)*at > '~')
-			return -1;
-		if (*at != '\\') {
-			to[n] = *at++;
-		} else if (cursor->end - at >= 2 && (at[1] == '\\' || at[1] == '"')) {
-			to[n] = at[1];
-			at += 2;
-		} else {
-			high = cursor->end - at >= 4 && at[1] == 'x' ? hex_digit(at[2]) : -1;
-			low = high >= 0 ? hex_digit(at[3]) : -1;
-			if (low < 0)
-				return -1;
-			to[n] = high << 4 | low;
-			at += 4;
-		}
-	}
-	if (at >= cursor->end)
-		return -1;
-	cursor->at = at + 1;
-	return n;
-}
-
-/* The check at the cursor is that of the line from @start to before the space in front of it. */
-static bool check_ok(const struct cursor *cursor, const char *start)
-{
-	char word[9] = "";
-	uint32_t check;
-
-	if (cursor->end - cursor->at < 8)
-		return false;
-	memcpy(word, cursor->at, 8);
-	if (!is_hex(word, 8))
-		return false;
-	check = crc32(0, (const unsigned char *)start, cursor->at - 1 - start);
-	return strtoul(word, NULL, 16) == check;
-}
-
 /* ---- what the lines say */
+
+static bool take_u64(struct line *cursor, __u64 *to)
+{
+	uint64_t number;
+
+	if (!line_number(cursor, UINT64_MAX, &number))
+		return false;
+	*to = number;
+	return true;
+}
+
+static bool take_u32(struct line *cursor, uint32_t max, __u32 *to)
+{
+	uint64_t number;
+
+	if (!line_number(cursor, max, &number))
+		return false;
+	*to = number;
+	return true;
+}
 
 static bool known_boot(struct flightrec_recover *recover, const char *boot_id)
 {
@@ -180,47 +85,33 @@ static bool known_boot(struct flightrec_recover *recover, const char *boot_id)
 	return false;
 }
 
-bool text_boot(const char *line, char boot_id[33])
-{
-	struct cursor cursor = { line + 2, line + strlen(line) };
-	uint64_t number;
-	char id[33], reason[9];
-
-	if (strncmp(line, "B ", 2) || !take_number(&cursor, UINT32_MAX, &number) ||
-	    !take_hex(&cursor, id, 32) || !take_number(&cursor, UINT64_MAX, &number) ||
-	    !take_word(&cursor, reason, 8) || !check_ok(&cursor, line))
-		return false;
-	strcpy(boot_id, id);
-	return true;
-}
-
-static bool parse_begin(struct flightrec_recover *recover, struct cursor cursor, const char *start)
+static bool parse_begin(struct flightrec_recover *recover, struct line cursor, const char *start)
 {
 	uint64_t version, set;
 	char boot_id[33], reason[9];
 
-	if (!take_number(&cursor, UINT32_MAX, &version))
+	if (!line_number(&cursor, UINT32_MAX, &version))
 		return false;
 	if (version != FLIGHTREC_CRASH_VERSION) {
 		recover->counts[FLIGHTREC_RECOVER_OTHER_VERSION]++;
 		return true;
 	}
-	if (!take_hex(&cursor, boot_id, 32) || !take_number(&cursor, UINT64_MAX, &set) ||
-	    !take_word(&cursor, reason, 8) || !check_ok(&cursor, start))
+	if (!line_hex(&cursor, boot_id, 32) || !line_number(&cursor, UINT64_MAX, &set) ||
+	    !line_word(&cursor, reason, 8) || !line_check_ok(&cursor, start))
 		return false;
 	known_boot(recover, boot_id);
 	return true;
 }
 
-static bool parse_end(struct flightrec_recover *recover, struct cursor cursor, const char *start)
+static bool parse_end(struct flightrec_recover *recover, struct line cursor, const char *start)
 {
 	struct text *text = recover->text;
 	struct set set, *known;
 	size_t i;
 
-	if (!take_hex(&cursor, set.boot_id, 8) || !take_number(&cursor, UINT64_MAX, &set.number) ||
-	    !take_number(&cursor, FLIGHTREC_CRASH_TEXT_MAX, &set.printed) ||
-	    !take_number(&cursor, UINT32_MAX, &set.unpublished) || !check_ok(&cursor, start))
+	if (!line_hex(&cursor, set.boot_id, 8) || !line_number(&cursor, UINT64_MAX, &set.number) ||
+	    !line_number(&cursor, FLIGHTREC_CRASH_TEXT_MAX, &set.printed) ||
+	    !line_number(&cursor, UINT32_MAX, &set.unpublished) || !line_check_ok(&cursor, start))
 		return false;
 	for (i = 0; i < text->nsets; i++) {
 		known = &text->sets[i];
@@ -276,7 +167,7 @@ static int keep(struct flightrec_recover *recover, const struct text_record *par
 }
 
 /* The numbers of an R line, in their order. */
-static bool parse_stamp(struct cursor *cursor, struct text_record *r)
+static bool parse_stamp(struct line *cursor, struct text_record *r)
 {
 	struct flightrec_record *record = &r->record;
 	char origin[2], mark[2];
@@ -284,12 +175,12 @@ static bool parse_stamp(struct cursor *cursor, struct text_record *r)
 
 	if (!take_u64(cursor, &record->seq) || !take_u64(cursor, &record->boot_ns) ||
 	    !take_u64(cursor, &record->wall_ns) || !take_u32(cursor, 7, &severity) ||
-	    !take_word(cursor, origin, 1) || !take_u32(cursor, UINT32_MAX, &record->pid) ||
+	    !line_word(cursor, origin, 1) || !take_u32(cursor, UINT32_MAX, &record->pid) ||
 	    !take_u32(cursor, UINT32_MAX, &record->tgid) ||
 	    !take_u32(cursor, UINT32_MAX, &record->uid) ||
 	    !take_u32(cursor, UINT32_MAX, &record->euid) ||
 	    !take_u32(cursor, UINT32_MAX, &record->cpu) ||
-	    !take_u32(cursor, FLIGHTREC_PAYLOAD_MAX, &r->full_len) || !take_word(cursor, mark, 1) ||
+	    !take_u32(cursor, FLIGHTREC_PAYLOAD_MAX, &r->full_len) || !line_word(cursor, mark, 1) ||
 	    !record->seq || !strchr("uki", origin[0]) || !strchr("=+", mark[0]))
 		return false;
 	record->severity = severity;
@@ -300,7 +191,7 @@ static bool parse_stamp(struct cursor *cursor, struct text_record *r)
 }
 
 /* 1: a record, 0: it is damaged, or -ENOMEM. */
-static int parse_record(struct flightrec_recover *recover, struct cursor cursor, const char *start)
+static int parse_record(struct flightrec_recover *recover, struct line cursor, const char *start)
 {
 	struct text_record r = { .file = recover->file };
 	char payload[FLIGHTREC_PAYLOAD_MAX];
@@ -308,21 +199,21 @@ static int parse_record(struct flightrec_recover *recover, struct cursor cursor,
 	ssize_t comm_len, len;
 	bool whole, nameless;
 
-	if (!take_hex(&cursor, r.boot_id, 8) ||
-	    !take_word(&cursor, r.channel, FLIGHTREC_NAME_MAX - 1) ||
+	if (!line_hex(&cursor, r.boot_id, 8) ||
+	    !line_word(&cursor, r.channel, FLIGHTREC_NAME_MAX - 1) ||
 	    !flightrec_name_ok(r.channel) || !parse_stamp(&cursor, &r))
 		return 0;
 	/* A name that is a dash is escaped. */
 	nameless = cursor.end - cursor.at > 1 && cursor.at[0] == '-' && cursor.at[1] == ' ';
-	comm_len = unescape(&cursor, ' ', comm, sizeof(comm) - 1);
+	comm_len = line_unescape(&cursor, ' ', comm, sizeof(comm) - 1);
 	if (comm_len < 0 || cursor.at >= cursor.end || *cursor.at++ != '"')
 		return 0;
 	if (!nameless)
 		memcpy(r.record.comm, comm, comm_len);
-	len = unescape(&cursor, '"', payload, sizeof(payload));
+	len = line_unescape(&cursor, '"', payload, sizeof(payload));
 	whole = !(r.flags & FLIGHTREC_RECOVERED_CUT);
 	if (len < 0 || (whole ? len != r.full_len : len > r.full_len) ||
-	    cursor.at >= cursor.end || *cursor.at++ != ' ' || !check_ok(&cursor, start))
+	    cursor.at >= cursor.end || *cursor.at++ != ' ' || !line_check_ok(&cursor, start))
 		return 0;
 	r.record.version = FLIGHTREC_ABI_VERSION;
 	r.record.header_size = sizeof(r.record);
@@ -332,28 +223,11 @@ static int parse_record(struct flightrec_recover *recover, struct cursor cursor,
 	return keep(recover, &r, payload) ? -ENOMEM : 1;
 }
 
-/* Copies without terminals' escape sequences, up to the end of the line. */
-size_t text_plain(const char *from, size_t len, char *to)
-{
-	size_t i, n = 0;
-
-	for (i = 0; i < len && from[i] && from[i] != '\n' && from[i] != '\r'; i++) {
-		if (from[i] != '\033') {
-			to[n++] = from[i];
-			continue;
-		}
-		if (i + 1 < len && from[i + 1] == '[')
-			for (i += 2; i < len && (unsigned char)from[i] < 0x40 && from[i] >= ' ';)
-				i++;
-	}
-	return n;
-}
-
 /* What stands behind the needle: a line of ours, or any message of the driver. */
 static int parse_line(struct flightrec_recover *recover, const char *from, size_t len)
 {
 	char line[WINDOW];
-	struct cursor cursor = { line, line + text_plain(from, len, line) };
+	struct line cursor = { line, line + line_plain(from, len, line) };
 	const char *start;
 	int ok;
 
@@ -361,7 +235,7 @@ static int parse_line(struct flightrec_recover *recover, const char *from, size_
 		cursor.at++;
 	start = cursor.at;
 	if (cursor.end - start < 3 || !memchr("BRE", start[0], 3) || start[1] != ' ' ||
-	    hex_digit(start[2]) < 0)
+	    line_hex_digit(start[2]) < 0)
 		return 0;
 	cursor.at += 2;
 	if (start[0] == 'R')

@@ -116,15 +116,6 @@ int archive_add(struct archive_writer *writer, const struct flightrec_recovered 
 int archive_commit(struct archive_writer *writer, struct archive_sum *sum);
 void archive_abort(struct archive_writer *writer);
 
-/* ---- report.c */
-
-/* The report for people: 0, or an error of the archive; errors of @out are ferror()'s. */
-int report_text(FILE *out, const struct boot *boot);
-/* "died 2026-01-31 14:30:05: Kernel panic - ..." in one line. */
-void report_line(FILE *out, const struct boot *boot);
-/* html.c: the same as one page. */
-int report_html(FILE *out, const struct boot *boot);
-
 /* The newest records of a boot, at most @max: how many, or an error; to be freed. */
 struct kept {
 	struct flightrec_recovered found;

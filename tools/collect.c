@@ -57,12 +57,6 @@ static const char save_help[] =
 #define SIZE_MAX_MIB (1024 * 1024)
 #define SOURCES_MAX 4096
 
-void failed(struct collection *c, const char *what, int err)
-{
-	complain("%s: %s", what, strerror(-err));
-	c->status = EXIT_NO;
-}
-
 static uint64_t wall_now(void)
 {
 	struct timespec ts;

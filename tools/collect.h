@@ -21,11 +21,10 @@ struct collection {
 	int status;
 };
 
-/* Says what went wrong with @what, and that the run failed. */
-void failed(struct collection *c, const char *what, int err);
-
 /* ---- places.c */
 
+/* Says what went wrong with @what, and that the run failed. */
+void failed(struct collection *c, const char *what, int err);
 /* A file, or a directory in which each crash has one of its own; @named: by the user. */
 void look_through(struct collection *c, const char *path, bool named);
 /* Loads again what is kept. */

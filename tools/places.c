@@ -33,6 +33,12 @@ struct place {
 	char only_boot[33];		/* whose records were found; "" none, "*" several */
 };
 
+void failed(struct collection *c, const char *what, int err)
+{
+	complain("%s: %s", what, strerror(-err));
+	c->status = EXIT_NO;
+}
+
 static struct json_object *print_of(const char *path, const struct stat *st)
 {
 	char text[128] = "";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the commands of flightrec(1) share. Each is a file of its own; main.c
- * has the table of them.
+ * What the commands of flightrec(1) share: tool.c has it, and main.c the table of
+ * commands. Nothing uses main.c.
  */
 #ifndef TOOLS_TOOL_H
 #define TOOLS_TOOL_H
@@ -45,8 +45,6 @@ int command_report(int argc, char **argv);
 #ifndef FLIGHTREC_DEV
 #define FLIGHTREC_DEV "/dev/flightrec"
 #endif
-
-/* ---- main.c */
 
 /* Opens a channel: 0, or the exit status after saying why not. */
 int channel_open(struct flightrec **handle, const char *channel, unsigned int flags);

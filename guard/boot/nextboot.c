@@ -3,7 +3,6 @@
 #include "guard/boot/nextboot.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +11,6 @@
 #include "guard/boot/loader.h"
 #include "guard/host/efivars.h"
 
-/* No entry has so many; a damaged one may. */
-#define ARCHIVES_MAX 32
 #define TABLE_MAX (1u << 20)
 
 /*
@@ -28,82 +25,6 @@ static const struct loader_ops *const loaders[] = {
 const char *loader_word(const struct loader_ops *l)
 {
 	return l ? l->name : "unknown";
-}
-
-int next_boot_say(struct next_boot *out, const char *fmt, ...)
-{
-	va_list ap;
-	int n;
-
-	free(out->why);
-	va_start(ap, fmt);
-	n = vasprintf(&out->why, fmt, ap);
-	va_end(ap);
-	if (n >= 0)
-		return 0;
-	out->why = NULL;
-	return -ENOMEM;
-}
-
-void boot_files_free(struct boot_files *f)
-{
-	for (size_t i = 0; i < f->count; i++)
-		free(f->archives[i]);
-	free(f->archives);
-	free(f->kernel);
-	free(f->image);
-	memset(f, 0, sizeof(*f));
-}
-
-static int add_archive(struct boot_files *f, char *file)
-{
-	char **more = file ? realloc(f->archives, (f->count + 1) * sizeof(*more)) : NULL;
-
-	if (!file) {
-		f->unclear = true;
-		return 0;
-	}
-	if (!more) {
-		free(file);
-		return -ENOMEM;
-	}
-	f->archives = more;
-	more[f->count++] = file;
-	return 0;
-}
-
-int boot_files_archives(struct boot_files *f, const char *names,
-			char *(*find)(const void *arg, const char *name), const void *arg)
-{
-	char *all = strdup(names ? names : ""), *rest = all, *name;
-	int err = all ? 0 : -ENOMEM;
-
-	while (!err && (name = strsep(&rest, " \t")))
-		if (*name && f->count >= ARCHIVES_MAX)
-			f->unclear = true;
-		else if (*name)
-			err = add_archive(f, find(arg, name));
-	free(all);
-	return err;
-}
-
-int next_boot_add(struct next_boot *out, struct boot_files *f)
-{
-	struct boot_files *more;
-
-	for (size_t i = 0; i < out->menu_count; i++)
-		if (!strcmp(out->menu[i].kernel, f->kernel)) {
-			boot_files_free(f);
-			return 0;
-		}
-	more = realloc(out->menu, (out->menu_count + 1) * sizeof(*more));
-	if (!more) {
-		boot_files_free(f);
-		return -ENOMEM;
-	}
-	out->menu = more;
-	more[out->menu_count++] = *f;
-	return 0;
 }
 
 const struct boot_files *next_boot_files(const struct next_boot *n, const char *release)
@@ -130,11 +51,6 @@ void next_boot_free(struct next_boot *n)
 		boot_files_free(&n->menu[i]);
 	free(n->menu);
 	memset(n, 0, sizeof(*n));
-}
-
-char *loader_variable(const struct host *h, const char *name)
-{
-	return host_may_act(h) ? efivar_text(h, name, LOADER_GUID) : NULL;
 }
 
 /* The loader that started this boot gives its name to the firmware. */

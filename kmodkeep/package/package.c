@@ -306,6 +306,15 @@ static int dkms_key(const struct host *h)
 	return EXIT_YES;
 }
 
+/* By apt if its maintainer script runs this, or it is here. */
+static const struct manager *manager_of(const struct host *h)
+{
+	if (getenv("DPKG_MAINTSCRIPT_PACKAGE") ||
+	    host_has(h, "/usr/bin/apt-get"))
+		return &manager_apt;
+	return &manager_dnf;
+}
+
 static int run(const struct host *h, char **words)
 {
 	struct transaction x;
@@ -317,7 +326,7 @@ static int run(const struct host *h, char **words)
 		umask(022);
 		/* What cannot be done has been said: the package is whole. */
 		code = EXIT_YES;
-		if (!transaction_open(h, words[1], words[2], &x) &&
+		if (!transaction_open(h, manager_of(h), words[1], words[2], &x) &&
 		    !take_lock(&x))
 			code = verbs[i].run(&x);
 		transaction_close(&x);

@@ -96,15 +96,6 @@ struct words entries_of(struct transaction *x, const char *dir)
 	return out;
 }
 
-/* By apt if its maintainer script runs this, or it is here. */
-static const struct manager *manager_of(const struct host *h)
-{
-	if (getenv("DPKG_MAINTSCRIPT_PACKAGE") ||
-	    host_has(h, "/usr/bin/apt-get"))
-		return &manager_apt;
-	return &manager_dnf;
-}
-
 static char *below(struct transaction *x, const char *rel)
 {
 	char *path = host_path(x->h, rel), *kept;
@@ -130,8 +121,8 @@ static void read_kernels(struct transaction *x)
 	words_free(&all);
 }
 
-int transaction_open(const struct host *h, const char *name,
-		     const char *version, struct transaction *x)
+int transaction_open(const struct host *h, const struct manager *manager,
+		     const char *name, const char *version, struct transaction *x)
 {
 	const char *script = getenv("DPKG_MAINTSCRIPT_PACKAGE");
 	struct utsname uts;
@@ -143,7 +134,7 @@ int transaction_open(const struct host *h, const char *name,
 	x->name = name;
 	x->version = version;
 	x->lock = -1;
-	x->manager = manager_of(h);
+	x->manager = manager;
 	x->package = script ? script : text(x, "%s-dkms", name);
 	err = uname(&uts) < 0 ? -errno : dkms_tree(h, &tree);
 	if (err == -EINVAL)

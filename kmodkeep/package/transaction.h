@@ -87,8 +87,8 @@ int package_restore(struct transaction *x);
 int package_remove(struct transaction *x);
 
 /* 0, or -errno with a line said. */
-int transaction_open(const struct host *h, const char *name,
-		     const char *version, struct transaction *x);
+int transaction_open(const struct host *h, const struct manager *manager,
+		     const char *name, const char *version, struct transaction *x);
 void transaction_close(struct transaction *x);
 
 /* One line for the administrator, "NAME VERSION: ...". */

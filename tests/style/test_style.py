@@ -180,3 +180,45 @@ def test_headers_of_the_keeper_make_no_circle():
         for header in free:
             del left[header]
     assert not left
+
+
+# Two files that are one interpreter: a command runs a body, a body has commands.
+ONE = {"guard/boot/grub_commands.c": "guard/boot/grub_run.c"}
+
+COMMENT_OR_TEXT = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"", re.S)
+DEFINED = re.compile(r"^(?!static|extern|typedef)(?:[A-Za-z_][\w *]*?\b(\w+)\([^;{}]*\)\s*\{"
+                     r"|const struct \w+ (\w+) = \{)", re.M)  # fmt: skip
+OWN = re.compile(r"^static [\w *]*?\b(\w+)\(|\(\*(?:const )?(\w+)\)\(", re.M)
+
+
+def circle(uses):
+    """Those of USES, {who: whom}, that are in a circle, or between two."""
+    left = dict(uses)
+    while free := {who for who, used in left.items() if not used & set(left)}:
+        left = {who: used for who, used in left.items() if who not in free}
+    while alone := set(left) - set().union(*left.values(), ()):
+        left = {who: used for who, used in left.items() if who not in alone}
+    return left
+
+
+@pytest.mark.parametrize("rooms", [("src",), ("lib",), ("tools",), ("guard", "signing", "kmodkeep")], ids="+".join)
+def test_no_file_uses_one_that_uses_it(rooms):
+    code = {}
+    for path in FILES:
+        if path.suffix == ".c" and path.relative_to(TOP).parts[0] in rooms:
+            text = COMMENT_OR_TEXT.sub(" ", text_of(path))
+            code.setdefault(ONE.get(name(path), name(path)), []).append(text)
+    code = {who: "\n".join(parts) for who, parts in code.items()}
+    # A function by its call, a table by its address, but for what the file itself calls so.
+    where = {a + "(" if a else "&" + b: who
+             for who, text in code.items() for a, b in DEFINED.findall(text)}  # fmt: skip
+    assert len(where) > len(code)
+    own = {who: {word + "(" for pair in OWN.findall(text) for word in pair} for who, text in code.items()}
+    uses = {who: {where[word] for word in set(re.findall(r"&\w+|\b\w+\(", text)) - own[who]
+                  if word in where} - {who} for who, text in code.items()}  # fmt: skip
+    assert not circle(uses)
+
+
+def test_a_circle_is_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set()}) == {"b": {"c"}, "c": {"b", "d"}}
+    assert not circle({"a": {"b", "c"}, "b": {"c"}, "c": set()})
