@@ -176,15 +176,18 @@ static int compare_image(const struct doctor *d, const struct kernel *k, struct 
 static int compare_modules(const struct doctor *d, const struct kernel *k,
 			   const struct copies *copies, struct early_build *out)
 {
-	const char *other = copies->err ? NULL : copies_other_build(d->h, k->release, copies);
+	const char *other = copies->own.other, *unsure = copies->own.unsure;
 
-	if (!other)
+	if (copies->err || (!other && (!unsure || out->why)))
 		return 0;
-	out->unsure = false;
 	free(out->why);
 	free(out->next);
-	out->why = text_of("the initramfs of kernel %s has modules of another build of it than "
-			   "those on disk: %s", k->release, other);
+	out->unsure = !other;
+	out->why = other ?
+		text_of("the initramfs of kernel %s has modules of another build of it than "
+			"those on disk: %s", k->release, other) :
+		text_of("the initramfs of kernel %s may have modules of another build of it: "
+			"%s and that on disk cannot be compared", k->release, unsure);
 	out->next = initramfs_step(d, k, NULL);
 	return out->why && out->next ? 0 : -ENOMEM;
 }
@@ -229,7 +232,7 @@ int early_read(const struct doctor *d, const struct kernel *const *list, size_t 
 	if (!err)
 		err = rootfs_read(d->h, &out->root);
 	if (!err)
-		err = copies_read(d->cache, out->kernels, out->count, modules, count,
+		err = copies_read(d->h, d->cache, out->kernels, out->count, modules, count,
 				  false, out->copies);
 	for (size_t i = 0; i < out->count && !err; i++)
 		err = read_build(d, out, i);
@@ -434,7 +437,7 @@ static int judge_copy(const struct doctor *d, const struct early *e, struct find
 		return 0;
 	if (!copy->bytes.len) {
 		/* Only its hash was remembered. */
-		err = copies_read(NULL, of, 1, modules, 1, true, &fresh);
+		err = copies_read(NULL, NULL, of, 1, modules, 1, true, &fresh);
 		copy = err ? NULL : copies_find(&fresh, f->module);
 	}
 	if (copy)

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -385,6 +386,78 @@ def test_the_section_of_a_unified_image_is_searched(sdboot):
     finding = next_finding(sdboot)
     assert finding["verdict"] == "kernel-incomplete" and "does not load" in finding["message"]
     assert finding["next_step"].startswith(f"kernel-install add {NEW}")
+
+
+PACKERS = {"": None, ".xz": ["xz", "--check=crc32"], ".zst": ["zstd", "-q"], ".gz": ["gzip", "-n"]}
+
+
+def own(number, **kwargs):
+    return module_bytes(NEW, name=f"own{number}", intree=True, **kwargs)
+
+
+def own_modules(system, copied, suffix=""):
+    """Five of the kernel's own on disk, and as COPIED, {number: bytes}, in the initramfs."""
+    system.tree.put("var/cache/x")
+    for number in range(5):
+        disk = packed(own(number, build_id=f"one{number}"), PACKERS[suffix])
+        system.tree.put(f"lib/modules/{NEW}/kernel/fs/own{number}.ko{suffix}", disk)
+    inside = {f"kernel/fs/own{n}.ko": own(n, build_id=f"one{n}") for n in range(5)}
+    system.initramfs(NEW, {**inside, **{f"kernel/fs/own{n}.ko": copied[n] for n in copied}})
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_each_module_of_the_kernel_is_compared(system, suffix):
+    """As where an archive of before stands behind the one that was made again."""
+    own_modules(system, {}, suffix)
+    assert next_finding(system)["verdict"] == "ok"
+    # Packed again, or without its signature and what a debugger wants, it is the same.
+    own_modules(system, {3: own(3, build_id="one3", version="")}, suffix)
+    assert next_finding(system)["verdict"] == "ok"
+    own_modules(system, {4: own(4, build_id="two4")}, suffix)
+    for _ in ("read", "remembered"):
+        finding = next_finding(system)
+        assert finding["verdict"] == "kernel-incomplete", finding
+        assert "kernel/fs/own4.ko" in finding["message"] and finding["next_step"]
+    # One that the disk has no more tells nothing.
+    (system.path / f"lib/modules/{NEW}/kernel/fs/own4.ko{suffix}").unlink()
+    assert next_finding(system)["verdict"] == "ok"
+
+
+def test_module_of_the_kernel_that_cannot_be_compared(system):
+    for copied in (own(2, version="3"), b"damaged", packed(own(2), ["xz"])[:-9]):
+        own_modules(system, {2: copied})
+        finding = next_finding(system)
+        assert finding["verdict"] == "unknown", finding
+        assert "kernel/fs/own2.ko and that on disk cannot be compared" in finding["message"]
+    own_modules(system, {})
+    disk = system.path / f"lib/modules/{NEW}/kernel/fs/own1.ko"
+    disk.unlink()
+    disk.mkdir()
+    assert next_finding(system)["verdict"] == "unknown"
+    for file in disk.parent.iterdir():
+        file.rmdir() if file.is_dir() else file.unlink()
+    assert next_finding(system)["verdict"] == "unknown"
+
+
+def test_kernel_that_is_installed_again_behind_what_is_remembered(system):
+    own_modules(system, {})
+    assert next_finding(system)["verdict"] == "ok"
+    system.tree.put(f"lib/modules/{NEW}/kernel/fs/own3.ko", own(3, build_id="two3"))
+    assert next_finding(system)["verdict"] == "kernel-incomplete"
+    system.initramfs(NEW, {"kernel/fs/own3.ko": own(3, build_id="two3")})
+    assert next_finding(system)["verdict"] == "ok"
+
+
+def test_modules_that_are_remembered_are_not_read_again(system):
+    """What makes doctor answer at once: none of the kernel's own is opened."""
+    own_modules(system, {})
+    assert next_finding(system)["verdict"] == "ok"
+    trace = system.path / "trace"
+    subprocess.run(["strace", "-f", "-qq", "-o", trace, "-e", "trace=open,openat", PROGRAM, "doctor",
+                    "--next-boot", "--root", system.path], env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},
+                   timeout=120, check=True, capture_output=True)  # fmt: skip
+    assert "/sample.ko" in trace.read_text()
+    assert not re.findall(r".*/kernel/fs/.*", trace.read_text())
 
 
 def copies(system):
