@@ -134,7 +134,7 @@ static int read_initramfs(const struct rotation *r, struct progress *p,
 			boot_archives_free(&list[n]);
 	}
 	if (!err)
-		err = copies_read(NULL, list, n, names, names_count, true,
+		err = copies_read(NULL, NULL, list, n, names, names_count, true,
 				  copies);
 	for (size_t i = 0; !err && i < n; i++) {
 		struct kernel_progress *k = of_kernel(p, list[i].release);

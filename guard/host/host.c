@@ -263,6 +263,21 @@ char *host_line(const struct host *h, const char *path)
 	return line;
 }
 
+long long host_boot_time(const struct host *h)
+{
+	char *path = host_path(h, "/proc/stat");
+	long long at = 0;
+	struct buf b = { 0 };
+	const char *line;
+
+	if (path && !file_read(path, 4 << 20, &b) &&
+	    (line = memmem(b.data, b.len, "\nbtime ", 7)))
+		sscanf(line, " btime %15lld", &at);
+	buf_free(&b);
+	free(path);
+	return at;
+}
+
 char *host_boot_id(const struct host *h)
 {
 	return host_line(h, "/proc/sys/kernel/random/boot_id");

@@ -49,6 +49,8 @@ const char *host_running_kernel(const struct host *h);
 /* First line of a file under root, NULL if it cannot be read; malloc'ed. */
 char *host_line(const struct host *h, const char *path);
 char *host_boot_id(const struct host *h);
+/* When the running system booted, in seconds since 1970; 0: not known. */
+long long host_boot_time(const struct host *h);
 /* NULL for an image that has not got its own yet. */
 char *host_machine_id(const struct host *h);
 

@@ -10,12 +10,17 @@
 
 /*
  * Names of its file system's type and of the drivers of all devices between its disks
- * and the processor, the same for /usr. What is not to be seen is not in it: a server
- * on the network, a host that is a folder.
+ * and the processor, of every disk that it is on; the same for /usr.
  */
 struct rootfs {
 	char **modules;
 	size_t count;
+	/*
+	 * What it is on and is not to be seen: a server on the network, a pool whose disks
+	 * nothing lists. Any module may be needed for that. NULL: all was seen, or there is
+	 * nothing to see, as in the folder of a host that does not run.
+	 */
+	char *unseen;
 };
 
 /* 0 or -ENOMEM. */

@@ -151,19 +151,35 @@ static int unpack_zst(const unsigned char *in, size_t len, size_t max,
 	return err;
 }
 
-int decompress(enum compression type, const unsigned char *in, size_t len,
-	       size_t max, struct buf *out)
+static int unpack(enum compression type, const unsigned char *in, size_t len, size_t max,
+		  struct buf *out)
 {
-	int err = -EINVAL;
-
 	out->data = NULL;
 	out->len = 0;
 	if (type == COMPRESS_GZ)
-		err = unpack_gz(in, len, max, out);
-	else if (type == COMPRESS_XZ)
-		err = unpack_xz(in, len, max, out);
-	else if (type == COMPRESS_ZST)
-		err = unpack_zst(in, len, max, out);
+		return unpack_gz(in, len, max, out);
+	if (type == COMPRESS_XZ)
+		return unpack_xz(in, len, max, out);
+	return type == COMPRESS_ZST ? unpack_zst(in, len, max, out) : -EINVAL;
+}
+
+int decompress(enum compression type, const unsigned char *in, size_t len,
+	       size_t max, struct buf *out)
+{
+	int err = unpack(type, in, len, max, out);
+
+	if (err)
+		buf_free(out);
+	return err;
+}
+
+int decompress_head(enum compression type, const unsigned char *in, size_t len, size_t n,
+		    struct buf *out)
+{
+	int err = unpack(type, in, len, n, out);
+
+	if (err == -EFBIG && out->len == n)
+		err = 0;
 	if (err)
 		buf_free(out);
 	return err;

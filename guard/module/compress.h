@@ -23,6 +23,9 @@ bool compress_kernel_refuses(const unsigned char *data, size_t len);
 /* -EBADMSG: damaged, or bytes follow the stream; -EFBIG: larger than max. */
 int decompress(enum compression type, const unsigned char *in, size_t len,
 	       size_t max, struct buf *out);
+/* The first n bytes of what it unpacks to, or all if that is less; in may be cut short. */
+int decompress_head(enum compression type, const unsigned char *in, size_t len, size_t n,
+		    struct buf *out);
 int compress_bytes(enum compression type, const unsigned char *in, size_t len,
 		   struct buf *out);
 

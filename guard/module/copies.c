@@ -17,7 +17,7 @@
 
 #define CACHE_DIR "/var/cache/kmodkeep"
 #define CACHE_FILE CACHE_DIR "/initramfs.json"
-#define CACHE_SCHEMA 4
+#define CACHE_SCHEMA 5
 /* Of all modules asked about, in the folders of all kernels. */
 #define COPIES_MAX 4096
 
@@ -52,8 +52,7 @@ void copies_free(struct copies *c)
 		free(c->list[i].link);
 		buf_free(&c->list[i].bytes);
 	}
-	for (size_t i = 0; i < c->own_count; i++)
-		free(c->own[i].path);
+	own_modules_free(&c->own);
 	free(c->list);
 	memset(c, 0, sizeof(*c));
 }
@@ -100,6 +99,7 @@ static struct copy *add(struct copies *c, const char *module, const char *path)
 /* One reading of an archive. */
 struct reading {
 	const char *release;
+	const char *folder;	/* of its modules on disk; NULL: they are not compared */
 	char *const *modules;
 	size_t count;
 	struct copies *out;
@@ -139,8 +139,8 @@ static bool want(void *arg, const char *path)
 {
 	const struct reading *r = arg;
 
-	return wanted(r, path) ||
-	       (r->out->own_count < COPIES_OWN && own_path(r, path) != NULL);
+	/* One of another build is enough. */
+	return wanted(r, path) || (r->folder && !r->out->own.other && own_path(r, path) != NULL);
 }
 
 static void sha256_of(const void *data, size_t len, char hex[65])
@@ -151,21 +151,7 @@ static void sha256_of(const void *data, size_t len, char hex[65])
 		hex_encode(hash, sizeof(hash), hex);
 }
 
-/* What no two builds have in common, and what stripping leaves. */
-static void mark_of(const struct modfile *m, char mark[65])
-{
-	size_t n, content = modsig_strip(m->bytes.data, m->bytes.len);
-	const unsigned char *id = module_section(m->bytes.data, m->bytes.len,
-						 ".note.gnu.build-id", &n);
-
-	if (id)
-		sha256_of(id, n, mark);
-	else if (content < m->bytes.len)
-		sha256_of(m->bytes.data + content, m->bytes.len - content, mark);
-}
-
-/* mark: may be NULL. */
-static int hash_of(struct buf *content, char hex[65], char mark[65])
+static int hash_of(struct buf *content, char hex[65])
 {
 	struct buf raw = { malloc(content->len + 1), content->len };
 	struct modfile m;
@@ -177,8 +163,6 @@ static int hash_of(struct buf *content, char hex[65], char mark[65])
 	err = modfile_take(&raw, &m);
 	if (!err)
 		sha256_of(m.bytes.data, m.bytes.len, hex);
-	if (!err && mark)
-		mark_of(&m, mark);
 	modfile_free(&m);
 	/* A damaged copy has no hash, and so equals no installed file. */
 	return err == -ENOMEM ? err : 0;
@@ -214,31 +198,19 @@ static int no_place(const struct reading *r)
 	return r->out->count < COPIES_MAX ? -ENOMEM : -EFBIG;
 }
 
-static int found_own(struct reading *r, const char *path, struct buf *content)
-{
-	struct own_module *own = &r->out->own[r->out->own_count];
-
-	memset(own, 0, sizeof(*own));
-	own->path = strndup(path, strstr(path, ".ko") + 3 - path);
-	if (!own->path)
-		return -ENOMEM;
-	make_printable(own->path);
-	r->out->own_count++;
-	return hash_of(content, own->sha256, own->mark);
-}
-
 static int found(void *arg, const char *path, struct buf *content)
 {
-	const char *own = own_path(arg, path);
-	struct copy *c = own ? NULL : place_for(arg, path);
+	struct reading *r = arg;
+	const char *own = own_path(r, path);
+	struct copy *c = own ? NULL : place_for(r, path);
 
 	if (own)
-		return found_own(arg, own, content);
+		return own_modules_take(&r->out->own, r->folder, own, content);
 	if (!c)
 		return no_place(arg);
 	c->bytes = *content;
 	memset(content, 0, sizeof(*content));
-	return hash_of(&c->bytes, c->sha256, NULL);
+	return hash_of(&c->bytes, c->sha256);
 }
 
 /* As in weak-updates/: the file itself is another kernel's. */
@@ -368,41 +340,49 @@ static char *identity(const struct archives *of)
 	return all;
 }
 
-/* false: it is not remembered, and so is read again. */
-static bool recall_own(struct json_object *file, struct copies *out)
+/* The folder of a kernel's modules; malloc'ed. */
+static char *folder_of(const struct host *h, const char *release)
 {
-	struct json_object *all = json_object_object_get(file, "own");
-	size_t n = json_object_is_type(all, json_type_array) ? json_object_array_length(all) : 0;
+	char *rel = text_of("/lib/modules/%s", release);
+	char *path = rel ? host_path(h, rel) : NULL;
 
-	for (size_t i = 0; i < n && i < COPIES_OWN; i++) {
-		struct json_object *one = json_object_array_get_idx(all, i);
-		const char *path = json_string(one, "path"), *sha256 = json_string(one, "sha256");
-		const char *mark = json_string(one, "mark");
-		struct own_module *own = &out->own[i];
+	free(rel);
+	return path;
+}
 
-		if (!path || !sha256 || strncmp(path, "kernel/", 7) || strstr(path, ".."))
-			return false;
-		memset(own, 0, sizeof(*own));
-		own->path = strdup(path);
-		if (!own->path)
-			return false;
-		out->own_count++;
-		snprintf(own->sha256, sizeof(own->sha256), "%s", sha256);
-		snprintf(own->mark, sizeof(own->mark), "%s", mark ? mark : "");
-	}
-	return json_object_is_type(all, json_type_array);
+static bool recall_text(struct json_object *from, const char *key, char **to)
+{
+	const char *text = json_string(from, key);
+
+	*to = text ? strdup(text) : NULL;
+	return !text || *to;
+}
+
+/* false: it is not remembered or not of what is on disk now, and so is read again. */
+static bool recall_own(const struct host *h, const char *release, struct json_object *file,
+		       struct own_modules *own)
+{
+	struct json_object *of = json_object_object_get(file, "own");
+	const char *paths = json_string(of, "paths"), *was = json_string(of, "stamp");
+	char *folder = paths && was && !strstr(paths, "..") ? folder_of(h, release) : NULL;
+	char is[65];
+	bool same = folder && own_modules_stamp(paths, folder, is) && !strcmp(was, is);
+
+	free(folder);
+	return same && recall_text(of, "other", &own->other) &&
+	       recall_text(of, "unsure", &own->unsure);
 }
 
 /* What is remembered, if it is of this file and of all the modules. */
-static bool recall(struct json_object *file, const char *id,
-		   char *const *modules, size_t count, struct copies *out)
+static bool recall(const struct host *h, const char *release, struct json_object *file,
+		   const char *id, char *const *modules, size_t count, struct copies *out)
 {
 	const char *was = json_string(file, "identity");
 	struct json_object *all = json_object_object_get(file, "modules");
 
 	if (!was || strcmp(was, id) || !all)
 		return false;
-	if (!recall_own(file, out))
+	if (!recall_own(h, release, file, &out->own))
 		goto unknown;
 	for (size_t i = 0; i < count; i++) {
 		struct json_object *hash;
@@ -424,13 +404,23 @@ unknown:
 	return false;
 }
 
+static struct json_object *remember_own(const struct own_modules *own, const char *stamp)
+{
+	struct json_object *of = json_object_new_object();
+
+	json_add(of, "paths", own->paths ? own->paths : "");
+	json_add(of, "stamp", stamp);
+	json_add(of, "other", own->other);
+	json_add(of, "unsure", own->unsure);
+	return of;
+}
+
 /* null stands for "looked for, and not there". */
-static struct json_object *remember(const char *id, char *const *modules,
-				    size_t count, const struct copies *c)
+static struct json_object *remember(const char *id, char *const *modules, size_t count,
+				    const struct copies *c)
 {
 	struct json_object *file = json_object_new_object();
 	struct json_object *all = json_object_new_object();
-	struct json_object *own = json_object_new_array();
 
 	json_add(file, "identity", id);
 	for (size_t i = 0; i < count; i++) {
@@ -440,15 +430,7 @@ static struct json_object *remember(const char *id, char *const *modules,
 			json_object_new_string(copy->sha256) : NULL);
 	}
 	json_object_object_add(file, "modules", all);
-	for (size_t i = 0; i < c->own_count; i++) {
-		struct json_object *one = json_object_new_object();
-
-		json_add(one, "path", c->own[i].path);
-		json_add(one, "sha256", c->own[i].sha256);
-		json_add(one, "mark", c->own[i].mark);
-		json_object_array_add(own, one);
-	}
-	json_object_object_add(file, "own", own);
+	json_object_object_add(file, "own", remember_own(&c->own, c->own_stamp));
 	return file;
 }
 
@@ -459,6 +441,7 @@ struct search {
 	size_t count;
 	struct copies *out;
 	char **ids;		/* by kernel; NULL: there is no need to read */
+	char **folders;		/* by kernel, of its modules */
 };
 
 static void search_one(void *arg, size_t i)
@@ -466,7 +449,7 @@ static void search_one(void *arg, size_t i)
 	const struct search *s = arg;
 	const struct archives *of = &s->kernels[i];
 	struct copies *out = &s->out[i];
-	struct reading r = { of->release, s->modules, s->count, out };
+	struct reading r = { of->release, s->folders[i], s->modules, s->count, out };
 	struct cpio_reader reader = { want, found, found_link, &r };
 
 	for (size_t f = 0; s->ids[i] && f < of->count && !out->err; f++) {
@@ -476,17 +459,22 @@ static void search_one(void *arg, size_t i)
 	if (s->ids[i]) {
 		follow_links(out);
 		prefer_outside(out);
+		if (!out->err)
+			out->err = own_modules_end(&out->own, out->own_stamp);
 	}
 }
 
 /* What the cache knows is taken from there; the rest gets an identity. */
-static int prepare(const struct search *s, struct copies_cache *cache,
+static int prepare(const struct host *h, const struct search *s, struct copies_cache *cache,
 		   bool fresh, size_t i)
 {
 	const struct archives *of = &s->kernels[i];
 	struct json_object *file = NULL;
 	char *id;
 
+	s->folders[i] = h ? folder_of(h, of->release) : NULL;
+	if (h && !s->folders[i])
+		return -ENOMEM;
 	if (!of->count)
 		return 0;
 	id = identity(of);
@@ -497,7 +485,7 @@ static int prepare(const struct search *s, struct copies_cache *cache,
 	if (id && cache)
 		json_object_object_get_ex(cache->old, of->release, &file);
 	if (!file || fresh ||
-	    !recall(file, id, s->modules, s->count, &s->out[i]))
+	    !recall(cache->h, of->release, file, id, s->modules, s->count, &s->out[i]))
 		return 0;
 	json_object_object_add(cache->new, of->release, json_object_get(file));
 	free(s->ids[i]);
@@ -511,75 +499,31 @@ static int finish(const struct search *s, struct copies_cache *cache, size_t i)
 
 	if (s->ids[i] && *s->ids[i] && cache && !out->err) {
 		json_object_object_add(cache->new, s->kernels[i].release,
-				       remember(s->ids[i], s->modules,
-						s->count, out));
+				       remember(s->ids[i], s->modules, s->count, out));
 		cache->changed = true;
 	}
 	free(s->ids[i]);
+	free(s->folders[i]);
 	return out->err == -ENOMEM ? -ENOMEM : 0;
 }
 
-int copies_read(struct copies_cache *cache, const struct archives *kernels,
-		size_t n, char *const *modules, size_t count, bool fresh,
-		struct copies *out)
+int copies_read(const struct host *h, struct copies_cache *cache,
+		const struct archives *kernels, size_t n, char *const *modules, size_t count,
+		bool fresh, struct copies *out)
 {
-	struct search s = { kernels, modules, count, out,
-			    calloc(n + 1, sizeof(*s.ids)) };
-	int err = s.ids ? 0 : -ENOMEM;
+	struct search s = { kernels, modules, count, out, calloc(n + 1, sizeof(*s.ids)),
+			    calloc(n + 1, sizeof(*s.folders)) };
+	int err = s.ids && s.folders ? 0 : -ENOMEM;
 
 	memset(out, 0, n * sizeof(*out));
 	for (size_t i = 0; i < n && !err; i++)
-		err = prepare(&s, cache, fresh, i);
+		err = prepare(h, &s, cache, fresh, i);
 	if (!err)
 		parallel_each(n, search_one, &s);
-	for (size_t i = 0; i < n && s.ids; i++)
+	for (size_t i = 0; i < n && s.ids && s.folders; i++)
 		if (finish(&s, err ? NULL : cache, i))
 			err = -ENOMEM;
 	free(s.ids);
+	free(s.folders);
 	return err;
-}
-
-/* The module on disk that the initramfs has a copy of. 0 or -errno. */
-static int read_own(const struct host *h, const char *release, const struct own_module *own,
-		    struct modfile *m)
-{
-	static const char *const suffixes[] = { "", ".xz", ".zst", ".gz" };
-	int err = -ENOENT;
-
-	for (size_t i = 0; i < ARRAY_SIZE(suffixes) && err == -ENOENT; i++) {
-		char *rel = text_of("/lib/modules/%s/%s%s", release, own->path, suffixes[i]);
-		char *path = rel ? host_path(h, rel) : NULL;
-
-		err = path ? modfile_read(path, m) : -ENOMEM;
-		free(rel);
-		free(path);
-	}
-	return err;
-}
-
-/*
- * All modules of a kernel have the mark of its build, so a few are enough; and where
- * one is the same, the others are of the same build, too.
- */
-const char *copies_other_build(const struct host *h, const char *release,
-			       const struct copies *c)
-{
-	const char *other = NULL;
-
-	for (size_t i = 0; i < c->own_count; i++) {
-		const struct own_module *own = &c->own[i];
-		char sha256[65] = "", mark[65] = "";
-		struct modfile m;
-
-		if (!*own->sha256 || read_own(h, release, own, &m))
-			continue;
-		sha256_of(m.bytes.data, m.bytes.len, sha256);
-		mark_of(&m, mark);
-		modfile_free(&m);
-		if (!strcmp(sha256, own->sha256) || (*mark && !strcmp(mark, own->mark)))
-			return NULL;
-		if (*mark && *own->mark && !other)
-			other = own->path;
-	}
-	return other;
 }

@@ -8,6 +8,7 @@
 
 #include "guard/base/util.h"
 #include "guard/host/host.h"
+#include "guard/module/own.h"
 
 struct copy {
 	char *module;		/* with underscores */
@@ -18,20 +19,11 @@ struct copy {
 	struct buf bytes;	/* as in the archive; empty if remembered */
 };
 
-#define COPIES_OWN 3
-
-/* One of the kernel's own modules, to see which build of it an initramfs is for. */
-struct own_module {
-	char *path;		/* below the folder of the kernel, less what compression adds */
-	char sha256[65];	/* decompressed */
-	char mark[65];		/* of its build: hash of its build ID, or else its signature */
-};
-
 struct copies {
 	struct copy *list;
 	size_t count;
-	struct own_module own[COPIES_OWN];
-	size_t own_count;
+	struct own_modules own;
+	char own_stamp[65];	/* of their files on disk; "": not known */
 	int err;		/* why the initramfs could not be read */
 	const char *unread;	/* which of its files; of struct archives */
 };
@@ -52,20 +44,15 @@ void copies_cache_close(struct copies_cache *c);
 
 /*
  * Looks for these modules in the initramfs of each of n kernels, several at
- * once. fresh: read a file also if it is remembered, to have the bytes.
+ * once. h: whose modules the kernel's own are compared with; NULL: they are not.
+ * fresh: read a file also if it is remembered, to have the bytes.
  * 0 or -ENOMEM.
  */
-int copies_read(struct copies_cache *cache, const struct archives *kernels,
-		size_t n, char *const *modules, size_t count, bool fresh,
-		struct copies *out);
+int copies_read(const struct host *h, struct copies_cache *cache,
+		const struct archives *kernels, size_t n, char *const *modules, size_t count,
+		bool fresh, struct copies *out);
 void copies_free(struct copies *c);
 
-/*
- * Are the kernel's own modules in an initramfs of another build than those on disk,
- * though the release is the same? One of them; NULL: they are not, or it cannot be told.
- */
-const char *copies_other_build(const struct host *h, const char *release,
-			       const struct copies *c);
 const struct copy *copies_find(const struct copies *c, const char *module);
 
 /* "some/snd-dummy.ko.xz" is a file of the module snd_dummy. */

@@ -665,22 +665,6 @@ static int judge_needs(const struct doctor *d, struct finding *f,
 	return err;
 }
 
-/* In seconds since 1970; 0: not known. */
-static long long boot_time(const struct host *h)
-{
-	char *path = host_path(h, "/proc/stat");
-	long long at = 0;
-	struct buf b = { 0 };
-	const char *line;
-
-	if (path && !file_read(path, 4 << 20, &b) &&
-	    (line = memmem(b.data, b.len, "\nbtime ", 7)))
-		sscanf(line, " btime %15lld", &at);
-	buf_free(&b);
-	free(path);
-	return at;
-}
-
 /* As sysfs calls it: by the name that it was built with. */
 static const char *sysfs_name(const struct finding *f)
 {
@@ -722,7 +706,7 @@ static int judge_lines(const struct doctor *d, struct finding *f,
 	if (!m->line && !m->blacklisted)
 		return 0;
 	by_name = modprobe_at_boot(d->h, f->module);
-	booted = boot_time(d->h);
+	booted = host_boot_time(d->h);
 	proven = booted && is_loaded(d, f) &&
 		 modprobe_config_changed(d->h) < booted;
 	lists = m->blacklisted && !proven && (info->has_alias || by_name);

@@ -176,15 +176,18 @@ static int compare_image(const struct doctor *d, const struct kernel *k, struct 
 static int compare_modules(const struct doctor *d, const struct kernel *k,
 			   const struct copies *copies, struct early_build *out)
 {
-	const char *other = copies->err ? NULL : copies_other_build(d->h, k->release, copies);
+	const char *other = copies->own.other, *unsure = copies->own.unsure;
 
-	if (!other)
+	if (copies->err || (!other && (!unsure || out->why)))
 		return 0;
-	out->unsure = false;
 	free(out->why);
 	free(out->next);
-	out->why = text_of("the initramfs of kernel %s has modules of another build of it than "
-			   "those on disk: %s", k->release, other);
+	out->unsure = !other;
+	out->why = other ?
+		text_of("the initramfs of kernel %s has modules of another build of it than "
+			"those on disk: %s", k->release, other) :
+		text_of("the initramfs of kernel %s may have modules of another build of it: "
+			"%s and that on disk cannot be compared", k->release, unsure);
 	out->next = initramfs_step(d, k, NULL);
 	return out->why && out->next ? 0 : -ENOMEM;
 }
@@ -229,7 +232,7 @@ int early_read(const struct doctor *d, const struct kernel *const *list, size_t 
 	if (!err)
 		err = rootfs_read(d->h, &out->root);
 	if (!err)
-		err = copies_read(d->cache, out->kernels, out->count, modules, count,
+		err = copies_read(d->h, d->cache, out->kernels, out->count, modules, count,
 				  false, out->copies);
 	for (size_t i = 0; i < out->count && !err; i++)
 		err = read_build(d, out, i);
@@ -318,8 +321,50 @@ static int judge_unread(const struct doctor *d, struct finding *f, const struct 
 	return err;
 }
 
+/* By the name of its file, and by the one that it was built with, which sysfs has. */
+static bool root_needs(const struct early *e, const struct finding *f)
+{
+	const char *name = f->report.info.name;
+
+	return rootfs_needs(&e->root, f->module) || (name && rootfs_needs(&e->root, name));
+}
+
+/* What is not loaded is nothing that the root file system is reached through now. */
+static bool may_be_loaded(const struct doctor *d, const struct finding *f)
+{
+	const char *name = f->report.info.name ? f->report.info.name : f->module;
+	char *rel = text_of("/sys/module/%s", name);
+	bool may = !rel || !host_has(d->h, "/sys/module");
+
+	for (char *p = rel ? rel + strlen("/sys/module/") : NULL; p && *p; p++)
+		if (*p == '-')
+			*p = '_';
+	may |= rel && host_has(d->h, rel);
+	free(rel);
+	return may;
+}
+
+/* Did the running system boot from an initramfs, still there, that has it not? */
+static bool booted_without(const struct doctor *d, const struct early *e,
+			   const struct finding *f)
+{
+	const struct archives *of = e->running < e->count ? &e->kernels[e->running] : NULL;
+	long long booted = host_boot_time(d->h);
+	struct stat st;
+
+	if (!of || !of->count)
+		return of && !d->kernels.uses_initramfs;
+	if (e->copies[e->running].err || copies_find(&e->copies[e->running], f->module))
+		return false;
+	for (size_t i = 0; i < of->count; i++)
+		if (stat(of->files[i], &st) < 0 || st.st_mtime >= booted || st.st_ctime >= booted)
+			return false;
+	return true;
+}
+
 /* Why early boot needs the module, which its initramfs does not have; NULL: it does not. */
-static char *why_needed(const struct early *e, const struct finding *f, bool *unsure)
+static char *why_needed(const struct doctor *d, const struct early *e, const struct finding *f,
+			bool *unsure)
 {
 	enum initramfs_need need = f->driver ? f->driver->initramfs : INITRAMFS_AUTO;
 	const struct copies *was = e->running < e->count ? &e->copies[e->running] : NULL;
@@ -329,13 +374,17 @@ static char *why_needed(const struct early *e, const struct finding *f, bool *un
 		return NULL;
 	if (need == INITRAMFS_REQUIRED)
 		return text_of("%s.conf says initramfs = required", f->driver->name);
-	if (rootfs_needs(&e->root, f->module))
+	if (root_needs(e, f))
 		return strdup("the root file system is reached through it");
-	if (!was || f->kernel->running)
-		return NULL;
-	if (copies_find(was, f->module))
+	if (was && !f->kernel->running && copies_find(was, f->module))
 		return text_of("that of the running kernel %s has it",
 			       e->kernels[e->running].release);
+	*unsure = e->root.unseen && may_be_loaded(d, f) && !booted_without(d, e, f);
+	if (*unsure)
+		return text_of("it may be what the root file system is reached through, of "
+			       "which not all is to be seen: %s", e->root.unseen);
+	if (!was || f->kernel->running)
+		return NULL;
 	*unsure = was->err && was->err != -ENOENT;
 	return *unsure ? text_of("that of the running kernel %s cannot be read to compare: %s",
 				 e->kernels[e->running].release, strerror(-was->err)) : NULL;
@@ -346,7 +395,7 @@ static int judge_absence(const struct doctor *d, const struct early *e, struct f
 			 bool any)
 {
 	bool unsure;
-	char *why = why_needed(e, f, &unsure);
+	char *why = why_needed(d, e, f, &unsure);
 	char *next = !why ? NULL : unsure ?
 		     text_of("write 'initramfs = required' or 'initramfs = no' into "
 			     "/etc/kmodkeep/drivers.d/%s.conf", f->driver ? f->driver->name :
@@ -388,7 +437,7 @@ static int judge_copy(const struct doctor *d, const struct early *e, struct find
 		return 0;
 	if (!copy->bytes.len) {
 		/* Only its hash was remembered. */
-		err = copies_read(NULL, of, 1, modules, 1, true, &fresh);
+		err = copies_read(NULL, NULL, of, 1, modules, 1, true, &fresh);
 		copy = err ? NULL : copies_find(&fresh, f->module);
 	}
 	if (copy)

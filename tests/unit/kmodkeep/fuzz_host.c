@@ -103,8 +103,9 @@ static void copies(const uint8_t *data, size_t size)
 	struct archives of = { RELEASE, files, 1 };
 	struct copies c;
 	int fd = file_of(data, size, name);
+	struct host *h;
 
-	if (copies_read(NULL, &of, 1, modules, 2, true, &c))
+	if (host_new(NULL, &h) || copies_read(h, NULL, &of, 1, modules, 2, true, &c))
 		abort();
 	for (size_t i = 0; i < 2; i++) {
 		const struct copy *copy = copies_find(&c, modules[i]);
@@ -113,6 +114,7 @@ static void copies(const uint8_t *data, size_t size)
 			abort();
 	}
 	copies_free(&c);
+	host_free(h);
 	close(fd);
 }
 

@@ -95,7 +95,7 @@ def utf16(text):
 
 @functools.cache
 def module_bytes(kernel, name="sample", version="1.2", srcversion="ABC", settings="SMP ",
-                 symbols=(), intree=False, depends=""):  # fmt: skip
+                 symbols=(), intree=False, depends="", build_id=""):  # fmt: skip
     """An unsigned module, without a kernel: an ELF file with its names.
 
     SYMBOLS are the (name, version) of what it was built against.
@@ -111,6 +111,9 @@ def module_bytes(kernel, name="sample", version="1.2", srcversion="ABC", setting
     lines += ["static const struct { unsigned long crc; char name[56]; } versions[]"
               ' __attribute__((section("__versions"), used)) = {',
               *[f'{{ {crc}, "{symbol}" }},' for symbol, crc in symbols], "};"] if symbols else []
+    if build_id:
+        lines.append('static const char id[] __attribute__((section(".note.gnu.build-id"), used))'
+                     f' = "{build_id}";')
     with tempfile.TemporaryDirectory() as directory:
         source = Path(directory, "m.c")
         source.write_text("\n".join([*lines, "int init_module(void) { return 0; }", ""]))

@@ -3,7 +3,9 @@
 
 import json
 import os
+import re
 import resource
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -85,47 +87,197 @@ def test_running_kernels_initramfs_that_is_gone(system):
     assert next_finding(system)["verdict"] == "unknown"
 
 
+class Disks:
+    """The disks of a host in its sysfs: each hangs on a PCI device with a driver."""
+
+    def __init__(self, system):
+        self.system, self.path = system, system.path
+        holds(system)
+        system.running(NEW)
+        system.loaded("sample", "ABC")
+        system.tree.put("sys/class/block/x")
+        system.tree.put("sys/dev/block/x")
+
+    def name(self, disk, number, where):
+        for link in (f"sys/class/block/{disk}", f"sys/dev/block/{number}"):
+            (self.path / link).symlink_to(self.path / where)
+        self.system.tree.put(f"dev/{disk}")
+
+    def driver(self, device, driver, bus="pci"):
+        self.system.tree.put(f"sys/module/{driver}/version", "1\n")
+        self.system.tree.put(f"sys/bus/{bus}/drivers/{driver}/bind", "")
+        link = self.path / f"sys/bus/{bus}/drivers/{driver}/module"
+        if not link.exists():
+            link.symlink_to(self.path / f"sys/module/{driver}")
+        (self.path / device).mkdir(parents=True, exist_ok=True)
+        (self.path / device / "driver").symlink_to(link.parent)
+        (self.path / device / "subsystem").symlink_to(self.path / f"sys/bus/{bus}")
+
+    def real(self, disk, number, driver, above="sys/devices/pci0/0000:00:01.0"):
+        """A disk, NUMBER of its partition 1, behind DRIVER."""
+        device = f"{above}/{disk}-{driver}"
+        self.driver(device, driver)
+        where = f"{device}/host0/block/{disk}"
+        self.system.tree.put(f"{where}/{disk}1/partition", "1\n")
+        major, minor = number.split(":")
+        self.name(disk, f"{major}:{int(minor) - 1}", where)
+        self.name(f"{disk}1", number, f"{where}/{disk}1")
+
+    def virtual(self, disk, number, *slaves, part=None):
+        where = f"sys/devices/virtual/block/{disk}"
+        self.system.tree.put(f"{where}/slaves/x").unlink()
+        self.name(disk, number, where)
+        if part:
+            self.system.tree.put(f"{where}/{disk}p1/partition", "1\n")
+            self.name(f"{disk}p1", part, f"{where}/{disk}p1")
+        for slave in slaves:
+            target = (self.path / f"sys/class/block/{slave}").resolve()
+            (self.path / where / f"slaves/{slave}").symlink_to(target)
+
+    def mounted(self, line):
+        self.system.tree.put("proc/self/mountinfo", f"22 1 {line}\n")
+        return next_finding(self.system)
+
+    def zpool(self, text):
+        self.system.tree.put("usr/sbin/zpool", f"#!/bin/sh\ncat <<'E'\n{text}E\n").chmod(0o755)
+
+
+@pytest.fixture
+def disks(system):
+    """sda1 (8:1) is behind the driver asked about, sdb1 (8:17) and sdc1 (8:33) are not."""
+    made = Disks(system)
+    made.real("sda", "8:1", "sample")
+    made.real("sdb", "8:17", "ahci")
+    made.real("sdc", "8:33", "ahci")
+    return made
+
+
 @pytest.mark.parametrize("root,verdict", [
     ("0:25 / / rw - sample tank rw", "stale-initramfs"),
     ("8:1 / / rw - ext4 /dev/sda1 rw", "stale-initramfs"),
     ("253:0 / / rw - ext4 /dev/dm-0 rw", "stale-initramfs"),
     ("8:17 / / rw - ext4 /dev/sdb1 rw", "ok"),
-    ("8:1 / /home rw - sample tank rw", "ok"),
-    # A file system of its own number: the device that it is mounted from counts.
-    ("0:31 /@ / rw - btrfs /dev/sda1 rw", "stale-initramfs"),
-    ("0:31 /@ / rw - btrfs /dev/mapper/luks-1 rw", "stale-initramfs"),
-    ("0:31 /@ / rw - btrfs /dev/sdb1 rw", "ok"),
-    ("0:31 / / rw - nfs server:/root rw", "ok"),
+    ("8:1 / /usr rw - ext4 /dev/sda1 rw", "stale-initramfs"),
+    ("8:17 / / rw - xfs /dev/sdb1 rw,logdev=/dev/sdc1,noquota", "ok"),
+    ("8:17 / / rw - xfs /dev/sdb1 rw,logdev=/dev/sda1,noquota", "stale-initramfs"),
+    # A file system of its own number: the devices that it is on count.
+    ("0:31 / / rw - bcachefs /dev/sdb1:/dev/sdc1 rw", "ok"),
+    ("0:31 / / rw - bcachefs /dev/sdb1:/dev/sda1 rw", "stale-initramfs"),
+    # Not to be seen, and so what is loaded may be needed.
+    ("8:1 / /home rw - sample tank rw", "unknown"),
+    ("8:99 / / rw - ext4 /dev/sdz1 rw", "unknown"),
+    ("0:31 / / rw - nfs server:/root rw", "unknown"),
+    ("0:31 / / rw - overlay overlay rw,lowerdir=/a,upperdir=/b", "unknown"),
+    ("43:0 / / rw - ext4 /dev/nbd0 rw", "unknown"),
 ])  # fmt: skip
-def test_what_the_root_file_system_is_reached_through(system, root, verdict):
-    """Its type, or the driver of a device above its disk; also below a mapping."""
-    holds(system)
-    system.running(NEW)
-    system.tree.put("proc/self/mountinfo", f"22 1 {root}\n")
-    devices = "sys/devices/pci0/0000:00:01.0"
-    for disk, number, driver in (("sda", "8:1", "sample"), ("sdb", "8:17", "ahci")):
-        where = f"{devices}/{driver}/host0/block/{disk}"
-        system.tree.put(f"{where}/{disk}1/size", "1\n")
-        system.tree.put(f"sys/module/{driver}/version", "1\n")
-        system.tree.put(f"sys/bus/pci/drivers/{driver}/bind", "")
-        link = system.path / f"sys/bus/pci/drivers/{driver}/module"
-        link.symlink_to(system.path / f"sys/module/{driver}")
-        (system.path / devices / driver / "driver").symlink_to(link.parent)
-        (system.tree.put(f"sys/dev/block/x{number}").parent / number).symlink_to(
-            system.path / where / f"{disk}1"
-        )
-    system.tree.put("sys/devices/virtual/block/dm-0/slaves/x")
-    (system.path / "sys/devices/virtual/block/dm-0/slaves/sda1").symlink_to(
-        system.path / f"{devices}/sample/host0/block/sda/sda1"
-    )
-    (system.path / "sys/dev/block/253:0").symlink_to(system.path / "sys/devices/virtual/block/dm-0")
-    for name, link in (("sda1", "8:1"), ("sdb1", "8:17"), ("dm-0", "253:0")):
-        system.tree.put("sys/class/block/x")
-        (system.path / f"sys/class/block/{name}").symlink_to(system.path / f"sys/dev/block/{link}")
-        system.tree.put(f"dev/{name}")
-    system.tree.put("dev/mapper/x")
-    (system.path / "dev/mapper/luks-1").symlink_to("../dm-0")
-    assert next_finding(system)["verdict"] == verdict
+def test_what_the_root_file_system_is_reached_through(disks, root, verdict):
+    """Its type, or the driver of a device above one of its disks; also below a mapping."""
+    disks.virtual("dm-0", "253:0", "sda1")
+    disks.virtual("nbd0", "43:0")
+    finding = disks.mounted(root)
+    assert finding["verdict"] == verdict, finding
+    if verdict == "unknown":
+        assert "not all is to be seen" in finding["message"]
+        assert "initramfs = no" in finding["next_step"]
+
+
+@pytest.mark.parametrize("slaves,verdict", [
+    (("sdb1", "sdc1"), "ok"), (("sdb1", "sda1"), "stale-initramfs"),
+    (("sda1", "sdb1"), "stale-initramfs"), (("sdb1", "nbd0"), "unknown"), ((), "unknown"),
+])  # fmt: skip
+def test_every_disk_of_a_stack_counts(disks, slaves, verdict):
+    """A volume on a partition of a RAID on several disks."""
+    disks.virtual("nbd0", "43:0")
+    disks.virtual("md0", "9:0", *slaves, part="259:0")
+    disks.virtual("dm-1", "253:1", "md0p1")
+    assert disks.mounted("259:0 / / rw - ext4 /dev/md0p1 rw")["verdict"] == verdict
+    assert disks.mounted("253:1 / / rw - ext4 /dev/mapper/x rw")["verdict"] == verdict
+
+
+@pytest.mark.parametrize("members,verdict", [
+    (("sda1",), "stale-initramfs"), (("sdb1",), "ok"), (("sdb1", "sdc1"), "ok"),
+    (("sdb1", "sda1"), "stale-initramfs"), (("sdb1", "dm-0"), "stale-initramfs"),
+    ((), "unknown"),
+])  # fmt: skip
+def test_every_disk_of_a_btrfs_counts(disks, members, verdict):
+    disks.virtual("dm-0", "253:0", "sda1")
+    disks.system.tree.put("sys/fs/btrfs/features/raid1c34", "0\n")
+    disks.system.tree.put("sys/fs/btrfs/7a/label", "\n")
+    for member in members:
+        link = disks.path / f"sys/fs/btrfs/7a/devices/{member}"
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to((disks.path / f"sys/class/block/{member}").resolve())
+    source = members[0] if members else "sdb1"
+    assert disks.mounted(f"0:31 /@ / rw - btrfs /dev/{source} rw")["verdict"] == verdict
+    # By another name, as LUKS and LVM have it.
+    disks.system.tree.put("dev/mapper/x")
+    (disks.path / "dev/mapper/root").symlink_to(f"../{source}")
+    assert disks.mounted("0:31 /@ / rw - btrfs /dev/mapper/root rw")["verdict"] == verdict
+
+
+POOL = "rpool\t476G\t39G\n\tmirror-0\t476G\t39G\n\t\t/dev/sdb1\t-\n\t\t{}\t-\n"
+
+
+@pytest.mark.parametrize("other,verdict", [
+    ("/dev/sdc1", "ok"), ("/dev/sda1", "stale-initramfs"), ("/dev/disk/by-id/x", "stale-initramfs"),
+    ("/var/file", "unknown"), ("13871239817239", "unknown"), ("/dev/gone", "unknown"),
+])  # fmt: skip
+def test_every_disk_of_a_pool_counts(disks, other, verdict):
+    disks.system.tree.put("dev/disk/by-id/y")
+    (disks.path / "dev/disk/by-id/x").symlink_to("../../sda1")
+    disks.zpool(POOL.format(other))
+    assert disks.mounted("0:25 / / rw - zfs rpool/ROOT/debian rw")["verdict"] == verdict
+
+
+def test_pool_that_its_tool_does_not_list(disks):
+    root = "0:25 / / rw - zfs rpool/ROOT/debian rw"
+    assert disks.mounted(root)["verdict"] == "unknown"
+    disks.system.tree.put("usr/sbin/zpool", "#!/bin/sh\nexit 1\n").chmod(0o755)
+    finding = disks.mounted(root)
+    assert finding["verdict"] == "unknown" and "pool of ZFS" in finding["message"]
+
+
+def test_disk_that_several_ways_lead_to(disks):
+    """NVMe over more than one controller: the disk hangs on none of them."""
+    top = "sys/devices/virtual/nvme-subsystem/nvme-subsys0"
+    disks.system.tree.put(f"{top}/nvme0n1/size", "1\n")
+    disks.name("nvme0n1", "259:5", f"{top}/nvme0n1")
+    root = "259:5 / / rw - ext4 /dev/nvme0n1 rw"
+    assert disks.mounted(root)["verdict"] == "unknown"
+    for number, driver in enumerate(("nvme", "sample")):
+        device = f"sys/devices/pci0/0000:00:0{number + 3}.0"
+        disks.driver(device, driver)
+        disks.system.tree.put(f"{device}/nvme/nvme{number}/state", "live\n")
+        (disks.path / top / f"nvme{number}").symlink_to(disks.path / f"{device}/nvme/nvme{number}")
+        assert disks.mounted(root)["verdict"] == ("stale-initramfs" if number else "ok")
+
+
+def test_disk_on_the_network(disks):
+    """iSCSI: "sd" drives the disk, and nothing says what leads to it."""
+    device = "sys/devices/platform/host4/session1/target4:0:0/4:0:0:0"
+    disks.driver(device, "sd_mod", bus="scsi")
+    disks.system.tree.put(f"{device}/block/sdd/size", "1\n")
+    disks.name("sdd", "8:48", f"{device}/block/sdd")
+    root = "8:48 / / rw - ext4 /dev/sdd rw"
+    assert disks.mounted(root)["verdict"] == "unknown"
+    # What is not loaded, or was not in the initramfs that booted, is not needed for it.
+    booted = int((disks.path / f"boot/initrd.img-{NEW}").stat().st_ctime)
+    disks.system.tree.put("proc/stat", f"cpu 0\nbtime {booted - 5}\n")
+    assert disks.mounted(root)["verdict"] == "unknown"
+    disks.system.tree.put("proc/stat", f"cpu 0\nbtime {booted + 5}\n")
+    assert disks.mounted(root)["verdict"] == "ok"
+    disks.system.tree.put("proc/stat", "cpu 0\n")
+    shutil.rmtree(disks.path / "sys/module/sample")
+    assert disks.mounted(root)["verdict"] == "ok"
+
+
+def test_file_that_is_not_called_as_the_module_is(disks):
+    """Debian's nvidia-current.ko is "nvidia" in sysfs."""
+    for kernel in (OLD, NEW):
+        disks.system.install(kernel, "sample-current", data=module_bytes(kernel))
+        disks.system.remove(kernel)
+    disks.system.driver("sample", "modules = sample-current\n")
+    assert disks.mounted("8:1 / / rw - ext4 /dev/sda1 rw")["verdict"] == "stale-initramfs"
 
 
 def test_links_lead_to_the_copy_of_another_kernel(system):
@@ -234,6 +386,78 @@ def test_the_section_of_a_unified_image_is_searched(sdboot):
     finding = next_finding(sdboot)
     assert finding["verdict"] == "kernel-incomplete" and "does not load" in finding["message"]
     assert finding["next_step"].startswith(f"kernel-install add {NEW}")
+
+
+PACKERS = {"": None, ".xz": ["xz", "--check=crc32"], ".zst": ["zstd", "-q"], ".gz": ["gzip", "-n"]}
+
+
+def own(number, **kwargs):
+    return module_bytes(NEW, name=f"own{number}", intree=True, **kwargs)
+
+
+def own_modules(system, copied, suffix=""):
+    """Five of the kernel's own on disk, and as COPIED, {number: bytes}, in the initramfs."""
+    system.tree.put("var/cache/x")
+    for number in range(5):
+        disk = packed(own(number, build_id=f"one{number}"), PACKERS[suffix])
+        system.tree.put(f"lib/modules/{NEW}/kernel/fs/own{number}.ko{suffix}", disk)
+    inside = {f"kernel/fs/own{n}.ko": own(n, build_id=f"one{n}") for n in range(5)}
+    system.initramfs(NEW, {**inside, **{f"kernel/fs/own{n}.ko": copied[n] for n in copied}})
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_each_module_of_the_kernel_is_compared(system, suffix):
+    """As where an archive of before stands behind the one that was made again."""
+    own_modules(system, {}, suffix)
+    assert next_finding(system)["verdict"] == "ok"
+    # Packed again, or without its signature and what a debugger wants, it is the same.
+    own_modules(system, {3: own(3, build_id="one3", version="")}, suffix)
+    assert next_finding(system)["verdict"] == "ok"
+    own_modules(system, {4: own(4, build_id="two4")}, suffix)
+    for _ in ("read", "remembered"):
+        finding = next_finding(system)
+        assert finding["verdict"] == "kernel-incomplete", finding
+        assert "kernel/fs/own4.ko" in finding["message"] and finding["next_step"]
+    # One that the disk has no more tells nothing.
+    (system.path / f"lib/modules/{NEW}/kernel/fs/own4.ko{suffix}").unlink()
+    assert next_finding(system)["verdict"] == "ok"
+
+
+def test_module_of_the_kernel_that_cannot_be_compared(system):
+    for copied in (own(2, version="3"), b"damaged", packed(own(2), ["xz"])[:-9]):
+        own_modules(system, {2: copied})
+        finding = next_finding(system)
+        assert finding["verdict"] == "unknown", finding
+        assert "kernel/fs/own2.ko and that on disk cannot be compared" in finding["message"]
+    own_modules(system, {})
+    disk = system.path / f"lib/modules/{NEW}/kernel/fs/own1.ko"
+    disk.unlink()
+    disk.mkdir()
+    assert next_finding(system)["verdict"] == "unknown"
+    for file in disk.parent.iterdir():
+        file.rmdir() if file.is_dir() else file.unlink()
+    assert next_finding(system)["verdict"] == "unknown"
+
+
+def test_kernel_that_is_installed_again_behind_what_is_remembered(system):
+    own_modules(system, {})
+    assert next_finding(system)["verdict"] == "ok"
+    system.tree.put(f"lib/modules/{NEW}/kernel/fs/own3.ko", own(3, build_id="two3"))
+    assert next_finding(system)["verdict"] == "kernel-incomplete"
+    system.initramfs(NEW, {"kernel/fs/own3.ko": own(3, build_id="two3")})
+    assert next_finding(system)["verdict"] == "ok"
+
+
+def test_modules_that_are_remembered_are_not_read_again(system):
+    """What makes doctor answer at once: none of the kernel's own is opened."""
+    own_modules(system, {})
+    assert next_finding(system)["verdict"] == "ok"
+    trace = system.path / "trace"
+    subprocess.run(["strace", "-f", "-qq", "-o", trace, "-e", "trace=open,openat", PROGRAM, "doctor",
+                    "--next-boot", "--root", system.path], env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},
+                   timeout=120, check=True, capture_output=True)  # fmt: skip
+    assert "/sample.ko" in trace.read_text()
+    assert not re.findall(r".*/kernel/fs/.*", trace.read_text())
 
 
 def copies(system):
