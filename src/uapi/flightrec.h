@@ -25,7 +25,8 @@
  *     EFAULT    the buffer, or a part of it, cannot be read
  *     ENOMEM    no memory for the copy of a large record at this moment
  *     EDQUOT    the writing task's real user has written more than the module's
- *               parameter "quota" allows him in a second, in all channels;
+ *               parameter "quota" allows him in a second, in all channels: a
+ *               quarter of the smallest one where the administrator set nothing;
  *               counted is what records take in memory, 88 bytes each and the
  *               payload in whole words. Root is a user like others: a daemon
  *               that runs wild mostly runs as root. Records of the kernel do

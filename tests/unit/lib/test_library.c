@@ -153,7 +153,7 @@ static void iterates(void **state)
 	make_node(content, size);
 	assert_int_equal(flightrec_open(&handle, NULL, FLIGHTREC_OPEN_READ), 0);
 	/* The buffer's end falls into a record of a file, not of a channel. */
-	for (i = 1; i <= 65536 / 112; i++) {
+	for (i = 1; i <= 65536 / 128; i++) {
 		assert_int_equal(flightrec_next(handle, &record), 1);
 		assert_int_equal(record->seq, i);
 	}
