@@ -19,8 +19,9 @@
 
 /* What a record in a block has of struct flightrec_record: from its number on. */
 #define STAMP_AT offsetof(struct flightrec_record, seq)
-#define STAMP_BYTES (sizeof(struct flightrec_record) - STAMP_AT)
-#define RECORDS_MAX (FLIGHTREC_BLOCK_BYTES / STAMP_BYTES)
+#define STAMP_MAX (sizeof(struct flightrec_record) - STAMP_AT)
+#define STAMP_MIN (FLIGHTREC_RECORD_MIN - STAMP_AT)
+#define RECORDS_MAX (FLIGHTREC_BLOCK_BYTES / STAMP_MIN)
 
 /* Limits against forged images: 16 GiB of rings, more CPUs than Linux knows. */
 #define BLOCKS_MAX (1024 * 1024)
@@ -104,17 +105,30 @@ static bool all_committed(const union loaded *block)
 	       (block->head.state & 0xfff) == (block->head.committed & 0xfff);
 }
 
+static bool version_known(const union loaded *block)
+{
+	return block->head.version >= FLIGHTREC_BLOCK_VERSION_72 &&
+	       block->head.version <= FLIGHTREC_BLOCK_VERSION_SUMMED;
+}
+
 /* Does each record have a sum over all of it? */
 static bool summed(const union loaded *block)
 {
-	return block->head.version == FLIGHTREC_BLOCK_VERSION_SUMMED;
+	return block->head.version == FLIGHTREC_BLOCK_VERSION_SUMMED ||
+	       block->head.version == FLIGHTREC_BLOCK_VERSION_72_SUMMED;
+}
+
+/* Bytes of each stamp in it. */
+static uint32_t stamp_bytes(const union loaded *block)
+{
+	return block->head.version >= FLIGHTREC_BLOCK_VERSION ? STAMP_MAX : STAMP_MIN;
 }
 
 /* The record's stamp, which may be anything, with its version, size and so on. */
 static void get_stamp(const union loaded *block, uint32_t off, struct flightrec_record *record)
 {
-	memset(record, 0, STAMP_AT);
-	memcpy((char *)record + STAMP_AT, block->bytes + off, STAMP_BYTES);
+	memset(record, 0, sizeof(*record));
+	memcpy((char *)record + STAMP_AT, block->bytes + off, stamp_bytes(block));
 	record->version = FLIGHTREC_ABI_VERSION;
 	record->header_size = sizeof(*record);
 }
@@ -142,13 +156,14 @@ static uint32_t sum_record(const union loaded *block, uint32_t off,
 			   const struct flightrec_record *record, uint32_t stamp_check)
 {
 	struct flightrec_record stamp = *record;
-	uint64_t words[STAMP_BYTES / 8];
+	uint32_t bytes = stamp_bytes(block);
+	uint64_t words[STAMP_MAX / 8];
 	uint32_t sum;
 
 	stamp.reserved = stamp_check;
-	memcpy(words, (char *)&stamp + STAMP_AT, STAMP_BYTES);
-	sum = sum_words(0xffffffff, words + 1, STAMP_BYTES / 8 - 1);
-	sum = sum_words(sum, &block->words[(off + STAMP_BYTES) / 8], (record->len + 7) / 8);
+	memcpy(words, (char *)&stamp + STAMP_AT, STAMP_MAX);
+	sum = sum_words(0xffffffff, words + 1, bytes / 8 - 1);
+	sum = sum_words(sum, &block->words[(off + bytes) / 8], (record->len + 7) / 8);
 	return sum_words(sum, words, 1);
 }
 
@@ -161,10 +176,10 @@ static uint32_t whole_record(const union loaded *block, uint32_t off, uint32_t e
 {
 	uint32_t bytes, check;
 
-	if (end - off < STAMP_BYTES)
+	if (end - off < stamp_bytes(block))
 		return 0;
 	get_stamp(block, off, record);
-	bytes = STAMP_BYTES + (record->len + 7) / 8 * 8;
+	bytes = stamp_bytes(block) + (record->len + 7) / 8 * 8;
 	if (!record->seq || record->len > FLIGHTREC_PAYLOAD_MAX || bytes > end - off)
 		return 0;
 	check = FLIGHTREC_CHECK(record->boot_ns, record->len, off / 8, lap_of(block));
@@ -317,7 +332,7 @@ static int look_at(struct scan *scan, uint64_t addr)
 	unsigned int n, i;
 	bool whole = load_used(scan->memory, addr, block);
 
-	if (block->head.version != FLIGHTREC_BLOCK_VERSION && !summed(block)) {
+	if (!version_known(block)) {
 		counts[FLIGHTREC_RECOVER_OTHER_VERSION]++;
 		return 0;
 	}
@@ -604,7 +619,7 @@ static bool same_bytes(const struct flightrec_record *last, const struct flightr
 static int give(struct flightrec_recover *recover, struct channel *channel,
 		const struct block *block, const union loaded *bytes, struct entry entry)
 {
-	const unsigned char *payload = bytes->bytes + entry.off + STAMP_BYTES;
+	const unsigned char *payload = bytes->bytes + entry.off + stamp_bytes(bytes);
 	uint32_t effort = FLIGHTREC_BLOCK_BYTES;
 	struct flightrec_record record;
 	unsigned int flags = 0;

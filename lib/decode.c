@@ -7,13 +7,13 @@
 #include <string.h>
 
 /*
- * Later versions of the driver may have more members in front of the payload,
- * so only what is needed here must be there.
+ * Earlier versions of the driver have fewer members in front of the payload, later ones
+ * may have more: only what all have must be there.
  */
 static bool fits(const struct flightrec_record *record, size_t room)
 {
 	return record->version >= FLIGHTREC_ABI_VERSION && record->size <= room &&
-	       !(record->size % 8) && record->header_size >= sizeof(*record) &&
+	       !(record->size % 8) && record->header_size >= FLIGHTREC_RECORD_MIN &&
 	       record->header_size % 8 == 0 && record->header_size <= record->size &&
 	       record->len <= record->size - record->header_size;
 }
@@ -25,7 +25,7 @@ EXPORT int flightrec_decode(const void *buffer, size_t size, size_t *offset,
 
 	if (*offset >= size)
 		return 0;
-	if ((uintptr_t)buffer % 8 || *offset % 8 || size - *offset < sizeof(*here))
+	if ((uintptr_t)buffer % 8 || *offset % 8 || size - *offset < FLIGHTREC_RECORD_MIN)
 		return -EBADMSG;
 	here = (const void *)((const char *)buffer + *offset);
 	if (!fits(here, size - *offset))

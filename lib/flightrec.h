@@ -108,6 +108,23 @@ static inline const char *flightrec_payload(const struct flightrec_record *recor
 	return (const char *)record + record->header_size;
 }
 
+/*
+ * The writer's control group, and when its process was started, in nanoseconds on the boot
+ * clock: <linux/flightrec.h> has what they mean. 0 also where that is not known: in records
+ * of an earlier driver, and in those that were recovered from text.
+ */
+static inline uint64_t flightrec_cgroup(const struct flightrec_record *record)
+{
+	return record->header_size >= offsetof(struct flightrec_record, cgroup) + 8 ?
+	       record->cgroup : 0;
+}
+
+static inline uint64_t flightrec_start_ns(const struct flightrec_record *record)
+{
+	return record->header_size >= offsetof(struct flightrec_record, start_ns) + 8 ?
+	       record->start_ns : 0;
+}
+
 /**
  * flightrec_next - the next record of a channel
  * @record: valid until the next call for this handle

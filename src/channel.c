@@ -18,6 +18,7 @@
 #include <linux/vmalloc.h>
 
 #include "bootid.h"
+#include "cgroup.h"
 #include "channel.h"
 #include "clock.h"
 #include "comm.h"
@@ -242,6 +243,10 @@ void flightrec_stamp_fill(struct flightrec_stamp *stamp, u8 origin, u8 severity,
 	stamp->euid = __kuid_val(current_euid());
 	flightrec_comm_words(comm, current->comm);
 	memcpy(stamp->comm, comm, sizeof(stamp->comm));
+	rcu_read_lock();
+	stamp->cgroup = flightrec_cgroup_id();
+	rcu_read_unlock();
+	stamp->start_ns = flightrec_start_ns();
 }
 
 int flightrec_channel_append(struct flightrec_channel *channel,

@@ -51,14 +51,15 @@ struct flightrec_config {
 };
 
 struct flightrec_channel {
-	struct flightrec_config config;
-	char name[FLIGHTREC_NAME_MAX];
-
+	/* First: who has the channel has the ring, without reckoning. */
 	struct flightrec_ring ring;
 	struct flightrec_ring_cpu *ring_cpus;
 	u64 *ring_blocks;
 	u64 *ring_index;
 	atomic64_t cleared;		/* records dropped by clear */
+
+	struct flightrec_config config;
+	char name[FLIGHTREC_NAME_MAX];
 
 	wait_queue_head_t readers_wait;
 	struct irq_work wake;		/* wakes readers from any context */
@@ -136,12 +137,12 @@ int flightrec_channel_reject(struct flightrec_channel *channel,
  * @channel: the channel
  * @payload: @len bytes, and FLIGHTREC_WRITE_PAD zero bytes
  * @len: at most FLIGHTREC_PAYLOAD_MAX
- * @raw: keep a leading "<N>" as payload
+ * @flags: FLIGHTREC_FL_* of the descriptor
  *
  * Return: 0, -ENOBUFS or -EDQUOT, counted. For tasks; in write.c.
  */
 int flightrec_channel_write(struct flightrec_channel *channel,
-			     const char *payload, u32 len, bool raw);
+			     const char *payload, u32 len, const u32 *flags);
 
 /*
  * Drop all records and say who did. May sleep.

@@ -53,6 +53,7 @@ static int node_open(struct inode *inode, struct file *file)
 	file->f_mode &= ~(FMODE_PREAD | FMODE_PWRITE);
 	/* io_uring need not ask a worker, which costs a hundred writes. */
 	file->f_mode |= FMODE_NOWAIT;
+	flightrec_no_notify(file);
 	return 0;
 }
 

@@ -33,8 +33,9 @@ static __always_inline void flightrec_comm_words(unsigned long *words, const cha
 		while (++i < FLIGHTREC_COMM_WORDS)
 			words[i] = 0;
 	}
-	/* A name that is being changed may show no end. */
-	((char *)words)[TASK_COMM_LEN - 1] = 0;
+	/* Where it is padded, nobody ever stores anything but a zero there. */
+	if (!FLIGHTREC_COMM_PADDED)
+		((char *)words)[TASK_COMM_LEN - 1] = 0;
 }
 
 #endif

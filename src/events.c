@@ -35,6 +35,7 @@ static const struct event_source * const sources[] = {
 	[FLIGHTREC_SOURCE_OOPS] = &event_oops,
 	[FLIGHTREC_SOURCE_SUSPEND] = &event_suspend,
 	[FLIGHTREC_SOURCE_CPU] = &event_cpu,
+	[FLIGHTREC_SOURCE_CGROUP] = NULL,	/* the core's own */
 };
 
 static_assert(ARRAY_SIZE(sources) == FLIGHTREC_SOURCES);
@@ -137,6 +138,8 @@ static int __init events_init(void)
 
 	init_irq_work(&tell_work, tell_soon);
 	for (id = 0; id < FLIGHTREC_SOURCES; id++) {
+		if (!sources[id])
+			continue;
 		err = sources[id]->start();
 		started[id] = !err;
 		if (err)

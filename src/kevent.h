@@ -17,7 +17,8 @@
 	X(OOM, "oom")		/* killed for lack of memory */		\
 	X(OOPS, "oops")		/* the kernel's own mistakes */		\
 	X(SUSPEND, "suspend")	/* to memory, to disk, and back */	\
-	X(CPU, "cpu")		/* processors switched on and off */
+	X(CPU, "cpu")		/* processors switched on and off */	\
+	X(CGROUP, "cgroup")	/* paths of writers' control groups: the core's own */
 
 #define FLIGHTREC_SOURCE_ENUM(id, name) FLIGHTREC_SOURCE_##id,
 enum flightrec_source {

@@ -5,6 +5,7 @@
 #define pr_fmt(fmt) "flightrec: " fmt
 
 #include <linux/init.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
@@ -84,7 +85,7 @@ module_param_cb(events, &flightrec_events_ops, NULL, 0644);
 MODULE_PARM_DESC(events, "kernel events to record: " FLIGHTREC_SOURCE_WORDS "or none (default: all)");
 
 module_param_cb(quota, &flightrec_quota_ops, NULL, 0644);
-MODULE_PARM_DESC(quota, "bytes per second that each user may write, 0 for any number (default: 67108864)");
+MODULE_PARM_DESC(quota, "bytes per second that each user may write, 0 for any number (default: a quarter of the smallest channel)");
 
 static int __init check_counts(void)
 {
@@ -218,6 +219,7 @@ static int __init configure(struct flightrec_config *config, unsigned int i)
 static int __init configure_all(struct flightrec_config *configs)
 {
 	u64 limit = (u64)totalram_pages() * PAGE_SIZE / 4;
+	u64 least = U64_MAX;
 	u64 total = 0;
 	unsigned int i;
 	int err;
@@ -240,6 +242,9 @@ static int __init configure_all(struct flightrec_config *configs)
 	}
 	for (i = 0; i < names_count + 2; i++)
 		total += configs[i].bytes;
+	for (i = 2; i < names_count + 2; i++)
+		least = min(least, configs[i].bytes);
+	flightrec_quota_default(least);
 	if (total <= limit)
 		return 0;
 	pr_err("parameter size_kb: %llu KiB for all channels is more than a quarter of memory, %llu KiB\n",

@@ -190,6 +190,7 @@ static ssize_t file_write(struct file *file, const char __user *buf,
 {
 	struct listing *list = ((struct seq_file *)file->private_data)->private;
 	struct flightrec_channel *channel = list->channel;
+	static const u32 no_flags;
 	u32 len = count;
 	char *copy;
 	int err;
@@ -208,7 +209,7 @@ static ssize_t file_write(struct file *file, const char __user *buf,
 	}
 	if (len > 1 && copy[len - 1] == '\n')
 		copy[--len] = 0;
-	err = flightrec_channel_write(channel, copy, len, false);
+	err = flightrec_channel_write(channel, copy, len, &no_flags);
 	kfree(copy);
 	return err ?: count;
 }

@@ -28,8 +28,11 @@
 #define ACCOUNTS	(1 << ACCOUNT_BITS)
 #define PROBES		8
 
-/* Bytes per second: the largest records at 16 kHz, or 650000 small ones. */
-#define QUOTA_DEFAULT	(64U << 20)
+/*
+ * By default a user may overwrite this part of the smallest channel in a second: more is
+ * refused before the history of all others is gone.
+ */
+#define DEFAULT_PART	4
 
 /* What may be spent at once: what a second brings, and never less than this. */
 #define BURST_MIN	8192U
@@ -51,7 +54,8 @@ struct account {
 
 static struct account accounts[ACCOUNTS];
 static struct account shared;
-static u32 quota = QUOTA_DEFAULT;
+static u32 quota;
+static bool given;		/* by the administrator */
 
 DEFINE_PER_CPU(struct flightrec_credits, flightrec_credits);
 
@@ -163,6 +167,7 @@ static int set_quota(const char *val, const struct kernel_param *kp)
 		       (int)strnlen(val, SHOWN_MAX), val);
 		return err;
 	}
+	given = true;
 	WRITE_ONCE(quota, rate);
 	for (i = 0; i < ACCOUNTS; i++)
 		atomic64_set(&accounts[i].full_ns, 0);
@@ -171,6 +176,14 @@ static int set_quota(const char *val, const struct kernel_param *kp)
 		for (i = 0; i < FLIGHTREC_CREDITS; i++)
 			WRITE_ONCE(per_cpu(flightrec_credits, cpu).of[i].bytes, 0);
 	return 0;
+}
+
+void __init flightrec_quota_default(u64 ring_bytes)
+{
+	kernel_param_lock(THIS_MODULE);
+	if (!given)
+		WRITE_ONCE(quota, min_t(u64, ring_bytes / DEFAULT_PART, U32_MAX));
+	kernel_param_unlock(THIS_MODULE);
 }
 
 static int get_quota(char *buffer, const struct kernel_param *kp)

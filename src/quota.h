@@ -31,6 +31,9 @@ DECLARE_PER_CPU(struct flightrec_credits, flightrec_credits);
 /* Operations of the parameter "quota"; its value is kept in quota.c. */
 extern const struct kernel_param_ops flightrec_quota_ops;
 
+/* Where the administrator set none: so much that a ring of this size keeps its history. */
+void flightrec_quota_default(u64 ring_bytes);
+
 /* Get more credit and take from it; false if the user has had his share. */
 bool flightrec_quota_refill(struct flightrec_credit *credit, u32 uid, u32 bytes,
 			    u64 boot_ns);

@@ -19,8 +19,11 @@ static_assert(sizeof(struct flightrec_stamp) ==
 static_assert(offsetof(struct flightrec_stamp, comm) ==
 	      offsetof(struct flightrec_record, comm) -
 	      offsetof(struct flightrec_record, seq));
+static_assert(offsetof(struct flightrec_stamp, start_ns) ==
+	      offsetof(struct flightrec_record, start_ns) -
+	      offsetof(struct flightrec_record, seq));
 static_assert(FLIGHTREC_RING_PAYLOAD_MAX == FLIGHTREC_PAYLOAD_MAX);
-static_assert(sizeof(struct flightrec_record) == 88);
+static_assert(sizeof(struct flightrec_record) == 104);
 
 /*
  * Records go through a buffer that holds many small ones, so that user space
@@ -29,6 +32,7 @@ static_assert(sizeof(struct flightrec_record) == 88);
  */
 #define BOUNCE_BYTES 8192
 static_assert(BOUNCE_BYTES >= FLIGHTREC_READ_MIN);
+static_assert(sizeof(struct flightrec_record) + FLIGHTREC_PAYLOAD_MAX <= FLIGHTREC_READ_MIN);
 
 #define HEAD_BYTES offsetof(struct flightrec_record, seq)
 

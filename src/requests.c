@@ -12,13 +12,9 @@
 #include <linux/string.h>
 #include <linux/workqueue.h>
 
-#include "channel.h"
-#include "compat/compat.h"
-#include "kevent.h"
+#include "cgroup.h"
+#include "emit.h"
 #include "requests.h"
-
-/* Bytes of an event's text at most. */
-#define EVENT_MAX 256
 
 /* Of a value that makes no sense, what the log gets. */
 #define SHOWN_MAX 64
@@ -26,7 +22,7 @@
 static const char * const source_names[] = FLIGHTREC_SOURCE_NAMES;
 
 static unsigned long wanted = BIT(FLIGHTREC_SOURCES) - 1;
-static struct flightrec_channel *event_channel;
+static bool ready;
 static atomic_t requests = ATOMIC_INIT(0);
 static atomic_t failures = ATOMIC_INIT(0);
 
@@ -50,8 +46,9 @@ static DECLARE_WORK(request_work, request_events);
 
 void __init flightrec_requests_start(struct flightrec_channel *channel)
 {
-	/* Pairs with the acquire in flightrec_emit() and set_events(). */
-	smp_store_release(&event_channel, channel);
+	flightrec_emit_to(channel);
+	/* Pairs with the acquire in set_events(). */
+	smp_store_release(&ready, true);
 	if (READ_ONCE(wanted))
 		schedule_work(&request_work);
 }
@@ -60,9 +57,10 @@ void flightrec_requests_stop(void)
 {
 	/* A set_events() under way schedules the work before this, or never. */
 	kernel_param_lock(THIS_MODULE);
-	smp_store_release(&event_channel, NULL);
+	smp_store_release(&ready, false);
 	kernel_param_unlock(THIS_MODULE);
 	cancel_work_sync(&request_work);
+	flightrec_emit_to(NULL);
 }
 
 /* The mask of a comma-separated list, or -EINVAL. */
@@ -99,8 +97,9 @@ static int set_events(const char *val, const struct kernel_param *kp)
 	if (mask < 0)
 		return mask;
 	WRITE_ONCE(wanted, mask);
+	flightrec_cgroups_forget();
 	/* Before init the request is left to flightrec_requests_start(). */
-	if (mask && smp_load_acquire(&event_channel))
+	if (mask && smp_load_acquire(&ready))
 		schedule_work(&request_work);
 	return 0;
 }
@@ -124,28 +123,10 @@ const struct kernel_param_ops flightrec_events_ops = {
 	.get = get_events,
 };
 
-int flightrec_emit(enum flightrec_source source, u8 severity,
-		   const char *fmt, ...)
+bool flightrec_event_wanted(enum flightrec_source source)
 {
-	/* Pairs with the release in flightrec_requests_start(). */
-	struct flightrec_channel *channel = smp_load_acquire(&event_channel);
-	struct flightrec_stamp stamp;
-	char text[EVENT_MAX];
-	va_list args;
-	int len, err;
-
-	if (!channel || !(READ_ONCE(wanted) & BIT(source)))
-		return -ENOENT;
-	va_start(args, fmt);
-	len = vscnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	flightrec_stamp_fill(&stamp, FLIGHTREC_ORIGIN_KERNEL, severity, len);
-	err = flightrec_channel_append(channel, &stamp, text);
-	if (!err)
-		irq_work_queue(&channel->wake);
-	return err;
+	return READ_ONCE(wanted) & BIT(source);
 }
-FLIGHTREC_EXPORT(flightrec_emit);
 
 void flightrec_requests_stats(struct seq_file *m)
 {

@@ -8,7 +8,7 @@
  * nothing but the counter of claims, once per block, and the counter of
  * records.
  *
- * A record is a stamp of nine words and its payload, padded to whole words.
+ * A record is a stamp of eleven words and its payload, padded to whole words.
  * It is copied first and numbered last: numbers are dense, because after that
  * nothing can fail, and a record that was written before another was begun
  * has the smaller number. The index, a ring of its own, says for each number
@@ -353,7 +353,7 @@ int flightrec_ring_append(struct flightrec_ring *ring, u32 cpu,
 			 FLIGHTREC_STAMP_WORDS - 1);
 	stamp->check = 0;
 	put_payload(&place, payload, stamp->len);
-	stamp->seq = flightrec_ring_commit(ring, cpu, stamp->len, &place);
+	stamp->seq = flightrec_ring_commit(ring, stamp->len, &place);
 	return 0;
 }
 

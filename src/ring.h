@@ -31,7 +31,7 @@
  * struct flightrec_stamp - what is stored before each payload
  *
  * The fields of the ABI's struct flightrec_record from @seq on, in the same
- * layout: read.c asserts it. Nine 64-bit words, no padding.
+ * layout: read.c asserts it. Eleven 64-bit words, no padding.
  */
 struct flightrec_stamp {
 	/* private: described there */
@@ -49,6 +49,8 @@ struct flightrec_stamp {
 	u32 cpu;
 	u32 check;	/* FLIGHTREC_CHECK() in the ring, 0 outside */
 	char comm[16];
+	u64 cgroup;
+	u64 start_ns;
 };
 
 #define FLIGHTREC_STAMP_WORDS (sizeof(struct flightrec_stamp) / sizeof(u64))

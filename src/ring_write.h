@@ -77,13 +77,15 @@ enum {
  * struct flightrec_place - where a record goes
  * @block: the first word of its block
  * @stamp: the record
- * @open: the block as in struct flightrec_ring_cpu
+ * @own: what this CPU has of the ring
+ * @open: the block as there
  * @off: the record's distance from @block in words
  * @words: its length, and one record, as BLOCK_COMMITTED counts them
  */
 struct flightrec_place {
 	u64 *block;
 	struct flightrec_stamp *stamp;
+	struct flightrec_ring_cpu *own;
 	u64 open;
 	u64 off;
 	u32 words;
@@ -111,7 +113,7 @@ static __always_inline u64 make_state(u64 lap, u64 off)
 
 static __always_inline u32 flightrec_record_words(u32 len)
 {
-	return FLIGHTREC_STAMP_WORDS + (len + 7) / sizeof(u64);
+	return (sizeof(struct flightrec_stamp) + len + 7) / sizeof(u64);
 }
 
 static __always_inline u64 flightrec_ring_tag(const struct flightrec_ring *ring, u64 seq)
@@ -130,15 +132,16 @@ static __always_inline bool flightrec_entry_older(u64 entry, u64 tag)
 /* The builtin, because a fortified memcpy() checks each word by itself. */
 static __always_inline void flightrec_put_words(u64 *to, const void *from, u64 n)
 {
-	const u8 *src = from;
+	const ptrdiff_t apart = (const u8 *)from - (u8 *)to;
+	u64 *end = to + n;
 	u64 word;
 
 #define PUT_WORD(i) do {						\
-	__builtin_memcpy(&word, src + (i) * sizeof(word), sizeof(word)); \
+	__builtin_memcpy(&word, (const u8 *)&to[i] + apart, sizeof(word)); \
 	WRITE_ONCE(to[i], word);					\
 } while (0)
 	/* Unrolled: the compiler leaves loops of single accesses as they are. */
-	for (; n >= 8; n -= 8, to += 8, src += 8 * sizeof(word)) {
+	for (; end - to >= 8; to += 8) {
 		PUT_WORD(0);
 		PUT_WORD(1);
 		PUT_WORD(2);
@@ -148,7 +151,7 @@ static __always_inline void flightrec_put_words(u64 *to, const void *from, u64 n
 		PUT_WORD(6);
 		PUT_WORD(7);
 	}
-	for (; n; n--, to++, src += sizeof(word))
+	for (; to != end; to++)
 		PUT_WORD(0);
 #undef PUT_WORD
 }
@@ -157,7 +160,8 @@ static __always_inline void flightrec_put_words(u64 *to, const void *from, u64 n
 static __always_inline bool flightrec_ring_try_reserve(struct flightrec_ring *ring, u32 cpu,
 					      u32 len, struct flightrec_place *place)
 {
-	u64 open = READ_ONCE(ring->cpus[cpu].open);
+	struct flightrec_ring_cpu *own = &ring->cpus[cpu];
+	u64 open = READ_ONCE(own->open);
 	u64 *block = ring->words + (open & RING_MASK(ENTRY_BLOCK_BITS)) * BLOCK_WORDS;
 	u64 lap = open >> OPEN_LAP_SHIFT << STATE_LAP_SHIFT;
 	atomic64_t *word = (atomic64_t *)&block[BLOCK_STATE];
@@ -174,6 +178,7 @@ static __always_inline bool flightrec_ring_try_reserve(struct flightrec_ring *ri
 			return false;
 	} while (unlikely(!atomic64_try_cmpxchg(word, &state, state + words)));
 	place->block = block;
+	place->own = own;
 	place->open = open;
 	place->off = off;
 	place->stamp = (struct flightrec_stamp *)&block[off];
@@ -229,8 +234,7 @@ static __always_inline void flightrec_ring_publish(struct flightrec_ring *ring, 
 }
 
 /* Publish the record that has its number, give the room back. */
-static __always_inline void flightrec_ring_finish(struct flightrec_ring *ring, u32 cpu,
-						  u32 len, u64 seq,
+static __always_inline void flightrec_ring_finish(struct flightrec_ring *ring, u32 len, u64 seq,
 						  const struct flightrec_place *place)
 {
 	smp_store_release(&place->stamp->seq, seq);
@@ -238,7 +242,7 @@ static __always_inline void flightrec_ring_finish(struct flightrec_ring *ring, u
 	/* F, pairs with G. */
 	atomic64_add_return_release(place->words,
 				    (atomic64_t *)&place->block[BLOCK_COMMITTED]);
-	atomic64_add(len, &ring->cpus[cpu].bytes);
+	atomic64_add(len, &place->own->bytes);
 }
 
 /*
@@ -251,8 +255,7 @@ static __always_inline void flightrec_ring_finish(struct flightrec_ring *ring, u
  *
  * Once the number is taken, one step of the sum is left.
  */
-static __always_inline u64 flightrec_ring_commit_summed(struct flightrec_ring *ring, u32 cpu,
-							u32 len,
+static __always_inline u64 flightrec_ring_commit_summed(struct flightrec_ring *ring, u32 len,
 							const struct flightrec_place *place)
 {
 	u32 words = flightrec_record_words(len);
@@ -260,21 +263,21 @@ static __always_inline u64 flightrec_ring_commit_summed(struct flightrec_ring *r
 	u64 seq = atomic64_fetch_add(1, &ring->next_seq);
 
 	WRITE_ONCE(place->stamp->check, flightrec_sum_word(sum, seq));
-	flightrec_ring_finish(ring, cpu, len, seq, place);
+	flightrec_ring_finish(ring, len, seq, place);
 	ring_write_back(place->stamp, words * sizeof(u64));
 	return seq;
 }
 
 /* Take a number, publish, give the room back; returns the number. */
-static __always_inline u64 flightrec_ring_commit(struct flightrec_ring *ring, u32 cpu,
-					u32 len, const struct flightrec_place *place)
+static __always_inline u64 flightrec_ring_commit(struct flightrec_ring *ring, u32 len,
+					const struct flightrec_place *place)
 {
 	u64 seq;
 
 	if (unlikely(ring->summed))
-		return flightrec_ring_commit_summed(ring, cpu, len, place);
+		return flightrec_ring_commit_summed(ring, len, place);
 	seq = atomic64_fetch_add(1, &ring->next_seq);
-	flightrec_ring_finish(ring, cpu, len, seq, place);
+	flightrec_ring_finish(ring, len, seq, place);
 	return seq;
 }
 

@@ -17,6 +17,7 @@
 #include <linux/uidgid.h>
 #include <linux/uio.h>
 
+#include "cgroup.h"
 #include "clock.h"
 #include "comm.h"
 #include "compat/compat.h"
@@ -37,9 +38,29 @@ static __always_inline void put_comm(struct flightrec_stamp *stamp)
 		WRITE_ONCE(((unsigned long *)stamp->comm)[i], words[i]);
 }
 
+/* Both numbers of a task, as a stamp has them side by side, and tasks as a rule, too. */
+static __always_inline void put_pids(struct flightrec_stamp *stamp)
+{
+	struct task_struct *task = current;
+	u64 both;
+
+	static_assert(offsetof(struct flightrec_stamp, tgid) ==
+		      offsetof(struct flightrec_stamp, pid) + sizeof(u32));
+	if (offsetof(struct task_struct, tgid) ==
+	    offsetof(struct task_struct, pid) + sizeof(u32)) {
+		__builtin_memcpy(&both, (const char *)task + offsetof(struct task_struct, pid),
+				 sizeof(both));
+		WRITE_ONCE(*(u64 *)&stamp->pid, both);
+		return;
+	}
+	WRITE_ONCE(stamp->pid, task_pid_nr(task));
+	WRITE_ONCE(stamp->tgid, task_tgid_nr(task));
+}
+
 /* All of the stamp but its number, field by field into the ring. */
 static __always_inline void put_stamp(const struct flightrec_place *place, u32 len,
-				      u8 severity, u32 cpu, u64 boot_ns, u64 wall_ns)
+				      u8 severity, u32 cpu, u64 boot_ns, u64 wall_ns,
+				      u64 cgroup)
 {
 	struct flightrec_stamp *stamp = place->stamp;
 	const struct cred *cred = current_cred();
@@ -47,51 +68,53 @@ static __always_inline void put_stamp(const struct flightrec_place *place, u32 l
 	WRITE_ONCE(stamp->boot_ns, boot_ns);
 	WRITE_ONCE(stamp->wall_ns, wall_ns);
 	WRITE_ONCE(stamp->len, len);
-	WRITE_ONCE(stamp->severity, severity);
-	WRITE_ONCE(stamp->origin, FLIGHTREC_ORIGIN_USER);
-	WRITE_ONCE(stamp->flags, 0);
-	WRITE_ONCE(stamp->pid, task_pid_nr(current));
-	WRITE_ONCE(stamp->tgid, task_tgid_nr(current));
+	/* Origin and flags are 0: a user's, and no interrupt. */
+	static_assert(FLIGHTREC_ORIGIN_USER == 0);
+	WRITE_ONCE(*(u32 *)&stamp->severity, (__force u32)cpu_to_le32(severity));
+	put_pids(stamp);
 	/* A kuid is the initial namespace's number: from_kuid() would look it up. */
 	WRITE_ONCE(stamp->uid, __kuid_val(cred->uid));
 	WRITE_ONCE(stamp->euid, __kuid_val(cred->euid));
 	WRITE_ONCE(stamp->cpu, cpu);
 	WRITE_ONCE(stamp->check, flightrec_ring_check(place, boot_ns, len));
 	put_comm(stamp);
+	WRITE_ONCE(stamp->cgroup, cgroup);
+	WRITE_ONCE(stamp->start_ns, flightrec_start_ns());
 }
 
-/* With interrupts off. 0, -EDQUOT or -ENOBUFS. */
-static __always_inline int put_record(struct flightrec_channel *channel,
-				      const char *payload, u32 len, u8 severity)
+/* With interrupts off: room for a record, and its times. 0, -EDQUOT or -ENOBUFS. */
+static __always_inline int find_place(struct flightrec_ring *ring, u32 cpu, u32 len,
+				      struct flightrec_place *place, u64 *boot_ns, u64 *wall_ns)
 {
-	struct flightrec_ring *ring = &channel->ring;
-	u32 cpu = smp_processor_id();
-	struct flightrec_place place;
-	u64 boot_ns, wall_ns;
-
-	flightrec_clock_read(&boot_ns, &wall_ns);
+	flightrec_clock_read(boot_ns, wall_ns);
 	if (unlikely(!flightrec_quota_take(__kuid_val(current_uid()),
 					   flightrec_record_words(len) * sizeof(u64),
-					   boot_ns)))
+					   *boot_ns)))
 		return -EDQUOT;
-	if (unlikely(!flightrec_ring_reserve(ring, cpu, len, &place)))
+	if (unlikely(!flightrec_ring_reserve(ring, cpu, len, place)))
 		return -ENOBUFS;
-	put_stamp(&place, len, severity, cpu, boot_ns, wall_ns);
-	/* The zeroes that follow the payload are its padding. */
-	flightrec_put_words((u64 *)(place.stamp + 1), payload,
-			    DIV_ROUND_UP(len, sizeof(u64)));
-	flightrec_ring_commit(ring, cpu, len, &place);
 	return 0;
 }
 
-static __always_inline int write_payload(struct flightrec_channel *channel,
-					 const char *payload, u32 len, bool raw)
+static noinline int refuse(struct flightrec_channel *channel, int err)
 {
+	return flightrec_channel_reject(channel, err == -EDQUOT ? FLIGHTREC_REJECT_QUOTA :
+					FLIGHTREC_REJECT_BUSY, err);
+}
+
+static __always_inline int write_payload(struct flightrec_channel *channel,
+					 const char *payload, u32 len, const u32 *flags)
+{
+	struct flightrec_ring *ring = &channel->ring;
 	u8 severity = FLIGHTREC_SEVERITY_DEFAULT;
+	/* Filled in, or not looked at: no need for the compiler's zeroes. */
+	struct flightrec_place place __uninitialized;
+	u64 boot_ns __uninitialized, wall_ns __uninitialized, cgroup;
+	u32 cpu;
 	int err;
 
-	if (payload[0] == '<' && !raw && len > 3 && payload[1] >= '0' &&
-	    payload[1] <= '7' && payload[2] == '>') {
+	if (unlikely(payload[0] == '<') && len > 3 && payload[1] >= '0' &&
+	    payload[1] <= '7' && payload[2] == '>' && !(READ_ONCE(*flags) & FLIGHTREC_FL_RAW)) {
 		severity = payload[1] - '0';
 		payload += 3;
 		len -= 3;
@@ -99,20 +122,28 @@ static __always_inline int write_payload(struct flightrec_channel *channel,
 	/* Tasks come here with interrupts on: nothing to save. */
 	lockdep_assert_irqs_enabled();
 	local_irq_disable();
-	err = put_record(channel, payload, len, severity);
+	cpu = smp_processor_id();
+	err = find_place(ring, cpu, len, &place, &boot_ns, &wall_ns);
+	if (unlikely(err)) {
+		local_irq_enable();
+		return refuse(channel, err);
+	}
+	cgroup = flightrec_cgroup_id();
+	put_stamp(&place, len, severity, cpu, boot_ns, wall_ns, cgroup);
+	/* The zeroes that follow the payload are its padding. */
+	flightrec_put_words((u64 *)(place.stamp + 1), payload,
+			    flightrec_record_words(len) - FLIGHTREC_STAMP_WORDS);
+	flightrec_ring_commit(ring, len, &place);
 	local_irq_enable();
-	if (unlikely(err))
-		return flightrec_channel_reject(channel, err == -EDQUOT ?
-						FLIGHTREC_REJECT_QUOTA :
-						FLIGHTREC_REJECT_BUSY, err);
+	flightrec_cgroup_see(cgroup);
 	flightrec_channel_wake(channel);
 	return 0;
 }
 
 int flightrec_channel_write(struct flightrec_channel *channel,
-			    const char *payload, u32 len, bool raw)
+			    const char *payload, u32 len, const u32 *flags)
 {
-	return write_payload(channel, payload, len, raw);
+	return write_payload(channel, payload, len, flags);
 }
 
 /* What flightrec_channel_write() wants behind a payload. */
@@ -147,8 +178,7 @@ static noinline ssize_t write_large(struct flightrec_handle *handle,
 	whole = from ? copy_from_iter_full(copy, count, from) :
 		       !copy_from_user(copy, buf, count);
 	end_payload(copy, count);
-	err = whole ? flightrec_channel_write(channel, copy, count,
-					      READ_ONCE(handle->flags) & FLIGHTREC_FL_RAW) :
+	err = whole ? flightrec_channel_write(channel, copy, count, &handle->flags) :
 		      refuse_fault(handle);
 	kfree(copy);
 	return err ?: count;
@@ -191,8 +221,7 @@ ssize_t flightrec_write(struct file *file, const char __user *buf, size_t count,
 	if (unlikely(copy_in(copy, buf, count)))
 		return refuse_fault(handle);
 	end_payload(copy, count);
-	err = write_payload(handle->channel, copy, count,
-			    READ_ONCE(handle->flags) & FLIGHTREC_FL_RAW);
+	err = write_payload(handle->channel, copy, count, &handle->flags);
 	return err ?: count;
 }
 
@@ -210,7 +239,6 @@ ssize_t flightrec_write_iter(struct kiocb *iocb, struct iov_iter *from)
 	if (unlikely(!copy_from_iter_full(copy, count, from)))
 		return refuse_fault(handle);
 	end_payload(copy, count);
-	err = flightrec_channel_write(handle->channel, copy, count,
-				      READ_ONCE(handle->flags) & FLIGHTREC_FL_RAW);
+	err = flightrec_channel_write(handle->channel, copy, count, &handle->flags);
 	return err ?: count;
 }

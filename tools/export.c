@@ -45,6 +45,10 @@ static void print_own_fields(FILE *out, const struct entry *entry)
 		record->euid, record->cpu);
 	if (!(record->flags & FLIGHTREC_F_INTERRUPT))
 		fprintf(out, "FLIGHTREC_TID=%u\n", record->pid);
+	if (flightrec_cgroup(record))
+		fprintf(out, "FLIGHTREC_CGROUP=%" PRIu64 "\n", flightrec_cgroup(record));
+	if (flightrec_start_ns(record))
+		fprintf(out, "FLIGHTREC_START_NS=%" PRIu64 "\n", flightrec_start_ns(record));
 	if (found && found->flags & FLIGHTREC_RECOVERED_CUT)
 		fprintf(out, "FLIGHTREC_FULL_LEN=%u\n", found->full_len);
 	if (found && found->flags & FLIGHTREC_RECOVERED_CONFLICT)
@@ -100,6 +104,10 @@ void print_export(FILE *out, const struct entry *entry)
 		print_host(out);
 	fprintf(out, "_TRANSPORT=flightrec\nPRIORITY=%u\n", record->severity & 7u);
 	print_writer(out, record);
+	if (entry->cgroup_path)
+		print_field(out, "_SYSTEMD_CGROUP", entry->cgroup_path, strlen(entry->cgroup_path));
+	if (entry->unit)
+		print_field(out, "_SYSTEMD_UNIT", entry->unit, strlen(entry->unit));
 	print_own_fields(out, entry);
 	if (len && payload[len - 1] == '\n')
 		len--;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cgroups.h"
 #include "tool.h"
 #include "utf8.h"
 
@@ -91,6 +92,39 @@ static int add_comm(struct filter *filter, const char *value)
 	return EXIT_YES;
 }
 
+/* As systemctl(1) has it, a name without a kind is a service's. */
+static char *unit_name(const char *value)
+{
+	char *name;
+
+	if (asprintf(&name, "%s%s", value, strchr(value, '.') ? "" : ".service") < 0)
+		abort();
+	return name;
+}
+
+static int add_group(struct filter *filter, const char *value, bool unit)
+{
+	struct group_wanted group = { .unit = unit };
+	unsigned long long number;
+
+	if (unit && *value && !strchr(value, '/'))
+		group.name = unit_name(value);
+	else if (unit)
+		return wrong(value, "the name of a unit: try ssh.service");
+	else if (number_parse(value, 1, ~0ULL, &number))
+		group.id = number;
+	else if (*value == '/')
+		group.name = strdup(value);
+	else
+		return wrong(value, "a control group: a path like /system.slice, or a number");
+	if (!group.id && !group.name)
+		abort();
+	filter->groups = grown(filter->groups, filter->ngroups, sizeof(*filter->groups));
+	filter->groups[filter->ngroups++] = group;
+	filter->groups_named |= group.name != NULL;
+	return EXIT_YES;
+}
+
 static int set_case(struct filter *filter, const char *value)
 {
 	if (!value || !strcasecmp(value, "yes") || !strcasecmp(value, "true") || !strcmp(value, "1"))
@@ -135,6 +169,9 @@ int filter_option(struct filter *filter, int opt, const char *value)
 		return add_uid(filter, value);
 	case OPT_COMM:
 		return add_comm(filter, value);
+	case OPT_UNIT:
+	case OPT_CGROUP:
+		return add_group(filter, value, opt == OPT_UNIT);
 	case OPT_CASE:
 		return set_case(filter, value);
 	default:
@@ -188,7 +225,7 @@ int filter_ready(struct filter *filter)
 bool filter_selects(const struct filter *filter)
 {
 	return filter->severities || filter->pids.count || filter->uids.count || filter->ncomms ||
-	       filter->pattern;
+	       filter->ngroups || filter->pattern;
 }
 
 static bool among(const struct numbers *numbers, uint32_t one, uint32_t other)
@@ -211,6 +248,27 @@ static bool named(const struct filter *filter, const struct flightrec_record *re
 	return !filter->ncomms;
 }
 
+static bool of_group(struct filter *filter, const struct flightrec_record *record)
+{
+	uint64_t id = flightrec_cgroup(record);
+	const char *path = NULL;
+	size_t i;
+
+	for (i = 0; i < filter->ngroups; i++)
+		if (filter->groups[i].id && filter->groups[i].id == id)
+			return true;
+	if (filter->groups_named)
+		path = cgroups_path(id);
+	for (i = 0; path && i < filter->ngroups; i++)
+		if (filter->groups[i].name &&
+		    cgroups_within(path, filter->groups[i].name, filter->groups[i].unit))
+			return true;
+	/* What has no group belongs to no unit for certain: an interrupt. */
+	filter->nameless += filter->groups_named && !path &&
+			    !(record->flags & FLIGHTREC_F_INTERRUPT);
+	return !filter->ngroups;
+}
+
 /*
  * A text on which the matcher gives up, its own bounds being reached, counts as one
  * that matches: better a line too many.
@@ -221,7 +279,7 @@ static bool matches(const struct filter *filter, const struct flightrec_record *
 			   filter->match, NULL) != PCRE2_ERROR_NOMATCH;
 }
 
-bool filter_wants(const struct filter *filter, const struct entry *entry)
+bool filter_wants(struct filter *filter, const struct entry *entry)
 {
 	const struct flightrec_record *record = entry->record;
 
@@ -235,7 +293,14 @@ bool filter_wants(const struct filter *filter, const struct entry *entry)
 		return false;
 	return among(&filter->pids, record->tgid, record->pid) &&
 	       among(&filter->uids, record->uid, record->uid) && named(filter, record) &&
-	       (!filter->pattern || matches(filter, record));
+	       (!filter->pattern || matches(filter, record)) && of_group(filter, record);
+}
+
+void filter_say_nameless(const struct filter *filter)
+{
+	if (filter->nameless)
+		complain("%llu records were left out: their control groups have ended and the channel \"kernel\" has no name of them, or may not be read",
+			 (unsigned long long)filter->nameless);
 }
 
 void filter_free(struct filter *filter)
@@ -243,6 +308,9 @@ void filter_free(struct filter *filter)
 	free(filter->pids.values);
 	free(filter->uids.values);
 	free(filter->comms);
+	while (filter->ngroups)
+		free(filter->groups[--filter->ngroups].name);
+	free(filter->groups);
 	pcre2_match_data_free(filter->match);
 	pcre2_code_free(filter->code);
 }

@@ -18,11 +18,22 @@ struct numbers {
 	size_t count;
 };
 
+/* A control group by its number, its path, or the name of a unit. */
+struct group_wanted {
+	uint64_t id;		/* or 0 */
+	char *name;
+	bool unit;
+};
+
 struct filter {
 	unsigned int severities;	/* bits 0 to 7; 0: all */
 	struct numbers pids, uids;
 	const char **comms;
 	size_t ncomms;
+	struct group_wanted *groups;
+	size_t ngroups;
+	bool groups_named;		/* one of them is wanted by a name */
+	uint64_t nameless;		/* records left out since the name of theirs is not known */
 	const char *pattern;
 	bool case_set, ignore_case;	/* not set: capitals matter if the pattern has some */
 	void *code, *match;		/* the pattern, compiled */
@@ -32,7 +43,7 @@ struct filter {
 
 /* Values of getopt_long() for what has no letter. */
 enum {
-	OPT_PID = 0x100, OPT_UID, OPT_COMM, OPT_CASE,
+	OPT_PID = 0x100, OPT_UID, OPT_COMM, OPT_CASE, OPT_UNIT, OPT_CGROUP,
 	OPT_FILTER_END,		/* a command's own begin here */
 };
 
@@ -47,6 +58,13 @@ enum {
 	{ "comm", required_argument, NULL, OPT_COMM }, \
 	{ "since", required_argument, NULL, 'S' }, \
 	{ "until", required_argument, NULL, 'U' }
+/* For commands whose records are of one boot: then it is known what a number means. */
+#define FILTER_GROUP_OPTIONS \
+	{ "unit", required_argument, NULL, OPT_UNIT }, \
+	{ "cgroup", required_argument, NULL, OPT_CGROUP }
+#define FILTER_GROUP_HELP \
+	"      --unit UNIT        of a process of this unit of systemd, ended ones too\n" \
+	"      --cgroup CGROUP    of this control group, or below: its path, or its number\n"
 #define FILTER_HELP \
 	"  -p, --priority SEVERITY  of this severity and worse, or \"A..B\": 0 to 7, or\n" \
 	"                         emerg alert crit err warning notice info debug\n" \
@@ -76,7 +94,10 @@ bool filter_selects(const struct filter *filter);
  * Is it wanted? Times are those of the boot clock for a record of a channel, of the
  * wall clock for one that was found after a crash.
  */
-bool filter_wants(const struct filter *filter, const struct entry *entry);
+bool filter_wants(struct filter *filter, const struct entry *entry);
+
+/* Says how many were left out because nobody knows the names of their groups. */
+void filter_say_nameless(const struct filter *filter);
 
 void filter_free(struct filter *filter);
 

@@ -61,14 +61,14 @@ _flightrec() {
 		mapfile -t COMPREPLY < <(compgen -W "-1 -2 $(_flightrec_boots)" -- "$word")
 		return
 		;;
-	-n | --lines | -g | --grep | --pid | --comm)
+	-n | --lines | -g | --grep | --pid | --comm | --unit | --cgroup)
 		return
 		;;
 	esac
 	case $command in
 	write | run) options="--channel --priority --tag --help" ;;
 	read) options="--channel --all --boot --follow --lines --reverse --priority --grep --case-sensitive
-		--pid --uid --comm --since --until --output --json --time --utc --cursor-file --help" ;;
+		--pid --uid --comm --unit --cgroup --since --until --output --json --time --utc --cursor-file --help" ;;
 	stats) options="--all --watch --json --metrics --help" ;;
 	recover) options="--channel --boot --priority --grep --case-sensitive --pid --uid --comm --since
 		--until --output --time --json --quiet --help" ;;

@@ -54,6 +54,14 @@ static void add_stamp(struct json_object *object, const struct entry *entry)
 	add_number(object, "uid", record->uid);
 	add_number(object, "euid", record->euid);
 	add_number(object, "cpu", record->cpu);
+	if (flightrec_cgroup(record))
+		add_number(object, "cgroup", flightrec_cgroup(record));
+	if (entry->cgroup_path && utf8_valid(entry->cgroup_path, strlen(entry->cgroup_path)))
+		add(object, "cgroup_path", json_object_new_string(entry->cgroup_path));
+	if (entry->unit && utf8_valid(entry->unit, strlen(entry->unit)))
+		add(object, "unit", json_object_new_string(entry->unit));
+	if (flightrec_start_ns(record))
+		add_number(object, "start_ns", flightrec_start_ns(record));
 	if (utf8_valid(record->comm, comm_len))
 		add(object, "comm", json_object_new_string_len(record->comm, comm_len));
 }

@@ -204,8 +204,10 @@ static bool old_first(const struct merge *m)
 		return a->seq < b->seq;
 	if (a->boot_ns != b->boot_ns)
 		return a->boot_ns < b->boot_ns;
-	/* Of the same record the longer one: text may have a part only. */
-	return a->len >= b->len;
+	/* Of the same record the longer one: text may have a part only, and less of the stamp. */
+	if (a->len != b->len)
+		return a->len > b->len;
+	return flightrec_start_ns(a) || !flightrec_start_ns(b);
 }
 
 /* Of what is kept and damaged, what comes before the damage stays. */

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "archive.h"
+#include "cgroups.h"
 #include "report.h"
 #include "spool.h"
 #include "tool.h"
@@ -135,6 +136,24 @@ static int open_boot(struct reading *r, const struct boot *boots, int count, con
 	return open_archive(r, *boot);
 }
 
+/* The names of control groups stand where their tasks wrote first: found beforehand. */
+static void learn_groups(const struct reading *r, const struct boot *boot)
+{
+	struct reading first = { .past = r->past };
+	const struct flightrec_recovered *found;
+
+	cgroups_of_past_boot();
+	if (!r->past->filter->groups_named && output_for_people(r->past->format.output))
+		return;
+	/* What cannot be read is said when the records are printed. */
+	if (boot ? archive_open(&first.archive, boot->name) : open_memory(&first))
+		return;
+	while (next_record(&first, &found) > 0)
+		cgroups_learn(found->channel, found->record);
+	archive_close(first.archive);
+	flightrec_recover_free(first.recover);
+}
+
 /* ---- printing */
 
 static bool is_wanted(const struct past *past, const char *channel)
@@ -196,6 +215,8 @@ static int print_found(struct reading *r, const struct flightrec_recovered *foun
 	entry.lost = loss->lost;
 	loss->lost = 0;
 	r->count++;
+	if (!output_for_people(format->output))
+		cgroups_name(&entry);
 	format_entry_turned(r->out, format, &entry, r->past->reverse);
 	return r->starts && (ferror(r->starts) || ferror(r->text)) ? -errno : 0;
 }
@@ -348,8 +369,12 @@ int past_read(const struct past *past)
 	if (count < 0)
 		count = 0;
 	status = open_boot(&r, boots, count, &boot);
-	if (!status)
+	if (!status) {
+		learn_groups(&r, boot);
 		status = print_boot(&r, boot);
+		filter_say_nameless(past->filter);
+	}
+	cgroups_free();
 	archive_close(r.archive);
 	flightrec_recover_free(r.recover);
 	if (r.text)

@@ -18,7 +18,7 @@
 struct past {
 	const char *boot;
 	const struct timeline *wanted;
-	const struct filter *filter;
+	struct filter *filter;
 	struct format format;
 	bool reverse, limited;
 	unsigned long long newest;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "archive.h"
+#include "cgroups.h"
 #include "cursor.h"
 #include "filter.h"
 #include "follow.h"
@@ -32,6 +33,7 @@ static const char help[] =
 	"  -n, --lines N          only the newest N of the records\n"
 	"  -r, --reverse          the newest first\n"
 	FILTER_HELP
+	FILTER_GROUP_HELP
 	"  -o, --output FORMAT    short, iso, cat (only the text), json, or export (for\n"
 	"                         systemd-journal-remote)\n"
 	"  -j, --json             the same as -o json\n"
@@ -99,6 +101,12 @@ static int seek(struct reading *reading)
 	return status;
 }
 
+static void name_group(const struct reading *reading, struct entry *entry)
+{
+	if (!output_for_people(reading->format.output))
+		cgroups_name(entry);
+}
+
 /* ---- printing at once, as the records come */
 
 /* Takes the record that a channel has next: is there an entry to be printed? */
@@ -160,6 +168,7 @@ static int print_available(struct reading *reading, struct channel **from, int *
 
 	while ((got = timeline_next(&reading->timeline, from)) > 0) {
 		if (take_entry(reading, *from, &entry)) {
+			name_group(reading, &entry);
 			format_entry(reading->out, &reading->format, &entry);
 		} else if (people && (*from)->lost) {
 			/* In its place, though the record that brought it is not shown. */
@@ -244,8 +253,10 @@ static int print_spool(struct reading *reading, struct spool *spool)
 		complain("temporary file: %s", strerror(-err));
 		return EXIT_NO;
 	}
-	while (!ferror(stdout) && spool_next(spool, &entry))
+	while (!ferror(stdout) && spool_next(spool, &entry)) {
+		name_group(reading, &entry);
 		format_entry_turned(stdout, &reading->format, &entry, reading->reverse);
+	}
 	flush_output(&status);
 	return status;
 }
@@ -326,6 +337,8 @@ static int read_channels(struct reading *reading)
 	if (reading->follow)
 		follow_start();
 	status = print_records(reading);
+	filter_say_nameless(&reading->filter);
+	cgroups_free();
 	return status ? status : reading->missing ? EXIT_UNKNOWN : EXIT_YES;
 }
 
@@ -439,6 +452,7 @@ int command_read(int argc, char **argv)
 		{ "lines", required_argument, NULL, 'n' },
 		{ "reverse", no_argument, NULL, 'r' },
 		FILTER_OPTIONS,
+		FILTER_GROUP_OPTIONS,
 		{ "output", required_argument, NULL, 'o' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "time", required_argument, NULL, 't' },

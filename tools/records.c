@@ -246,6 +246,11 @@ static const char *take_stamp(const char *at, struct flightrec_record *r)
 	TAKE(at, "uid", UINT32_MAX, r->uid);
 	TAKE(at, "euid", UINT32_MAX, r->euid);
 	TAKE(at, "cpu", UINT32_MAX, r->cpu);
+	/* Where they are known. */
+	if (PAST(at, ",\"cgroup\":"))
+		TAKE(at, "cgroup", UINT64_MAX, r->cgroup);
+	if (PAST(at, ",\"start_ns\":"))
+		TAKE(at, "start_ns", UINT64_MAX, r->start_ns);
 	return at;
 }
 
@@ -324,6 +329,7 @@ static bool parse_line(struct archive *a, const char *line, size_t len)
 		.pid = json_number(object, "pid"), .tgid = json_number(object, "tgid"),
 		.uid = json_number(object, "uid"), .euid = json_number(object, "euid"),
 		.cpu = json_number(object, "cpu"),
+		.cgroup = json_number(object, "cgroup"), .start_ns = json_number(object, "start_ns"),
 	};
 	text_member(object, "comm", comm, sizeof(comm));
 	memcpy(r->comm, comm, sizeof(comm));

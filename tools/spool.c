@@ -156,12 +156,14 @@ int spool_add(struct spool *spool, const struct entry *entry)
 	struct item item = {
 		.lost = entry->lost,
 		.recovered = entry->found != NULL,
-		.record = *record,
 	};
 	size_t padding = -record->len & 7;
 
 	if (!run)
 		return -ENOMEM;
+	/* One of an earlier driver is shorter. */
+	memcpy(&item.record, record, record->header_size < sizeof(item.record) ?
+	       record->header_size : sizeof(item.record));
 	if (entry->found) {
 		item.full_len = entry->found->full_len;
 		item.flags = entry->found->flags;

@@ -39,7 +39,8 @@ NAME_MAX = 32
 ABI_VERSION = 1
 HEADER = struct.Struct("=IHHQQQQIBBHIIIII4x16s")
 INFO_LAYOUT = struct.Struct("=IIQQQ32s")
-READ_SIZE = 65536  # of any record at least HEADER.size + PAYLOAD_MAX
+WRITER = struct.Struct("=QQ")  # behind it, from the first driver on that has it
+READ_SIZE = 65536  # of any record at least 256 + PAYLOAD_MAX
 
 ORIGIN_KERNEL = 1
 F_INTERRUPT = 1
@@ -72,6 +73,8 @@ class Record(NamedTuple):
     cpu: int
     comm: str  # what the writer calls itself: a claim
     payload: bytes
+    cgroup: int = 0  # number of the writer's control group; 0: not known
+    start_ns: int = 0  # when its process was started, on CLOCK_BOOTTIME; 0: not known
 
     @property
     def text(self):
@@ -228,8 +231,14 @@ def decode(buffer, at=0):
     record = Record(
         seq, lost, boot_ns, wall_ns, severity, origin == ORIGIN_KERNEL, bool(flags & F_INTERRUPT), pid, tgid, uid,
         euid, cpu, comm.partition(b"\0")[0].decode("utf-8", "backslashreplace"),
-        bytes(buffer[at + header : at + header + length]))  # fmt: skip
+        bytes(buffer[at + header : at + header + length]), *_writer(buffer, at, header))  # fmt: skip
     return record, size
+
+
+def _writer(buffer, at, header):
+    if header < HEADER.size + WRITER.size:
+        return (0, 0)
+    return WRITER.unpack_from(buffer, at + HEADER.size)
 
 
 def _severity(level):

@@ -72,6 +72,19 @@ static inline void flightrec_hrtimer_setup(struct hrtimer *timer,
 #endif
 
 /*
+ * No events for inotify(7) and fanotify(7) of reads and writes, as of pipes and sockets:
+ * each write would look for who wants them. 6.14: there is a second bit, and only the
+ * first one alone means that.
+ */
+static inline void flightrec_no_notify(struct file *file)
+{
+#ifdef FMODE_NONOTIFY_PERM
+	file->f_mode &= ~FMODE_NONOTIFY_PERM;
+#endif
+	file->f_mode |= FMODE_NONOTIFY;
+}
+
+/*
  * 6.2, 6.1.85, 5.10.216: del_timer_sync() became timer_delete_sync(). Kbuild looks
  * for it.
  */

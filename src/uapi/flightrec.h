@@ -25,8 +25,9 @@
  *     EFAULT    the buffer, or a part of it, cannot be read
  *     ENOMEM    no memory for the copy of a large record at this moment
  *     EDQUOT    the writing task's real user has written more than the module's
- *               parameter "quota" allows him in a second, in all channels;
- *               counted is what records take in memory, 72 bytes each and the
+ *               parameter "quota" allows him in a second, in all channels: a
+ *               quarter of the smallest one where the administrator set nothing;
+ *               counted is what records take in memory, 88 bytes each and the
  *               payload in whole words. Root is a user like others: a daemon
  *               that runs wild mostly runs as root. Records of the kernel do
  *               not count.
@@ -75,6 +76,9 @@
  * open(2): EACCES when the kernel channel is opened for writing, EPERM from
  * outside the initial pid namespace unless the module's parameter
  * "containers" allows it.
+ *
+ * inotify(7) and fanotify(7) see that a node is opened, and no reads or writes; poll(2)
+ * does.
  *
  * All integers are in the byte order of the machine. Layouts are the same
  * for 32-bit and 64-bit programs. Reserved fields are zero when read.
@@ -128,6 +132,18 @@ enum flightrec_origin {
  * @reserved: 0
  * @comm: the thread's name, zero-padded; a claim, since a task can rename
  *	itself
+ * @cgroup: the writer's control group in the default hierarchy (cgroup 2): the number
+ *	of its folder's inode there, and what bpf_get_current_cgroup_id() returns. Never
+ *	used again in a boot. 0: no task, or a kernel without control groups. 1: the root
+ *	group, where all tasks are if only hierarchies of cgroup 1 are in use. A record
+ *	of the channel "kernel", "cgroup id=NUMBER path=PATH", has the group's path
+ *	when one of its tasks writes for the first time; see "events" in flightrec(4)
+ * @start_ns: when the writer's process was started, in nanoseconds on the host's
+ *	CLOCK_BOOTTIME; 0: no task. With @tgid it names a process beyond doubt, also after
+ *	an execve(2). Field 22 of /proc/PID/stat has it in clock ticks
+ *
+ * Fields may follow in later versions, and @cgroup and what follows it are missing where
+ * @header_size ends before them: look at that first. The payload is at @header_size.
  */
 struct flightrec_record {
 	__u32 size;
@@ -148,10 +164,15 @@ struct flightrec_record {
 	__u32 cpu;
 	__u32 reserved;
 	char comm[16];
+	__u64 cgroup;
+	__u64 start_ns;
 };
 
-/* A read buffer of this many bytes holds any record. */
-#define FLIGHTREC_READ_MIN	(sizeof(struct flightrec_record) + FLIGHTREC_PAYLOAD_MAX)
+/* What the first drivers had: up to @comm. */
+#define FLIGHTREC_RECORD_MIN	88
+
+/* A read buffer of this many bytes holds any record; headers never exceed 256. */
+#define FLIGHTREC_READ_MIN	(256 + FLIGHTREC_PAYLOAD_MAX)
 
 /* Bits of a descriptor, set by FLIGHTREC_IOC_SET_FLAGS. */
 #define FLIGHTREC_FL_RAW	0x00000001	/* "<N>" is payload, not severity */

@@ -44,7 +44,8 @@
  * contiguous and aligned to its own size, in any order. A block begins with a
  * struct flightrec_block; records follow it without gaps, up to the offset in
  * @state. Each is a struct flightrec_record from @seq on, with FLIGHTREC_CHECK
- * in place of @reserved, then its payload, zero-padded to a multiple of 8.
+ * in place of @reserved, then its payload, zero-padded to a multiple of 8. In blocks of
+ * the two older versions the records end with @comm, as their stamps have it.
  *
  * A record is whole if its @seq is not 0 and its check is right. @seq is 0
  * while a record is being written. The check binds the stamp to its place and
@@ -87,8 +88,11 @@
 
 #define FLIGHTREC_BLOCK_BYTES		16384
 #define FLIGHTREC_BLOCK_MAGIC		0x31636572746c4662ULL	/* "bFltrec1" in little endian */
-#define FLIGHTREC_BLOCK_VERSION		1
-#define FLIGHTREC_BLOCK_VERSION_SUMMED	2
+#define FLIGHTREC_BLOCK_VERSION		3
+#define FLIGHTREC_BLOCK_VERSION_SUMMED	4
+/* The same, of earlier drivers, with stamps of 72 bytes, which end with @comm. */
+#define FLIGHTREC_BLOCK_VERSION_72	1
+#define FLIGHTREC_BLOCK_VERSION_72_SUMMED 2
 
 #define FLIGHTREC_IMAGE_MAGIC		0x31676d4972746c46ULL	/* "FltrImg1" in little endian */
 #define FLIGHTREC_IMAGE_VERSION		1
@@ -104,7 +108,7 @@
  * @clear_seq: numbers below it were cleared; kept in the first block only,
  *	0 in the others
  * @magic: FLIGHTREC_BLOCK_MAGIC
- * @version: FLIGHTREC_BLOCK_VERSION or FLIGHTREC_BLOCK_VERSION_SUMMED
+ * @version: FLIGHTREC_BLOCK_VERSION or one of the others
  * @header_size: bytes from here to the first record
  * @block_bytes: FLIGHTREC_BLOCK_BYTES
  * @block: which of the channel's blocks this is, from 0

@@ -39,7 +39,7 @@ END = {
 FUZZ = """
 FUZZ_CALLS={calls}
 export FUZZ_CALLS
-check load-for-the-fuzzer insmod /modules/flightrec.ko channels=default,small size_kb=1024,128
+check load-for-the-fuzzer insmod /modules/flightrec.ko channels=default,small size_kb=1024,128 quota=67108864
 run_program /tests/fuzz
 check unload-after-the-fuzzer modprobe -r flightrec_events flightrec
 """

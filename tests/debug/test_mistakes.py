@@ -16,7 +16,7 @@ from tests.qemu.direct import direct_guest
 KASAN = [name for name in WATCHED if kind(name) == "kasan"]
 
 LOADED = """
-insmod /modules/flightrec.ko channels=default,small size_kb=1024,128 events=none
+insmod /modules/flightrec.ko channels=default,small size_kb=1024,128 quota=67108864 events=none
 run_program /tests/{}
 rmmod flightrec
 check no-leaks no_leaks

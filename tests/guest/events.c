@@ -15,7 +15,7 @@
 #define PERIOD PARAMETER("heartbeat_s")
 
 #define PARAMETER(name) "/sys/module/flightrec_events/parameters/" name
-#define ALL "module,net,reboot,heartbeat,oom,oops,suspend,cpu\n"
+#define ALL "module,net,reboot,heartbeat,oom,oops,suspend,cpu,cgroup\n"
 
 static int open_at_end(void)
 {
@@ -297,6 +297,85 @@ static void killed_in_a_memory_cgroup(void)
 	CHECK(!umount("/run/cgroup"));
 }
 
+#define GROUPS "/run/cgroup-names"
+
+/* A process of that group writes twice, and ends. */
+static unsigned long long write_in_group(const char *path)
+{
+	char procs[128];
+	struct stat group;
+	int fd, status;
+	pid_t pid;
+
+	CHECK(!mkdir(path, 0700));
+	CHECK(!stat(path, &group));
+	snprintf(procs, sizeof(procs), "%s/cgroup.procs", path);
+	pid = fork();
+	if (!pid) {
+		put(procs, "0");
+		fd = guest_open("default", O_WRONLY);
+		guest_write(fd, "one");
+		guest_write(fd, "two");
+		_exit(0);
+	}
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK_EQ(status, 0);
+	CHECK(!rmdir(path));
+	return group.st_ino;
+}
+
+/* So that a group that has ended has a name all the same. */
+static void names_of_control_groups(void)
+{
+	struct guest_record record;
+	char want[128];
+	int fd;
+
+	wait_for_module();
+	CHECK(!mkdir(GROUPS, 0700));
+	CHECK(!mount("cgroup2", GROUPS, "cgroup2", 0, NULL));
+	fd = open_at_end();
+	snprintf(want, sizeof(want), "cgroup id=%llu path=/a b", write_in_group(GROUPS "/a b"));
+	guest_read(fd, &record);
+	record.payload[record.head.len] = '\0';
+	if (strcmp(record.payload, want))
+		FAIL("\"%s\", expected \"%s\"", record.payload, want);
+	CHECK_EQ(record.head.severity, 6);
+	CHECK_EQ(record.head.origin, FLIGHTREC_ORIGIN_KERNEL);
+	/* Once, and then the next one. */
+	snprintf(want, sizeof(want), "cgroup id=%llu path=/c", write_in_group(GROUPS "/c"));
+	guest_read(fd, &record);
+	record.payload[record.head.len] = '\0';
+	CHECK(!strcmp(record.payload, want));
+	set_events("module\n");
+	write_in_group(GROUPS "/d");
+	CHECK(!guest_next(fd, &record));
+	set_events(ALL);
+	CHECK(!umount(GROUPS));
+}
+
+/* Whoever can make groups does not fill the channel with their names. */
+static void few_names_of_control_groups(void)
+{
+	struct guest_record record;
+	char path[64];
+	int fd, i, named;
+
+	wait_for_module();
+	CHECK(!mount("cgroup2", GROUPS, "cgroup2", 0, NULL));
+	fd = open_at_end();
+	for (i = 0; i < 300; i++) {
+		snprintf(path, sizeof(path), GROUPS "/%d", i);
+		write_in_group(path);
+	}
+	for (named = 0; guest_next(fd, &record); named++)
+		CHECK(!strncmp(record.payload, "cgroup id=", 10));
+	printf("# %d of 300 named\n", named);
+	/* 64 at once, and one a second. */
+	CHECK(named >= 32 && named < 200);
+	CHECK(!umount(GROUPS));
+}
+
 static void cpu_off_and_on(void)
 {
 	struct guest_record record;
@@ -387,6 +466,8 @@ static const struct guest_case cases[] = {
 	{ "event-switched-off", switched_off },
 	{ "event-module-that-fails-to-load", module_that_fails_to_load },
 	{ "event-killed-in-a-memory-cgroup", killed_in_a_memory_cgroup },
+	{ "event-names-of-control-groups", names_of_control_groups },
+	{ "event-few-names-of-control-groups", few_names_of_control_groups },
 	{ "event-cpu-off-and-on", cpu_off_and_on },
 	{ "event-suspend-and-resume", suspend_and_resume },
 	{ "event-too-many", too_many_events },

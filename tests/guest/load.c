@@ -441,6 +441,85 @@ static void read_from_far_behind(size_t room)
 	}
 }
 
+#define HISTORY 300
+
+static int as_user(unsigned int uid, void (*run)(int fd))
+{
+	int fd = guest_open("default", O_WRONLY), status;
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (!pid) {
+		CHECK(!setresuid(uid, uid, uid));
+		run(fd);
+		_exit(0);
+	}
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	close(fd);
+	return status;
+}
+
+static void write_history(int fd)
+{
+	char text[100];
+	int i;
+
+	for (i = 0; i < HISTORY; i++) {
+		memset(text, ' ', sizeof(text));
+		snprintf(text, sizeof(text), "history %d", i);
+		CHECK_EQ(write(fd, text, sizeof(text)), sizeof(text));
+	}
+}
+
+static void flood_a_second(int fd)
+{
+	static char large[FLIGHTREC_PAYLOAD_MAX];
+	unsigned long long begun = now_us();
+	unsigned int refused = 0, taken = 0;
+
+	while (now_us() - begun < 1000000) {
+		if (write(fd, large, sizeof(large)) == sizeof(large)) {
+			taken++;
+			continue;
+		}
+		CHECK_EQ(errno, EDQUOT);
+		refused++;
+	}
+	printf("# %u records taken, %u refused\n", taken, refused);
+	CHECK(refused > 0);
+	/* A quarter of the channel at once, and another one in the second. */
+	CHECK(taken * 4184ULL <= 2 * 262144 + 8192);
+}
+
+/* By default a user who floods is refused before the history of others is gone. */
+static void flood_leaves_history(void)
+{
+	struct guest_record record;
+	int fd, i;
+
+	CHECK_EQ(guest_load(CORE, "size_kb=1024 events=none"), 0);
+	CHECK(!strcmp(guest_slurp("/sys/module/flightrec/parameters/quota"), "262144\n"));
+	fd = guest_open("default", O_RDONLY | O_NONBLOCK);
+	CHECK_EQ(as_user(1000, write_history), 0);
+	CHECK_EQ(as_user(1001, flood_a_second), 0);
+	CHECK(guest_stat("default", "rejected_quota") > 0);
+	for (i = 0; i < HISTORY; i++) {
+		guest_read(fd, &record);
+		CHECK_EQ(record.head.lost, 0);
+		CHECK_EQ(record.head.uid, 1000);
+		CHECK_EQ(atoi(record.payload + strlen("history ")), i);
+	}
+	close(fd);
+	CHECK_EQ(guest_unload("flightrec"), 0);
+	/* The smallest channel that users write counts; what is set stands. */
+	CHECK_EQ(guest_load(CORE, "channels=a,b size_kb=1024,256 events=none"), 0);
+	CHECK(!strcmp(guest_slurp("/sys/module/flightrec/parameters/quota"), "65536\n"));
+	CHECK_EQ(guest_unload("flightrec"), 0);
+	CHECK_EQ(guest_load(CORE, "quota=0 events=none"), 0);
+	CHECK(!strcmp(guest_slurp("/sys/module/flightrec/parameters/quota"), "0\n"));
+	CHECK_EQ(guest_unload("flightrec"), 0);
+}
+
 #define TINY 180000	/* about as many as the channel holds */
 #define LARGE 4000	/* more than it holds of those */
 
@@ -514,6 +593,7 @@ static const struct guest_case cases[] = {
 	{ "unload-with-open-proc-file", unload_with_open_proc_file },
 	{ "unload-with-sleeping-reader", unload_with_sleeping_reader },
 	{ "load-and-unload-many-times", load_and_unload_many_times },
+	{ "load-flood-leaves-history", flood_leaves_history },
 	{ "reader-far-behind", reader_far_behind },
 	{ "events-on-demand", events_on_demand },
 	{ "events-not-wanted", events_not_wanted },

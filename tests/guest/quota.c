@@ -9,8 +9,8 @@
 
 #define PARAMETER "/sys/module/flightrec/parameters/quota"
 #define BURST_MIN 8192
-#define SMALL 80	/* what a record of 8 bytes takes */
-#define LARGE 4168	/* what one of 4096 bytes takes */
+#define SMALL 96	/* what a record of 8 bytes takes */
+#define LARGE 4184	/* what one of 4096 bytes takes */
 
 static char payload[FLIGHTREC_PAYLOAD_MAX];
 
@@ -98,7 +98,7 @@ static void refills(void)
 	long long from, ms;
 	int n;
 
-	set_quota("80000");
+	set_quota("96000");
 	from = now_ms();
 	n = write_small(fd, 1000000);
 	CHECK(n >= 1000);

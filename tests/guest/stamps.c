@@ -8,6 +8,7 @@
 
 #include <sched.h>
 #include <sys/epoll.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -64,6 +65,96 @@ static void own_stamps(void)
 	CHECK(boot.tv_sec - (long long)(record.head.boot_ns / 1000000000) <= 2);
 	CHECK(llabs(wall.tv_sec - (long long)(record.head.wall_ns / 1000000000)) <= 2);
 	CHECK(record.head.cpu < 64);
+}
+
+/* When this process was started, in clock ticks, which are 10 ms. */
+static unsigned long long own_start_ticks(void)
+{
+	char *text = guest_slurp("/proc/self/stat");
+	char *at = strrchr(text, ')');
+	unsigned long long ticks;
+	int field;
+
+	CHECK(at);
+	for (field = 2; field < 22; field++)
+		CHECK((at = strchr(at + 1, ' ')));
+	ticks = strtoull(at, NULL, 10);
+	free(text);
+	return ticks;
+}
+
+static void start_of_the_process(void)
+{
+	struct guest_record record;
+	int fd = open_at_end();
+
+	plain(fd);
+	guest_read(fd, &record);
+	CHECK_EQ(record.head.start_ns / 10000000, own_start_ticks());
+	CHECK(record.head.start_ns && record.head.start_ns < record.head.boot_ns);
+}
+
+static void exec_writer(int fd)
+{
+	CHECK_EQ(dup2(fd, 3), 3);
+	plain(3);
+	execl("/proc/self/exe", "writer", "--write-to-3", NULL);
+	FAIL("execl: %s", strerror(errno));
+}
+
+static void another_program_is_the_same_process(void)
+{
+	struct guest_record before, after;
+	int fd = open_at_end();
+	pid_t pid = written_by_child(fd, exec_writer, &before);
+
+	guest_read(fd, &after);
+	CHECK_EQ(before.head.tgid, pid);
+	CHECK_EQ(after.head.tgid, pid);
+	CHECK(strcmp(before.head.comm, after.head.comm));
+	CHECK_EQ(after.head.start_ns, before.head.start_ns);
+}
+
+#define CGROUPS "/run/cgroup-stamps"
+
+static void join_group(void)
+{
+	int fd = open(CGROUPS "/writers/cgroup.procs", O_WRONLY);
+
+	CHECK(fd >= 0 && write(fd, "0", 1) == 1);
+	close(fd);
+}
+
+static void in_group(int fd)
+{
+	join_group();
+	plain(fd);
+}
+
+static void control_group_of_the_writer(void)
+{
+	struct guest_record record;
+	struct stat root, group;
+	int fd = open_at_end();
+
+	CHECK(!mkdir(CGROUPS, 0700));
+	CHECK(!mount("cgroup2", CGROUPS, "cgroup2", 0, NULL));
+	CHECK(!mkdir(CGROUPS "/writers", 0700));
+	CHECK(!stat(CGROUPS, &root) && !stat(CGROUPS "/writers", &group));
+	plain(fd);
+	guest_read(fd, &record);
+	CHECK_EQ(record.head.cgroup, root.st_ino);
+	written_by_child(fd, in_group, &record);
+	CHECK_EQ(record.head.cgroup, group.st_ino);
+	/* Of a group that is gone the number does not come back. */
+	CHECK(!rmdir(CGROUPS "/writers"));
+	CHECK(!mkdir(CGROUPS "/writers", 0700));
+	written_by_child(fd, in_group, &record);
+	CHECK(record.head.cgroup != group.st_ino);
+	CHECK(!stat(CGROUPS "/writers", &group));
+	CHECK_EQ(record.head.cgroup, group.st_ino);
+	CHECK(!rmdir(CGROUPS "/writers"));
+	CHECK(!umount(CGROUPS));
 }
 
 /* The wall clock is set: the stamps follow, the boot clock's do not. */
@@ -198,6 +289,7 @@ static void thread_of_a_process(void)
 		guest_sleep_ms(5);
 	CHECK_EQ(record.head.pid, tid);
 	CHECK_EQ(record.head.tgid, getpid());
+	CHECK_EQ(record.head.start_ns / 10000000, own_start_ticks());
 }
 
 static int open_in_pidns(void *arg)
@@ -298,7 +390,7 @@ static void check_record(struct tally *tally, const struct flightrec_record *hea
  * up to a record whose writer an interrupt, or the emulator, had stopped. Each of them
  * takes a round of the ring, so there are not more than rounds.
  */
-#define ROUNDS (WRITERS * EACH * (72 + 8 + 300) / (64 * 1024))
+#define ROUNDS (WRITERS * EACH * (88 + 8 + 300) / (64 * 1024))
 
 static void read_all(int fd, struct tally *tally, bool slow)
 {
@@ -435,6 +527,9 @@ static const struct guest_case cases[] = {
 	{ "writer-that-changed-user", writer_that_changed_user },
 	{ "setuid-writer", setuid_writer },
 	{ "thread-of-a-process", thread_of_a_process },
+	{ "stamps-start-of-the-process", start_of_the_process },
+	{ "stamps-another-program-is-the-same-process", another_program_is_the_same_process },
+	{ "stamps-control-group-of-the-writer", control_group_of_the_writer },
 	{ "containers-need-leave", containers_need_leave },
 	{ "wake-ups-are-limited", wake_ups_are_limited },
 	{ "no-wake-up-is-forgotten", no_wake_up_is_forgotten },

@@ -9,7 +9,7 @@
 #include <sys/epoll.h>
 
 #define CORE "/modules/flightrec.ko"
-#define PARAMS "channels=default,small size_kb=256,256 events=none"
+#define PARAMS "channels=default,small size_kb=256,256 events=none quota=67108864"
 
 static volatile bool *stop;
 

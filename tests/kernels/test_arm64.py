@@ -21,7 +21,7 @@ PROGRAMS = ["load", "abi", "reading", "quota", "procfs", "stamps", "storm", "tor
 
 SCRIPT = """
 run_program /tests/load
-insmod /modules/flightrec.ko channels=default,small size_kb=1024,128 events=cpu
+insmod /modules/flightrec.ko channels=default,small size_kb=1024,128 quota=67108864 events=cpu
 insmod /modules/guest-storm.ko
 for program in abi reading quota procfs stamps storm torture badinput; do
     run_program /tests/$program

@@ -29,7 +29,7 @@ OOPS = [r"BUG: kernel NULL pointer dereference", r"Oops: ", r"flightrec: R .* wh
 PANIC = [r"Kernel panic - not syncing: (sysrq triggered crash|Fatal exception)$"]
 
 LOAD = """
-insmod /modules/flightrec.ko channels=default,quiet crash=1,0 events=oops
+insmod /modules/flightrec.ko channels=default,quiet crash=1,0 events=oops quota=67108864
 modprobe flightrec-events
 insmod /modules/guest-trouble.ko
 cat /proc/sys/kernel/random/boot_id

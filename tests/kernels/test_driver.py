@@ -33,7 +33,7 @@ FLAGS = ["-std=gnu11", "-Wno-stringop-overread", "-Wno-stringop-overflow"]
 SCRIPT = """
 . /tests/tools.sh
 run_program /tests/load
-check load-core insmod /modules/flightrec.ko channels=default,small size_kb=1024,128 events=none
+check load-core insmod /modules/flightrec.ko channels=default,small size_kb=1024,128 quota=67108864 events=none
 run_program /tests/abi
 run_program /tests/reading
 run_program /tests/quota
@@ -58,7 +58,7 @@ check tool-stats tool_stats
 check tool-refuses-nonsense tool_refuses_nonsense
 run_program /tests/events
 check unload-both modprobe -r flightrec_events flightrec
-check load-for-the-fuzzer insmod /modules/flightrec.ko channels=default,small size_kb=1024,128
+check load-for-the-fuzzer insmod /modules/flightrec.ko channels=default,small size_kb=1024,128 quota=67108864
 run_program /tests/fuzz
 check unload-after-the-fuzzer modprobe -r flightrec_events flightrec
 """

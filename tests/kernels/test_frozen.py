@@ -23,7 +23,7 @@ SELECTED = os.environ["K"].split(",") if os.environ.get("K") else DEFAULT
 
 PANIC = [r"Kernel panic - not syncing: sysrq triggered crash$"]
 SCRIPT = """
-insmod /modules/flightrec.ko events=none
+insmod /modules/flightrec.ko events=none quota=67108864
 for i in $(seq 20); do echo "record $i" >/proc/flightrec/default; done
 run_program /tests/frozen
 """

@@ -46,7 +46,7 @@ if ls /sys/fs/pstore/dmesg-ramoops-* 2>/dev/null; then
 	ok came-back
 	exit 0
 fi
-insmod /modules/flightrec.ko channels=default,app crash=1,1 events=none
+insmod /modules/flightrec.ko channels=default,app crash=1,1 events=none quota=67108864
 for i in $(seq 40); do
 	flightrec write -p err "event $i before the end"
 	flightrec write -c app "application \"$i\" \\ $(printf '\001')"

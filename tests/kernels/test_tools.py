@@ -33,7 +33,7 @@ SCRIPT = rf"""
 chmod 755 /usr/lib/flightrec/*
 mkfifo /run/flood.fifo
 load_driver() {{
-	modprobe flightrec channels=default,small,my size_kb=1024,128,128
+	modprobe flightrec channels=default,small,my size_kb=1024,128,128 quota=67108864
 }}
 check load load_driver
 check merges-channels timeline_merges_channels

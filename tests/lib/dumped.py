@@ -13,7 +13,7 @@ wait
 printf 'binary \000\001\377 and "quotes"' >/dev/flightrec/default
 head -c 4096 /dev/zero | tr '\0' z >/dev/flightrec/default
 """
-OPTIONS = "channels=default,small size_kb=256,96 crash=1,0 events=none"
+OPTIONS = "channels=default,small size_kb=256,96 crash=1,0 events=none quota=67108864"
 
 # The small channel's index has so many entries, room for the records of its five blocks;
 # the others hold fewer records than that. A CPU that went idle long ago may keep a block

@@ -44,7 +44,7 @@ if ls /sys/fs/pstore/dmesg-efi* 2>/dev/null; then
 	exit 0
 fi
 echo LOCKDOWN "$(cat /sys/kernel/security/lockdown)"
-insmod /modules/flightrec.ko channels=default,app crash=1,1 events=none || exit 1
+insmod /modules/flightrec.ko channels=default,app crash=1,1 events=none quota=67108864 || exit 1
 for i in $(seq 40); do
 	flightrec write -p err "event $i before the end"
 	flightrec write -c app "application \"$i\" \\ $(printf '\001')"

@@ -38,16 +38,20 @@ class Record:
     euid: int = 0
     cpu: int = 0
     comm: bytes = b"writer"
+    cgroup: int = 0x100004321
+    start_ns: int = 5_000_000
 
     @property
     def words(self):
-        return 9 + (len(self.payload) + 7) // 8
+        return 11 + (len(self.payload) + 7) // 8
 
-    def stamp(self, check):
-        return struct.pack(
+    def stamp(self, check, short=False):
+        """What precedes the payload; SHORT, of an earlier driver, ends with the name."""
+        stamp = struct.pack(
             "<QQQIBBHIIIIII16s", self.seq, self.boot_ns, self.wall_ns, len(self.payload),
             self.severity, self.origin, self.flags, self.pid, self.tgid, self.uid, self.euid,
             self.cpu, check, self.comm)  # fmt: skip
+        return stamp if short else stamp + struct.pack("<QQ", self.cgroup, self.start_ns)
 
 
 def records(count, seed=1, start=1):
@@ -64,13 +68,13 @@ def records(count, seed=1, start=1):
     ]  # fmt: skip
 
 
-def delivered(records):
-    """RECORDS as read(2) delivers them."""
+def delivered(records, short=False):
+    """RECORDS as read(2) delivers them; SHORT, as an earlier driver's does."""
     out = b""
     for record in records:
-        body = record.stamp(0) + record.payload
+        body = record.stamp(0, short) + record.payload
         body += bytes(-len(body) % 8)
-        out += struct.pack("<IHHQ", 16 + len(body), 1, 88, 0) + body
+        out += struct.pack("<IHHQ", 16 + len(body), 1, 88 if short else 104, 0) + body
     return out
 
 
@@ -99,9 +103,9 @@ def crc32c(data):
     return value
 
 
-def sum_of(record, off_words, lap):
+def sum_of(record, off_words, lap, short=False):
     """The check of RECORD in memory that a reset leaves alone."""
-    stamp = record.stamp(check_of(record, off_words, lap))
+    stamp = record.stamp(check_of(record, off_words, lap), short)
     padding = bytes(-len(record.payload) % 8)
     return crc32c(stamp[8:] + record.payload + padding + stamp[:8])
 
@@ -115,7 +119,7 @@ class Channel:
     instance: int = 0x1122334455667788
     clear_seq: int = 0
     lap: int = 7
-    version: int = 1  # 2: of memory that a reset leaves alone
+    version: int = 3  # 4: of memory that a reset leaves alone; 1, 2: of an earlier driver
     generation: int = 0
     blocks: list = field(default_factory=list)
 
@@ -138,8 +142,11 @@ class Channel:
         body = b""
         for record in recs:
             off = (HEADER + len(body)) // 8
-            check = sum_of if self.version == 2 else check_of
-            body += record.stamp(check(record, off, self.lap)) + record.payload
+            short = self.version < 3
+            check = check_of(record, off, self.lap)
+            if self.version in (2, 4):
+                check = sum_of(record, off, self.lap, short)
+            body += record.stamp(check, short) + record.payload
             body += bytes(-len(body) % 8)
         used = (HEADER + len(body)) // 8
         head = self.head(number, count, used + unpublished, used)

@@ -10,8 +10,6 @@
 #include <stddef.h>
 #include <zlib.h>
 
-#define STAMP 72
-
 static uint32_t sum(uint32_t crc, const unsigned char *bytes, size_t n)
 {
 	int bit;
@@ -20,6 +18,11 @@ static uint32_t sum(uint32_t crc, const unsigned char *bytes, size_t n)
 		for (crc ^= *bytes++, bit = 0; bit < 8; bit++)
 			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78 : 0);
 	return crc;
+}
+
+static size_t stamp_of(int version)
+{
+	return version >= FLIGHTREC_BLOCK_VERSION ? 88 : 72;
 }
 
 static void set_check(unsigned char *block, size_t off, uint64_t lap, int version)
@@ -32,8 +35,9 @@ static void set_check(unsigned char *block, size_t off, uint64_t lap, int versio
 	memcpy(&len, block + off + 24, sizeof(len));
 	check = FLIGHTREC_CHECK(boot_ns, len, off / 8, lap);
 	memcpy(block + off + 52, &check, sizeof(check));
-	end = off + STAMP + (len + 7ULL) / 8 * 8;
-	if (version != FLIGHTREC_BLOCK_VERSION_SUMMED || end > FLIGHTREC_BLOCK_BYTES)
+	end = off + stamp_of(version) + (len + 7ULL) / 8 * 8;
+	if ((version != FLIGHTREC_BLOCK_VERSION_SUMMED && version != FLIGHTREC_BLOCK_VERSION_72_SUMMED) ||
+	    end > FLIGHTREC_BLOCK_BYTES)
 		return;
 	check = sum(sum(0xffffffff, block + off + 8, end - off - 8), block + off, 8);
 	memcpy(block + off + 52, &check, sizeof(check));
@@ -61,7 +65,8 @@ static void in_block(const uint8_t *data, size_t size, int version)
 	if (size > 24)
 		memcpy(block + off, data + 24, size - 24 < FLIGHTREC_BLOCK_BYTES - off ?
 		       size - 24 : FLIGHTREC_BLOCK_BYTES - off);
-	for (; off + STAMP <= FLIGHTREC_BLOCK_BYTES; off += STAMP + (len + 7) / 8 * 8) {
+	for (; off + stamp_of(version) <= FLIGHTREC_BLOCK_BYTES;
+	     off += stamp_of(version) + (len + 7) / 8 * 8) {
 		set_check(block, off, head.state >> 24, version);
 		memcpy(&len, block + off + 24, sizeof(len));
 		if (len > FLIGHTREC_PAYLOAD_MAX)
@@ -73,10 +78,12 @@ static void in_block(const uint8_t *data, size_t size, int version)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	int version;
+
 	if (!size)	/* then there may be no data either */
 		return 0;
 	recover_from(data, size);
-	in_block(data, size, FLIGHTREC_BLOCK_VERSION);
-	in_block(data, size, FLIGHTREC_BLOCK_VERSION_SUMMED);
+	for (version = FLIGHTREC_BLOCK_VERSION_72; version <= FLIGHTREC_BLOCK_VERSION_SUMMED; version++)
+		in_block(data, size, version);
 	return 0;
 }

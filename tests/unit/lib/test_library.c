@@ -54,6 +54,32 @@ static void decodes(void **state)
 	assert_int_equal(flightrec_decode(buffer, size, &offset, &record), 0);
 }
 
+/* An earlier driver's record ends its header with the name. */
+static void decodes_what_earlier_drivers_had(void **state)
+{
+	_Alignas(8) char buffer[FLIGHTREC_RECORD_MIN + 8] = "";
+	struct flightrec_record *head = (void *)buffer;
+	const struct flightrec_record *record;
+	size_t offset = 0;
+
+	(void)state;
+	head->size = sizeof(buffer);
+	head->version = 1;
+	head->header_size = FLIGHTREC_RECORD_MIN;
+	head->len = 8;
+	memcpy(buffer + FLIGHTREC_RECORD_MIN, "its text", 8);
+	assert_int_equal(flightrec_decode(buffer, sizeof(buffer), &offset, &record), 1);
+	assert_memory_equal(flightrec_payload(record), "its text", 8);
+	assert_int_equal(flightrec_cgroup(record), 0);
+	assert_int_equal(flightrec_start_ns(record), 0);
+	offset = 0;
+	head->size = sizeof(*head);
+	assert_int_equal(flightrec_decode(buffer, sizeof(buffer), &offset, &record), -EBADMSG);
+	head->size = sizeof(buffer);
+	head->header_size = FLIGHTREC_RECORD_MIN - 8;
+	assert_int_equal(flightrec_decode(buffer, sizeof(buffer), &offset, &record), -EBADMSG);
+}
+
 static void decodes_nothing_beyond(void **state)
 {
 	_Alignas(8) char buffer[256];
@@ -127,7 +153,7 @@ static void iterates(void **state)
 	make_node(content, size);
 	assert_int_equal(flightrec_open(&handle, NULL, FLIGHTREC_OPEN_READ), 0);
 	/* The buffer's end falls into a record of a file, not of a channel. */
-	for (i = 1; i <= 65536 / 112; i++) {
+	for (i = 1; i <= 65536 / 128; i++) {
 		assert_int_equal(flightrec_next(handle, &record), 1);
 		assert_int_equal(record->seq, i);
 	}
@@ -207,6 +233,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(decodes),
+		cmocka_unit_test(decodes_what_earlier_drivers_had),
 		cmocka_unit_test(decodes_nothing_beyond),
 		cmocka_unit_test(statistics),
 		cmocka_unit_test(iterates),

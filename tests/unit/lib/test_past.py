@@ -197,7 +197,7 @@ def test_before_collect_has_run_memory_comes_first(kept):
     """What is kept is of older boots then."""
     PROC.mkdir(parents=True, exist_ok=True)
     other = bytes(range(0x70, 0x80))
-    blocks = crash.Channel("app", boot=other, version=2).fill([at(1, "the last", 1)]).blocks
+    blocks = crash.Channel("app", boot=other, version=4).fill([at(1, "the last", 1)]).blocks
     (PROC / "previous.image").write_bytes(crash.previous_image(blocks, boot=other))
     now = BOOTS / NOW.replace("-", "")
     hidden = ROOT / "state/hidden"

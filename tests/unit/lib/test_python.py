@@ -63,7 +63,7 @@ def test_the_layouts_are_those_of_the_header(tmp_path):
     subprocess.run(["gcc", "-idirafter", tmp_path / "include", "-o", tmp_path / "sizes", source], check=True)
     printed = subprocess.run([tmp_path / "sizes"], capture_output=True, check=True, text=True).stdout
     assert [int(word) for word in printed.split()] == [
-        flightrec.HEADER.size, flightrec.INFO_LAYOUT.size, flightrec.PAYLOAD_MAX, flightrec.NAME_MAX,
+        flightrec.HEADER.size + flightrec.WRITER.size, flightrec.INFO_LAYOUT.size, flightrec.PAYLOAD_MAX, flightrec.NAME_MAX,
         flightrec.ABI_VERSION, flightrec.ORIGIN_KERNEL, flightrec.F_INTERRUPT, flightrec.GET_INFO,
         flightrec.SEEK_SEQ, flightrec.SEEK_TIME]  # fmt: skip
 
@@ -87,6 +87,13 @@ def test_records_are_read_as_the_driver_delivers_them(device):
     assert {r.comm for r in got[:-1]} == {"writer"} and got[-1].interrupt and got[-1].comm == ""
     with pytest.raises(ValueError):
         reader.fileno()
+
+
+def test_who_wrote_it_where_the_driver_says_so():
+    record = crash.Record(b"x", seq=1)
+    assert flightrec.decode(crash.delivered([record]))[0][-2:] == (record.cgroup, record.start_ns)
+    got, size = flightrec.decode(crash.delivered([record], short=True))
+    assert (got.cgroup, got.start_ns, got.payload, size) == (0, 0, b"x", 96)
 
 
 def test_iterating_ends_where_the_channel_ended(device):

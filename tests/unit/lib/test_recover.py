@@ -109,7 +109,7 @@ def test_channels_and_boots_are_kept_apart(file):
 
 
 def summed(records, lap=7, **options):
-    return crash.Channel(version=2, generation=3, lap=lap, **options).fill(records, cpus=4).blocks
+    return crash.Channel(version=4, generation=3, lap=lap, **options).fill(records, cpus=4).blocks
 
 
 LINE = 64
@@ -123,6 +123,17 @@ def lose_lines(image, rand, count, instead=None):
         at = slice(line * LINE, (line + 1) * LINE)
         image[at] = instead[at]
     return bytes(image)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_blocks_of_an_earlier_driver(file, version):
+    blocks = crash.Channel(version=version, generation=version - 1).fill(RECORDS, cpus=4).blocks
+    path = file(crash.previous_image(blocks) if version == 2 else crash.image(blocks))
+    status, lines, summary, errors = recover(path)
+    assert (status, errors) == (0, "")
+    assert [stamps(line) for line in lines] == expected()
+    assert not any({"cgroup", "start_ns"} & set(line) for line in lines)
+    assert not (summary["damaged"] or summary["unpublished"] or summary["other_version"])
 
 
 def test_every_record_of_the_boot_before(file):
@@ -161,7 +172,7 @@ def test_lost_lines_are_damage_and_no_record_is_torn(file, seed, instead):
 
 def test_each_byte_of_a_record_is_under_its_sum(file):
     records = [crash.Record(b"whole and nothing but whole", seq=n, boot_ns=n) for n in (1, 2, 3)]
-    image = crash.previous_image(crash.Channel(version=2).fill(records).blocks)
+    image = crash.previous_image(crash.Channel(version=4).fill(records).blocks)
     size = records[0].words * 8
     second = crash.PAGE + crash.HEADER + size
     for at in range(second, second + size):
@@ -207,7 +218,7 @@ def previous():
 
 def test_reading_the_boot_before(previous):
     blocks = summed(RECORDS)
-    other = crash.Channel("kernel", version=2, instance=9).fill(crash.records(5)).blocks
+    other = crash.Channel("kernel", version=4, instance=9).fill(crash.records(5)).blocks
     previous(crash.previous_image([*blocks, *other]))
     done = flightrec("read", "--boot", "-1", "--json")
     assert (done.returncode, done.stderr) == (0, "")
@@ -254,7 +265,7 @@ def test_an_image_of_the_boot_before_that_is_not_understood(file):
 
 def test_forged_sums_take_no_long_time(file):
     """Each word of a block looks like a record of 4 KiB: little is summed up in vain."""
-    block = bytearray(crash.Channel(version=2).block(0, 1, []))
+    block = bytearray(crash.Channel(version=4).block(0, 1, []))
     block[0:8] = (7 << 24 | 2048).to_bytes(8, "little")
     for at in range(crash.HEADER, crash.BLOCK, 8):
         block[at : at + 8] = (0x0000_0000_0000_0FFF).to_bytes(8, "little")
@@ -316,7 +327,7 @@ def test_two_records_of_one_number_conflict(file):
 
 
 def test_a_version_of_later_is_said(file):
-    channel = crash.Channel(version=3).fill(RECORDS)
+    channel = crash.Channel(version=5).fill(RECORDS)
     status, lines, summary, _ = recover(file(crash.image(channel.blocks, mib=3)))
     assert (status, lines, summary["other_version"]) == (3, [], len(channel.blocks))
 

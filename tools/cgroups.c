@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Control groups by their numbers: cgroups.h.
+ */
+#include "cgroups.h"
+
+#include <errno.h>
+#include <fts.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
+
+#include "tool.h"
+
+/* Tests have a place of their own, of an ordinary kind. */
+#ifndef FLIGHTREC_CGROUP
+#define FLIGHTREC_CGROUP "/sys/fs/cgroup"
+#define FLIGHTREC_CGROUP_MAGIC CGROUP2_SUPER_MAGIC
+#endif
+
+/* For a number that is not known, look again, but not more often than this. */
+#define LOOK_AGAIN_S 1
+
+struct group {
+	uint64_t id;
+	char *path;
+};
+
+static struct {
+	struct group *groups;	/* by id */
+	size_t count;
+	bool past;
+	time_t looked;
+	struct flightrec *kernel;
+} known;
+
+static size_t place_of(uint64_t id)
+{
+	size_t low = 0, high = known.count, mid;
+
+	while (low < high) {
+		mid = low + (high - low) / 2;
+		if (known.groups[mid].id < id)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static void add(uint64_t id, const char *path, size_t len)
+{
+	size_t at = place_of(id);
+	struct group *more;
+
+	if (!id || (at < known.count && known.groups[at].id == id))
+		return;
+	if (!(known.count & (known.count - 1))) {
+		more = reallocarray(known.groups, known.count ? 2 * known.count : 1, sizeof(*more));
+		if (!more)
+			abort();
+		known.groups = more;
+	}
+	memmove(&known.groups[at + 1], &known.groups[at], (known.count - at) * sizeof(*more));
+	known.groups[at] = (struct group) { id, strndup(path, len) };
+	if (!known.groups[at].path)
+		abort();
+	known.count++;
+}
+
+/* ---- groups that are there */
+
+static bool is_hierarchy(const char *path)
+{
+#ifdef FLIGHTREC_CGROUP_MAGIC
+	struct statfs fs;
+
+	return !statfs(path, &fs) && (unsigned int)fs.f_type == FLIGHTREC_CGROUP_MAGIC;
+#else
+	return *path;
+#endif
+}
+
+/* Groups come and go meanwhile: what cannot be looked at is not there. */
+static void look_at_folders(void)
+{
+	static char whole[] = FLIGHTREC_CGROUP, beside[] = FLIGHTREC_CGROUP "/unified";
+	char *roots[] = { is_hierarchy(whole) ? whole : is_hierarchy(beside) ? beside : NULL, NULL };
+	size_t len;
+	FTSENT *entry;
+	FTS *walk;
+
+	if (!roots[0])
+		return;
+	len = strlen(roots[0]);
+	walk = fts_open(roots, FTS_PHYSICAL | FTS_XDEV | FTS_NOCHDIR, NULL);
+	if (!walk)
+		abort();
+	while ((entry = fts_read(walk)))
+		if (entry->fts_info == FTS_D)
+			add(entry->fts_statp->st_ino,
+			    entry->fts_path[len] ? entry->fts_path + len : "/",
+			    entry->fts_path[len] ? entry->fts_pathlen - len : 1);
+	fts_close(walk);
+}
+
+/* ---- groups that the driver has named */
+
+void cgroups_learn(const char *channel, const struct flightrec_record *record)
+{
+	static const char first[] = "cgroup id=", second[] = " path=/";
+	const char *text = flightrec_payload(record), *end = text + record->len;
+	uint64_t id = 0;
+
+	if (record->origin != FLIGHTREC_ORIGIN_KERNEL || strcmp(channel, "kernel") ||
+	    record->len < sizeof(first) + sizeof(second) ||
+	    memcmp(text, first, sizeof(first) - 1))
+		return;
+	for (text += sizeof(first) - 1; text < end && *text >= '0' && *text <= '9'; text++) {
+		if (id > (UINT64_MAX - 9) / 10)
+			return;
+		id = id * 10 + (*text - '0');
+	}
+	if ((size_t)(end - text) < sizeof(second) - 1 || memcmp(text, second, sizeof(second) - 1))
+		return;
+	text += sizeof(second) - 2;
+	add(id, text, end - text);
+}
+
+/* Whoever may not read that channel knows only of groups that are there. */
+static void read_kernel_channel(void)
+{
+	const struct flightrec_record *record;
+
+	if (!known.kernel &&
+	    flightrec_open(&known.kernel, "kernel", FLIGHTREC_OPEN_READ | FLIGHTREC_OPEN_NONBLOCK))
+		return;
+	while (flightrec_next(known.kernel, &record) > 0)
+		cgroups_learn("kernel", record);
+}
+
+/* ---- */
+
+void cgroups_of_past_boot(void)
+{
+	cgroups_free();
+	known.past = true;
+}
+
+static void look(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (known.past || (known.looked && now.tv_sec - known.looked < LOOK_AGAIN_S))
+		return;
+	known.looked = now.tv_sec ? now.tv_sec : 1;
+	look_at_folders();
+	read_kernel_channel();
+}
+
+const char *cgroups_path(uint64_t id)
+{
+	size_t at = place_of(id);
+
+	if (!id)
+		return NULL;
+	if (at == known.count || known.groups[at].id != id) {
+		look();
+		at = place_of(id);
+	}
+	return at < known.count && known.groups[at].id == id ? known.groups[at].path : NULL;
+}
+
+bool cgroups_within(const char *path, const char *name, bool unit)
+{
+	size_t len = strlen(name), part;
+
+	if (!unit) {
+		while (len && name[len - 1] == '/')
+			len--;
+		return !strncmp(path, name, len) && (!path[len] || path[len] == '/');
+	}
+	for (; *path; path += part) {
+		path += strspn(path, "/");
+		part = strcspn(path, "/");
+		if (part == len && !memcmp(path, name, len))
+			return true;
+	}
+	return false;
+}
+
+static bool ends_in(const char *part, size_t len, const char *end)
+{
+	size_t n = strlen(end);
+
+	return len > n && !memcmp(part + len - n, end, n);
+}
+
+void cgroups_unit(const char *path, char *unit, size_t size)
+{
+	static const char * const kinds[] = { ".service", ".scope", ".socket", ".mount", ".swap" };
+	size_t part, i;
+
+	for (*unit = '\0'; *path; path += part) {
+		path += strspn(path, "/");
+		part = strcspn(path, "/");
+		if (part >= size)
+			continue;
+		if (ends_in(path, part, ".slice")) {
+			snprintf(unit, size, "%.*s", (int)part, path);
+			continue;
+		}
+		for (i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+			if (ends_in(path, part, kinds[i])) {
+				snprintf(unit, size, "%.*s", (int)part, path);
+				return;
+			}
+		return;
+	}
+}
+
+void cgroups_name(struct entry *entry)
+{
+	static char unit[256];
+
+	entry->cgroup_path = cgroups_path(flightrec_cgroup(entry->record));
+	if (!entry->cgroup_path)
+		return;
+	cgroups_unit(entry->cgroup_path, unit, sizeof(unit));
+	if (*unit)
+		entry->unit = unit;
+}
+
+void cgroups_free(void)
+{
+	while (known.count)
+		free(known.groups[--known.count].path);
+	free(known.groups);
+	flightrec_close(known.kernel);
+	known.groups = NULL;
+	known.kernel = NULL;
+	known.looked = 0;
+}
