@@ -281,6 +281,7 @@ class Builder:
             "builder": self.name,
             "modules": listed,
             "suite": kernel.suite,
+            "architecture": roots.architecture(root),
             "inputs": installed,
         }
 

@@ -112,6 +112,14 @@ def packages(root):
     return dict(line.split() for line in listing.splitlines())
 
 
+def architecture(root):
+    """Of ROOT's packages, as Debian calls it."""
+    return subprocess.run(
+        ["dpkg-query", f"--admindir={root}/var/lib/dpkg", "-W", "-f", "${Architecture}", "dpkg"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+
+
 class Inside:
     """A throw-away view of a root; the last of its processes ends with the `with` block."""
 
