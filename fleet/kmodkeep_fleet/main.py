@@ -5,12 +5,14 @@ import argparse
 import os
 import sys
 
-from . import gate, report, rollout
+from . import build, gate, package, report, rollout
 from .states import Usage
 
 VERBS = {
     "report": (report, "one page: which hosts would lose which driver, why, and what to do"),
     "gate": (gate, "after a batch: does the roll-out go on, stop, or go back?"),
+    "build": (build, "modules of a driver with a dkms.conf, for kernels that are not here"),
+    "package": (package, "Debian packages of such modules, and one that holds the kernel until it has them"),
     "rollout": (rollout, "update hosts, a few at first; stop and go back where it goes wrong"),
 }
 

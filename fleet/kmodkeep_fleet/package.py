@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Debian packages of modules that "build" made, signed since or not, and the one that holds the kernel.
+
+    DRIVER-modules-RELEASE    the modules of one kernel; needs exactly the kernel package that they
+                              were built against.  apt keeps it as long as that kernel, by its name.
+    DRIVER-modules            follows the kernel's own metapackages, no further than there are modules
+
+Modules lie in updates/prebuilt, and win by a line of depmod's configuration over those of DKMS.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from . import cache, module
+from .states import Usage
+
+MANIFEST_MAX = 1024 * 1024
+FOLDER = "updates/prebuilt"
+HOLD = "/usr/lib/kmodkeep/kernel-hold"
+
+WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~:_-]{0,199}")
+FILE = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*\.ko")
+RELEASE = re.compile(r"[0-9][^-]*(?:-[0-9]+)?-(.+)")
+
+POSTINST = """#!/bin/sh
+set -e
+# The kernel's own script does it where the kernel comes later.
+if [ "$1" = configure ] && [ -e /lib/modules/{release}/modules.builtin ]; then
+	depmod {release}
+fi
+"""
+POSTRM = """#!/bin/sh
+set -e
+if [ "$1" = remove ] && [ -e /lib/modules/{release}/modules.dep ]; then
+	depmod {release}
+fi
+"""
+META_POSTINST = f"""#!/bin/sh
+set -e
+if [ "$1" = configure ]; then
+	{HOLD} write
+fi
+"""
+META_PRERM = f"""#!/bin/sh
+set -e
+if [ "$1" = remove ] && [ -x {HOLD} ]; then
+	{HOLD} write --without {{name}}
+fi
+"""
+# A removal that did not come off.
+META_POSTINST_ABORT = f"""if [ "$1" = abort-remove ] && [ -x {HOLD} ]; then
+	{HOLD} write
+fi
+"""
+
+
+class Modules:
+    """A folder with manifest.json, checked: the modules are those of the manifest, or these and a signature."""
+
+    def __init__(self, directory):
+        self.directory = Path(directory)
+        path = self.directory / "manifest.json"
+        with open(path, "rb") as file:
+            data = file.read(MANIFEST_MAX + 1)
+        try:
+            if len(data) > MANIFEST_MAX:
+                raise ValueError("larger than 1 MiB")
+            doc = json.loads(data)
+            if doc["schema"] != 1:
+                raise ValueError("schema is not 1")
+            self.release = self._word(doc, "kernel")
+            self.kernel_version = self._word(doc, "kernel_package_version")
+            self.driver = self._word(doc, "driver")
+            self.driver_version = self._word(doc, "driver_version")
+            self.architecture = self._word(doc, "architecture")
+            self.files = {}
+            self.signed = True
+            for one in doc["modules"]:
+                if not FILE.fullmatch(one["file"]) or not re.fullmatch(r"[A-Za-z0-9_-]+", one["name"]):
+                    raise ValueError("a module has no plain name")
+                self.files[one["file"]] = self._checked(one)
+            self.names = [one["name"] for one in doc["modules"]]
+            if not self.files or len(self.files) != len(doc["modules"]):
+                raise ValueError("no module, or one twice")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise Usage(f"{path}: not used: {error}. Next: build it anew") from None
+        found = RELEASE.fullmatch(self.release)
+        if not found:
+            raise Usage(f"{path}: kernel '{self.release}' names no flavour, so no metapackage can be followed. "
+                        "Next: --follow PACKAGE,PACKAGE")  # fmt: skip
+        self.flavour = found[1]
+
+    @staticmethod
+    def _word(doc, key):
+        if not isinstance(doc[key], str) or not WORD.fullmatch(doc[key]):
+            raise ValueError(f"'{key}' is no plain word")
+        return doc[key]
+
+    def _checked(self, one):
+        with open(self.directory / one["file"], "rb") as file:
+            data = file.read()
+        if hashlib.sha256(data[: one["size"]]).hexdigest() != one["sha256"]:
+            raise ValueError(f"{one['file']} is not the file of the manifest")
+        rest = data[one["size"] :]
+        if rest and not rest.endswith(module.TRAILER):
+            raise ValueError(f"{one['file']} has something behind it that is no signature")
+        self.signed &= bool(rest)
+        return data
+
+    @property
+    def package(self):
+        return f"{package_name(self.driver)}-modules-{self.release.lower()}"
+
+    def version(self, upstream, revision):
+        """Higher for a later driver, and for the same driver and a later kernel."""
+        return f"{upstream or upstream_of(self.driver_version)}-{revision}+{self.kernel_version.replace(':', '.').replace('-', '.')}"
+
+
+def package_name(driver):
+    return re.sub(r"[^a-z0-9.+-]", "-", driver.lower())
+
+
+def upstream_of(version):
+    version = re.sub(r"[^A-Za-z0-9.+~-]", ".", version)
+    return version if version[0].isdigit() else f"0+{version}"
+
+
+def later(one, other):
+    """For sorting, as dpkg compares versions."""
+    if one == other:
+        return 0
+    return 1 if subprocess.run(["dpkg", "--compare-versions", one, "gt", other]).returncode == 0 else -1
+
+
+def deb(out, control, files=(), scripts=()):
+    """A package file in OUT; the same input gives the same bytes."""
+    with tempfile.TemporaryDirectory(prefix="kmodkeep-package-") as directory:
+        top = Path(directory, "package")
+        (top / "DEBIAN").mkdir(parents=True)
+        for path, data in files:
+            (top / path).parent.mkdir(parents=True, exist_ok=True)
+            (top / path).write_bytes(data)
+        size = sum(len(data) for _, data in files) // 1024 + 1
+        text = "".join(f"{key}: {value}\n" for key, value in {**control, "Installed-Size": size}.items())
+        (top / "DEBIAN/control").write_text(text, encoding="utf-8")
+        for name, body in scripts:
+            (top / "DEBIAN" / name).write_text(body, encoding="utf-8")
+        for path in top.rglob("*"):
+            path.chmod(0o755 if path.is_dir() or path.parent.name == "DEBIAN" and path.name != "control" else 0o644)
+        top.chmod(0o755)
+        made = Path(directory, f"{control['Package']}_{control['Version'].split(':')[-1]}_{control['Architecture']}.deb")
+        subprocess.run(["dpkg-deb", "--root-owner-group", "-Zxz", "--build", top, made], check=True,
+                       stdout=subprocess.DEVNULL, env={**os.environ, "SOURCE_DATE_EPOCH": "0"})  # fmt: skip
+        partial = Path(out, f".partial-{made.name}")
+        shutil.copyfile(made, partial)
+        cache.publish(partial, Path(out, made.name))
+        return Path(out, made.name)
+
+
+def modules_package(one, options):
+    fields = {
+        "Package": one.package,
+        "Version": one.version(options.version, options.revision),
+        "Architecture": one.architecture,
+        "Maintainer": options.maintainer,
+        "Section": "kernel",
+        "Priority": "optional",
+        "Depends": " | ".join(f"linux-image-{one.release}{kind} (= {one.kernel_version})" for kind in ("", "-unsigned"))
+                   + ", kmod",
+        "Kmodkeep-Kernel-Version": one.kernel_version,
+        "Kmodkeep-Kernel-Release": one.release,
+        "Description": f"modules of {one.driver} for Linux {one.release}\n"
+                       f" They were built against version {one.kernel_version} of that kernel's package,\n"
+                       " so that no compiler is needed here.",
+    }  # fmt: skip
+    override = "".join(f"override {name} {one.release} {FOLDER}\n" for name in one.names)
+    files = [(f"lib/modules/{one.release}/{FOLDER}/{name}", data) for name, data in sorted(one.files.items())]
+    files.append((f"lib/depmod.d/{one.package}.conf", override.encode()))
+    scripts = [("postinst", POSTINST.format(release=one.release)), ("postrm", POSTRM.format(release=one.release))]
+    return deb(options.out, fields, files, scripts)
+
+
+def meta_package(newest, options):
+    metas = options.follow.split(",") if options.follow else \
+        [f"linux-image-{newest.flavour}", f"linux-headers-{newest.flavour}"]  # fmt: skip
+    name = f"{package_name(newest.driver)}-modules"
+    if newest.flavour != newest.architecture:
+        name += f"-{newest.flavour}"
+    version = newest.version(options.version, options.revision)
+    fields = {
+        "Package": name,
+        "Version": version,
+        "Architecture": newest.architecture,
+        "Maintainer": options.maintainer,
+        "Section": "metapackages",
+        "Priority": "optional",
+        "Depends": f"{newest.package} (= {version}), {metas[0]} (>= {newest.kernel_version}), kmodkeep",
+        "Breaks": ", ".join(f"{meta} (>> {newest.kernel_version})" for meta in metas),
+        "Kmodkeep-Kernel-Version": newest.kernel_version,
+        "Kmodkeep-Kernel-Metas": " ".join(metas),
+        "Description": f"modules of {newest.driver} for the newest kernel that has them\n"
+                       f" A newer {metas[0]} waits until there are modules for it.",
+    }  # fmt: skip
+    scripts = [("postinst", META_POSTINST + META_POSTINST_ABORT), ("prerm", META_PRERM.format(name=name))]
+    return deb(options.out, fields, scripts=scripts)
+
+
+# ---- the verb
+
+
+def add_options(parser):
+    parser.add_argument("--out", metavar="DIR", required=True, help="gets the packages")
+    parser.add_argument("--maintainer", metavar="'NAME <ADDRESS>'", required=True,
+                        help="who is named where a kernel waits for these packages")  # fmt: skip
+    parser.add_argument("--version", metavar="VERSION", help="of the packages, in place of the driver's own")
+    parser.add_argument("--revision", metavar="N", type=int, default=1, help="higher for the same version once more")
+    parser.add_argument("--follow", metavar="PACKAGE[,PACKAGE]",
+                        help="the kernel's metapackages (default: linux-image- and linux-headers-FLAVOUR)")  # fmt: skip
+    parser.add_argument("--unsigned", action="store_true", help="take modules that nobody has signed")
+    parser.add_argument("modules", metavar="DIR", nargs="+", help="a folder that build made: manifest.json and modules")
+
+
+def run(options):
+    if not re.fullmatch(r"[^\n<>]+ <[^\n<> ]+@[^\n<> ]+>", options.maintainer):
+        raise Usage(f"'{options.maintainer}' is no maintainer. Next: --maintainer 'NAME <ADDRESS>'")
+    if options.version and not re.fullmatch(r"[0-9][A-Za-z0-9.+~-]*", options.version):
+        raise Usage(f"'{options.version}' is no version of a Debian package")
+    if options.follow and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]+(,[a-z0-9][a-z0-9.+-]+)*", options.follow):
+        raise Usage(f"'{options.follow}' are no names of packages, with commas between them")
+    every = [Modules(directory) for directory in options.modules]
+    for one in every:
+        if not one.signed and not options.unsigned:
+            raise Usage(f"{one.directory}: not all of its modules are signed. "
+                        "Next: kmodkeep sign --detached; or --unsigned, for hosts without Secure Boot")  # fmt: skip
+    groups = {}
+    for one in every:
+        groups.setdefault((one.driver, one.architecture, one.flavour), []).append(one)
+    Path(options.out).mkdir(parents=True, exist_ok=True)
+    made = []
+    for group in groups.values():
+        made += [modules_package(one, options) for one in group]
+        newest = max(group, key=functools.cmp_to_key(lambda a, b: later(a.kernel_version, b.kernel_version)))
+        made.append(meta_package(newest, options))
+    for path in made:
+        print(path)
+    return 0

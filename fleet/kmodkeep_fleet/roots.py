@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Clean roots of Debian with a kernel's headers, and what runs in them.
+
+A root is made once by mmdebstrap and then only read: each build sees it through an overlay that is
+gone afterwards.  What runs there sees no network, no process and no device of this machine, and
+has none of root's rights but those over files.
+"""
+
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+from . import cache
+from .states import Usage
+
+RECIPE = 1  # raise it when roots must be made anew though what goes in is the same
+
+# The right of each is over files of the root alone.
+KEPT = ("chown", "dac_override", "fowner", "fsetid", "setgid", "setuid")
+
+# Of the new namespaces: its own mounts, so nothing is left to be taken down.  /proc is read-only,
+# since some of its files belong to root and not to a capability.
+ENTER = r"""
+set -eu
+mount --make-rprivate /
+mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/root"
+mount -t proc -o ro,nosuid,nodev,noexec proc "$2/root/proc"
+mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs "$2/root/dev/shm"
+hostname builder
+cd "$2/root"
+caps=$3
+shift 3
+umask 022
+exec chroot . /usr/bin/setpriv --no-new-privs --inh-caps "$caps" --bounding-set "$caps" /usr/bin/env -i "$@"
+"""
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root", "LC_ALL": "C.UTF-8", "TZ": "UTC", "TERM": "dumb",
+    "SOURCE_DATE_EPOCH": "0", "KBUILD_BUILD_USER": "builder", "KBUILD_BUILD_HOST": "builder",
+    "KBUILD_BUILD_TIMESTAMP": "@0",
+}  # fmt: skip
+
+
+class Kernel:
+    """One word of the command line: SUITE:RELEASE[=VERSION]."""
+
+    def __init__(self, word):
+        found = re.fullmatch(r"([a-z][a-z0-9-]*):([A-Za-z0-9.+~_-]+)(?:=([A-Za-z0-9.+~:-]+))?", word)
+        if not found:
+            raise Usage(f"'{word}' is no kernel. Next: SUITE:RELEASE=VERSION, as in bookworm:6.1.0-30-amd64=6.1.124-1")
+        self.word = word
+        self.suite, self.release, self.version = found.groups()
+
+    @property
+    def headers(self):
+        return f"linux-headers-{self.release}"
+
+
+def need_root():
+    if os.geteuid() != 0:
+        raise Usage("this makes roots with mmdebstrap and mounts them. Next: run it as root, best in a virtual machine")
+
+
+class Roots:
+    """Where roots are kept, and what they are made from."""
+
+    def __init__(self, base, sources=None, aptopts=(), extra=()):
+        self.base = Path(base)
+        self.sources = sources  # text of a sources.list; None: what mmdebstrap takes for a suite
+        self.aptopts = list(aptopts)
+        self.extra = sorted(extra)
+
+    def get(self, kernel):
+        """The root for KERNEL, made now if need be."""
+        exact = f"{kernel.headers}={kernel.version}" if kernel.version else kernel.headers
+        packages = ["ca-certificates", "dkms", exact, *self.extra]
+        key = cache.digest(RECIPE, kernel.suite, self.sources or "", packages)
+        name = f"{kernel.suite}-{kernel.release}-{key}"
+        return cache.cached(self.base / "roots", name, lambda path: self._make(kernel, packages, path))
+
+    def _make(self, kernel, packages, target):
+        log = self.base / "logs" / f"root-{kernel.suite}-{kernel.release}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = ["mmdebstrap", "--mode=root", "--variant=apt", "--dpkgopt=force-unsafe-io",
+                   f"--include={','.join(packages)}", *[f"--aptopt={line}" for line in self.aptopts],
+                   kernel.suite, str(target), *(["-"] if self.sources else [])]  # fmt: skip
+        with open(log, "wb") as out:
+            done = subprocess.run(command, input=(self.sources or "").encode(), stdout=out, stderr=out)
+        if done.returncode:
+            text = log.read_text(errors="replace")
+            if re.search(rf"Version .* for '{re.escape(kernel.headers)}' was not found|"
+                         rf"Unable to locate package {re.escape(kernel.headers)}", text):  # fmt: skip
+                raise NoSuchKernel(f"{kernel.word}: the archive of {kernel.suite} has no such headers (any more). "
+                                   f"Next: a version that apt-cache policy {kernel.headers} has there")  # fmt: skip
+            last = [line for line in text.splitlines() if line.strip()][-1:] or ["nothing was said"]
+            raise OSError(0, f"{kernel.word}: no root could be made: {last[0]}. Next: see {log}")
+
+
+class NoSuchKernel(Exception):
+    """The archive does not have it."""
+
+
+def packages(root):
+    """package -> version, of ROOT, which nothing but mmdebstrap has written."""
+    listing = subprocess.run(
+        ["dpkg-query", f"--admindir={root}/var/lib/dpkg", "-W", "-f", "${Package} ${Version}\n"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    return dict(line.split() for line in listing.splitlines())
+
+
+def architecture(root):
+    """Of ROOT's packages, as Debian calls it."""
+    return subprocess.run(
+        ["dpkg-query", f"--admindir={root}/var/lib/dpkg", "-W", "-f", "${Architecture}", "dpkg"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+
+
+class Inside:
+    """A throw-away view of a root; the last of its processes ends with the `with` block."""
+
+    def __init__(self, root, scratch):
+        self._root = root
+        Path(scratch).mkdir(parents=True, exist_ok=True)
+        self._directory = tempfile.TemporaryDirectory(dir=scratch, prefix="build-", ignore_cleanup_errors=False)
+        self.path = Path(self._directory.name)
+        for name in ("upper", "work", "root"):
+            (self.path / name).mkdir(mode=0o755)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._directory.cleanup()
+
+    def start(self, script, *, log, variables=(), arguments=()):
+        """A process that runs SCRIPT (for sh) inside; its standard input and output are pipes."""
+        caps = ",".join(["-all", *[f"+{name}" for name in KEPT]])
+        settings = [f"{key}={value}" for key, value in {**ENVIRONMENT, **dict(variables)}.items()]
+        return subprocess.Popen(
+            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--net", "--uts", "--ipc",
+             "sh", "-c", ENTER, "sh", str(self._root), str(self.path), caps,
+             *settings, "/bin/sh", "-c", script, "sh", *arguments],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+        )  # fmt: skip
