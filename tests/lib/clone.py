@@ -38,6 +38,8 @@ class CommandFailed(AssertionError):
     """A command in a clone failed or took too long; the text has its output."""
 
 
+LOCK = "owner.lock"
+
 # Process 1 of a copy: it lasts until its standard input ends. Orphans become its children, and
 # are waited for by the kernel, since it ignores their end.
 INIT = "import signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); sys.stdin.read()"
@@ -98,6 +100,7 @@ class ThrowAwayRoot:
     def __enter__(self):
         _remove_stale()
         self._directory = Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir=cache_dir("clones")))
+        (self._directory / LOCK).touch()
         self._lock = _try_lock(self._directory)
         self.path = self._directory / "root"
         try:
@@ -223,7 +226,7 @@ def _make_usable(path):
 
 def _try_lock(directory):
     """The locked lock file of DIRECTORY, or None while its owner lives."""
-    lock = open(directory / "owner.lock", "w", encoding="ascii")
+    lock = open(directory / LOCK, encoding="ascii")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -253,7 +256,12 @@ def _take_down(directory):
         subprocess.run(["umount", "--recursive", str(merged)], check=True)
     if _mounts_below(directory):
         raise RuntimeError(f"{directory} still has mounts, not removing it")
-    shutil.rmtree(directory)
+    # The lock goes last: a directory without one is about to go, and left to its owner.
+    for path in directory.iterdir():
+        if path.name != LOCK:
+            shutil.rmtree(path)
+    (directory / LOCK).unlink()
+    directory.rmdir()
 
 
 def _mounts_below(directory):

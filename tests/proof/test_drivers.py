@@ -35,7 +35,7 @@ def test_every_module_of_every_driver_was_judged_and_tried(record):
 
 
 def test_modprobe_does_what_was_predicted(record):
-    wrong = list(differences(record))
+    wrong = list(differences(record.predicted, record.loads))
     assert not wrong, "\n".join(wrong)
 
 

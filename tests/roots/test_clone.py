@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lib import apt, roots
+from tests.lib import apt, clone, roots
 from tests.lib.clone import CommandFailed, ThrowAwayRoot
 from tests.lib.roots import Clone, newest_release
 
@@ -40,6 +40,25 @@ def test_it_is_gone_after_an_exception_too():
         with Clone(ANY) as clone:
             raise KeyError
     assert not clone.path.exists()
+
+
+def test_one_that_is_being_removed_is_left_to_its_owner(monkeypatch, tmp_path):
+    """Another process looks for stale ones meanwhile: the lock goes last, and is not made anew."""
+    remove, locked = shutil.rmtree, []
+
+    def note(path):
+        locked.append((path.parent / clone.LOCK).exists())
+        remove(path)
+
+    monkeypatch.setattr(clone, "cache_dir", lambda *_: tmp_path)
+    monkeypatch.setattr(clone.shutil, "rmtree", note)
+    with Clone(ANY) as copy:
+        pass
+    assert locked and all(locked) and not copy.path.parent.exists()
+    monkeypatch.setattr(clone.time, "time", lambda: 2 ** 40)
+    (tmp_path / "without-a-lock").mkdir()
+    clone._remove_stale()
+    assert [*tmp_path.rglob("*")] == [tmp_path / "without-a-lock"]
 
 
 def test_a_copy_of_copies_is_gone_too(tmp_path):
