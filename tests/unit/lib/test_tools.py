@@ -82,6 +82,20 @@ def test_read_json(channel):
     assert [payload(line) for line in lines] == [r.payload for r in crash.records(len(lines))]
 
 
+def test_json_is_escaped_as_everybody_does(channel):
+    """To the byte: a line is what another program makes of its members."""
+    each = [bytes([byte]) for byte in range(256)]
+    around = [head + byte + tail for byte in (*each[:32], b'"', b"\\", b"\x7f", "ü".encode(), b"\xc3")
+              for head in (b"", b"seven..", b"eight...") for tail in (b"", b"and eight more")]  # fmt: skip
+    texts = [*each, *around, b"\x01" * 4096, b"\xff" * 4096, "🙂".encode() * 1024, b""]
+    for some in (texts[:300], texts[300:]):
+        channel([crash.Record(text, seq=n, comm=b"a\n\"b") for n, text in enumerate(some, start=1)])
+        lines = flightrec("read", "--json").stdout.splitlines()
+        assert [payload(json.loads(line)) for line in lines] == some
+        for line in lines:
+            assert json.dumps(json.loads(line), ensure_ascii=False, separators=(",", ":")) == line
+
+
 def test_json_has_what_the_manual_says(channel):
     channel(RECORDS)
     line = json.loads(flightrec("read", "--json").stdout.splitlines()[0])
