@@ -5,12 +5,12 @@ import datetime
 import json
 import os
 import re
-import shutil
 import subprocess
 import time
 
 import pytest
 
+from tests.lib.syslogng import syslog_ng
 from tests.unit.lib import crashdata as crash
 from tests.unit.lib.crashdata import delivered
 from tests.unit.lib.tools import NODES, OUT, PLAIN, TOP, build, flightrec
@@ -255,6 +255,31 @@ def test_rsyslog_takes_the_json(channel, tmp_path):
     lines = log.read_text().splitlines()
     assert [int(re.search(r"seq=(\d+) lost=0 ", line)[1]) for line in lines] == list(range(1, 301))
     assert lines[0].endswith('flightrec/default seq=1 lost=0 severity=1 writer[40]: event 1 "quoted" \\\\ ü')
+
+
+def test_syslog_ng_takes_the_json(channel, tmp_path):
+    """The configuration as it is printed but for its paths, over a restart."""
+    events = [at(n, f'event {n} "quoted" \\\\ ü', n, severity=n % 8) for n in range(1, 299)]
+    events += [at(299, "two\nlines", 299), at(300, b"\xff\0", 300)]
+    config = (TOP / "docs/ship/syslog-ng.conf").read_text().replace("/var/log/", f"{tmp_path}/")
+    (tmp_path / "conf").write_text(f"@version: 3.38\noptions {{ use-dns(no); }};\n{config}")
+    log = tmp_path / "flightrec.log"
+    command, environment = syslog_ng(tmp_path / "conf", tmp_path)
+    for part in (events[:150], events[150:]):
+        channel(part)
+        with open(tmp_path / "flightrec.json", "a") as out:
+            out.write(flightrec("read", "-o", "json").stdout)
+        with subprocess.Popen(command, env=environment) as daemon:
+            for _ in range(600):
+                if log.exists() and len(log.read_text().splitlines()) >= part[-1].seq:
+                    break
+                time.sleep(0.1)
+            daemon.terminate()
+    lines = log.read_text().splitlines()
+    assert [int(re.search(r"seq=(\d+) lost=0 ", line)[1]) for line in lines] == list(range(1, 301))
+    assert lines[0].startswith("2001-09-09T01:46:41+00:00 ")
+    assert lines[0].endswith('flightrec/default seq=1 lost=0 severity=1 writer[40]: event 1 "quoted" \\\\ ü')
+    assert lines[298].endswith(": two lines") and lines[299].endswith(": ff00")
 
 
 def test_lnav_knows_the_lines(channel, tmp_path):
