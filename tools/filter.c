@@ -91,6 +91,12 @@ static int add_comm(struct filter *filter, const char *value)
 	return EXIT_YES;
 }
 
+static int add_field(struct filter *filter, const char *value)
+{
+	return fields_add(&filter->fields, value) ? EXIT_YES :
+						    wrong(value, "a field: NAME=VALUE");
+}
+
 static int set_case(struct filter *filter, const char *value)
 {
 	if (!value || !strcasecmp(value, "yes") || !strcasecmp(value, "true") || !strcmp(value, "1"))
@@ -135,6 +141,8 @@ int filter_option(struct filter *filter, int opt, const char *value)
 		return add_uid(filter, value);
 	case OPT_COMM:
 		return add_comm(filter, value);
+	case OPT_FIELD:
+		return add_field(filter, value);
 	case OPT_CASE:
 		return set_case(filter, value);
 	default:
@@ -188,7 +196,7 @@ int filter_ready(struct filter *filter)
 bool filter_selects(const struct filter *filter)
 {
 	return filter->severities || filter->pids.count || filter->uids.count || filter->ncomms ||
-	       filter->pattern;
+	       filter->pattern || filter->fields.count;
 }
 
 static bool among(const struct numbers *numbers, uint32_t one, uint32_t other)
@@ -235,7 +243,8 @@ bool filter_wants(const struct filter *filter, const struct entry *entry)
 		return false;
 	return among(&filter->pids, record->tgid, record->pid) &&
 	       among(&filter->uids, record->uid, record->uid) && named(filter, record) &&
-	       (!filter->pattern || matches(filter, record));
+	       (!filter->pattern || matches(filter, record)) &&
+	       fields_match(&filter->fields, record);
 }
 
 void filter_free(struct filter *filter)
@@ -243,6 +252,7 @@ void filter_free(struct filter *filter)
 	free(filter->pids.values);
 	free(filter->uids.values);
 	free(filter->comms);
+	fields_free(&filter->fields);
 	pcre2_match_data_free(filter->match);
 	pcre2_code_free(filter->code);
 }

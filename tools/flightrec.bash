@@ -61,16 +61,16 @@ _flightrec() {
 		mapfile -t COMPREPLY < <(compgen -W "-1 -2 $(_flightrec_boots)" -- "$word")
 		return
 		;;
-	-n | --lines | -g | --grep | --pid | --comm)
+	-n | --lines | -g | --grep | --pid | --comm | --field)
 		return
 		;;
 	esac
 	case $command in
 	write | run) options="--channel --priority --tag --help" ;;
 	read) options="--channel --all --boot --follow --lines --reverse --priority --grep --case-sensitive
-		--pid --uid --comm --since --until --output --json --time --utc --cursor-file --help" ;;
+		--pid --uid --comm --field --since --until --output --json --time --utc --cursor-file --help" ;;
 	stats) options="--all --watch --json --metrics --help" ;;
-	recover) options="--channel --boot --priority --grep --case-sensitive --pid --uid --comm --since
+	recover) options="--channel --boot --priority --grep --case-sensitive --pid --uid --comm --field --since
 		--until --output --time --json --quiet --help" ;;
 	collect) options="--boots --size --help" ;;
 	save) options="--size --help" ;;

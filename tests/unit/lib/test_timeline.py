@@ -100,8 +100,39 @@ def test_filters_and_each_loss_all_the_same(two, options, expected):
 
 
 def test_filters_leave_no_memory_behind(two):
-    options = ["-g", "a|b", "--uid", "0", "--pid", "40", "--comm", "writer", "-r", "-n", "3"]
+    options = ["-g", "a|b", "--field", "a=b", "--field", "a=c", "--uid", "0", "--pid", "40", "--comm", "writer", "-r", "-n", "3"]
     assert flightrec(*two, *options, valgrind=True).returncode == 0
+
+
+@pytest.mark.parametrize("fields, expected", [
+    (["disk=sda"], [1, 2, 9]),
+    (["disk=sda", "disk=sdb"], [1, 2, 3, 9]),
+    (["disk=sda", "errors=3"], [2]),
+    (["full=true"], [3]),
+    (["nothing=null"], [3]),
+    (["at.cpu=7"], [4, 5]),
+    (["at={"], []),
+    (["text=ü=\"\n"], [6]),
+    (["disk="], [10]),
+    (["disk=sd"], []),
+], ids=str)  # fmt: skip
+def test_fields_of_json(channel, fields, expected):
+    texts_ = ['{"disk":"sda"}', '{"disk":"sda","errors":3}\n', '{"disk":"sdb","full":true,"nothing":null}',
+              '{"at":{"cpu":7}}', '{"at.cpu":7}', '{"text":"ü=\\"\\n"}', "disk=sda", '{"disk":"sda"',
+              '{"disk":"sda"} \n', '{"disk":""}', '{"disk":"sda"} {}', '["disk"]', b'{"disk":"sda\0"}',
+              '{"a":' * 400 + "1" + "}" * 400, b'{"disk":"sd\xff"}', "{}"]  # fmt: skip
+    channel([at(n, text, n) for n, text in enumerate(texts_, start=1)])
+    options = [option for field in fields for option in ("--field", field)]
+    done = flightrec("read", "-o", "json", *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [json.loads(line)["seq"] for line in done.stdout.splitlines()] == expected
+
+
+def test_what_is_no_field(channel):
+    channel([])
+    for value in ("disk", "=sda", ""):
+        done = flightrec("read", "--field", value)
+        assert done.returncode == 2 and done.stderr == f'flightrec: "{value}" is not a field: NAME=VALUE\n'
 
 
 def test_json_carries_a_loss_to_the_next_line(two):
