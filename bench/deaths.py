@@ -17,7 +17,6 @@ import contextlib
 import datetime
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -25,6 +24,8 @@ from typing import NamedTuple
 
 from tests.kernels import test_reset as reset
 from tests.lib.cache import progress
+from tests.lib.guest import GuestError
+from tests.lib.initramfs import libraries
 from tests.lib.kernels import KERNELS, build_modules, kernel
 from tests.lib.tool import flightrec_tool
 from tests.qemu.direct import direct_guest
@@ -38,6 +39,8 @@ RECORDS = 10_000
 RAMOOPS = "modprobe ramoops mem_address=0xe000000 mem_size=0x100000 record_size=0x10000 mem_type=0"
 PSTORE_MEMORY = "memmap=1M$0xe000000"
 
+# Busybox has none.
+CHRT = Path("/usr/bin/chrt")
 SPIN = r"""
 echo 1 >/proc/sys/kernel/panic; echo 1 >/proc/sys/kernel/unknown_nmi_panic
 echo -1 >/proc/sys/kernel/sched_rt_runtime_us
@@ -63,7 +66,7 @@ DEATHS = [
     Death("panic", reset.DEATHS["panic"]),
     Death("panic, all CPUs spinning", SPIN.strip().replace("\n", "; ").replace("do; ", "do ").replace("&; ", "& ")),
     Death("panic, ramoops", RAMOOPS + "; echo c >/proc/sysrq-trigger"),
-    Death("orderly reboot", "flightrec save; reboot -f"),
+    Death("orderly reboot", "flightrec save; keep; reboot -f"),
     Death("power cut", "sleep 600", powered=False),
 ]  # fmt: skip
 
@@ -75,9 +78,11 @@ packed() {{
 	gzip -1 | dd of=/dev/vda bs=4M iflag=fullblock conv=fsync,notrunc seek=$2 2>/dev/null
 	echo "$1-STORED"
 }}
-modprobe virtio_pci; modprobe virtio_blk; modprobe ext4
+# The disk that /var/lib/flightrec is on.
+keep() {{ tar -c /var/lib/flightrec | dd of=/dev/vdb bs=64k conv=fsync,notrunc 2>/dev/null; }}
+modprobe virtio_pci; modprobe virtio_blk
 mkdir -p /var/lib/flightrec /run/motd.d
-mount -t ext4 /dev/vdb /var/lib/flightrec || exit 1
+tar -x -C / </dev/vdb 2>/dev/null
 {RAMOOPS} || exit 1
 mount -t pstore pstore /sys/fs/pstore
 insmod /modules/flightrec.ko $(cat /proc/cmdline | tr ' ' '\n' | sed -n 's/^for-flightrec://p') \
@@ -86,6 +91,7 @@ rm -f /run/motd.d/flightrec
 echo "COLLECT-BEGIN"
 flightrec collect 2>&1
 echo "COLLECT-END"
+keep
 flightrec read -b -1 -o json 2>/run/err | packed BACK 0
 cat /run/err
 # As systemd-pstore does.
@@ -95,7 +101,6 @@ rmmod ramoops
 seq {RECORDS} | sed 's/^/event /' | flightrec write
 flightrec read -o json | packed LISTED 1
 echo "BOOT $(cat /proc/sys/kernel/random/boot_id)"
-sync
 read -r death </dev/console
 eval "$death"
 """
@@ -153,40 +158,52 @@ def die(name, reserved):
     with tempfile.TemporaryDirectory(prefix="deaths-", dir="/var/tmp") as directory:
         work = Path(directory)
         files = flightrec_tool(work / "tool")
+        files |= {"bin/chrt": CHRT, **{str(path): path for path in libraries(CHRT)}}
         disk, state = work / "disk", work / "state"
         for path, size in ((disk, DISK), (state, STATE)):
             path.touch()
             os.truncate(path, size)
-        subprocess.run(["mkfs.ext4", "-q", "-F", state], check=True)
         append = f"{reset.arguments(name)} " if reserved else ""
         drives = [argument for path in (disk, state)
                   for argument in ("-drive", f"file={path},format=raw,if=virtio")]  # fmt: skip
-        stock = ["i6300esb", "virtio_blk", "ramoops", "ext4", *([] if name in reset.BY_NAME else ["virtio_pci"])]
-        # What ext4 asks for at run time, where it is a module.
-        stock += ["crc32c_generic"] if any(kernel(name).modules.rglob("crc32c_generic.ko*")) else []
+        stock = ["i6300esb", "virtio_blk", "ramoops", *([] if name in reset.BY_NAME else ["virtio_pci"])]
 
         def start(number):
-            return direct_guest(name, files, SCRIPT, work / f"guest{number}", stock=stock, memory="256M",
+            guest = work / f"guest{number}"
+            guest.mkdir()
+            return direct_guest(name, files, SCRIPT, guest, stock=stock, memory="256M",
                                 modules=sorted(build_modules(name, TOP / "src").glob("*.ko")),
                                 append=append + PSTORE_MEMORY, reboot=True,
                                 args=["-device", "i6300esb", *drives])  # fmt: skip
 
-        results = {}
-        with contextlib.ExitStack() as stack:
-            for number in (0, 1):
-                (work / f"guest{number}").mkdir()
-            guest = stack.enter_context(start(0))
-            before = Life(guest, disk)
-            for death in deaths_of(name):
+        return die_on_and_on(name, start, disk)
+
+
+def die_on_and_on(name, start, disk):
+    """{name of a death: Result}; what went wrong is said, and that death has none."""
+    results = {}
+    with contextlib.ExitStack() as stack:
+        guest = before = None
+        for number, death in enumerate(deaths_of(name)):
+            try:
+                if guest is None:
+                    guest = stack.enter_context(start(number))
+                    before = Life(guest, disk)
                 guest.send(death.shell + "\n")
                 kill(guest, death)
                 if not death.powered:
                     guest.kill()
-                    guest = stack.enter_context(start(1))
+                    guest = stack.enter_context(start(f"{number}-again"))
                 after = Life(guest, disk)
                 results[death.name] = compared(before, after)
+                print(f"     {death.name}: {cell(results[death.name])}; {after.said}", flush=True)
                 before = after
-        return results
+            except (GuestError, AssertionError) as error:
+                print(f"     {death.name}: {error}", flush=True)
+                if guest:
+                    guest.kill()
+                guest = None
+    return results
 
 
 # ---- the table
@@ -201,7 +218,7 @@ def cell(result):
 
 def table(name, columns):
     """The lines of the table of a kernel."""
-    lines = [f"## Linux {kernel(name).release}", "",
+    lines = [f"## Linux {kernel(name).release}, {datetime.date.today().isoformat()}", "",
              "| death | memory reserved | none | what `flightrec collect` says then |",
              "| --- | ---: | ---: | --- |"]  # fmt: skip
     for death in DEATHS:
@@ -217,7 +234,10 @@ def wrong(results):
     lines = []
     for (name, reserved), column in results.items():
         for death in deaths_of(name):
-            result = column[death.name]
+            result = column.get(death.name)
+            if result is None:
+                lines.append(f"{name}, {death.name}: not run, see above")
+                continue
             if result.false:
                 lines.append(f"{name}, {death.name}: {result.false} records came back that were not there")
             if reserved and death.powered and result.back != RECORDS:
@@ -225,16 +245,25 @@ def wrong(results):
     return lines
 
 
+def kept_sections():
+    """{kernel: its part of the page}, as an earlier run left them."""
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    parts = re.findall(r"^## Linux .*?(?=^## )", text, re.M | re.S)
+    return {re.match(r"## Linux (\d+\.\d+)", part)[1]: part for part in parts}
+
+
 HEAD = """# What comes back
 
-Of {records:,} records that one program wrote before the death, how many the next boot has. Made on
-{date} by `make bench-deaths KEEP=1`, in guests of QEMU, as the packaged units do it: "flightrec
-collect" at boot, "flightrec save" at an orderly end. `crash=1` on the channel, with the 4 KiB of text
-that are the default; "memory reserved" is `reserved=` of flightrec(4). The records are compared one by
-one: none came back that was not written.
+Of 10,000 records that one program wrote before the death, how many the next boot has. Made by
+`make bench-deaths KEEP=1`, in guests of QEMU that do what the packaged units do: `flightrec collect`
+at boot, `flightrec save` at an orderly end. The channel has `crash=1`, with the 4 KiB of text that are
+the default; "memory reserved" is `reserved=` of flightrec(4). The records are compared one by one:
+none came back that was not written.
+
 """
 
-TAIL = """
+TAIL = """## Not in the tables
+
 A power cut takes the memory with it: nothing comes back, and that is said. Ways with a guest of their
 own, which this run does not have: a panic with kdump, of which the whole ring is in the dump
 (`FULL=1 pytest tests/kernels/test_kdump.py`, every record of the ring), and with efi-pstore, which
@@ -253,18 +282,18 @@ def main():
     unknown = [name for name in options.kernels if name not in KERNELS]
     if unknown:
         parser.error(f"not one of {', '.join(KERNELS)}: {', '.join(unknown)}")
-    results, text = {}, []
+    results, sections = {}, kept_sections()
     for name in options.kernels:
         for reserved in (True, False):
             with progress(f"deaths: kernel {name}, {'with' if reserved else 'without'} reserved memory"):
                 results[name, reserved] = die(name, reserved)
-        text += ["", *table(name, [results[name, True], results[name, False]])]
-        print("\n".join(text[-len(DEATHS) - 5 :]), flush=True)
+        sections[name] = "\n".join([*table(name, [results[name, True], results[name, False]]), "", ""])
+        print(f"\n{sections[name]}", flush=True)
     problems = wrong(results)
-    print("\n".join(["", *problems]) if problems else "\nas it must be")
+    print("\n".join(problems) if problems else "as it must be")
     if options.keep and not problems:
-        head = HEAD.format(records=RECORDS, date=datetime.date.today().isoformat())
-        PAGE.write_text(head + "\n".join(text) + "\n" + TAIL, encoding="utf-8")
+        PAGE.write_text(HEAD + "".join(sections[name] for name in KERNELS if name in sections) + TAIL,
+                        encoding="utf-8")  # fmt: skip
         print(f"written: {PAGE}")
     return 1 if problems else 0
 
