@@ -2,12 +2,12 @@
 # The verbs of the project. This file only dispatches: see the places named.
 
 PYTHON := /usr/bin/python3
-TIERS := kernels secureboot packaging rpm rpm-chroot guard proof fleet debug
+TIERS := kernels bindings secureboot packaging rpm rpm-chroot guard proof fleet debug
 
 # What CI runs, and all there is; FULL=1 tries more combinations. "rpm-chroot" is what
 # of "rpm" needs no guest.
 TEST := check kernels secureboot packaging rpm-chroot fleet
-TEST_ALL := check mutants kernels secureboot packaging rpm guard proof fleet debug demo
+TEST_ALL := check mutants kernels bindings secureboot packaging rpm guard proof fleet debug demo
 
 help:
 	@echo 'make demo        the main job in a throw-away guest with Secure Boot, start to end'
@@ -20,6 +20,9 @@ help:
 	@echo 'make deb         the Debian packages, into build/deb/; SUITES="bookworm sid"'
 	@echo 'make bench       instructions of the recorder beside its peers; K=6.1 narrows,'
 	@echo '                 KEEP=docs/bench puts the figures and plots of a whole run there'
+	@echo 'make bench-read  how fast records are read, beside journalctl; what a dump takes'
+	@echo 'make bench-deaths  what comes back of 10,000 records after each death; K=6.1 narrows,'
+	@echo '                 KEEP=1 puts the table into docs/deaths.md'
 	@echo 'make rpm         the RPM packages, into build/rpm/'
 	@echo 'make rpm-repo    sign and index them; KEY=NAME is one that gpg has'
 	@echo 'make fuzz        feed the parsers of untrusted bytes, each for SECONDS=300'
@@ -69,6 +72,12 @@ rpm-repo: deps
 bench: deps
 	$(PYTHON) -m bench $(if $(K),--kernels $(K)) $(if $(KEEP),--keep $(KEEP))
 
+bench-read: deps
+	$(PYTHON) -m bench.reading
+
+bench-deaths: deps
+	$(PYTHON) -m bench.deaths $(if $(K),--kernels $(K)) $(if $(KEEP),--keep)
+
 fuzz: deps
 	$(MAKE) -C tests/unit/lib fuzz
 	$(MAKE) -C tests/unit/kmodkeep fuzz
@@ -81,5 +90,5 @@ install:
 clean:
 	rm -rf build
 
-.PHONY: help deps demo test test-all test-mutants check $(TIERS:%=test-%) shell deb rpm rpm-repo bench fuzz install clean
+.PHONY: help deps demo test test-all test-mutants check $(TIERS:%=test-%) shell deb rpm rpm-repo bench bench-read bench-deaths fuzz install clean
 .DEFAULT_GOAL := help

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from bench import figures, plot, report, retention, verdict
+from bench import deaths, figures, plot, report, retention, verdict
 from bench.measure import parse_results
 
 # A driver that keeps every limit, and its peers.
@@ -175,3 +175,20 @@ def test_kept_results_are_of_this_emulator():
 def test_kept_results_are_whole():
     for row in figures.kept_rows():
         assert set(verdict.REQUIRED) <= set(row["instructions"])
+
+
+def test_the_page_of_deaths_shows_what_came_back():
+    """After `make bench-deaths KEEP=1` this is so; a column that is not whole is not kept."""
+    assert deaths.PAGE.read_text(encoding="utf-8") == deaths.page(deaths.kept())
+    for name, columns in deaths.kept().items():
+        for memory in {"reserved", "none"} & set(columns):
+            assert not deaths.wrong(name, memory, columns[memory])
+
+
+def test_what_should_not_be_is_said():
+    whole = {death.name: deaths.Result(deaths.RECORDS if death.powered else 0, 0, "") for death in deaths.DEATHS}
+    assert not deaths.wrong("6.1", "reserved", whole)
+    for changed, says in ((deaths.Result(9_999, 0, ""), "9999 of 10000"), (deaths.Result(10_000, 1, ""), "1 records"),
+                          (None, "not run")):  # fmt: skip
+        (line,) = deaths.wrong("6.1", "reserved", {**whole, "panic": changed})
+        assert line.startswith("6.1, panic, memory reserved: ") and says in line

@@ -29,6 +29,7 @@ RPM_KILLS = ["test_every_scriptlet_is_known",
 TIERS = {
     "check": (["tests/unit", "tests/style", "bench"], 3),
     "mutants": (["tests/mutants"], 4),
+    "bindings": (["tests/bindings"], 10),
     "kernels": (["tests/roots", "tests/kernels", "tests/qemu"], 12),
     "secureboot": (["tests/secureboot"], 16),
     "packaging": (["tests/packaging"], 25),
@@ -46,6 +47,7 @@ EMULATOR = ["tests.lib.emulator"]
 STOCK = ["tests.lib.roots"], ["tests.lib.kernels"], EMULATOR
 PREPARE = {"check": (), "mutants": (), "fleet": (), "rpm-chroot": (["tests.rpm.prepare"],),
            "rpm": (["tests.rpm.prepare", "--guest"], EMULATOR),
+           "bindings": (["tests.bindings.root"], *STOCK),
            "debug": (*STOCK, ["tests.debug.kernels"])}
 
 PREPARE_BUDGET = 12

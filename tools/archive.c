@@ -276,7 +276,7 @@ static int newest_ended(const struct boot *boots, int count, const char *now)
 	while (count-- > 0)
 		if (boots[count].json && strcmp(boots[count].name, now))
 			return count;
-	complain("no boot before this one is kept yet");
+	complain("no boot before this one is kept yet: flightrec collect, run at boot, keeps them");
 	return -1;
 }
 

@@ -125,6 +125,12 @@ static int add_group(struct filter *filter, const char *value, bool unit)
 	return EXIT_YES;
 }
 
+static int add_field(struct filter *filter, const char *value)
+{
+	return fields_add(&filter->fields, value) ? EXIT_YES :
+						    wrong(value, "a field: NAME=VALUE");
+}
+
 static int set_case(struct filter *filter, const char *value)
 {
 	if (!value || !strcasecmp(value, "yes") || !strcasecmp(value, "true") || !strcmp(value, "1"))
@@ -172,6 +178,8 @@ int filter_option(struct filter *filter, int opt, const char *value)
 	case OPT_UNIT:
 	case OPT_CGROUP:
 		return add_group(filter, value, opt == OPT_UNIT);
+	case OPT_FIELD:
+		return add_field(filter, value);
 	case OPT_CASE:
 		return set_case(filter, value);
 	default:
@@ -225,7 +233,7 @@ int filter_ready(struct filter *filter)
 bool filter_selects(const struct filter *filter)
 {
 	return filter->severities || filter->pids.count || filter->uids.count || filter->ncomms ||
-	       filter->ngroups || filter->pattern;
+	       filter->ngroups || filter->pattern || filter->fields.count;
 }
 
 static bool among(const struct numbers *numbers, uint32_t one, uint32_t other)
@@ -293,7 +301,8 @@ bool filter_wants(struct filter *filter, const struct entry *entry)
 		return false;
 	return among(&filter->pids, record->tgid, record->pid) &&
 	       among(&filter->uids, record->uid, record->uid) && named(filter, record) &&
-	       (!filter->pattern || matches(filter, record)) && of_group(filter, record);
+	       (!filter->pattern || matches(filter, record)) &&
+	       fields_match(&filter->fields, record) && of_group(filter, record);
 }
 
 void filter_say_nameless(const struct filter *filter)
@@ -311,6 +320,7 @@ void filter_free(struct filter *filter)
 	while (filter->ngroups)
 		free(filter->groups[--filter->ngroups].name);
 	free(filter->groups);
+	fields_free(&filter->fields);
 	pcre2_match_data_free(filter->match);
 	pcre2_code_free(filter->code);
 }

@@ -10,6 +10,7 @@
 
 #include <getopt.h>
 
+#include "fields.h"
 #include "format.h"
 #include "times.h"
 
@@ -34,6 +35,7 @@ struct filter {
 	size_t ngroups;
 	bool groups_named;		/* one of them is wanted by a name */
 	uint64_t nameless;		/* records left out since the name of theirs is not known */
+	struct fields fields;
 	const char *pattern;
 	bool case_set, ignore_case;	/* not set: capitals matter if the pattern has some */
 	void *code, *match;		/* the pattern, compiled */
@@ -43,7 +45,7 @@ struct filter {
 
 /* Values of getopt_long() for what has no letter. */
 enum {
-	OPT_PID = 0x100, OPT_UID, OPT_COMM, OPT_CASE, OPT_UNIT, OPT_CGROUP,
+	OPT_PID = 0x100, OPT_UID, OPT_COMM, OPT_CASE, OPT_UNIT, OPT_CGROUP, OPT_FIELD,
 	OPT_FILTER_END,		/* a command's own begin here */
 };
 
@@ -56,6 +58,7 @@ enum {
 	{ "pid", required_argument, NULL, OPT_PID }, \
 	{ "uid", required_argument, NULL, OPT_UID }, \
 	{ "comm", required_argument, NULL, OPT_COMM }, \
+	{ "field", required_argument, NULL, OPT_FIELD }, \
 	{ "since", required_argument, NULL, 'S' }, \
 	{ "until", required_argument, NULL, 'U' }
 /* For commands whose records are of one boot: then it is known what a number means. */
@@ -74,6 +77,7 @@ enum {
 	"      --pid PID          of this process or thread\n" \
 	"      --uid USER         of this user, name or number\n" \
 	"      --comm NAME        of a writer that calls itself so\n" \
+	"      --field NAME=VALUE whose text is JSON with such a member\n" \
 	"  -S, --since TIME       not before: 5m, 1h30m ago; yesterday; 14:30;\n" \
 	"                         \"2026-01-31 14:30:05\"; see systemd.time(7)\n" \
 	"  -U, --until TIME       not after\n"

@@ -68,9 +68,9 @@ _flightrec() {
 	case $command in
 	write | run) options="--channel --priority --tag --help" ;;
 	read) options="--channel --all --boot --follow --lines --reverse --priority --grep --case-sensitive
-		--pid --uid --comm --unit --cgroup --since --until --output --json --time --utc --cursor-file --help" ;;
+		--pid --uid --comm --field --unit --cgroup --since --until --output --json --time --utc --cursor-file --help" ;;
 	stats) options="--all --watch --json --metrics --help" ;;
-	recover) options="--channel --boot --priority --grep --case-sensitive --pid --uid --comm --since
+	recover) options="--channel --boot --priority --grep --case-sensitive --pid --uid --comm --field --since
 		--until --output --time --json --quiet --help" ;;
 	collect) options="--boots --size --help" ;;
 	save) options="--size --help" ;;

@@ -389,7 +389,8 @@ static int take_option(struct reading *reading, int opt, const char *value)
 	case 't':
 		if (clock_style_parse(value, &reading->format.clock))
 			return EXIT_YES;
-		complain("\"%s\" is not relative, wall or boot", value);
+		complain("\"%s\" is not relative, wall or boot; a writer's name or tag is \"--comm %s\"",
+			 value, value);
 		return EXIT_USAGE;
 	case OPT_UTC:
 		setenv("TZ", "UTC0", 1);
@@ -400,6 +401,14 @@ static int take_option(struct reading *reading, int opt, const char *value)
 	default:
 		return -1;
 	}
+}
+
+/* What stands there without an option is a channel's name, more often than not. */
+static int surplus_channel(const char *argument)
+{
+	complain("unexpected argument '%s': a channel is \"-c %s\"; see \"flightrec read --help\"",
+		 argument, argument);
+	return EXIT_USAGE;
 }
 
 /* Options that contradict each other: 0, or EXIT_USAGE after saying which. */
@@ -477,7 +486,7 @@ int command_read(int argc, char **argv)
 		return EXIT_YES;
 	}
 	if (!status && optind < argc)
-		status = surplus("read", argv[optind]);
+		status = surplus_channel(argv[optind]);
 	if (!status)
 		status = check_options(&reading);
 	if (!status)

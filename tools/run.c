@@ -567,7 +567,8 @@ int command_run(int argc, char **argv)
 		case 'p':
 			run.severity = severity_parse(optarg);
 			if (run.severity < 0) {
-				complain("\"%s\" is not a severity", optarg);
+				complain("\"%s\" is not a severity: 0 to 7, or a name as err or info",
+					 optarg);
 				return EXIT_USAGE;
 			}
 			break;

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* The character at @text and its bytes, 1 to 4; 0 if there is none. @len is not 0. */
 static inline size_t utf8_get(const char *text, size_t len, uint32_t *character)
@@ -36,9 +37,20 @@ static inline size_t utf8_get(const char *text, size_t len, uint32_t *character)
 static inline bool utf8_valid(const char *text, size_t len)
 {
 	uint32_t character;
+	uint64_t word;
 	size_t n;
 
 	for (; len; text += n, len -= n) {
+		/* Most of it is ASCII: eight bytes at once, none of which is 0 or has its high bit. */
+		while (len >= sizeof(word)) {
+			memcpy(&word, text, sizeof(word));
+			if ((word | (word - 0x0101010101010101)) & 0x8080808080808080)
+				break;
+			text += sizeof(word);
+			len -= sizeof(word);
+		}
+		if (!len)
+			break;
 		n = utf8_get(text, len, &character);
 		if (!n || !character)
 			return false;

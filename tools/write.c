@@ -182,7 +182,8 @@ int command_write(int argc, char **argv)
 		case 'p':
 			severity = severity_parse(optarg);
 			if (severity < 0) {
-				complain("\"%s\" is not a severity", optarg);
+				complain("\"%s\" is not a severity: 0 to 7, or a name as err or info",
+					 optarg);
 				return EXIT_USAGE;
 			}
 			memcpy(prefix, (char[]) { '<', '0' + severity, '>', '\0' }, 4);

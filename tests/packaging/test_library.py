@@ -67,5 +67,6 @@ def test_headers_stand_alone(target):
 def test_manual_and_completion_are_there(target):
     listing = target.run("dpkg -L flightrec libflightrec-dev").stdout
     for name in ("man1/flightrec.1.gz", "man3/flightrec.3.gz", "man3/flightrec_recover.3.gz",
-                 "bash-completion/completions/flightrec"):  # fmt: skip
+                 "bash-completion/completions/flightrec", "flightrec/examples/syslog-ng.conf",
+                 "examples/go/flightrec.go", "examples/rust/flightrec.rs"):  # fmt: skip
         assert f"/{name}\n" in listing

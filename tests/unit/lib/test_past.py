@@ -187,6 +187,7 @@ def test_a_filter_costs_few_instructions_a_record(kept):
             records.write_bytes(packed([json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in lines]))
             done = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", PLAIN,
                                    "read", "-ab", "-2", "-g", "no such thing"], capture_output=True, text=True)  # fmt: skip
+            assert "flightrec: " not in done.stderr, done.stderr
             used.append(int(re.search(r"Collected : (\d+)", done.stderr)[1]))
     finally:
         records.write_bytes(whole)

@@ -460,6 +460,19 @@ def test_two_gibibytes(large):
     assert status == 0 and memory <= 64 * 1024
 
 
+def test_two_gibibytes_are_collected(large):
+    """Within the memory that recover has."""
+    kept = [OUT / "root" / name for name in ("state", "motd", "metrics")]
+    try:
+        status, seconds, memory = measured("collect", large)
+        print(f"2 GiB: {seconds:.1f} s, {memory / 1024:.0f} MiB")
+        assert status == 0 and memory <= 64 * 1024
+        assert list(kept[0].glob("boots/*/records.jsonl.zst"))
+    finally:
+        for path in kept:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def test_a_sparse_file_with_nothing_in_it(tmp_path):
     path = tmp_path / "sparse"
     with open(path, "wb") as out:

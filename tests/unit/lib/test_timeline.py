@@ -5,12 +5,12 @@ import datetime
 import json
 import os
 import re
-import shutil
 import subprocess
 import time
 
 import pytest
 
+from tests.lib.syslogng import syslog_ng
 from tests.unit.lib import crashdata as crash
 from tests.unit.lib.crashdata import delivered
 from tests.unit.lib.tools import NODES, OUT, PLAIN, TOP, build, flightrec
@@ -100,8 +100,39 @@ def test_filters_and_each_loss_all_the_same(two, options, expected):
 
 
 def test_filters_leave_no_memory_behind(two):
-    options = ["-g", "a|b", "--uid", "0", "--pid", "40", "--comm", "writer", "-r", "-n", "3"]
+    options = ["-g", "a|b", "--field", "a=b", "--field", "a=c", "--uid", "0", "--pid", "40", "--comm", "writer", "-r", "-n", "3"]
     assert flightrec(*two, *options, valgrind=True).returncode == 0
+
+
+@pytest.mark.parametrize("fields, expected", [
+    (["disk=sda"], [1, 2, 9]),
+    (["disk=sda", "disk=sdb"], [1, 2, 3, 9]),
+    (["disk=sda", "errors=3"], [2]),
+    (["full=true"], [3]),
+    (["nothing=null"], [3]),
+    (["at.cpu=7"], [4, 5]),
+    (["at={"], []),
+    (["text=ü=\"\n"], [6]),
+    (["disk="], [10]),
+    (["disk=sd"], []),
+], ids=str)  # fmt: skip
+def test_fields_of_json(channel, fields, expected):
+    texts_ = ['{"disk":"sda"}', '{"disk":"sda","errors":3}\n', '{"disk":"sdb","full":true,"nothing":null}',
+              '{"at":{"cpu":7}}', '{"at.cpu":7}', '{"text":"ü=\\"\\n"}', "disk=sda", '{"disk":"sda"',
+              '{"disk":"sda"} \n', '{"disk":""}', '{"disk":"sda"} {}', '["disk"]', b'{"disk":"sda\0"}',
+              '{"a":' * 400 + "1" + "}" * 400, b'{"disk":"sd\xff"}', "{}"]  # fmt: skip
+    channel([at(n, text, n) for n, text in enumerate(texts_, start=1)])
+    options = [option for field in fields for option in ("--field", field)]
+    done = flightrec("read", "-o", "json", *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [json.loads(line)["seq"] for line in done.stdout.splitlines()] == expected
+
+
+def test_what_is_no_field(channel):
+    channel([])
+    for value in ("disk", "=sda", ""):
+        done = flightrec("read", "--field", value)
+        assert done.returncode == 2 and done.stderr == f'flightrec: "{value}" is not a field: NAME=VALUE\n'
 
 
 def test_json_carries_a_loss_to_the_next_line(two):
@@ -257,6 +288,31 @@ def test_rsyslog_takes_the_json(channel, tmp_path):
     assert lines[0].endswith('flightrec/default seq=1 lost=0 severity=1 writer[40]: event 1 "quoted" \\\\ ü')
 
 
+def test_syslog_ng_takes_the_json(channel, tmp_path):
+    """The configuration as it is printed but for its paths, over a restart."""
+    events = [at(n, f'event {n} "quoted" \\\\ ü', n, severity=n % 8) for n in range(1, 299)]
+    events += [at(299, "two\nlines", 299), at(300, b"\xff\0", 300)]
+    config = (TOP / "docs/ship/syslog-ng.conf").read_text().replace("/var/log/", f"{tmp_path}/")
+    (tmp_path / "conf").write_text(f"@version: 3.38\noptions {{ use-dns(no); }};\n{config}")
+    log = tmp_path / "flightrec.log"
+    command, environment = syslog_ng(tmp_path / "conf", tmp_path)
+    for part in (events[:150], events[150:]):
+        channel(part)
+        with open(tmp_path / "flightrec.json", "a") as out:
+            out.write(flightrec("read", "-o", "json").stdout)
+        with subprocess.Popen(command, env=environment) as daemon:
+            for _ in range(600):
+                if log.exists() and len(log.read_text().splitlines()) >= part[-1].seq:
+                    break
+                time.sleep(0.1)
+            daemon.terminate()
+    lines = log.read_text().splitlines()
+    assert [int(re.search(r"seq=(\d+) lost=0 ", line)[1]) for line in lines] == list(range(1, 301))
+    assert lines[0].startswith("2001-09-09T01:46:41+00:00 ")
+    assert lines[0].endswith('flightrec/default seq=1 lost=0 severity=1 writer[40]: event 1 "quoted" \\\\ ü')
+    assert lines[298].endswith(": two lines") and lines[299].endswith(": ff00")
+
+
 def test_lnav_knows_the_lines(channel, tmp_path):
     """With the format installed as the page says: times, severities, columns."""
     format_ = TOP / "docs/ship/lnav.json"
@@ -290,19 +346,23 @@ def test_lnav_knows_the_lines(channel, tmp_path):
 # ---- speed
 
 
-def test_a_filter_costs_few_instructions_a_record():
+def instructions(records, *options):
+    """What reading a channel of that many RECORDS takes."""
+    # Of 128 bytes, so that none is cut where the program's buffer ends, as the driver cuts none.
+    text = b"".join(delivered([at(n * 0.001, f"an event of the usual length, no. {n:06}", n + 1)])
+                    for n in range(records))  # fmt: skip
+    assert len(text) == 128 * records
+    (NODES / "default").write_bytes(text)
+    done = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", PLAIN,
+                           "read", *options], capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return int(re.search(r"Collected : (\d+)", done.stderr)[1])
+
+
+@pytest.mark.parametrize("limit, options", [(1000, ["-g", "no such thing"]), (3000, ["-o", "json"])])
+def test_reading_costs_few_instructions_a_record(channel, limit, options):
     """A million records a second are 3,000 instructions for each of them at 3 GHz."""
-    build()
+    channel()
     count = 5_000
-    shutil.rmtree(NODES, ignore_errors=True)
-    NODES.mkdir(parents=True)
-    used = []
-    for records in (count, 2 * count):
-        (NODES / "default").write_bytes(b"".join(
-            delivered([at(n * 0.001, f"an event of the usual length, number {n:08}", n + 1)])
-            for n in range(records)))  # fmt: skip
-        done = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", PLAIN,
-                               "read", "-g", "no such thing"], capture_output=True, text=True)  # fmt: skip
-        used.append(int(re.search(r"Collected : (\d+)", done.stderr)[1]))
-    (NODES / "default").unlink()
-    assert (used[1] - used[0]) / count < 1000, used
+    used = [instructions(records, *options) for records in (count, 2 * count)]
+    assert (used[1] - used[0]) / count < limit, used

@@ -82,6 +82,20 @@ def test_read_json(channel):
     assert [payload(line) for line in lines] == [r.payload for r in crash.records(len(lines))]
 
 
+def test_json_is_escaped_as_everybody_does(channel):
+    """To the byte: a line is what another program makes of its members."""
+    each = [bytes([byte]) for byte in range(256)]
+    around = [head + byte + tail for byte in (*each[:32], b'"', b"\\", b"\x7f", "ü".encode(), b"\xc3")
+              for head in (b"", b"seven..", b"eight...") for tail in (b"", b"and eight more")]  # fmt: skip
+    texts = [*each, *around, b"\x01" * 4096, b"\xff" * 4096, "🙂".encode() * 1024, b""]
+    for some in (texts[:300], texts[300:]):
+        channel([crash.Record(text, seq=n, comm=b"a\n\"b") for n, text in enumerate(some, start=1)])
+        lines = flightrec("read", "--json").stdout.splitlines()
+        assert [payload(json.loads(line)) for line in lines] == some
+        for line in lines:
+            assert json.dumps(json.loads(line), ensure_ascii=False, separators=(",", ":")) == line
+
+
 def test_json_has_what_the_manual_says(channel):
     channel(RECORDS)
     line = json.loads(flightrec("read", "--json").stdout.splitlines()[0])
@@ -272,7 +286,7 @@ def test_two_channels_are_not_one(channel):
 
 
 @pytest.mark.parametrize("arguments,says", [
-    (["read", "x"], "unexpected argument 'x'"), (["stats", "x"], "unexpected argument 'x'"),
+    (["read", "x"], "unexpected argument 'x': a channel is \"-c x\""), (["stats", "x"], "unexpected argument 'x'"),
     (["read", "--foo"], "unknown option '--foo'"), (["write", "-x"], "unknown option '-x'"),
     (["read", "--json", "-xf"], "unknown option '-x'"), (["stats", "--foo=1"], "unknown option '--foo=1'"),
     (["read", "--json=1"], "option '--json=1' takes no value"), (["read", "-c"], "option '-c' needs a value"),
@@ -283,6 +297,17 @@ def test_wrong_usage_in_one_line(arguments, says):
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert done.stderr.startswith(f"flightrec: {says}; see ") or says.startswith("unknown command")
     assert says in done.stderr
+
+
+@pytest.mark.parametrize("arguments, step", [
+    (["read", "-t", "nginx"], "a writer's name or tag is \"--comm nginx\""),
+    (["write", "-p", "9", "x"], "0 to 7, or a name"), (["run", "-p", "bad", "true"], "0 to 7, or a name"),
+    (["report"], "flightrec collect, run at boot"),
+], ids=lambda v: v[0] if isinstance(v, list) else "")  # fmt: skip
+def test_what_is_wrong_has_a_next_step(arguments, step):
+    shutil.rmtree(OUT / "root/state", ignore_errors=True)
+    done = flightrec(*arguments)
+    assert done.returncode in (1, 2) and done.stderr.count("\n") == 1 and step in done.stderr
 
 
 @pytest.mark.parametrize("name,digit", [("error", 3), ("warn", 4), ("panic", 0), ("CRITICAL", 2)])

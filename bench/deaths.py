@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What comes back of 10,000 records after each way to die: the table of docs/deaths.md.
+
+    python3 -m bench.deaths [--kernels 6.1,6.12] [--keep]
+
+For each kernel a guest dies again and again, with memory reserved for the records and
+without. At each boot it does what the packaged units do: the driver is loaded, "flightrec
+collect" keeps what there is, and at an orderly end "flightrec save" runs before. What the
+next boot has is compared with what was listed before the death, record by record.
+
+--keep writes docs/deaths.md, a column when it is whole. Exits 0 if with reserved memory all came back after each
+death that leaves memory powered, and if no record came back that was not there.
+"""
+
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.kernels import test_reset as reset
+from tests.lib.cache import progress
+from tests.lib.guest import GuestError
+from tests.lib.initramfs import libraries
+from tests.lib.kernels import KERNELS, build_modules, kernel
+from tests.lib.tool import flightrec_tool
+from tests.qemu.direct import direct_guest
+
+TOP = Path(__file__).resolve().parents[1]
+PAGE, KEPT = TOP / "docs/deaths.md", TOP / "docs/bench/deaths.json"
+USUAL = ["6.1", "6.12"]
+RECORDS = 10_000
+
+# Ramoops has memory of its own, behind what is reserved for the records.
+RAMOOPS = "modprobe ramoops mem_address=0xe000000 mem_size=0x100000 record_size=0x10000 mem_type=0"
+PSTORE_MEMORY = "memmap=1M$0xe000000"
+
+# Busybox has none.
+CHRT = Path("/usr/bin/chrt")
+SPIN = r"""
+echo 1 >/proc/sys/kernel/panic; echo 1 >/proc/sys/kernel/unknown_nmi_panic
+echo -1 >/proc/sys/kernel/sched_rt_runtime_us
+for cpu in 0 1; do
+	taskset -c $cpu chrt -f 99 sh -c "echo SPINS-$cpu >/dev/console; while :; do :; done" &
+done
+sleep 600"""
+
+
+class Death(NamedTuple):
+    """A way to die: its name in the table, and what the guest's shell does for it."""
+
+    name: str
+    shell: str
+    powered: bool = True  # what is in memory stays there
+
+
+DEATHS = [
+    Death("`sysrq-b`", reset.DEATHS["sysrq-b"]),
+    Death("reset button", reset.DEATHS["reset-button"]),
+    Death("watchdog (i6300esb)", reset.DEATHS["watchdog"]),
+    Death("triple fault", reset.DEATHS["triple-fault"]),
+    Death("panic", reset.DEATHS["panic"]),
+    Death("panic, all CPUs spinning", SPIN.strip().replace("\n", "; ").replace("do; ", "do ").replace("&; ", "& ")),
+    Death("panic, ramoops", RAMOOPS + "; echo c >/proc/sysrq-trigger"),
+    Death("orderly reboot", "flightrec save; keep; reboot -f"),
+    Death("power cut", "sleep 600", powered=False),
+]  # fmt: skip
+
+DISK = 64 << 20
+STATE = 8 << 20  # busybox reads all of it, 512 bytes at a time
+
+SCRIPT = rf"""
+packed() {{
+	gzip -1 | dd of=/dev/vda bs=4M iflag=fullblock conv=fsync,notrunc seek=$2 2>/dev/null
+	echo "$1-STORED"
+}}
+# The disk that /var/lib/flightrec is on.
+keep() {{ tar -c /var/lib/flightrec | dd of=/dev/vdb bs=64k conv=fsync,notrunc 2>/dev/null; }}
+modprobe virtio_pci; modprobe virtio_blk
+mkdir -p /var/lib/flightrec /run/motd.d
+tar -x -C / </dev/vdb 2>/dev/null
+{RAMOOPS} || exit 1
+mount -t pstore pstore /sys/fs/pstore
+insmod /modules/flightrec.ko $(cat /proc/cmdline | tr ' ' '\n' | sed -n 's/^for-flightrec://p') \
+	channels=default size_kb=2048 crash=1 events=none quota=0 || exit 1
+rm -f /run/motd.d/flightrec
+echo "COLLECT-BEGIN"
+flightrec collect 2>&1
+echo "COLLECT-END"
+keep
+flightrec read -b -1 -o json 2>/run/err | packed BACK 0
+cat /run/err
+# As systemd-pstore does.
+rm -f /sys/fs/pstore/*
+umount /sys/fs/pstore
+rmmod ramoops
+seq {RECORDS} | sed 's/^/event /' | flightrec write
+flightrec read -o json | packed LISTED 1
+echo "BOOT $(cat /proc/sys/kernel/random/boot_id)"
+read -r death </dev/console
+eval "$death"
+"""
+
+
+class Life:
+    """One boot: what it found of the one before, and what it recorded itself."""
+
+    def __init__(self, guest, disk):
+        said = guest.wait_for(r"COLLECT-BEGIN\s+([^\0]*?)COLLECT-END", 600)[1]
+        self.said = " ".join(line.strip() for line in said.splitlines() if line.startswith("flightrec: "))
+        guest.wait_for(r"BACK-STORED\n", 600)
+        self.back = reset.unpacked(disk, 0)
+        guest.wait_for(r"LISTED-STORED\n", 600)
+        self.listed = reset.unpacked(disk, 1)
+        self.boot_id = guest.wait_for(r"BOOT ([0-9a-f-]{36})", 600)[1].replace("-", "")
+        assert len(self.listed) == RECORDS, f"{len(self.listed)} of {RECORDS} were recorded"
+
+
+class Result(NamedTuple):
+    """What came back of one death: how many records, how many are false, what is said."""
+
+    back: int
+    false: int
+    said: str
+
+
+def compared(before, after):
+    """A Result: the records that BEFORE listed and AFTER has."""
+    listed = {record[1]: record for record in reset.of(before.listed, "default")}
+    # A later boot's "-1" is an older one where nothing is left of the one that died.
+    mine = [line for line in after.back if before.boot_id.startswith(line["boot_id"])]
+    found = reset.of(mine, "default")
+    good = {record[1] for record in found if listed.get(record[1]) == record}
+    return Result(len(good), len(found) - len(good), after.said)
+
+
+def kill(guest, death):
+    """What the guest does not do itself."""
+    if death.name == "reset button":
+        guest.qmp.system_reset()
+    elif "SPINS" in death.shell:
+        for cpu in (0, 1):
+            guest.wait_for(rf"SPINS-{cpu}\s", 120)
+        guest.qmp.command("inject-nmi")
+
+
+def deaths_of(name):
+    """The DEATHS that kernel NAME can have; only 5.11 lets the way of a restart be chosen."""
+    return [death for death in DEATHS if (name, death.name) != ("5.10", "triple fault")]
+
+
+def die(name, reserved):
+    """{name of a death: Result} of a kernel, with memory RESERVED or without."""
+    with tempfile.TemporaryDirectory(prefix="deaths-", dir="/var/tmp") as directory:
+        work = Path(directory)
+        files = flightrec_tool(work / "tool")
+        files |= {"bin/chrt": CHRT, **{str(path): path for path in libraries(CHRT)}}
+        disk, state = work / "disk", work / "state"
+        for path, size in ((disk, DISK), (state, STATE)):
+            path.touch()
+            os.truncate(path, size)
+        append = f"{reset.arguments(name)} " if reserved else ""
+        drives = [argument for path in (disk, state)
+                  for argument in ("-drive", f"file={path},format=raw,if=virtio")]  # fmt: skip
+        stock = ["i6300esb", "virtio_blk", "ramoops", *([] if name in reset.BY_NAME else ["virtio_pci"])]
+
+        def start(number):
+            guest = work / f"guest{number}"
+            guest.mkdir()
+            return direct_guest(name, files, SCRIPT, guest, stock=stock, memory="256M",
+                                modules=sorted(build_modules(name, TOP / "src").glob("*.ko")),
+                                append=append + PSTORE_MEMORY, reboot=True,
+                                args=["-device", "i6300esb", *drives])  # fmt: skip
+
+        return die_on_and_on(name, start, disk)
+
+
+def die_on_and_on(name, start, disk):
+    """{name of a death: Result}; what went wrong is said, and that death has none."""
+    results = {}
+    with contextlib.ExitStack() as stack:
+        guest = before = None
+        for number, death in enumerate(deaths_of(name)):
+            try:
+                if guest is None:
+                    guest = stack.enter_context(start(number))
+                    before = Life(guest, disk)
+                guest.send(death.shell + "\n")
+                kill(guest, death)
+                if not death.powered:
+                    guest.kill()
+                    guest = stack.enter_context(start(f"{number}-again"))
+                after = Life(guest, disk)
+                results[death.name] = compared(before, after)
+                print(f"     {death.name}: {cell(results[death.name])}; {after.said}", flush=True)
+                before = after
+            except (GuestError, AssertionError) as error:
+                print(f"     {death.name}: {error}", flush=True)
+                if guest:
+                    guest.kill()
+                guest = None
+    return results
+
+
+# ---- the table
+
+
+def cell(result):
+    """What stands in the table."""
+    if result is None:
+        return "not run"
+    return f"{result.back:,}" + (f", {result.false} FALSE" if result.false else "")
+
+
+def said(result):
+    """What collect says, without the boot's id, the time and where to read more."""
+    text = result.said if result else ""
+    text = re.sub(r"flightrec: boot [0-9a-f]+ |\d{4}-\d\d-\d\d \d\d:\d\d:\d\d( UTC)?: |See: .*$", "", text)
+    return text.strip().rstrip(".;") or "nothing"
+
+
+def table(name, columns):
+    """The table of a kernel; COLUMNS: "reserved" and "none", {name of a death: Result}, and "when"."""
+    with_it, without = columns.get("reserved", {}), columns.get("none", {})
+    lines = [f"## Linux {name}: {columns['when']}", "",
+             "| death | memory reserved | none | what `flightrec collect` says then |",
+             "| --- | ---: | ---: | --- |"]  # fmt: skip
+    for death in DEATHS:
+        pair = with_it.get(death.name), without.get(death.name)
+        lines.append(f"| {death.name} | {cell(pair[0])} | {cell(pair[1])} | {said(pair[1] or pair[0])} |")
+    return "\n".join([*lines, "", ""])
+
+
+def wrong(name, memory, column):
+    """Lines about what should not be."""
+    lines = []
+    for death in deaths_of(name):
+        result = column.get(death.name)
+        what = f"{name}, {death.name}, memory {memory}"
+        if result is None:
+            lines.append(f"{what}: not run, see above")
+        elif result.false:
+            lines.append(f"{what}: {result.false} records came back that were not there")
+        elif memory == "reserved" and death.powered and result.back != RECORDS:
+            lines.append(f"{what}: {result.back} of {RECORDS}")
+    return lines
+
+
+def kept():
+    """{kernel: columns} of the runs before."""
+    loaded = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
+    for columns in loaded.values():
+        for memory in {"reserved", "none"} & set(columns):
+            columns[memory] = {death: Result(*result) for death, result in columns[memory].items()}
+    return loaded
+
+
+def page(results):
+    """The text of docs/deaths.md."""
+    return HEAD + "".join(table(name, results[name]) for name in KERNELS if name in results) + TAIL
+
+
+HEAD = """# What comes back
+
+Of 10,000 records that one program wrote before the death, how many the next boot has. Made by
+`make bench-deaths KEEP=1`, in guests of QEMU that do what the packaged units do: `flightrec collect`
+at boot, `flightrec save` at an orderly end. The channel has `crash=1`, with the 4 KiB of text that are
+the default; "memory reserved" is `reserved=` of flightrec(4). The records are compared one by one:
+none came back that was not written.
+
+"""
+
+TAIL = """## Not in the tables
+
+A power cut takes the memory with it: nothing comes back, and that is said. Ways with a guest of their
+own, which this run does not have: a panic with kdump, of which the whole ring is in the dump
+(`FULL=1 pytest tests/kernels/test_kdump.py`, every record of the ring), and with efi-pstore, which
+brings the same text as ramoops does (`FULL=1 pytest tests/secureboot/test_pstore.py`). A cache that is
+lost in the reset is not emulated by QEMU: lines of 64 bytes that are missing are put in by
+`tests/unit/lib/test_recover.py`, and are damage that is counted, never half a record.
+"""
+
+
+def main():
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="bench.deaths", description="What comes back after each death.")
+    parser.add_argument("--kernels", type=lambda text: text.split(","), default=USUAL)
+    parser.add_argument("--keep", action="store_true", help="write docs/deaths.md")
+    options = parser.parse_args()
+    unknown = [name for name in options.kernels if name not in KERNELS]
+    if unknown:
+        parser.error(f"not one of {', '.join(KERNELS)}: {', '.join(unknown)}")
+    results, problems = kept(), []
+    # The column that says most comes first.
+    for memory in ("reserved", "none"):
+        for name in options.kernels:
+            with progress(f"deaths: kernel {name}, memory {memory}"):
+                column = die(name, memory == "reserved")
+            columns = results.setdefault(name, {})
+            columns[memory] = column
+            columns["when"] = f"{kernel(name).release}, {datetime.date.today().isoformat()}"
+            print(f"\n{table(name, results[name])}", flush=True)
+            found = wrong(name, memory, column)
+            problems += found
+            if options.keep and not found:
+                KEPT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+                PAGE.write_text(page(results), encoding="utf-8")
+                print(f"written: {PAGE}", flush=True)
+    print("\n".join(problems) if problems else "as it must be")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
