@@ -5,13 +5,14 @@ import argparse
 import os
 import sys
 
-from . import gate, report, rollout
+from . import gate, pull, report, rollout
 from .states import Usage
 
 VERBS = {
     "report": (report, "one page: which hosts would lose which driver, why, and what to do"),
     "gate": (gate, "after a batch: does the roll-out go on, stop, or go back?"),
     "rollout": (rollout, "update hosts, a few at first; stop and go back where it goes wrong"),
+    "pull": (pull, "publish the gate file, by which hosts update themselves; the next share where it goes well"),
 }
 
 

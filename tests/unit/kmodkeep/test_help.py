@@ -10,7 +10,7 @@ from tests.unit.kmodkeep.host import PROGRAM, TOP
 
 MANUAL = (TOP / "man/kmodkeep.8").read_text().replace("\\-", "-")
 VERBS = [["doctor"], ["status"], ["next"], ["repair"], ["adopt"], ["guard"], ["pin"], ["verify"], ["sign"],
-         ["smoke"], ["state"],
+         ["smoke"], ["state"], ["gate"],
          ["key", "create"], ["key", "enroll"], ["key", "status"],
          ["key", "rotate"], ["key", "revoke"], ["key", "retire"]]  # fmt: skip
 
