@@ -3,14 +3,13 @@
 
 import hashlib
 import json
-import re
 import subprocess
 import time
 
 import pytest
 
 from tests.unit.fleet.hosts import digest, fleet, losing, put, rebooted, state
-from tests.unit.kmodkeep import test_gate
+from tests.unit.kmodkeep.host import certificate
 
 NAME = "kernel-7"
 HOSTS = [f"h{n:03}" for n in range(40)]
@@ -19,7 +18,7 @@ HOUR = 3600
 
 @pytest.fixture(scope="session")
 def keys(tmp_path_factory):
-    return test_gate.certificate(tmp_path_factory.mktemp("pull"), "fleet")
+    return certificate(tmp_path_factory.mktemp("pull"), "fleet")
 
 
 def ring(name, rollout=NAME):
@@ -265,14 +264,3 @@ def test_names_that_make_no_sense(publisher):
 def test_no_host_is_well(publisher, tmp_path, keys):
     put(publisher.states, *[losing(name) for name in HOSTS])
     assert "no host there is well" in publisher.begin(code=2)
-
-
-def test_the_hosts_read_what_it_writes(publisher, tree):
-    """kmodkeep itself, on a host whose place is known."""
-    tree.put("etc/kmodkeep/gate.pem", publisher.keys[1].read_bytes())
-    tree.put("etc/kmodkeep/guard.conf", f"gate = {publisher.out.as_uri()}\n")
-    put(publisher.states, state("zz", machine=test_gate.DIGEST, gate=gate()))
-    publisher.begin()
-    result = tree.run("gate", "--fetch")
-    assert re.search(rf"this one is number {test_gate.ring()}$", result.out), result.text
-    assert result.code == (0 if test_gate.ring() < int(publisher.published()["share"]) else 1)

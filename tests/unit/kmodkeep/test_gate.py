@@ -12,7 +12,9 @@ import time
 
 import pytest
 
-from tests.unit.kmodkeep.host import MACHINE, TOP
+from tests.unit.fleet import test_pull
+from tests.unit.fleet.hosts import put, state
+from tests.unit.kmodkeep.host import MACHINE, TOP, certificate
 
 NAME = "kernel-7"
 DIGEST = hashlib.sha256(f"kmodkeep fleet {MACHINE}".encode()).hexdigest()[:32]
@@ -20,15 +22,6 @@ DIGEST = hashlib.sha256(f"kmodkeep fleet {MACHINE}".encode()).hexdigest()[:32]
 
 def ring(rollout=NAME):
     return int.from_bytes(hashlib.sha256(f"kmodkeep ring {rollout} {DIGEST}".encode()).digest()[:4], "big") % 10000
-
-
-def certificate(directory, name, *words):
-    """A key and its certificate, in PEM."""
-    key, cert = directory / f"{name}.key", directory / f"{name}.pem"
-    subprocess.run(["openssl", "req", "-new", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                    "-subj", f"/CN={name}", "-keyout", key, "-out", cert, *(words or ("-days", "10"))],
-                   check=True, capture_output=True)  # fmt: skip
-    return key, cert
 
 
 def out_of_time(directory, name, start, end):
@@ -367,6 +360,18 @@ def test_the_fleet_is_told(gate):
     gate.fetch()
     found = json.loads(gate.tree.run("state").out)["gate"]
     assert (found["verdict"], found["reason"], found["schema"]) == ("refused", "unsigned", 1)
+
+
+def test_it_reads_what_kmodkeep_fleet_publishes(tree, keys, tmp_path):
+    """Both know the same place of this host."""
+    publisher = test_pull.Publisher(tmp_path, keys)
+    put(publisher.states, state("zz", machine=DIGEST))
+    publisher.begin()
+    tree.put("etc/kmodkeep/gate.pem", keys[1].read_bytes())
+    tree.put("etc/kmodkeep/guard.conf", f"gate = {publisher.out.as_uri()}\n")
+    result = tree.run("gate", "--fetch")
+    assert result.out.endswith(f" this one is number {ring()}\n"), result.text
+    assert result.code == (0 if ring() < int(publisher.published()["share"]) else 1)
 
 
 class Server(http.server.SimpleHTTPRequestHandler):
