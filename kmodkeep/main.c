@@ -32,6 +32,8 @@ static const struct {
 	{ "log", verb_log, "what a signer has signed, for whom" },
 	{ "smoke", verb_smoke, "load and try out the drivers that may be loaded" },
 	{ "state", verb_state, "what a fleet wants to know of this host" },
+	{ "gate", verb_gate, "may this host take the fleet's update now?" },
+	{ "pull", verb_pull, "ask the gate, and do what it says" },
 	{ "fleet", verb_fleet, "roll-outs and reports of many hosts" },
 	/* For maintainer scripts: not in the usage text. */
 	{ "package", verb_package, NULL },

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <getopt.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +21,7 @@
 #include "guard/host/guard_conf.h"
 #include "guard/pin/state.h"
 #include "guard/verdict/safety.h"
+#include "kmodkeep/gate.h"
 #include "kmodkeep/verbs.h"
 #include "signing/keystate.h"
 #include "signing/rotation.h"
@@ -84,27 +84,6 @@ static void reading_free(struct reading *r)
 	guard_state_free(&r->guard);
 	safety_free(&r->safety);
 	doctor_free(r->d);
-}
-
-/*
- * Tells machines apart without giving the machine ID away, which is nobody's
- * business outside of the host: see machine-id(5). malloc'ed; NULL: it has none.
- */
-static char *machine_digest(const struct host *h)
-{
-	unsigned char hash[EVP_MAX_MD_SIZE];
-	char *id = host_machine_id(h), *text, *hex = NULL;
-	unsigned int len = 0;
-
-	text = id && *id ? text_of("kmodkeep fleet %s", id) : NULL;
-	if (text && EVP_Digest(text, strlen(text), hash, &len, EVP_sha256(),
-			       NULL) == 1)
-		hex = malloc(33);
-	if (hex)
-		hex_encode(hash, 16, hex);
-	free(text);
-	free(id);
-	return hex;
 }
 
 /* -1: not known. */
@@ -243,7 +222,7 @@ static struct json_object *packages_json(const struct packages *p)
 static void add_origin(struct json_object *o, const struct host *h)
 {
 	char *host = host_line(h, "/proc/sys/kernel/hostname");
-	char *boot_id = host_boot_id(h), *machine = machine_digest(h);
+	char *boot_id = host_boot_id(h), *machine = host_machine_digest(h);
 	char when[32];
 	time_t now = time(NULL);
 	struct tm tm;
@@ -282,6 +261,7 @@ static struct json_object *state_json(const struct reading *r)
 	json_object_object_add(o, "key", key_json(r->key));
 	json_add(o, "rotation", r->rotation_known ?
 				rotation_word(r->rotation.phase) : NULL);
+	json_object_object_add(o, "gate", gate_record(d->h));
 	json_object_object_add(o, "smoke", smokes_json(d));
 	json_object_object_add(o, "findings", findings_json(d));
 	json_object_object_add(o, "unfinished_packages",
@@ -390,17 +370,6 @@ static char *metrics_text(const struct reading *r)
 	return text;
 }
 
-/* The file beside the guard's: NAME.prom, NAME-host.prom. */
-static char *metrics_file(const struct host *h, const char *guards)
-{
-	int stem = strlen(guards) - (str_ends_with(guards, ".prom") ? 5 : 0);
-	char *rel = text_of("%.*s-host.prom", stem, guards);
-	char *path = rel ? host_path(h, rel) : NULL;
-
-	free(rel);
-	return path;
-}
-
 static int write_metrics(const struct reading *r)
 {
 	struct guard_conf conf;
@@ -410,7 +379,10 @@ static int write_metrics(const struct reading *r)
 	if (err)
 		return err;
 	if (conf.prometheus) {
-		path = metrics_file(r->d->h, conf.prometheus);
+		char *rel = metrics_beside(conf.prometheus, "host");
+
+		path = rel ? host_path(r->d->h, rel) : NULL;
+		free(rel);
 		err = path ? metrics_write(path, metrics_text(r)) : -ENOMEM;
 		if (err)
 			complain_errno(err, path ? path : conf.prometheus);

@@ -10,6 +10,8 @@ int verb_status(int argc, char **argv);
 int verb_adopt(int argc, char **argv);
 int verb_preflight(int argc, char **argv);
 int verb_state(int argc, char **argv);
+int verb_gate(int argc, char **argv);
+int verb_pull(int argc, char **argv);
 int verb_fleet(int argc, char **argv);
 
 #endif

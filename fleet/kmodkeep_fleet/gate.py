@@ -96,7 +96,7 @@ def _boots_between(now, before):
     return [("booted-again", f"it booted {len(between) + 1} times")] if between else []
 
 
-def _refusal(word, detail, before):
+def refusal_of(word, detail, before):
     """The fault of a host that was not heard."""
     if word in ("missing", "unreachable", "stale") and before:
         return "gone", f"it was there before the batch; now {word}: {detail}"
@@ -109,12 +109,12 @@ def decide(fleet, batch, allowed):
     for name, state in fleet.states.items():
         hosts[name] = faults_of(state, batch)
     for name, (word, detail) in fleet.refused.items():
-        hosts[name] = [_refusal(word, detail, batch.states.get(name))]
+        hosts[name] = [refusal_of(word, detail, batch.states.get(name))]
     failed = {name: faults for name, faults in hosts.items() if faults}
     if not hosts:
         decision, reasons = STOP, ["there is no host in this batch: nothing was tried"]
     else:
-        reasons = _reasons(failed)
+        reasons = reasons_of(failed)
         blamed = any(word in BLAMED for faults in failed.values() for word, _ in faults)
         decision = GO_ON if len(failed) <= allowed else GO_BACK if blamed else STOP
     return {
@@ -127,7 +127,7 @@ def decide(fleet, batch, allowed):
     }  # fmt: skip
 
 
-def _reasons(failed):
+def reasons_of(failed):
     """A line for each kind of fault, the most frequent first."""
     kinds = {}
     for name, faults in sorted(failed.items()):

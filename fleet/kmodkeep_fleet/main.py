@@ -5,7 +5,7 @@ import argparse
 import os
 import sys
 
-from . import build, gate, package, report, rollout
+from . import build, gate, package, pull, report, rollout
 from .states import Usage
 
 VERBS = {
@@ -14,6 +14,7 @@ VERBS = {
     "build": (build, "modules of a driver with a dkms.conf, for kernels that are not here"),
     "package": (package, "Debian packages of such modules, and one that holds the kernel until it has them"),
     "rollout": (rollout, "update hosts, a few at first; stop and go back where it goes wrong"),
+    "pull": (pull, "publish the gate file, by which hosts update themselves; the next share where it goes well"),
 }
 
 

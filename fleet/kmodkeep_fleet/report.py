@@ -128,6 +128,10 @@ def _things_to_do(state, now):
         yield "a boot that is kept did not end in order", "flightrec boots; flightrec report"
     if state.rotation in ("both", "new", "back"):
         yield "a change of the key is under way", "kmodkeep key rotate status"
+    if state.gate == "refused":
+        yield f"the gate file is refused: {state.gate_why}", "kmodkeep gate --fetch on the host says more"
+    if state.step[0] in ("failed", "left-out"):
+        yield f"the roll-out {state.step[1]} has {state.step[0].replace('-', ' ')} it", "journalctl -u kmodkeep-pull"
     if state.reboot_pending and state.safe == "yes":
         yield "a reboot waits, and it is safe", "reboot when it suits"
 

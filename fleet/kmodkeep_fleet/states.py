@@ -110,6 +110,9 @@ class State:
     smoke: dict = field(default_factory=dict)  # driver -> (result, boot_id, message)
     unfinished: tuple = ()
     version: str = ""
+    gate: str = ""  # what the gate file says to it; "refused": it does not believe the file
+    gate_why: str = ""
+    step: tuple = ("", "")  # how far it is, and with which roll-out
     boots: tuple = ()
     report: str = ""
 
@@ -253,7 +256,7 @@ def parse(name, doc):
             raise Refused("malformed", f"it has no '{key}'")
     if text(doc, "place") in ("container", "chroot"):
         raise Refused("not-a-host", f"it is a {text(doc, 'place')}, which boots no kernel of its own")
-    pin, key, recorder = (get(doc, part, dict, {}) for part in ("pin", "key", "recorder"))
+    pin, key, recorder, gate = (get(doc, part, dict, {}) for part in ("pin", "key", "recorder", "gate"))
     losses = tuple(_finding(one) for one in objects(doc, "findings")
                    if one.get("next_boot") is True and one.get("serves") != "yes")[:LOSSES_MAX]  # fmt: skip
     state = State(
@@ -266,7 +269,8 @@ def parse(name, doc):
         smoke={text(one, "driver"): (text(one, "result"), text(one, "boot_id"), text(one, "message"))
                for one in objects(doc, "smoke")},
         unfinished=tuple(plain(one) for one in get(doc, "unfinished_packages", list, [])[:LOSSES_MAX]),
-        version=text(doc, "kmodkeep"), boots=tuple(_boot(one) for one in objects(recorder, "boots")),
+        version=text(doc, "kmodkeep"), gate=text(gate, "verdict"), gate_why=text(gate, "message"),
+        step=(text(gate, "step"), text(gate, "step_of")), boots=tuple(_boot(one) for one in objects(recorder, "boots")),
         report=_report(recorder),
     )  # fmt: skip
     _must_agree(state)

@@ -45,3 +45,10 @@ int metrics_write(const char *path, char *text)
 	free(text);
 	return err;
 }
+
+char *metrics_beside(const char *guards, const char *word)
+{
+	int stem = strlen(guards) - (str_ends_with(guards, ".prom") ? 5 : 0);
+
+	return text_of("%.*s-%s.prom", stem, guards, word);
+}

@@ -16,4 +16,7 @@ char *metrics_label(const char *value);
 /* Replaces the file in one step, and frees text (NULL: -ENOMEM). 0 or -errno. */
 int metrics_write(const char *path, char *text);
 
+/* The name of a file beside the guard's: NAME-word.prom for NAME.prom. malloc'ed. */
+char *metrics_beside(const char *guards, const char *word);
+
 #endif

@@ -18,6 +18,7 @@ void guard_conf_free(struct guard_conf *c)
 {
 	free(c->prometheus);
 	free(c->mail);
+	free(c->gate);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -73,6 +74,20 @@ static const char *set(struct guard_conf *c, const char *key, const char *value)
 		if (strcmp(value, "yes") && strcmp(value, "no"))
 			return "discovery is yes or no";
 		c->discovery = !strcmp(value, "yes");
+		return NULL;
+	}
+	if (!strcmp(key, "gate")) {
+		if (strncmp(value, "http://", 7) && strncmp(value, "https://", 8) &&
+		    strncmp(value, "file:///", 8))
+			return "gate must begin with http://, https:// or file:///";
+		free(c->gate);
+		c->gate = strdup(value);
+		return NULL;
+	}
+	if (!strcmp(key, "gate_reboot")) {
+		if (strcmp(value, "yes") && strcmp(value, "no"))
+			return "gate_reboot is yes or no";
+		c->gate_reboot = !strcmp(value, "yes");
 		return NULL;
 	}
 	return "unknown setting, ignored";

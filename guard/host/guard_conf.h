@@ -12,6 +12,8 @@ struct guard_conf {
 	char *mail;		/* address that is told; NULL: none */
 	long long pin_max_age;	/* seconds */
 	bool discovery;		/* drivers are found by themselves */
+	char *gate;		/* address of the fleet's gate file; NULL: none */
+	bool gate_reboot;	/* reboot after an update that the gate let through */
 };
 
 int guard_conf_read(const struct host *h, dropin_error_fn *report, void *arg,

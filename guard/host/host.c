@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -293,6 +294,23 @@ char *host_machine_id(const struct host *h)
 		return NULL;
 	}
 	return id;
+}
+
+char *host_machine_digest(const struct host *h)
+{
+	unsigned char hash[EVP_MAX_MD_SIZE];
+	char *id = host_machine_id(h), *text, *hex = NULL;
+	unsigned int len = 0;
+
+	text = id && *id ? text_of("kmodkeep fleet %s", id) : NULL;
+	if (text && EVP_Digest(text, strlen(text), hash, &len, EVP_sha256(),
+			       NULL) == 1)
+		hex = malloc(33);
+	if (hex)
+		hex_encode(hash, 16, hex);
+	free(text);
+	free(id);
+	return hex;
 }
 
 static bool started_as_container(const struct host *h)

@@ -53,6 +53,11 @@ char *host_boot_id(const struct host *h);
 long long host_boot_time(const struct host *h);
 /* NULL for an image that has not got its own yet. */
 char *host_machine_id(const struct host *h);
+/*
+ * Tells machines apart without giving the machine ID away, which is nobody's
+ * business outside of the host: see machine-id(5). malloc'ed; NULL: it has none.
+ */
+char *host_machine_digest(const struct host *h);
 
 /* The first of these programs that it has, names end with NULL; malloc'ed. */
 char *host_tool(const struct host *h, const char *const *names);

@@ -135,6 +135,15 @@ class Pair:
             shutil.copy2(source, target)
 
 
+def certificate(directory, name, *words):
+    """A key and its certificate, in PEM."""
+    key, cert = directory / f"{name}.key", directory / f"{name}.pem"
+    subprocess.run(["openssl", "req", "-new", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-subj", f"/CN={name}", "-keyout", key, "-out", cert, *(words or ("-days", "10"))],
+                   check=True, capture_output=True)  # fmt: skip
+    return key, cert
+
+
 def unpacked(path):
     """The bytes of a module file, by the tools that a host has."""
     tools = {".gz": "gzip", ".xz": "xz", ".zst": "zstd"}

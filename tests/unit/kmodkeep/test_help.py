@@ -10,8 +10,8 @@ from tests.unit.kmodkeep.host import PROGRAM, TOP
 
 MANUAL = (TOP / "man/kmodkeep.8").read_text().replace("\\-", "-")
 VERBS = [["doctor"], ["status"], ["next"], ["repair"], ["adopt"], ["guard"], ["pin"], ["verify"], ["sign"],
-         ["smoke"], ["state"], ["manifest", "create"], ["manifest", "check"], ["manifest", "sign"],
-         ["manifest", "join"], ["log", "verify"],
+         ["smoke"], ["state"], ["gate"], ["notice"], ["manifest", "create"], ["manifest", "check"],
+         ["manifest", "sign"], ["manifest", "join"], ["log", "verify"],
          ["key", "create"], ["key", "enroll"], ["key", "status"],
          ["key", "rotate"], ["key", "revoke"], ["key", "retire"]]  # fmt: skip
 

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Roll-outs to hosts that are there: real sshd, apt and kmodkeep in namespaces (see lab.py).
+
+HOSTS=200 chooses how many; with FULL=1 it is 200. What they cost is printed, and left in
+build/results/fleet-hosts.json.
+"""
+
+import concurrent.futures
+import json
+import os
+import resource
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from tests.fleet import lab as labs
+from tests.fleet.lab import PACKAGE, Lab
+from tests.unit.fleet.hosts import PROGRAM, TOP
+from tests.unit.kmodkeep.system import NEW, OLD
+
+HOSTS = int(os.environ.get("HOSTS") or (200 if os.environ.get("FULL") else 6))
+TROUBLES = labs.TROUBLES if HOSTS >= 20 else ["build-broken", "vanishes", "hostile-state", "disk-full"]
+RESULTS = TOP / "build/results/fleet-hosts.json"
+
+# What becomes of a host in a roll-out by Ansible.
+FATE = {"none": "done", "build-broken": "failed", "disk-full": "failed", "vanishes": "failed", "hostile-state": "left-out",
+        "cut-state": "left-out", "wrong-clock": "left-out", "clone": "left-out"}  # fmt: skip
+
+
+def keep(**figures):
+    """For docs/fleet.md."""
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    old = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    new = {**(old if old.get("hosts") == HOSTS else {}), "hosts": HOSTS, **figures}
+    RESULTS.write_text(json.dumps(new, indent=1))
+    print(json.dumps(new), flush=True)
+
+
+def spent():
+    """Seconds of processor of what has ended below this process."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+class Ansible:
+    """The controller's side: inventory, settings, the collection of this tree."""
+
+    def __init__(self, lab):
+        self.lab, self.path = lab, lab.path / "ansible"
+        collection = self.path / "collections/ansible_collections/kmodkeep/fleet"
+        collection.parent.mkdir(parents=True)
+        collection.symlink_to(TOP / "fleet/ansible")
+        (self.path / "ansible.cfg").write_text(
+            f"[defaults]\ncollections_path = {self.path}/collections\nretry_files_enabled = false\n"
+            f"local_tmp = {self.path}/tmp\nforks = {min(50, len(lab.hosts))}\nhost_key_checking = false\n"
+            f"[ssh_connection]\npipelining = true\ncontrol_path_dir = {self.path}/cp\n")  # fmt: skip
+        (self.path / "reboot.yml").write_text("- name: Reboot it\n  ansible.builtin.command: sim-reboot\n  changed_when: true\n")
+        lines = [f"{host.name} ansible_host={host.address}" for host in lab.hosts]
+        (self.path / "hosts").write_text("\n".join([*lines, "[all:vars]", "ansible_user=root", "ansible_python_interpreter=/usr/bin/python3",
+                                                    f"ansible_ssh_private_key_file={lab.path}/key",
+                                                    "ansible_ssh_common_args='-o UserKnownHostsFile=/dev/null -o ConnectTimeout=20'", ""]))  # fmt: skip
+
+    def rollout(self, *words, **variables):
+        settings = {"rollout_packages": [PACKAGE], "rollout_recorder": "", "rollout_settle": 0, "rollout_batches": ["1", "25%", "100%"],
+                    "rollout_allow": str(len(TROUBLES)), "rollout_allow_unwell": str(len(TROUBLES)),
+                    "rollout_reboot_tasks": f"{self.path}/reboot.yml", "rollout_fleet": [str(PROGRAM), "kmodkeep"], **variables}  # fmt: skip
+        command = self.lab.on_controller(PROGRAM, "kmodkeep", "rollout", "--dir", self.path / "rollout", *words, "--",
+                                         "-i", self.path / "hosts", "-e", json.dumps(settings))  # fmt: skip
+        return subprocess.run(command, capture_output=True, text=True, timeout=4 * 3600, stdin=subprocess.DEVNULL,
+                              env={**os.environ, "ANSIBLE_CONFIG": str(self.path / "ansible.cfg"), "LC_ALL": "C.UTF-8",
+                                   "PYTHONDONTWRITEBYTECODE": "1"})  # fmt: skip
+
+    def record(self):
+        return json.loads((self.path / "rollout/rollout.json").read_text())
+
+
+def version(host):
+    return host.run("dpkg-query", "-W", "-f", "${Version}", PACKAGE).stdout
+
+
+def test_a_rollout_by_ansible():
+    """Every host is accounted for, whatever is wrong with it."""
+    with Lab(HOSTS, TROUBLES) as lab:
+        keep(started_seconds=round(lab.seconds, 1), memory_mib_idle=round(lab.memory()))
+        lab.repository.publish(lab.old, lab.new)
+        ansible = Ansible(lab)
+        began, before = time.monotonic(), spent()
+        done = ansible.rollout()
+        keep(ansible_seconds=round(time.monotonic() - began), ansible_processor_seconds=round(spent() - before),
+             memory_mib_after=round(lab.memory()))  # fmt: skip
+        record = ansible.record()
+        assert record["state"] == "finished", done.stdout[-6000:] + done.stderr
+        assert record["hosts"] == {host.name: FATE[host.trouble] for host in lab.hosts}, done.stdout[-6000:]
+        for host in lab.hosts:
+            if host.alive:
+                assert version(host) == ("2" if FATE[host.trouble] == "done" or host.trouble == "build-broken" else "1"), host.name
+        (ansible.path / "names").write_text("".join(f"{host.name}\n" for host in lab.hosts))
+        page = subprocess.run([PROGRAM, "kmodkeep", "report", "--hosts", ansible.path / "names", ansible.path / "rollout/now"],
+                              capture_output=True, text=True, timeout=600).stdout  # fmt: skip
+        assert f"would lose sample: missing on kernel {NEW}" in page and "\x1b" not in page, page
+
+
+# ---- without a controller
+
+
+class Pull:
+    """Who publishes the gate file, and gathers the states: here by copying, for others by what they have."""
+
+    def __init__(self, lab):
+        self.lab, self.path, self.states = lab, lab.path / "pull", lab.path / "states"
+        self.states.mkdir()
+        self.each(lambda host: host.run("kmodkeep", "state", "--write"))
+        self.gather()
+
+    def each(self, what):
+        """What came of WHAT, done to each host that lives."""
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            return list(pool.map(what, [host for host in self.lab.hosts if host.alive]))
+
+    def gather(self):
+        for host in self.lab.hosts:
+            path = host.root / "var/lib/kmodkeep/host.json"
+            if host.alive and path.exists():
+                shutil.copyfile(path, self.states / f"{host.name}.json")
+
+    def publish(self, *words):
+        command = [PROGRAM, "kmodkeep", "pull", "--dir", self.path, *words, self.states]
+        return subprocess.run(command, capture_output=True, text=True, timeout=600)
+
+    def begin(self):
+        done = self.publish("--begin", "kernel", "--packages", PACKAGE, "--out", self.lab.repository.path / "gate", "--certificate",
+                            self.lab.gate_certificate, "--key", self.lab.gate_key, "--settle", "0", "--quorum", "50",
+                            "--allow", "0" if len(self.lab.hosts) < 6 else str(len(TROUBLES)))  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    def round(self):
+        """An hour: each host asks, and then the states are looked at."""
+        said = self.each(lambda host: (host.name, host.run("kmodkeep", "pull", check=False)))
+        self.gather()
+        return dict(said), self.publish()
+
+
+def traffic(host):
+    """Bytes that went over the wire of HOST, both ways."""
+    line = next(line for line in open(f"/proc/{host.init}/net/dev", encoding="ascii") if "eth0:" in line)
+    fields = line.split(":")[1].split()
+    return int(fields[0]) + int(fields[8])
+
+
+def test_a_rollout_without_a_controller():
+    """The same, each host for itself; then an hour in which nothing happens costs next to nothing."""
+    with Lab(HOSTS, TROUBLES) as lab:
+        pull = Pull(lab)
+        lab.repository.publish(lab.old, lab.new)
+        began, before = time.monotonic(), spent()
+        pull.begin()
+        for rounds in range(1, 9):
+            said, done = pull.round()
+            if "is finished" in done.stdout:
+                break
+        assert "is finished" in done.stdout and done.returncode == 0, done.stdout + done.stderr
+        keep(pull_seconds=round(time.monotonic() - began), pull_rounds=rounds, pull_processor_seconds=round(spent() - before))
+        for host in lab.hosts:
+            if host.alive and host.trouble in ("none", "clone"):
+                assert version(host) == "2", (host.name, said[host.name])
+        assert f"of {HOSTS} hosts " in done.stdout and f"loses-driver: {host_with(lab, 'build-broken').name}" in done.stdout, done.stdout
+        quiet = [host for host in lab.hosts if host.trouble == "none"]
+        for host in quiet:
+            host.run("kmodkeep", "pull")
+        bytes_before, before = [traffic(host) for host in quiet], spent()
+        for host in quiet:
+            host.run("kmodkeep", "pull")
+        hour, wire = (spent() - before) / len(quiet), max(map(lambda host, old: traffic(host) - old, quiet, bytes_before))
+        keep(hour_processor_ms=round(hour * 1000, 1), hour_bytes=wire)
+        assert hour <= 0.050 and wire <= 4096, (hour, wire)
+
+
+def host_with(lab, trouble):
+    return next(host for host in lab.hosts if host.trouble == trouble)
+
+
+def test_a_bad_one_goes_back_at_the_canary_without_a_controller():
+    with Lab(3) as lab:
+        pull = Pull(lab)
+        lab.repository.publish(lab.old, lab.new)
+        pull.begin()
+        canary = min(lab.hosts, key=lambda host: json.loads(gate_record(host, fetch=True))["ring"])
+        (canary.root / "etc/sim-build-broken").touch()
+        _, done = pull.round()
+        assert done.returncode == 1 and f"loses-driver: {canary.name} (sample: missing on {NEW})" in done.stdout, done.stdout
+        assert version(canary) == "2" and all(version(host) == "1" for host in lab.hosts if host is not canary)
+        said, done = pull.round()
+        assert version(canary) == "1" and json.loads(gate_record(canary))["step"] == "gone-back", said[canary.name]
+        state = json.loads((pull.states / f"{canary.name}.json").read_text())
+        assert (state["safe"], state["next_kernel"]) == ("yes", OLD)
+        # What is on the way is not believed: an older file, from when all might.
+        assert all(said[host.name].returncode == 0 and version(host) == "1" for host in lab.hosts)
+
+
+def gate_record(host, fetch=False):
+    host.run("kmodkeep", "gate", *["--fetch"] * fetch, check=False)
+    return (host.root / "var/lib/kmodkeep/gate/record.json").read_text()
+
+
+@pytest.mark.parametrize("point", ["begun", "updated"])
+def test_killed_in_the_middle(point):
+    """The next run goes on: a host that was cut while apt worked is updated, and one cut behind it is marked."""
+    with Lab(1) as lab:
+        host, pull = lab.hosts[0], Pull(lab)
+        lab.repository.publish(lab.old, lab.new)
+        pull.begin()
+        # The mark that it waits for is never made: the program is ended in its place.
+        real = host.root / "usr/sbin/kmodkeep"
+        shutil.copy(real, host.root / "usr/sbin/kmodkeep.real")
+        real.unlink()
+        real.write_text(f'#!/bin/sh\n[ "$1 ${{3-}}" != "gate {point}" ] || [ "$2" != --mark ] || {{ '
+                        + ('/usr/sbin/kmodkeep.real "$@"; ' if point == "begun" else "") + 'kill -9 $PPID; exit 1; }\n'
+                        'exec /usr/sbin/kmodkeep.real "$@"\n')  # fmt: skip
+        real.chmod(0o755)
+        script = host.root / "usr/lib/kmodkeep/pull"
+        done = host.run(f"/{script.relative_to(host.root)}", "/usr/sbin/kmodkeep", check=False)
+        assert done.returncode != 0 and version(host) == ("1" if point == "begun" else "2"), done
+        (host.root / "usr/sbin/kmodkeep.real").rename(real)
+        host.run("kmodkeep", "pull")
+        assert version(host) == "2" and json.loads(gate_record(host))["step"] == "updated"
+        assert (host.root / "var/lib/kmodkeep/gate/versions.kernel").read_text() == f"{PACKAGE}=1\n"
