@@ -49,9 +49,10 @@ const (
 	PayloadMax    = 4096 // bytes of a record, its "<N>" counted
 	nameMax       = 32
 	abiVersion    = 1
-	headerSize    = 88
+	headerMin     = 88  // up to the name, as the first drivers had it
+	headerSize    = 104 // with the control group and the start of the process
 	infoSize      = 64
-	readSize      = 65536 // of any record at least headerSize + PayloadMax
+	readSize      = 65536 // of any record at least 256 + PayloadMax
 	originKernel  = 1
 	flagInterrupt = 1
 	iocGetInfo    = 2<<30 | infoSize<<16 | 0xf1<<8 | 0
@@ -78,23 +79,29 @@ type Record struct {
 	CPU       uint32
 	Comm      string // what the writer calls itself: a claim
 	Payload   []byte
+	Cgroup    uint64        // number of the writer's control group; 0: not known
+	Start     time.Duration // when its process was started, since boot; 0: not known
 }
 
 // Decode takes the record at the beginning of what read(2) delivered, and says how many bytes
 // it has. The payload is part of the buffer.
 func Decode(buffer []byte) (Record, int, error) {
-	if len(buffer) < headerSize {
+	if len(buffer) < headerMin {
 		return Record{}, 0, ErrNoRecord
 	}
 	order := binary.NativeEndian
 	size, version, header := order.Uint32(buffer), order.Uint16(buffer[4:]), uint32(order.Uint16(buffer[6:]))
 	length := order.Uint32(buffer[40:])
 	// Later versions of the driver may have more in front of the payload.
-	if version < abiVersion || header < headerSize || header > size || uint64(size) > uint64(len(buffer)) ||
+	if version < abiVersion || header < headerMin || header > size || uint64(size) > uint64(len(buffer)) ||
 		size%8 != 0 || length > size-header {
 		return Record{}, 0, ErrNoRecord
 	}
-	comm, _, _ := bytes.Cut(buffer[72:headerSize], []byte{0})
+	comm, _, _ := bytes.Cut(buffer[72:headerMin], []byte{0})
+	var cgroup, start uint64
+	if header >= headerSize {
+		cgroup, start = order.Uint64(buffer[88:]), order.Uint64(buffer[96:])
+	}
 	return Record{
 		Lost: order.Uint64(buffer[8:]), Seq: order.Uint64(buffer[16:]),
 		Boot: time.Duration(order.Uint64(buffer[24:])), Wall: time.Unix(0, int64(order.Uint64(buffer[32:]))),
@@ -103,6 +110,7 @@ func Decode(buffer []byte) (Record, int, error) {
 		PID:       order.Uint32(buffer[48:]), TGID: order.Uint32(buffer[52:]), UID: order.Uint32(buffer[56:]),
 		EUID: order.Uint32(buffer[60:]), CPU: order.Uint32(buffer[64:]),
 		Comm: strings.ToValidUTF8(string(comm), "\ufffd"), Payload: buffer[header : header+length],
+		Cgroup: cgroup, Start: time.Duration(start),
 	}, int(size), nil
 }
 

@@ -39,9 +39,10 @@ const DEVICES: &str = "/dev/flightrec";
 pub const PAYLOAD_MAX: usize = 4096;
 const NAME_MAX: usize = 32;
 const ABI_VERSION: u16 = 1;
-const HEADER_SIZE: usize = 88;
+const HEADER_MIN: usize = 88; // up to the name, as the first drivers had it
+const HEADER_SIZE: usize = 104; // with the control group and the start of the process
 const INFO_SIZE: usize = 64;
-const READ_SIZE: usize = 65536; // of any record at least HEADER_SIZE + PAYLOAD_MAX
+const READ_SIZE: usize = 65536; // of any record at least 256 + PAYLOAD_MAX
 const ORIGIN_KERNEL: u8 = 1;
 const FLAG_INTERRUPT: u16 = 1;
 const IOC_GET_INFO: c_ulong = 2 << 30 | (INFO_SIZE as c_ulong) << 16 | 0xf1 << 8;
@@ -82,6 +83,10 @@ pub struct Record {
     /// What the writer calls itself: a claim.
     pub comm: String,
     pub payload: Vec<u8>,
+    /// Number of the writer's control group; 0: not known.
+    pub cgroup: u64,
+    /// When its process was started, in nanoseconds since boot; 0: not known.
+    pub start_ns: u64,
 }
 
 fn no_record() -> Error {
@@ -102,7 +107,7 @@ fn word64(buffer: &[u8], at: usize) -> u64 {
 
 /// The record at the beginning of what read(2) delivered, and its bytes there.
 pub fn decode(buffer: &[u8]) -> Result<(Record, usize)> {
-    if buffer.len() < HEADER_SIZE {
+    if buffer.len() < HEADER_MIN {
         return Err(no_record());
     }
     let size = word32(buffer, 0) as usize;
@@ -110,7 +115,7 @@ pub fn decode(buffer: &[u8]) -> Result<(Record, usize)> {
     let len = word32(buffer, 40) as usize;
     // Later versions of the driver may have more in front of the payload.
     if word16(buffer, 4) < ABI_VERSION
-        || header < HEADER_SIZE
+        || header < HEADER_MIN
         || header > size
         || size > buffer.len()
         || size % 8 != 0
@@ -118,7 +123,8 @@ pub fn decode(buffer: &[u8]) -> Result<(Record, usize)> {
     {
         return Err(no_record());
     }
-    let comm = buffer[72..HEADER_SIZE].split(|byte| *byte == 0).next().unwrap_or_default();
+    let comm = buffer[72..HEADER_MIN].split(|byte| *byte == 0).next().unwrap_or_default();
+    let whole = header >= HEADER_SIZE;
     let record = Record {
         lost: word64(buffer, 8),
         seq: word64(buffer, 16),
@@ -134,6 +140,8 @@ pub fn decode(buffer: &[u8]) -> Result<(Record, usize)> {
         cpu: word32(buffer, 64),
         comm: String::from_utf8_lossy(comm).into_owned(),
         payload: buffer[header..header + len].to_vec(),
+        cgroup: if whole { word64(buffer, 88) } else { 0 },
+        start_ns: if whole { word64(buffer, 96) } else { 0 },
     };
     Ok((record, size))
 }

@@ -10,6 +10,7 @@ from tests.unit.lib.tools import TOP
 
 # What the header calls them, and what the bindings do.
 NAMES = {
+    "FLIGHTREC_RECORD_MIN": ("headerMin", "HEADER_MIN"),
     "sizeof(struct flightrec_record)": ("headerSize", "HEADER_SIZE"),
     "sizeof(struct flightrec_info)": ("infoSize", "INFO_SIZE"),
     "FLIGHTREC_PAYLOAD_MAX": ("PayloadMax", "PAYLOAD_MAX"),
