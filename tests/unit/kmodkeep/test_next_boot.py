@@ -228,7 +228,7 @@ def test_unified_image(sdboot):
 
 def test_the_loader_that_started_this_boot_counts(sdboot):
     sdboot.tree.put("boot/grub/grub.cfg", grub_cfg([OLD, NEW]))
-    assert boots(sdboot) == OLD
+    assert boots(sdboot) is None
     sdboot.tree.variable("LoaderInfo", utf16("systemd-boot 252.39"), LOADER)
     assert boots(sdboot) == NEW
     sdboot.tree.variable("LoaderInfo", utf16("GRUB 2.12"), LOADER)
@@ -296,6 +296,7 @@ def test_boot_partition_that_is_not_mounted(system, fstab, mounted, seen):
     """What lies in its place is of an update that went there."""
     system.tree.put("etc/fstab", fstab)
     system.tree.put("proc/self/mountinfo", MOUNTED + mounted)
+    system.tree.put("sys/module/x/version", "1\n")
     found = next_boot(system)
     assert found["kernel"] == (NEW if seen else None)
     assert seen or "/boot is in /etc/fstab and is not mounted" in found["why"]
@@ -773,6 +774,32 @@ def test_unified_image_of_another_build(sdboot):
         sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", image)
         finding = next_finding(sdboot)
         assert (finding["kernel"], finding["verdict"]) == (NEW, verdict), finding
+
+
+@pytest.mark.parametrize("where", [f"lib/modules/{NEW}/vmlinuz", f"boot/efi/0123/{NEW}/linux"])
+def test_build_that_cannot_be_compared(sdboot, where):
+    """That a file cannot be read is no sign that it is the same."""
+    sdboot.tree.put(f"lib/modules/{NEW}/vmlinuz", bzimage(NEW))
+    (sdboot.path / where).unlink()
+    (sdboot.path / where).mkdir()
+    finding = next_finding(sdboot)
+    assert finding["verdict"] == "unknown", finding
+    assert "cannot be compared" in finding["message"] or "cannot be read" in finding["message"]
+    assert sdboot.tree.run("guard").code == 3
+
+
+def test_more_archives_than_are_looked_into(system):
+    """The last of them may have another copy of the driver."""
+    many = [f"/boot/a{number}.img" for number in range(32)]
+    for name in many:
+        system.tree.put(name[1:], cpio({}))
+    for kernel in (OLD, NEW):
+        system.initramfs(kernel, {"updates/dkms/sample.ko": module_bytes(kernel)})
+    for count, verdict in ((31, "ok"), (32, "unknown")):
+        names = " ".join([*many[:count], f"/boot/initrd.img-{NEW}"])
+        system.tree.put("boot/grub/grub.cfg", grub_cfg([NEW, OLD]).replace(f"/boot/initrd.img-{NEW}", names))
+        finding = next_finding(system)
+        assert finding["verdict"] == verdict, finding
 
 
 def test_kernel_in_boot_of_another_build_than_its_modules(system):
