@@ -33,10 +33,10 @@ struct loader_ops {
 			   char said[LOADER_SAID]);
 };
 
-extern const struct loader_ops grub_loader, sd_boot_loader, extlinux_loader, raspberry_loader;
-/* Those that are named alone, see named.c. */
-extern const struct loader_ops proxmox_loader, limine_loader, refind_loader,
-	zfsbootmenu_loader;
+extern const struct loader_ops grub_loader, sd_boot_loader, extlinux_loader, raspberry_loader,
+	limine_loader, refind_loader, proxmox_loader;
+/* One that is named alone, see named.c. */
+extern const struct loader_ops zfsbootmenu_loader;
 
 /* What a loader left with the firmware; malloc'ed, NULL if it is not there. */
 char *loader_variable(const struct host *h, const char *name);

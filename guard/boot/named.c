@@ -34,14 +34,14 @@ static int no_tool(const struct host *h, const char *entry, char said[LOADER_SAI
 	return -ENOENT;
 }
 
-static int say_unread(struct next_boot *out, const char *name)
+static int say_unread(struct next_boot *out, const char *name, const char *look)
 {
 	out->obstacle = text_of("the default of %s cannot be set by kmodkeep", name);
 	return out->obstacle ? next_boot_say(out, "%s boots this host, and its menu is not "
-					     "read by kmodkeep", name) : -ENOMEM;
+					     "read by kmodkeep: look at %s", name, look) : -ENOMEM;
 }
 
-#define NAMED(variable, word, title, begins, ...)				\
+#define NAMED(variable, word, title, begins, look, ...)				\
 static bool variable##_is_here(const struct host *h)				\
 {										\
 	static const char *const paths[] = { __VA_ARGS__, NULL };		\
@@ -55,7 +55,7 @@ static int variable##_next_boot(const struct host *h, const struct kernels *k,	\
 	(void)h;								\
 	(void)k;								\
 	(void)saved;								\
-	return say_unread(out, title);						\
+	return say_unread(out, title, look);					\
 }										\
 										\
 const struct loader_ops variable##_loader = {					\
@@ -67,14 +67,8 @@ const struct loader_ops variable##_loader = {					\
 	.set_default = no_tool,							\
 }
 
-NAMED(limine, "limine", "Limine", "Limine", "/boot/limine.conf", "/boot/limine/limine.conf",
-      "/boot/efi/limine.conf", "/boot/efi/EFI/limine/limine.conf", "/efi/limine.conf",
-      "/boot/limine.cfg", "/boot/efi/limine.cfg");
-NAMED(refind, "refind", "rEFInd", "rEFInd", "/boot/efi/EFI/refind/refind.conf",
-      "/boot/EFI/refind/refind.conf", "/efi/EFI/refind/refind.conf");
+/* What it boots is in properties of the pool, which no file has. */
 NAMED(zfsbootmenu, "zfsbootmenu", "ZFSBootMenu", "ZFSBootMenu",
+      "zpool get bootfs, and zfs get org.zfsbootmenu:kernel of that",
       "/etc/zfsbootmenu/config.yaml", "/boot/efi/EFI/ZBM", "/boot/efi/EFI/zbm",
       "/efi/EFI/ZBM");
-/* It copies kernels to partitions that are not mounted. */
-NAMED(proxmox, "proxmox-boot-tool", "the copy that proxmox-boot-tool makes",
-      "proxmox-boot-tool", "/etc/kernel/proxmox-boot-uuids");

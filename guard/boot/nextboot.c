@@ -14,8 +14,8 @@
 #define TABLE_MAX (1u << 20)
 
 /*
- * In the order of preference where the firmware does not say which one ran.
- * proxmox-boot-tool's copies are what boots, whatever is in /boot.
+ * In the order of preference where the firmware does not say which one ran; the others
+ * are asked then. proxmox-boot-tool's copies are what boots, whatever is in /boot.
  */
 static const struct loader_ops *const loaders[] = {
 	&proxmox_loader, &grub_loader, &sd_boot_loader, &zfsbootmenu_loader,
@@ -174,6 +174,36 @@ static int look_around(const struct host *h, struct next_boot *out)
 			     "(kexec -u forgets it)");
 }
 
+/*
+ * Nothing says which loader started this host, and files of several are here: only what
+ * they agree about is known. 0 or -ENOMEM.
+ */
+static int ask_others(const struct host *h, const struct kernels *k, struct next_boot *out)
+{
+	/* It writes that it started, so it did not. */
+	bool efi = host_may_act(h) && host_has(h, "/sys/firmware/efi/efivars");
+	int err = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(loaders) && out->kernel && !err; i++) {
+		struct next_boot other = { .loader = loaders[i] };
+
+		if (loaders[i] == out->loader || (efi && loaders[i] == &sd_boot_loader) ||
+		    !loaders[i]->is_here(h))
+			continue;
+		err = loaders[i]->next_boot(h, k, NULL, &other);
+		if (!err && (!other.kernel || strcmp(other.kernel, out->kernel))) {
+			err = next_boot_say(out, "files of %s and of %s are here, they boot other "
+					    "kernels, and nothing says which of them starts: take "
+					    "away those of the other one", out->loader->name,
+					    loaders[i]->name);
+			free(out->kernel);
+			out->kernel = NULL;
+		}
+		next_boot_free(&other);
+	}
+	return err == -ENOMEM ? err : 0;
+}
+
 int next_boot_read(const struct host *h, const struct kernels *k,
 		   const char *saved, struct next_boot *out)
 {
@@ -187,6 +217,8 @@ int next_boot_read(const struct host *h, const struct kernels *k,
 		err = next_boot_say(out, "no boot loader is found that is "
 				    "known here: neither grub.cfg nor entries "
 				    "of systemd-boot can be read");
+	if (!err && out->kernel && !started_by(h))
+		err = ask_others(h, k, out);
 	if (!err)
 		err = look_around(h, out);
 	if (!err && firmware_goes_elsewhere(h)) {

@@ -8,7 +8,7 @@
 
 #include "guard/base/util.h"
 #include "guard/boot/bls.h"
-#include "guard/boot/loader.h"
+#include "guard/boot/sd_boot.h"
 #include "guard/host/bootfile.h"
 
 #define CONF_MAX (64u << 10)
@@ -79,13 +79,13 @@ static void sdboot_close(struct sdboot *s)
 	free(s->preferred);
 }
 
-static int sdboot_open(const struct host *h, struct sdboot *s)
+static int sdboot_open(const struct host *h, const char *const *places, struct sdboot *s)
 {
 	int err = 0;
 
 	memset(s, 0, sizeof(*s));
-	for (size_t i = 0; partitions[i] && !err; i++)
-		err = read_partition(h, partitions[i], s);
+	for (; *places && !err; places++)
+		err = read_partition(h, *places, s);
 	if (err)
 		sdboot_close(s);
 	else
@@ -98,7 +98,7 @@ static bool is_here(const struct host *h)
 	struct sdboot s;
 	bool here;
 
-	if (sdboot_open(h, &s))
+	if (sdboot_open(h, partitions, &s))
 		return false;
 	here = s.here && s.bls.count;
 	sdboot_close(&s);
@@ -371,11 +371,11 @@ static int fill(const struct host *h, const struct kernels *k,
 			     e->id);
 }
 
-static int next_boot(const struct host *h, const struct kernels *k,
-		     const char *saved, struct next_boot *out)
+int sd_boot_read(const struct host *h, const struct kernels *k, const char *saved,
+		 const char *const *places, struct next_boot *out)
 {
 	struct sdboot s;
-	int err = sdboot_open(h, &s);
+	int err = sdboot_open(h, places, &s);
 
 	if (err)
 		return err;
@@ -390,6 +390,12 @@ static int next_boot(const struct host *h, const struct kernels *k,
 		err = fill(h, k, saved, &s, out);
 	sdboot_close(&s);
 	return err;
+}
+
+static int next_boot(const struct host *h, const struct kernels *k,
+		     const char *saved, struct next_boot *out)
+{
+	return sd_boot_read(h, k, saved, partitions, out);
 }
 
 static const struct bls_entry *find_entry(const struct sdboot *s, const struct kernels *k,
@@ -411,7 +417,7 @@ static char *entry_for(const struct host *h, const struct kernels *k,
 	struct sdboot s;
 	char *id;
 
-	if (sdboot_open(h, &s))
+	if (sdboot_open(h, partitions, &s))
 		return NULL;
 	e = find_entry(&s, k, release);
 	id = e ? strdup(e->id) : NULL;
@@ -426,7 +432,7 @@ static int choice(const struct host *h, const struct kernels *k, const char *rel
 	static const char *const tools[] = { "bootctl", NULL };
 	const struct bls_entry *e;
 	struct sdboot s;
-	int err = sdboot_open(h, &s);
+	int err = sdboot_open(h, partitions, &s);
 
 	if (err)
 		return err;

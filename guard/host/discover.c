@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "guard/base/util.h"
@@ -17,6 +18,7 @@
 #define DRIVERS_MAX 1024
 #define MODULES_MAX 1024	/* of one driver */
 #define DEPTH_MAX 8
+#define FOLDERS_MAX 65536	/* of modules, of all kernels; links may make more of a few */
 
 struct search {
 	const struct host *h;
@@ -26,6 +28,8 @@ struct search {
 	void *arg;
 	char *order;		/* modules.order of the kernel looked at */
 	char *owned;		/* the files of its own packages, a line each */
+	size_t folders;		/* that were looked into */
+	bool full;		/* a limit was reached, and it was said */
 	int err;
 };
 
@@ -60,6 +64,19 @@ static void complain_of(struct search *s, const char *path, int err)
 		s->report(s->arg, text);
 	else
 		s->err = -ENOMEM;
+	free(text);
+}
+
+/* What is beyond a limit may be a driver that would be lost. */
+static void complain_of_limit(struct search *s, const char *where)
+{
+	char *text = s->full ? NULL : text_of("%s: more drivers or folders than are looked at", where);
+
+	if (text)
+		s->report(s->arg, text);
+	else if (!s->full)
+		s->err = -ENOMEM;
+	s->full = true;
 	free(text);
 }
 
@@ -101,7 +118,11 @@ static int add_name(char ***list, size_t *count, const char *name)
 
 static void add_module(struct search *s, struct driver *d, const char *module)
 {
-	if (!owns(d, module) && d->module_count < MODULES_MAX && !s->err)
+	if (owns(d, module) || s->err)
+		return;
+	if (d->module_count == MODULES_MAX)
+		complain_of_limit(s, d->name);
+	else
 		s->err = add_name(&d->modules, &d->module_count, module);
 }
 
@@ -110,6 +131,8 @@ static struct driver *add_driver(struct search *s, const char *name)
 	struct drivers *all = s->drivers;
 	struct driver *list;
 
+	if (all->count == DRIVERS_MAX)
+		complain_of_limit(s, name);
 	if (all->count == DRIVERS_MAX || s->err)
 		return NULL;
 	list = realloc(all->list, (all->count + 1) * sizeof(*list));
@@ -236,6 +259,8 @@ static void take_built(struct search *s, size_t which, const char *dir,
 	DIR *d = opendir(dir);
 	struct dirent *e;
 
+	if (!d && errno != ENOENT && errno != ENOTDIR)
+		complain_of(s, dir, -errno);
 	while (d && !s->err && (e = readdir(d))) {
 		char *name = module_of_file(e->d_name), *below;
 
@@ -446,15 +471,29 @@ static bool is_the_kernels_own(const struct search *s, const char *dir,
 	return is;
 }
 
+/* Also behind a link, which depmod follows, and where the folder does not say. */
+static bool is_folder(const char *path, const struct dirent *e)
+{
+	struct stat st;
+
+	if (e->d_name[0] == '.')
+		return false;
+	return e->d_type == DT_DIR || ((e->d_type == DT_LNK || e->d_type == DT_UNKNOWN) &&
+				       !stat(path, &st) && S_ISDIR(st.st_mode));
+}
+
 /* below: the path behind updates/, extra/ or the like. */
 static void look_below(struct search *s, const char *dir, const char *below,
 		       unsigned int depth)
 {
-	DIR *d = opendir(dir);
+	DIR *d = s->folders == FOLDERS_MAX ? NULL : opendir(dir);
 	struct dirent *e;
 
-	if (!d && errno == EACCES)
+	if (s->folders == FOLDERS_MAX)
+		complain_of_limit(s, dir);
+	else if (!d && errno != ENOENT && errno != ELOOP)
 		complain_of(s, dir, -errno);
+	s->folders += d != NULL;
 	while (d && !s->err && (e = readdir(d))) {
 		char *path, *rel, *name;
 
@@ -467,8 +506,10 @@ static void look_below(struct search *s, const char *dir, const char *below,
 			s->err = -ENOMEM;
 		else if (name && !is_the_kernels_own(s, dir, e->d_name, rel))
 			take_module(s, name, SOURCE_FILE);
-		else if (!name && depth && (e->d_type == DT_DIR || e->d_type == DT_UNKNOWN))
+		else if (!name && is_folder(path, e) && depth)
 			look_below(s, path, rel, depth - 1);
+		else if (!name && e->d_type == DT_DIR)
+			complain_of_limit(s, path);
 		free(path);
 		free(rel);
 		free(name);
@@ -494,8 +535,8 @@ static void look_for_prebuilt(struct search *s, const char *dir)
 
 		if (!built || !path)
 			s->err = -ENOMEM;
-		else if (e->d_name[0] != '.' && e->d_type == DT_DIR &&
-			 !strstr(s->order, built) && !is_owned(s, kernel, e->d_name))
+		else if (is_folder(path, e) && !strstr(s->order, built) &&
+			 !is_owned(s, kernel, e->d_name))
 			look_below(s, path, "", DEPTH_MAX);
 		free(built);
 		free(path);
@@ -514,6 +555,8 @@ static void look_at_kernel(struct search *s, const char *release)
 	struct buf b = { 0 };
 	struct dirent *e;
 
+	if (dir && !d && errno != ENOENT)
+		complain_of(s, dir, -errno);
 	/* Where it is empty or away, everything would be a stranger in kernel/. */
 	if (order && !file_read(order, 16 << 20, &b) && b.len)
 		s->order = strndup((char *)b.data, b.len);
@@ -526,11 +569,9 @@ static void look_at_kernel(struct search *s, const char *release)
 		path = text_of("%s/%s", dir, e->d_name);
 		if (name)
 			take_module(s, name, SOURCE_FILE);
-		else if (path && (e->d_type == DT_DIR || e->d_type == DT_UNKNOWN) && e->d_name[0] != '.' &&
-			 strcmp(e->d_name, "kernel") &&
-			 strcmp(e->d_name, "build") &&
-			 strcmp(e->d_name, "source") &&
-			 strcmp(e->d_name, "vdso"))
+		else if (path && strcmp(e->d_name, "kernel") && strcmp(e->d_name, "build") &&
+			 strcmp(e->d_name, "source") && strcmp(e->d_name, "vdso") &&
+			 is_folder(path, e))
 			look_below(s, path, "", DEPTH_MAX);
 		free(path);
 		free(name);
@@ -552,6 +593,8 @@ static void look_at_loaded(struct search *s)
 	DIR *d = dir ? opendir(dir) : NULL;
 	struct dirent *e;
 
+	if (dir && !d && errno != ENOENT)
+		complain_of(s, dir, -errno);
 	while (d && !s->err && (e = readdir(d))) {
 		char *rel, *taint;
 
@@ -632,7 +675,9 @@ int drivers_discover(const struct host *h, const struct kernels *k,
 		     struct drivers *drivers, dropin_error_fn *report,
 		     void *arg)
 {
-	struct search s = { h, k, drivers, report, arg, NULL, NULL, 0 };
+	struct search s = {
+		.h = h, .kernels = k, .drivers = drivers, .report = report, .arg = arg,
+	};
 
 	if (!is_switched_off(h)) {
 		look_at_dkms(&s);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "guard/base/util.h"
 #include "guard/host/discover.h"
@@ -555,10 +556,11 @@ static int judge_need(const struct doctor *d, struct finding *f,
 		      const char *file, struct report *r)
 {
 	const char *base = strrchr(file, '/');
+	struct stat st;
 	int err;
 
 	base = base ? base + 1 : file;
-	if (is_kernels_own(file) && path_exists(file))
+	if (is_kernels_own(file) && !stat(file, &st) && st.st_size)
 		return 0;
 	err = verify_file(d->h, d->t, file, f->kernel->release, r);
 	if (err || verdict_exit(r->verdict) != EXIT_NO)
@@ -730,6 +732,19 @@ static int judge_lines(const struct doctor *d, struct finding *f,
 	return err;
 }
 
+/* What could not be looked at may have a line that keeps it from being loaded. */
+static int judge_unread_lines(const struct doctor *d, struct finding *f, int why)
+{
+	const char *unread = why ? "" : modprobe_config_unread(d->h);
+	int err = unread ? 0 : -ENOMEM;
+
+	if (!err && f->report.verdict == VERDICT_OK && (why || *unread))
+		err = report_set(&f->report, VERDICT_UNKNOWN, "ask again as root",
+				 "what modprobe would do cannot be told: %s: %s",
+				 *unread ? unread : f->module, strerror(why ? -why : EACCES));
+	return err;
+}
+
 /* What modprobe does for its name, and for the one that the kernel knows it by. */
 static int judge_modprobe(const struct doctor *d, struct finding *f)
 {
@@ -738,20 +753,25 @@ static int judge_modprobe(const struct doctor *d, struct finding *f)
 	int err = modprobe_plan(d->h, f->kernel->release, f->module, &m);
 
 	if (err)
-		return err == -ENOMEM ? err : 0;
+		return err == -ENOMEM ? err : judge_unread_lines(d, f, err);
 	/* A refused one may have no file by which anything else is judged. */
 	if (f->report.verdict == VERDICT_OK ||
 	    (m.line && !m.file && f->report.verdict == VERDICT_MISSING))
 		err = judge_lines(d, f, &m);
 	if (!err && f->report.verdict == VERDICT_OK)
 		err = judge_needs(d, f, &m);
+	if (!err && m.more_needs && f->report.verdict == VERDICT_OK)
+		err = report_set(&f->report, VERDICT_UNKNOWN, "look at its dependencies: modprobe "
+				 "--show-depends", "it needs more modules than are looked at");
 	modprobe_free(&m);
+	if (!err)
+		err = judge_unread_lines(d, f, 0);
 	if (err || f->report.verdict != VERDICT_OK || !built_as ||
 	    same_module(built_as, f->module))
 		return err;
 	err = modprobe_plan(d->h, f->kernel->release, built_as, &m);
 	if (err)
-		return err == -ENOMEM ? err : 0;
+		return err == -ENOENT ? 0 : err == -ENOMEM ? err : judge_unread_lines(d, f, err);
 	err = judge_lines(d, f, &m);
 	modprobe_free(&m);
 	return err;

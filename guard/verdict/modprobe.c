@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "guard/base/util.h"
 
@@ -247,8 +248,10 @@ static void add_need(struct planning *p, const char *path)
 	struct modprobe *m = p->m;
 	char **more;
 
-	if (m->need_count == NEEDS_MAX)
+	if (m->need_count == NEEDS_MAX) {
+		m->more_needs = true;
 		return;
+	}
 	more = realloc(m->needs, (m->need_count + 1) * sizeof(*more));
 	if (more)
 		m->needs = more;
@@ -541,6 +544,39 @@ long long modprobe_config_changed(const struct host *h)
 		free(dir);
 	}
 	return last;
+}
+
+const char *modprobe_config_unread(const struct host *h)
+{
+	char *found = host_recall(h, "modprobe.d", "unread");
+
+	if (found)
+		return found;
+	for (size_t i = 0; i < ARRAY_SIZE(config_dirs) && !found; i++) {
+		char *dir = host_path(h, config_dirs[i]);
+		DIR *d = dir ? opendir(dir) : NULL;
+		struct dirent *e;
+
+		if (dir && !d && errno != ENOENT && errno != ENOTDIR)
+			found = strdup(dir);
+		while (d && !found && (e = readdir(d))) {
+			char *path = text_of("%s/%s", dir, e->d_name);
+
+			/* A link to nothing is left out by modprobe, too. */
+			if (path && str_ends_with(path, ".conf") && access(path, R_OK) < 0 &&
+			    errno != ENOENT) {
+				found = path;
+				path = NULL;
+			}
+			free(path);
+		}
+		if (d)
+			closedir(d);
+		free(dir);
+	}
+	if (!found)
+		found = strdup("");
+	return found && !host_remember(h, "modprobe.d", "unread", found, free) ? found : NULL;
 }
 
 static bool file_names(const char *path, const char *module)

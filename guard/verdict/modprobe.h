@@ -22,6 +22,7 @@ struct modprobe {
 	/* Files of the modules that must be loaded before. */
 	char **needs;
 	size_t need_count;
+	bool more_needs;	/* than are in needs */
 };
 
 /*
@@ -35,6 +36,9 @@ void modprobe_free(struct modprobe *m);
 /* Does some module of that kernel's index export the symbol? */
 bool modprobe_exports(const struct host *h, const char *kernel,
 		      const char *symbol);
+
+/* A file or folder of its configuration that cannot be read; "": none, NULL: no memory. */
+const char *modprobe_config_unread(const struct host *h);
 
 /* When modprobe's configuration changed last, in seconds; 0: there is none. */
 long long modprobe_config_changed(const struct host *h);

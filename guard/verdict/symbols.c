@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Compares a module's symbols with Module.symvers, System.map and the index. */
+/* Compares a module's symbols with Module.symvers, System.map, /proc/kallsyms and the index. */
 #include "guard/verdict/symbols.h"
 
 #include <errno.h>
@@ -29,7 +29,7 @@ struct table {
 	char *text;
 	uint32_t *slots;	/* of names in text, 0: free */
 	size_t mask, count;
-	bool from_map;		/* System.map: that it is there, and no more */
+	bool from_map;		/* System.map, kallsyms: that it is there, and no more */
 };
 
 static void table_free(void *arg)
@@ -62,6 +62,9 @@ static const char *name_in(const struct table *t, const char *line, const char *
 	const char *p = t->from_map ? memmem(line, end - line, mark, strlen(mark)) :
 				      memchr(line, '\t', end - line);
 
+	/* Of kallsyms: what a module has, "NAME<tab>[MODULE]", is the index's affair. */
+	if (p && t->from_map && memchr(p, '\t', end - p))
+		return NULL;
 	return p ? p + (t->from_map ? strlen(mark) : 1) : NULL;
 }
 
@@ -69,6 +72,10 @@ static int fill(struct table *t, const struct buf *b)
 {
 	size_t lines = 1, room = 64;
 	const char *line, *end, *name;
+
+	free(t->text);
+	free(t->slots);
+	t->count = 0;
 
 	/* No name is at 0: a line begins with something else. */
 	t->text = strndup((char *)b->data, b->len);
@@ -109,6 +116,28 @@ static bool read_from(const struct host *h, const char *kernel,
 	return read;
 }
 
+static bool find(const struct table *t, const char *name, struct export *e);
+
+/*
+ * What the running kernel says of itself. A kernel without CONFIG_KALLSYMS_ALL lists no
+ * exports, so one that each kernel has must be among them.
+ */
+static int read_running(const struct host *h, const char *kernel, struct table *t)
+{
+	struct export e;
+	struct buf b = { 0 };
+	int err = 0;
+
+	if (strcmp(kernel, host_running_kernel(h)) || !read_from(h, "", "/proc/kallsyms", "", &b))
+		return 0;
+	t->from_map = true;
+	err = fill(t, &b);
+	buf_free(&b);
+	if (!err && !find(t, "kfree", &e))
+		t->count = 0;
+	return err;
+}
+
 static int table_read(const struct host *h, const char *kernel,
 		      struct table **out)
 {
@@ -122,6 +151,9 @@ static int table_read(const struct host *h, const char *kernel,
 			      read_from(h, kernel, "/lib/modules/", "/System.map", &b);
 	if (t && b.data)
 		err = fill(t, &b);
+	/* Debian's System.map says in one line that it is elsewhere. */
+	if (!err && !t->count)
+		err = read_running(h, kernel, t);
 	buf_free(&b);
 	if (err && t)
 		table_free(t);
@@ -189,7 +221,6 @@ static struct table *table_of(const struct host *h, const char *kernel, int *err
 	*err = 0;
 	if (!t) {
 		*err = table_read(h, kernel, &t);
-		/* Debian's System.map says in one line that it is elsewhere. */
 		if (!*err && (!t->count || !is_of_kernel(h, kernel, t)))
 			t->count = 0;
 		if (!*err)
@@ -309,7 +340,8 @@ int symbols_judge(const struct host *h, const char *kernel,
 		modversions_walk(elf->data, elf->len, compare, &w);
 	/* A module without a table of symbols cannot be loaded at all. */
 	if (!*w.why && module_wants_walk(elf->data, elf->len, want, &w))
-		return 0;
+		return report_cause(r, VERDICT_TAMPERED, CAUSE_DAMAGED,
+				    "its table of symbols is damaged, or was stripped away");
 	if (!*w.why)
 		return 0;
 	make_printable(w.why);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Feeds the parsers of what boots: the menu of GRUB and its saved variables,
- * boot loader entries, initramfs archives, dpkg's status, and what unlocks an
+ * the configurations of Limine, rEFInd, extlinux and the Raspberry Pi, boot loader entries, initramfs archives, dpkg's status, and what unlocks an
  * encrypted disk. The first byte says which one is meant.
  */
 #include <errno.h>
@@ -14,6 +14,8 @@
 #include "guard/boot/bls.h"
 #include "guard/host/dpkg.h"
 #include "guard/boot/grub_cfg.h"
+#include "guard/boot/limine.h"
+#include "guard/boot/refind.h"
 #include "guard/module/initramfs.h"
 #include "guard/host/tpm.h"
 
@@ -145,6 +147,40 @@ static void archive(const uint8_t *data, size_t size)
 	close(fd);
 }
 
+static char *find_file(const void *labels, const char *name)
+{
+	(void)labels;
+	return *name == '/' ? strdup("/nonexistent") : NULL;
+}
+
+/* What is chosen is one of the list. */
+static void check_chosen(const struct labels *l, const struct label *one)
+{
+	if (one && (one < l->list || one >= l->list + l->count || !one->name))
+		abort();
+}
+
+static void limine(const char *text, size_t len, bool old)
+{
+	struct limine x = { .labels.find = find_file, .old = old };
+
+	if (limine_read(&x, text, len) || x.labels.count > LABELS_MAX)
+		abort();
+	check_chosen(&x.labels, limine_chosen(&x));
+	limine_free(&x);
+}
+
+static void refind(const char *text, size_t len)
+{
+	struct refind x = { .labels.find = find_file };
+
+	if (refind_read(&x, text, len) || x.labels.count > LABELS_MAX)
+		abort();
+	check_chosen(&x.labels, refind_chosen(&x));
+	free(refind_options(text, len));
+	refind_free(&x);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *text = (const char *)data + 1;
@@ -156,7 +192,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	b.data = (unsigned char *)data + 1;
 	b.len = size - 1;
-	switch (data[0] % 7) {
+	switch (data[0] % 9) {
 	case 0:
 		menu(text, size - 1);
 		break;
@@ -175,6 +211,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 6:
 		orders(text, size - 1);
+		break;
+	case 7:
+		limine(text, size - 1, data[0] & 128);
+		break;
+	case 8:
+		refind(text, size - 1);
 		break;
 	case 5:
 		tpm_take(&t, "disk", &b);

@@ -97,15 +97,21 @@ def test_any_user_may_ask(open_system):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as somebody else")
-@pytest.mark.parametrize("what", [f"boot/initrd.img-{NEW}", "boot", "boot/grub",
+@pytest.mark.parametrize("what", [f"boot/initrd.img-{NEW}", "boot", "boot/grub", "etc/modprobe.d/own.conf",
+                                  "etc/modprobe.d", f"lib/modules/{NEW}/extra", f"lib/modules/{NEW}/extra/sub",
                                   f"lib/modules/{NEW}/updates/dkms/sample.ko"])  # fmt: skip
 def test_what_a_user_may_not_see_is_no_guess(open_system, what):
     open_system.initramfs(OLD, {})
     open_system.initramfs(NEW, {})
+    open_system.tree.put("etc/modprobe.d/own.conf", "options sample x=1\n")
+    open_system.tree.put(f"lib/modules/{NEW}/extra/sub/README", "x\n")
+    assert as_nobody(open_system, "doctor", "--next-boot")[0] == 0
     (open_system.path / what).chmod(0)
     code, text = as_nobody(open_system, "doctor", "--next-boot")
     assert code == 3, text
-    assert re.search(r"unknown", text) and not re.search(rf"{NEW}: sample: ok", text), text
+    assert re.search(r"unknown|cannot tell|Permission denied", text), text
+    assert "extra" in what or not re.search(rf"{NEW}: sample: ok", text), text
+    assert as_nobody(open_system, "status")[0] != 0
 
 
 def test_disk_full_under_the_state(system):

@@ -5,7 +5,7 @@ import json
 import random
 
 from tests.secureboot import cells
-from tests.unit.kmodkeep.host import siglist
+from tests.unit.kmodkeep.host import KERNEL, siglist
 
 SEED = random.SystemRandom().randrange(2, 1 << 32)
 
@@ -38,3 +38,20 @@ def test_chain_where_nothing_demands_a_signature(tree, plain_module, tmp_path):
         (tmp_path / "m.ko").write_bytes(by_name[name])
         (result,) = json.loads(tree.run("verify", "--json", tmp_path / "m.ko").out)["results"]
         assert result["verdict"] == word, result
+
+
+def test_ecdsa_with_its_certificate_along(tree, plain_module, tmp_path):
+    """Also where only the certificate of an RSA key is signed so: what the kernel knows decides."""
+    ec = cells.make_key(tmp_path, "ecdsa")
+    leaf = cells.issue("leaf", ec)
+    tree.secure_boot()
+    tree.variable("MokListRT", siglist(ec.der))
+    module = plain_module.read_bytes()
+    (tmp_path / "own.ko").write_bytes(cells.appended(module, cells.cms(module, [ec], along=[])))
+    (tmp_path / "issued.ko").write_bytes(cells.appended(module, cells.cms(module, [leaf], along=[])))
+    keyring = "CONFIG_MODULES=y\nCONFIG_INTEGRITY_PLATFORM_KEYRING=y\n"
+    for line, word in (("CONFIG_CRYPTO_ECDSA=y", "ok"), ("CONFIG_CRYPTO_ECDSA=m", "unknown"),
+                       ("# CONFIG_CRYPTO_ECDSA is not set", "unsupported-signature")):  # fmt: skip
+        tree.put(f"boot/config-{KERNEL}", keyring + line + "\n")
+        found = json.loads(tree.run("verify", "--json", tmp_path / "own.ko", tmp_path / "issued.ko").out)
+        assert [r["verdict"] for r in found["results"]] == [word, word], (line, found)

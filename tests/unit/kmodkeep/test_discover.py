@@ -2,6 +2,7 @@
 """Out-of-tree drivers are judged without any drop-in."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -257,3 +258,56 @@ def test_modules_that_are_linked_in_from_another_kernel(system, tool):
     file.unlink()
     finding = next_boot(system)[1]["kmp"]
     assert finding["verdict"] == "missing" and "dkms" not in finding["next_step"], finding
+
+
+@pytest.mark.parametrize("folder", ["extra", "updates/vendor", "kernel/nvidia-535"])
+def test_folder_behind_a_link(system, folder):
+    """depmod follows it, and so loses the driver if it is not there for the next kernel."""
+    system.tree.put(f"lib/modules/{OLD}/modules.order", "kernel/fs/x.ko\n")
+    away = system.tree.put("opt/vendor/sub/strange.ko", module_bytes(OLD, name="strange"))
+    link = system.path / f"lib/modules/{OLD}/{folder}"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(away.parent.parent)
+    # One that leads to itself has an end.
+    (away.parent / "again").symlink_to(".")
+    system.depmod(OLD)
+    result = system.tree.run("guard")
+    assert result.code in (1, 3) and "strange" in result.out, result.text
+
+
+@pytest.mark.parametrize("what", ["drivers", "depth"])
+def test_more_than_is_looked_at(system, what):
+    """What is beyond a limit may be a driver that would be lost."""
+    data = module_bytes(NEW, name="many")
+    if what == "depth":
+        system.tree.put(f"lib/modules/{NEW}/extra/" + "/".join("abcdefghij") + "/many.ko", data)
+    else:
+        for number in range(1030):
+            system.tree.put(f"lib/modules/{NEW}/extra/many{number}.ko", b"")
+    result = system.tree.run("guard")
+    assert result.code != 0, result.text
+    assert "more drivers or folders than are looked at" in result.text
+
+
+def test_two_hundred_drivers(system):
+    for kernel in (OLD, NEW):
+        for number in range(200):
+            system.tree.put(f"lib/modules/{kernel}/extra/many{number}.ko", module_bytes(kernel, name="many"))
+        system.depmod(kernel)
+    assert system.tree.run("guard").code == 0
+    system.tree.put(f"lib/modules/{NEW}/extra/many117.ko", b"")
+    result = system.tree.run("guard")
+    assert result.code == 1 and "many117" in result.out
+
+
+def test_kernels_own_module_that_is_empty(system):
+    """A disk that was full: what the driver needs is there by its name alone."""
+    need = system.tree.put(f"lib/modules/{NEW}/kernel/need.ko", module_bytes(NEW, name="need", intree=True))
+    system.install(NEW, data=module_bytes(NEW, depends="need"))
+    system.tree.put(f"lib/modules/{NEW}/modules.dep", "updates/dkms/sample.ko: kernel/need.ko\nkernel/need.ko:\n")
+    subprocess.run(["depmod", "-b", system.path, NEW], check=True)
+    dep = system.path / f"lib/modules/{NEW}/modules.dep"
+    assert json.loads(system.tree.run("doctor", "--next-boot", "--json").out)["findings"][0]["verdict"] == "ok"
+    need.write_bytes(b"")
+    finding = json.loads(system.tree.run("doctor", "--next-boot", "--json").out)["findings"][0]
+    assert finding["verdict"] == "tampered" and "it needs need" in finding["message"], (finding, dep.read_text())

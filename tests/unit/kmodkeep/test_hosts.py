@@ -4,7 +4,7 @@
 A file of hosts/ starts with a line of JSON: the kernels, the newest first; "boots",
 which must boot next; "pin", what the default is set to for the older one, or null
 if it cannot be; "images", where kernels lie other than /boot/vmlinuz-RELEASE;
-"archives", the initramfs files; "unified" images with their sections; "lost", kernels
+"archives", the initramfs files (without it: those that the menus name); "unified" images with their sections; "lost", kernels
 whose modules are gone. "==> PATH" starts each of its files.
 """
 
@@ -27,6 +27,14 @@ def host(request, tree):
     return Host(tree, json.loads(head), dict(part.split("\n", 1) for part in rest))
 
 
+def named_archives(texts, kernels):
+    """The files of menus' "initrd" lines for these kernels, in /boot."""
+    for line in re.findall(r"^\s*initrd\w*\s+(\S.*)$", "\n".join(texts), re.M):
+        for path in line.split():
+            if "$" not in path and any(kernel in path for kernel in kernels):
+                yield path.lstrip("/") if path.startswith("/boot/") else f"boot{path}"
+
+
 class Host(System):
     """Kernels and files of a fixture; the driver "sample" on each kernel."""
 
@@ -44,7 +52,7 @@ class Host(System):
         if "images" in meta:
             (tree.path / "usr/lib").mkdir(parents=True, exist_ok=True)
             (tree.path / "usr/lib/modules").symlink_to("../../lib/modules")
-        for name in meta.get("archives", ()):
+        for name in meta.get("archives") or named_archives(files.values(), meta["kernels"]):
             tree.put(name, cpio({}))
         for name, release in meta.get("images", {}).items():
             tree.put(name, bzimage(release))

@@ -216,6 +216,40 @@ def test_symbols_without_headers(system, text, wants, word):
     assert verdict(system)["verdict"] == word
 
 
+KALLSYMS = """\
+0000000000000000 T kfree
+0000000000000000 r __ksymtab_kfree
+0000000000000000 r __ksymtab_printk
+0000000000000000 r __ksymtab_of_gone\t[gone]
+"""
+
+
+@pytest.mark.parametrize("wants,change,word", [
+    ("printk", "", "ok"), ("gone_in_6_12", "", "wrong-kernel"), ("of_gone", "", "wrong-kernel"),
+    # One that lists no exports, as without CONFIG_KALLSYMS_ALL.
+    ("gone_in_6_12", "r __ksymtab_kfree", "ok"),
+])  # fmt: skip
+def test_symbols_of_the_kernel_that_runs(system, wants, change, word):
+    """Where there is neither a list nor a map, it says itself what it has."""
+    system.install(NEW, data=module_of(NEW, "sample", wants=[wants]))
+    system.tree.put("proc/kallsyms", KALLSYMS.replace(change, "T kfree2") if change else KALLSYMS)
+    assert verdict(system)["verdict"] == "ok"
+    system.running(NEW)
+    assert verdict(system)["verdict"] == word
+    system.tree.put(f"boot/System.map-{NEW}", "ffffffff81000000 r __ksymtab_gone_in_6_12\n")
+    assert verdict(system)["verdict"] == ("ok" if wants == "gone_in_6_12" else "wrong-kernel")
+
+
+def test_module_without_its_table_of_symbols(system, tmp_path):
+    """strip -s takes what the kernel needs to load it."""
+    (tmp_path / "m.ko").write_bytes(module_of(NEW, "sample", wants=["printk"]))
+    subprocess.run(["strip", "-s", tmp_path / "m.ko"], check=True)
+    system.install(NEW, data=(tmp_path / "m.ko").read_bytes())
+    system.tree.put(f"boot/System.map-{NEW}", "ffffffff81000000 r __ksymtab_printk\n")
+    found = verdict(system)
+    assert found["verdict"] == "tampered" and "table of symbols" in found["message"]
+
+
 def test_licence_and_headers_of_another_build(system):
     """Symbols for the GPL alone; and headers that are not this kernel's say nothing."""
     data = module_of(NEW, "sample", wants=["gpl_only"])

@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -227,7 +228,7 @@ def test_unified_image(sdboot):
 
 def test_the_loader_that_started_this_boot_counts(sdboot):
     sdboot.tree.put("boot/grub/grub.cfg", grub_cfg([OLD, NEW]))
-    assert boots(sdboot) == OLD
+    assert boots(sdboot) is None
     sdboot.tree.variable("LoaderInfo", utf16("systemd-boot 252.39"), LOADER)
     assert boots(sdboot) == NEW
     sdboot.tree.variable("LoaderInfo", utf16("GRUB 2.12"), LOADER)
@@ -295,6 +296,7 @@ def test_boot_partition_that_is_not_mounted(system, fstab, mounted, seen):
     """What lies in its place is of an update that went there."""
     system.tree.put("etc/fstab", fstab)
     system.tree.put("proc/self/mountinfo", MOUNTED + mounted)
+    system.tree.put("sys/module/x/version", "1\n")
     found = next_boot(system)
     assert found["kernel"] == (NEW if seen else None)
     assert seen or "/boot is in /etc/fstab and is not mounted" in found["why"]
@@ -321,16 +323,36 @@ def test_folder_that_does_not_run_has_no_firmware(sdboot):
     assert boots(sdboot) == NEW
 
 
-@pytest.mark.parametrize("loader,name", [
-    ("limine", "boot/limine.conf"), ("refind", "boot/efi/EFI/refind/refind.conf"),
-    ("zfsbootmenu", "etc/zfsbootmenu/config.yaml"),
-])  # fmt: skip
-def test_loaders_that_are_named_alone(system, loader, name):
+def test_loader_that_is_named_alone(system):
     (system.path / "boot/grub/grub.cfg").unlink()
-    system.tree.put(name, "x\n")
+    system.tree.put("etc/zfsbootmenu/config.yaml", "x\n")
     found = next_boot(system)
-    assert (found["loader"], found["kernel"], found["default_can_be_set"]) == (loader, None, False)
-    assert "is not read by kmodkeep" in found["why"]
+    assert (found["loader"], found["kernel"], found["default_can_be_set"]) == ("zfsbootmenu", None, False)
+    assert "is not read by kmodkeep: look at zpool get bootfs" in found["why"]
+
+
+def test_files_of_several_loaders(system):
+    """What one of them left is not what boots; where nothing says which one, they have to agree."""
+    limine = "/{0}\nprotocol: linux\npath: boot():/vmlinuz-{0}\nmodule_path: boot():/initrd.img-{0}\n"
+    for each in (OLD, NEW):
+        system.initramfs(each, {})
+    system.tree.put("boot/limine.conf", limine.format(NEW))
+    assert (next_boot(system)["loader"], boots(system)) == ("grub", NEW)
+    system.tree.put("boot/limine.conf", limine.format(OLD))
+    found = next_boot(system)
+    assert found["kernel"] is None and "grub and of limine are here" in found["why"]
+    assert system.tree.run("guard").code == 3
+    for info, kernel in (("Limine 9.3.0", OLD), ("GRUB 2.12", NEW)):
+        system.tree.variable("LoaderInfo", utf16(info), LOADER)
+        assert boots(system) == kernel
+    # systemd-boot would have said so.
+    (system.path / f"sys/firmware/efi/efivars/LoaderInfo-{LOADER}").unlink()
+    (system.path / "boot/limine.conf").unlink()
+    system.tree.put("boot/efi/loader/loader.conf", "timeout 3\n")
+    system.tree.put("boot/efi/loader/entries/x.conf", f"version {OLD}\nlinux /vmlinuz-{OLD}\n")
+    assert boots(system) == NEW
+    shutil.rmtree(system.path / "sys/firmware/efi/efivars")
+    assert boots(system) is None
 
 
 @pytest.fixture
@@ -399,11 +421,256 @@ def test_packed_kernel_that_is_cut_short(raspberry):
     assert next_finding(raspberry)["verdict"] == "kernel-incomplete"
 
 
-def test_copies_that_proxmox_boot_tool_makes(system):
-    """A menu in /boot is not what boots there."""
-    system.tree.put("etc/kernel/proxmox-boot-uuids", "0A0B-0C0D\n")
-    found = next_boot(system)
-    assert (found["loader"], found["kernel"]) == ("proxmox-boot-tool", None)
+ESPS = ("0A0B-0C0D", "1A1B-1C1D")
+
+
+@pytest.fixture
+def proxmox(system):
+    """Two partitions with copies of both kernels, mounted; a menu in /boot that is not what boots."""
+    system.tree.put("etc/kernel/proxmox-boot-uuids", "\n".join(ESPS) + "\n")
+    system.tree.put("sys/module/x/version", "1\n")
+    lines = ["22 1 0:25 / / rw - zfs rpool/ROOT/pve-1 rw"]
+    for number, uuid in enumerate(ESPS):
+        device = system.tree.put(f"dev/sd{'ab'[number]}2")
+        link = system.tree.put("dev/disk/by-uuid/x").parent / uuid
+        link.symlink_to(f"../../{device.name}")
+        lines.append(f"3{number} 22 8:{2 + 16 * number} / /mnt/esp{number} rw - vfat /dev/{device.name} rw")
+        system.tree.put(f"mnt/esp{number}/loader/loader.conf", "timeout 3\ndefault proxmox-*\n")
+        for kernel in (OLD, NEW):
+            system.initramfs(kernel, {"updates/dkms/sample.ko": module_bytes(kernel)})
+            where = f"EFI/proxmox/{kernel}"
+            for name in ("vmlinuz", "initrd.img"):
+                data = (system.path / f"boot/{name}-{kernel}").read_bytes()
+                system.tree.put(f"mnt/esp{number}/{where}/{name}-{kernel}", data)
+            system.tree.put(f"mnt/esp{number}/loader/entries/proxmox-{kernel}.conf",
+                            f"title Proxmox Virtual Environment\nversion {kernel}\noptions root=ZFS=rpool/ROOT/pve-1 boot=zfs\n"
+                            f"linux /{where}/vmlinuz-{kernel}\ninitrd /{where}/initrd.img-{kernel}\n")  # fmt: skip
+    system.tree.put("proc/self/mountinfo", "\n".join(lines) + "\n")
+    return system
+
+
+def test_copies_that_proxmox_boot_tool_makes(proxmox):
+    found = next_boot(proxmox)
+    assert (found["loader"], found["kernel"], found["default_can_be_set"]) == ("proxmox-boot-tool", NEW, False)
+    assert found["cmdline"] == "root=ZFS=rpool/ROOT/pve-1 boot=zfs"
+    assert found["initramfs"] == str(proxmox.path / f"mnt/esp0/EFI/proxmox/{NEW}/initrd.img-{NEW}")
+    assert next_finding(proxmox)["verdict"] == "ok"
+    # The pin is what the tool has written into all of them.
+    for number in (0, 1):
+        proxmox.tree.put(f"mnt/esp{number}/loader/loader.conf", f"timeout 3\ndefault proxmox-{OLD}.conf\n")
+        assert boots(proxmox) == (OLD if number else None)
+    proxmox.tree.put("etc/kernel/next-boot-pin", OLD + "\n")
+    assert next_boot(proxmox)["once"]
+
+
+@pytest.mark.parametrize("change", ["other-initrd", "other-options", "gone", "unmounted", "grub", "no-menu", "empty"])
+def test_copies_of_proxmox_that_are_not_all_the_same(proxmox, change):
+    esp = proxmox.path / "mnt/esp1"
+    why = {"other-initrd": "other copies", "other-options": "other copies", "gone": "other kernels",
+           "unmounted": f"{ESPS[1]} is not mounted", "grub": "GRUB's menu", "no-menu": "no entry",
+           "empty": "names no partition"}  # fmt: skip
+    if change == "other-initrd":
+        (esp / f"EFI/proxmox/{NEW}/initrd.img-{NEW}").write_bytes(cpio({}))
+    elif change == "other-options":
+        entry = esp / f"loader/entries/proxmox-{NEW}.conf"
+        entry.write_text(entry.read_text().replace("boot=zfs", "boot=zfs module_blacklist=sample"))
+    elif change == "gone":
+        (esp / f"loader/entries/proxmox-{NEW}.conf").unlink()
+    elif change == "unmounted":
+        path = proxmox.path / "proc/self/mountinfo"
+        path.write_text("".join(path.read_text().splitlines(True)[:2]))
+        proxmox.tree.put("etc/kernel/proxmox-boot-pin", OLD + "\n")
+    elif change == "grub":
+        proxmox.tree.put("mnt/esp1/EFI/proxmox/grubx64.efi")
+    elif change == "no-menu":
+        shutil.rmtree(esp / "loader")
+    else:
+        proxmox.tree.put("etc/kernel/proxmox-boot-uuids", "\n")
+    found = next_boot(proxmox)
+    assert found["kernel"] is None and why[change] in found["why"], found
+    if change == "unmounted":
+        assert f"means {OLD} to boot" in found["why"] and "proxmox-boot-tool status" in found["why"]
+    assert proxmox.tree.run("guard").code == 3
+
+
+LIMINE = """\
+timeout: 5
+default_entry: 2
+# Made by limine-entry-tool.
+${{ROOT}}=root=UUID=42 rw
+
+/+Arch Linux
+comment: machine-id=1
+  //linux
+    protocol: linux
+    path: boot():/vmlinuz-{0}#0a1b
+    module_path: boot():/ucode.img
+    module_path: boot():/initrd.img-{0}
+    cmdline: quiet ${{ROOT}}
+  //old
+    protocol: linux
+    kernel_path: boot():/vmlinuz-{1}
+    module_path: boot():/initrd.img-{1}
+    cmdline: ${{ROOT}}
+/Windows
+protocol: efi
+path: guid(11):/EFI/Microsoft/Boot/bootmgfw.efi
+"""
+LIMINE_OLD = """\
+TIMEOUT=5
+DEFAULT_ENTRY=1
+${{ROOT}}=root=UUID=42 rw
+:Linux
+PROTOCOL=linux
+KERNEL_PATH=boot:///vmlinuz-{0}
+CMDLINE=quiet ${{ROOT}}
+MODULE_PATH=boot:///ucode.img
+MODULE_PATH=boot:///initrd.img-{0}
+:Old
+PROTOCOL=linux
+KERNEL_PATH=boot:///vmlinuz-{1}
+MODULE_PATH=boot:///initrd.img-{1}
+"""
+
+
+@pytest.fixture
+def bare(system):
+    """Kernels with an initramfs each, and no loader."""
+    (system.path / "boot/grub/grub.cfg").unlink()
+    for each in (OLD, NEW):
+        system.initramfs(each, {})
+    system.tree.put("boot/ucode.img", cpio({}))
+    return system
+
+
+@pytest.mark.parametrize("change,kernel", [
+    (("", ""), NEW), (("default_entry: 2", "default_entry: 3"), OLD), (("default_entry: 2", "DEFAULT_ENTRY: 3"), OLD),
+    (("default_entry: 2", "default_entry: 1"), None), (("default_entry: 2\n", ""), None),
+    (("default_entry: 2", "default_entry: 9"), None), (("default_entry: 2", "default_entry: 4"), None),
+    (("default_entry: 2", "default_entry: Arch Linux/old"), OLD), (("default_entry: 2", "default_entry: old"), None),
+    (("default_entry: 2", "default_entry: Arch Linux"), None), (("default_entry: 2", "default_entry: Arch Linux/linux"), NEW),
+    # Closed: what is below is not counted.
+    (("/+Arch", "/Arch"), None), (("timeout: 5", "remember_last_entry: yes"), None),
+    (("    protocol: linux\n    kernel_path", "    if_fw_type: BIOS\n    protocol: linux\n    kernel_path"), None),
+    (("quiet ${ROOT}", "quiet ${OTHER}"), None), (("path: boot():/vmlinuz", "path: boot(2):/vmlinuz"), None),
+    (("path: boot():/vmlinuz", "path: $boot():/vmlinuz"), None), (("//old", "//linux"), NEW),
+    (("protocol: linux\n    path", "protocol: limine\n    path"), None),
+    ((f"path: boot():/vmlinuz-{NEW}", "path: boot():/vmlinuz-9"), None), (("\n", "\r\n"), NEW),
+])  # fmt: skip
+def test_limine(bare, change, kernel):
+    bare.tree.put("boot/limine/limine.conf", LIMINE.format(NEW, OLD).replace(*change))
+    found = next_boot(bare)
+    assert (found["loader"], found["kernel"], found["default_can_be_set"]) == ("limine", kernel, False), found
+    if kernel == NEW:
+        assert found["cmdline"] == "quiet root=UUID=42 rw"
+        assert found["initramfs"] == str(bare.path / f"boot/initrd.img-{NEW}")
+    if not kernel:
+        assert bare.tree.run("guard").code == 3
+
+
+@pytest.mark.parametrize("change,kernel", [
+    (("", ""), NEW), (("DEFAULT_ENTRY=1", "DEFAULT_ENTRY=2"), OLD), (("DEFAULT_ENTRY=1\n", ""), NEW),
+    (("DEFAULT_ENTRY=1", "DEFAULT_ENTRY=3"), None), (("TIMEOUT=5", "REMEMBER_LAST_ENTRY=yes"), None),
+    (("boot:///vmlinuz", "hdd://1:1/vmlinuz"), None),
+])  # fmt: skip
+def test_limine_before_version_8(bare, change, kernel):
+    bare.tree.put("boot/efi/limine.cfg", LIMINE_OLD.format(NEW, OLD).replace(*change))
+    for each in (OLD, NEW):
+        for name in (f"vmlinuz-{each}", f"initrd.img-{each}", "ucode.img"):
+            bare.tree.put(f"boot/efi/{name}", (bare.path / "boot" / name).read_bytes())
+    found = next_boot(bare)
+    assert (found["loader"], found["kernel"]) == ("limine", kernel), found
+    if kernel == NEW:
+        assert found["cmdline"] == "quiet root=UUID=42 rw"
+        assert found["initramfs"] == str(bare.path / f"boot/efi/initrd.img-{NEW}")
+    # One of each version: which one is read depends on the program.
+    bare.tree.put("boot/efi/limine.conf", LIMINE.format(NEW, OLD))
+    found = next_boot(bare)
+    assert found["kernel"] is None and "several configurations" in found["why"]
+
+
+def test_limine_on_another_partition(bare):
+    """By its UUID: what lies under the same name elsewhere is not it."""
+    text = LIMINE.format(NEW, OLD).replace(f"boot():/initrd.img-{NEW}", f"guid(6F-7A):/boot/initrd.img-{NEW}")
+    bare.tree.put("boot/limine.conf", text)
+    assert next_finding(bare)["verdict"] == "unknown"
+    bare.tree.put("sys/module/x/version", "1\n")
+    bare.tree.put("dev/disk/by-partuuid/6f-7a")
+    bare.tree.put("proc/self/mountinfo", "22 1 8:2 / / rw - ext4 /dev/disk/by-partuuid/6f-7a rw\n")
+    assert next_boot(bare)["initramfs"] == str(bare.path / f"boot/initrd.img-{NEW}")
+    assert next_finding(bare)["verdict"] == "ok"
+
+
+REFIND = """\
+timeout 20
+use_nvram false
+scanfor manual,internal
+default_selection "Arch"
+menuentry "Debian" {{
+    loader /vmlinuz-{1}
+    initrd /initrd.img-{1}
+    options "root=UUID=42"
+}}
+menuentry "Off, Arch" {{
+    loader \\vmlinuz-{1}
+    disabled
+}}
+menuentry "Arch Linux" {{
+    icon /EFI/refind/icons/os_arch.png
+    volume "BOOT"
+    loader \\vmlinuz-{0}
+    options "root=UUID=42 rw initrd=\\ucode.img initrd=\\initrd.img-{0}"   # of the kernel
+    submenuentry "Terminal" {{
+        add_options "systemd.unit=multi-user.target"
+        loader /vmlinuz-{1}
+    }}
+}}
+"""
+
+
+@pytest.mark.parametrize("change,kernel", [
+    (("", ""), NEW), (('"Arch"', "Debian"), OLD), (('"Arch"', '"arch linux"'), NEW), (('"Arch"', '"+,Arch"'), None),
+    (('"Arch"', "2"), None), (('"Arch"', '"Arch" 1:30 2:30'), None), (('"Arch"', "vmlinuz"), None),
+    (("manual,internal", "internal,manual"), None), (("scanfor manual,internal\n", ""), None),
+    (("manual,internal", "manual"), NEW), (("timeout 20", "include other.conf"), None),
+    (('default_selection "Arch"\n', ""), None), (("    disabled\n", ""), OLD), (("    disabled\n", "    disabled false\n"), OLD),
+    (('volume "BOOT"', 'volume "OTHER"'), None), (("BOOT", "GONE"), None),
+    (('menuentry "Arch Linux" {', 'menuentry "Arch Linux"\n{'), None),
+])  # fmt: skip
+def test_refind(bare, change, kernel):
+    bare.tree.put("sys/module/x/version", "1\n")
+    for name, number in (("BOOT", 2), ("OTHER", 3)):
+        bare.tree.put(f"dev/disk/by-label/{name}")
+    bare.tree.put("proc/self/mountinfo", "22 1 8:9 / / rw - ext4 /dev/x rw\n"
+                  "23 22 8:2 / /boot rw - ext4 /dev/disk/by-label/BOOT rw\n")  # fmt: skip
+    bare.tree.put("boot/EFI/refind/refind.conf", REFIND.format(NEW, OLD).replace(*change))
+    found = next_boot(bare)
+    assert (found["loader"], found["kernel"], found["default_can_be_set"]) == ("refind", kernel, False), found
+    if kernel == NEW:
+        assert found["cmdline"].startswith("root=UUID=42 rw")
+        assert found["initramfs"] == str(bare.path / f"boot/initrd.img-{NEW}")
+        assert next_finding(bare)["verdict"] == "ok"
+    if not kernel:
+        assert bare.tree.run("guard").code == 3
+
+
+def test_kernels_that_refind_finds_itself(bare):
+    """Of one it is known what it boots; of two it depends on times, and on the last choice."""
+    bare.tree.put("boot/efi/EFI/refind/refind.conf", "timeout 20\n")
+    options = bare.tree.put("boot/refind_linux.conf", '# made by mkrlconf\n"Boot normally"  "root=UUID=42 ro quiet"\n"Single" "x"\n')
+    found = next_boot(bare)
+    assert found["kernel"] is None and "menuentry" in found["why"]
+    for name in (f"vmlinuz-{OLD}", f"initrd.img-{OLD}"):
+        (bare.path / "boot" / name).unlink()
+    bare.running(NEW)
+    found = next_boot(bare)
+    assert (found["kernel"], found["cmdline"]) == (NEW, "root=UUID=42 ro quiet"), found
+    assert found["initramfs"] == str(bare.path / f"boot/initrd.img-{NEW}")
+    for text in ('"Boot" "root=x initrd=/initrd.img"\n', '"Boot" "root=x initrd=boot\\%v"\n', "#\n"):
+        options.write_text(text)
+        assert boots(bare) is None
+    options.unlink()
+    assert boots(bare) is None
 
 
 def unified(**sections):
@@ -507,6 +774,32 @@ def test_unified_image_of_another_build(sdboot):
         sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", image)
         finding = next_finding(sdboot)
         assert (finding["kernel"], finding["verdict"]) == (NEW, verdict), finding
+
+
+@pytest.mark.parametrize("where", [f"lib/modules/{NEW}/vmlinuz", f"boot/efi/0123/{NEW}/linux"])
+def test_build_that_cannot_be_compared(sdboot, where):
+    """That a file cannot be read is no sign that it is the same."""
+    sdboot.tree.put(f"lib/modules/{NEW}/vmlinuz", bzimage(NEW))
+    (sdboot.path / where).unlink()
+    (sdboot.path / where).mkdir()
+    finding = next_finding(sdboot)
+    assert finding["verdict"] == "unknown", finding
+    assert "cannot be compared" in finding["message"] or "cannot be read" in finding["message"]
+    assert sdboot.tree.run("guard").code == 3
+
+
+def test_more_archives_than_are_looked_into(system):
+    """The last of them may have another copy of the driver."""
+    many = [f"/boot/a{number}.img" for number in range(32)]
+    for name in many:
+        system.tree.put(name[1:], cpio({}))
+    for kernel in (OLD, NEW):
+        system.initramfs(kernel, {"updates/dkms/sample.ko": module_bytes(kernel)})
+    for count, verdict in ((31, "ok"), (32, "unknown")):
+        names = " ".join([*many[:count], f"/boot/initrd.img-{NEW}"])
+        system.tree.put("boot/grub/grub.cfg", grub_cfg([NEW, OLD]).replace(f"/boot/initrd.img-{NEW}", names))
+        finding = next_finding(system)
+        assert finding["verdict"] == verdict, finding
 
 
 def test_kernel_in_boot_of_another_build_than_its_modules(system):
@@ -706,7 +999,7 @@ label l1
 
 
 @pytest.mark.parametrize("change,kernel", [
-    (("", ""), NEW), (("default l0", "default l1"), OLD), (("default l0", "default gone"), NEW),
+    (("", ""), NEW), (("default l0", "default l1"), OLD), (("default l0", "default gone"), None),
     (("default l0\n", ""), NEW), (("default l0", "DEFAULT l0\nONTIMEOUT l1"), OLD),
     (("label l1", "label l1\n\tmenu default"), OLD), (("label l0\n", "include x.conf\nlabel l0\n"), None),
     ((f"/boot/vmlinuz-{NEW}", f"../vmlinuz-{NEW}"), NEW), ((f"/boot/vmlinuz-{NEW}", f"/vmlinuz-{NEW}"), NEW),
