@@ -3,13 +3,14 @@
 
     python3 -m bench.deaths [--kernels 6.1,6.12] [--keep]
 
-For each kernel a guest dies again and again, with memory reserved for the records and
-without. At each boot it does what the packaged units do: the driver is loaded, "flightrec
-collect" keeps what there is, and at an orderly end "flightrec save" runs before. What the
-next boot has is compared with what was listed before the death, record by record.
+For each kernel a guest dies again and again. At each boot it does what the packaged units
+do: the driver is loaded, "flightrec collect" keeps what there is, and at an orderly end
+"flightrec save" runs before. It does so first without the memory that is reserved for the
+records, on a copy of what is kept, as a host that has none. What there is then is compared with
+what was listed before the death, record by record.
 
---keep writes docs/deaths.md, a column when it is whole. Exits 0 if with reserved memory all came back after each
-death that leaves memory powered, and if no record came back that was not there.
+--keep writes docs/deaths.md after each death. Exits 0 if with reserved memory all came back
+after each death that leaves memory powered, and if no record came back that was not there.
 """
 
 import argparse
@@ -71,6 +72,9 @@ DEATHS = [
     Death("power cut", "sleep 600", powered=False),
 ]  # fmt: skip
 
+# What is tried at each boot, in this order.
+MEMORY = ["none", "reserved"]
+
 DISK = 64 << 20
 STATE = 8 << 20  # busybox reads all of it, 512 bytes at a time
 
@@ -86,21 +90,28 @@ mkdir -p /var/lib/flightrec /run/motd.d
 tar -x -C / </dev/vdb 2>/dev/null
 {RAMOOPS} || exit 1
 mount -t pstore pstore /sys/fs/pstore
+# Without the driver there is no reserved memory to be seen.
+cp -a /var/lib/flightrec /run/kept
+echo "NONE-BEGIN"
+flightrec collect 2>&1
+echo "NONE-END"
+flightrec read -b -1 -o json 2>/dev/null | packed NONE 0
+rm -rf /var/lib/flightrec
+mv /run/kept /var/lib/flightrec
 insmod /modules/flightrec.ko $(cat /proc/cmdline | tr ' ' '\n' | sed -n 's/^for-flightrec://p') \
 	channels=default size_kb=2048 crash=1 events=none quota=0 || exit 1
 rm -f /run/motd.d/flightrec
-echo "COLLECT-BEGIN"
+echo "RESERVED-BEGIN"
 flightrec collect 2>&1
-echo "COLLECT-END"
+echo "RESERVED-END"
 keep
-flightrec read -b -1 -o json 2>/run/err | packed BACK 0
-cat /run/err
+flightrec read -b -1 -o json 2>/dev/null | packed RESERVED 1
 # As systemd-pstore does.
 rm -f /sys/fs/pstore/*
 umount /sys/fs/pstore
 rmmod ramoops
 seq {RECORDS} | sed 's/^/event /' | flightrec write
-flightrec read -o json | packed LISTED 1
+flightrec read -o json | packed LISTED 2
 echo "BOOT $(cat /proc/sys/kernel/random/boot_id)"
 read -r death </dev/console
 eval "$death"
@@ -111,12 +122,15 @@ class Life:
     """One boot: what it found of the one before, and what it recorded itself."""
 
     def __init__(self, guest, disk):
-        said = guest.wait_for(r"COLLECT-BEGIN\s+([^\0]*?)COLLECT-END", 600)[1]
-        self.said = " ".join(line.strip() for line in said.splitlines() if line.startswith("flightrec: "))
-        guest.wait_for(r"BACK-STORED\n", 600)
-        self.back = reset.unpacked(disk, 0)
+        self.said, self.back = {}, {}
+        for step, memory in enumerate(MEMORY):
+            word = memory.upper()
+            said = guest.wait_for(rf"{word}-BEGIN\s+([^\0]*?){word}-END", 600)[1]
+            self.said[memory] = " ".join(line.strip() for line in said.splitlines() if line.startswith("flightrec: "))
+            guest.wait_for(rf"{word}-STORED\n", 600)
+            self.back[memory] = reset.unpacked(disk, step)
         guest.wait_for(r"LISTED-STORED\n", 600)
-        self.listed = reset.unpacked(disk, 1)
+        self.listed = reset.unpacked(disk, 2)
         self.boot_id = guest.wait_for(r"BOOT ([0-9a-f-]{36})", 600)[1].replace("-", "")
         assert len(self.listed) == RECORDS, f"{len(self.listed)} of {RECORDS} were recorded"
 
@@ -130,13 +144,16 @@ class Result(NamedTuple):
 
 
 def compared(before, after):
-    """A Result: the records that BEFORE listed and AFTER has."""
+    """{"none", "reserved": Result}: the records that BEFORE listed and AFTER has."""
     listed = {record[1]: record for record in reset.of(before.listed, "default")}
-    # A later boot's "-1" is an older one where nothing is left of the one that died.
-    mine = [line for line in after.back if before.boot_id.startswith(line["boot_id"])]
-    found = reset.of(mine, "default")
-    good = {record[1] for record in found if listed.get(record[1]) == record}
-    return Result(len(good), len(found) - len(good), after.said)
+    results = {}
+    for memory in MEMORY:
+        # "-1" is an older boot where nothing is left of the one that died.
+        mine = [line for line in after.back[memory] if before.boot_id.startswith(line["boot_id"])]
+        found = reset.of(mine, "default")
+        good = {record[1] for record in found if listed.get(record[1]) == record}
+        results[memory] = Result(len(good), len(found) - len(good), after.said[memory])
+    return results
 
 
 def kill(guest, death):
@@ -154,8 +171,8 @@ def deaths_of(name):
     return [death for death in DEATHS if (name, death.name) != ("5.10", "triple fault")]
 
 
-def die(name, reserved):
-    """{name of a death: Result} of a kernel, with memory RESERVED or without."""
+def die(name):
+    """Yield a Death and {"none", "reserved": Result} for each that kernel NAME can have."""
     with tempfile.TemporaryDirectory(prefix="deaths-", dir="/var/tmp") as directory:
         work = Path(directory)
         files = flightrec_tool(work / "tool")
@@ -164,7 +181,6 @@ def die(name, reserved):
         for path, size in ((disk, DISK), (state, STATE)):
             path.touch()
             os.truncate(path, size)
-        append = f"{reset.arguments(name)} " if reserved else ""
         drives = [argument for path in (disk, state)
                   for argument in ("-drive", f"file={path},format=raw,if=virtio")]  # fmt: skip
         stock = ["i6300esb", "virtio_blk", "ramoops", *([] if name in reset.BY_NAME else ["virtio_pci"])]
@@ -174,15 +190,14 @@ def die(name, reserved):
             guest.mkdir()
             return direct_guest(name, files, SCRIPT, guest, stock=stock, memory="256M",
                                 modules=sorted(build_modules(name, TOP / "src").glob("*.ko")),
-                                append=append + PSTORE_MEMORY, reboot=True,
+                                append=f"{reset.arguments(name)} {PSTORE_MEMORY}", reboot=True,
                                 args=["-device", "i6300esb", *drives])  # fmt: skip
 
-        return die_on_and_on(name, start, disk)
+        yield from die_on_and_on(name, start, disk)
 
 
 def die_on_and_on(name, start, disk):
-    """{name of a death: Result}; what went wrong is said, and that death has none."""
-    results = {}
+    """die(), with START to start a guest; what goes wrong is said, and that death has no results."""
     with contextlib.ExitStack() as stack:
         guest = before = None
         for number, death in enumerate(deaths_of(name)):
@@ -196,15 +211,13 @@ def die_on_and_on(name, start, disk):
                     guest.kill()
                     guest = stack.enter_context(start(f"{number}-again"))
                 after = Life(guest, disk)
-                results[death.name] = compared(before, after)
-                print(f"     {death.name}: {cell(results[death.name])}; {after.said}", flush=True)
+                yield death, compared(before, after)
                 before = after
             except (GuestError, AssertionError) as error:
                 print(f"     {death.name}: {error}", flush=True)
                 if guest:
                     guest.kill()
                 guest = None
-    return results
 
 
 # ---- the table
@@ -224,40 +237,45 @@ def said(result):
     return text.strip().rstrip(".;") or "nothing"
 
 
-def table(name, columns):
-    """The table of a kernel; COLUMNS: "reserved" and "none", {name of a death: Result}, and "when"."""
-    with_it, without = columns.get("reserved", {}), columns.get("none", {})
-    lines = [f"## Linux {name}: {columns['when']}", "",
-             "| death | memory reserved | none | what `flightrec collect` says then |",
+def table(name, results):
+    """The table of a kernel; RESULTS: "when", and {name of a death: {"none", "reserved": Result}}."""
+    lines = [f"## Linux {name}: {results['when']}", "",
+             "| death | memory reserved | none | what `flightrec collect` says with none |",
              "| --- | ---: | ---: | --- |"]  # fmt: skip
     for death in DEATHS:
-        pair = with_it.get(death.name), without.get(death.name)
-        lines.append(f"| {death.name} | {cell(pair[0])} | {cell(pair[1])} | {said(pair[1] or pair[0])} |")
+        result = results.get(death.name, {})
+        lines.append(f"| {death.name} | {cell(result.get('reserved'))} | {cell(result.get('none'))} | "
+                     f"{said(result['none']) if result else ''} |")  # fmt: skip
     return "\n".join([*lines, "", ""])
 
 
-def wrong(name, memory, column):
+def wrong(name, results):
     """Lines about what should not be."""
     lines = []
     for death in deaths_of(name):
-        result = column.get(death.name)
-        what = f"{name}, {death.name}, memory {memory}"
-        if result is None:
-            lines.append(f"{what}: not run, see above")
-        elif result.false:
-            lines.append(f"{what}: {result.false} records came back that were not there")
-        elif memory == "reserved" and death.powered and result.back != RECORDS:
-            lines.append(f"{what}: {result.back} of {RECORDS}")
+        what = f"{name}, {death.name}"
+        if death.name not in results:
+            lines.append(f"{what}: not run")
+            continue
+        lines += [f"{what}, memory {memory}: {result.false} records came back that were not there"
+                  for memory, result in results[death.name].items() if result.false]  # fmt: skip
+        back = results[death.name]["reserved"].back
+        if death.powered and back != RECORDS:
+            lines.append(f"{what}: {back} of {RECORDS}")
     return lines
 
 
 def kept():
-    """{kernel: columns} of the runs before."""
+    """{kernel: results} of the runs before."""
     loaded = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
-    for columns in loaded.values():
-        for memory in {"reserved", "none"} & set(columns):
-            columns[memory] = {death: Result(*result) for death, result in columns[memory].items()}
-    return loaded
+    return {name: {key: value if key == "when" else {memory: Result(*result) for memory, result in value.items()}
+                   for key, value in results.items()} for name, results in loaded.items()}  # fmt: skip
+
+
+def keep(results):
+    """Write the page, and what it is made of."""
+    KEPT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(page(results), encoding="utf-8")
 
 
 def page(results):
@@ -270,8 +288,9 @@ HEAD = """# What comes back
 Of 10,000 records that one program wrote before the death, how many the next boot has. Made by
 `make bench-deaths KEEP=1`, in guests of QEMU that do what the packaged units do: `flightrec collect`
 at boot, `flightrec save` at an orderly end. The channel has `crash=1`, with the 4 KiB of text that are
-the default; "memory reserved" is `reserved=` of flightrec(4). The records are compared one by one:
-none came back that was not written.
+the default. "Memory reserved" is `reserved=` of flightrec(4); with "none" there is only what pstore
+has and what was saved: the same boot looks for that first, before the driver is loaded. The records
+are compared one by one: none came back that was not written.
 
 """
 
@@ -295,22 +314,18 @@ def main():
     unknown = [name for name in options.kernels if name not in KERNELS]
     if unknown:
         parser.error(f"not one of {', '.join(KERNELS)}: {', '.join(unknown)}")
-    results, problems = kept(), []
-    # The column that says most comes first.
-    for memory in ("reserved", "none"):
-        for name in options.kernels:
-            with progress(f"deaths: kernel {name}, memory {memory}"):
-                column = die(name, memory == "reserved")
-            columns = results.setdefault(name, {})
-            columns[memory] = column
-            columns["when"] = f"{kernel(name).release}, {datetime.date.today().isoformat()}"
-            print(f"\n{table(name, results[name])}", flush=True)
-            found = wrong(name, memory, column)
-            problems += found
-            if options.keep and not found:
-                KEPT.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-                PAGE.write_text(page(results), encoding="utf-8")
-                print(f"written: {PAGE}", flush=True)
+    everything, problems = kept(), []
+    for name in options.kernels:
+        mine = everything[name] = {"when": f"{kernel(name).release}, {datetime.date.today().isoformat()}"}
+        with progress(f"deaths: kernel {name}"):
+            for death, result in die(name):
+                mine[death.name] = result
+                print(f"     {death.name}: " + "; ".join(f"{memory} {cell(result[memory])}, {said(result[memory])}"
+                                                         for memory in MEMORY), flush=True)  # fmt: skip
+                if options.keep:
+                    keep(everything)
+        print(f"\n{table(name, mine)}", flush=True)
+        problems += wrong(name, mine)
     print("\n".join(problems) if problems else "as it must be")
     return 1 if problems else 0
 
