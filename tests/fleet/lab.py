@@ -18,7 +18,9 @@ import time
 from pathlib import Path
 
 from tests.fleet import base
+from tests.lib.apt import download
 from tests.lib.cache import say
+from tests.packaging.variants import packages
 from tests.unit.kmodkeep.host import Tree, certificate
 from tests.unit.kmodkeep.system import NEW, OLD, System, grub_cfg
 
@@ -74,8 +76,7 @@ def kernel_package(path, version, kernels):
     (root / "boot/grub").mkdir()
     (root / "boot/grub/grub.cfg").write_text(grub_cfg(kernels, default="0"))
     shutil.copy(system.path / "boot/grub/grubenv", root / "boot/grub")
-    if version == 1:
-        shutil.copytree(system.path / "usr/lib/kmodkeep", root / "usr/lib/kmodkeep")
+    shutil.copytree(system.path / "usr/lib/kmodkeep", root / "usr/lib/kmodkeep")
     (root / "DEBIAN").mkdir()
     (root / "DEBIAN/control").write_text(CONTROL.format(package=PACKAGE, version=version))
     for name, text in (("postinst", POSTINST), ("postrm", POSTRM)):
@@ -223,8 +224,10 @@ class Lab:
             path.write_text(text)
             path.chmod(mode)
 
-        shutil.copy(self.old, root / "tmp/old.deb")
-        run("chroot", root, "dpkg", "--force-unsafe-io", "-i", "/tmp/old.deb",
+        debs = [*download(base.SUITE, ["libjson-c5"]).iterdir(), packages(base.SUITE)["kmodkeep"], self.old]
+        for deb in debs:
+            shutil.copy(deb, root / "tmp")
+        run("chroot", root, "dpkg", "--force-unsafe-io", "-i", *[f"/tmp/{deb.name}" for deb in debs],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"})  # fmt: skip
         put("root/.ssh/authorized_keys", (self.path / "key.pub").read_text(), 0o600)
         shutil.rmtree(root / "var/lib/apt/lists")
