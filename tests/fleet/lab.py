@@ -146,11 +146,15 @@ class Host:
     def alive(self):
         return self.process.poll() is None
 
-    def run(self, *words, check=True, timeout=600):
-        """WORDS as a process of the host."""
+    def command(self, *words):
+        """What runs WORDS as a process of the host."""
         command = ["nsenter", "-t", self.init, "-m", "-u", "-p", "-n", "-r", "-w", "env", "-i", "HOME=/root", "LC_ALL=C.UTF-8",
                    "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *words]  # fmt: skip
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+        return list(map(str, command))
+
+    def run(self, *words, check=True, timeout=600):
+        """What came of them."""
+        done = subprocess.run(self.command(*words), capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
         assert not check or done.returncode == 0, f"{self.name}: {done.stdout}{done.stderr}"
         return done
 
