@@ -234,7 +234,9 @@ class Lab:
         run("chroot", root, "dpkg", "--force-unsafe-io", "-i", *[f"/tmp/{deb.name}" for deb in debs],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"})  # fmt: skip
         put("root/.ssh/authorized_keys", (self.path / "key.pub").read_text(), 0o600)
+        # Only its own repository, of which python3-apt wants to find the directories.
         shutil.rmtree(root / "var/lib/apt/lists")
+        (root / "var/lib/apt/lists/partial").mkdir(parents=True)
         for path in (root / "etc/apt/sources.list.d").iterdir():
             path.unlink()
         put("etc/apt/sources.list", f"deb [signed-by=/etc/apt/lab.asc] http://{CONTROLLER}:{PORT} ./\n")

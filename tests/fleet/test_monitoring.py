@@ -7,8 +7,8 @@ import shutil
 import subprocess
 import time
 
-from tests.fleet.lab import Lab
-from tests.lib.promtool import program
+from tests.fleet.lab import CONTROLLER, Lab
+from tests.lib.promtool import package, program
 from tests.unit.fleet.hosts import PROGRAM, TOP
 from tests.unit.kmodkeep.system import OLD
 
@@ -22,15 +22,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             out.write(self.rfile.read(int(self.headers["Content-Length"])) + b"\\n")
         self.send_response(200)
         self.end_headers()
-http.server.HTTPServer(("127.0.0.1", 9099), Handler).serve_forever()
+http.server.HTTPServer(("0.0.0.0", 9099), Handler).serve_forever()
 """
 
 
 class Monitoring:
-    """The servers, on the controller; and a node exporter on each host."""
+    """Prometheus on the controller, Alertmanager on the last host, a node exporter on the others."""
 
     def __init__(self, lab):
         self.lab, self.path, self.running = lab, lab.path / "monitoring", []
+        self.hosts, self.alertmanager = lab.hosts[:-1], lab.hosts[-1]
         self.path.mkdir()
         self.sent = self.path / "sent"
 
@@ -38,20 +39,23 @@ class Monitoring:
         rules = (TOP / "fleet/prometheus/kmodkeep.rules.yml").read_text()
         # As they are, but nobody waits ten minutes here.
         (self.path / "rules.yml").write_text(re.sub(r"(for|interval): \S+", r"\1: 1s", rules))
-        targets = [f"{host.address}:9100" for host in self.lab.hosts]
+        targets = [f"{host.address}:9100" for host in self.hosts]
         (self.path / "prometheus.yml").write_text(json.dumps({
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "rule_files": [str(self.path / "rules.yml")],
-            "alerting": {"alertmanagers": [{"static_configs": [{"targets": ["127.0.0.1:9093"]}]}]},
+            "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"{self.alertmanager.address}:9093"]}]}]},
             "scrape_configs": [{"job_name": "hosts", "static_configs": [{"targets": targets}]}]}))  # fmt: skip
-        (self.path / "alertmanager.yml").write_text(json.dumps({
+        # It looks for its templates in /usr/share, so it is unpacked where nobody else has any.
+        files = subprocess.run(["dpkg-deb", "--fsys-tarfile", package("prometheus-alertmanager")], check=True, capture_output=True).stdout
+        subprocess.run(["tar", "-x", "-C", self.alertmanager.root, "./usr/bin", "./usr/share/prometheus"], input=files, check=True)
+        (self.alertmanager.root / "etc/alertmanager.yml").write_text(json.dumps({
             "route": {"receiver": "test", "group_by": ["alertname"], "group_wait": "1s", "group_interval": "1s"},
-            "receivers": [{"name": "test", "webhook_configs": [{"url": "http://127.0.0.1:9099/"}]}]}))  # fmt: skip
+            "receivers": [{"name": "test", "webhook_configs": [{"url": f"http://{CONTROLLER}:9099/"}]}]}))  # fmt: skip
         self._start("/usr/bin/python3", "-c", RECEIVER, self.sent)
-        self._start(program("prometheus-alertmanager", "prometheus-alertmanager"), f"--config.file={self.path}/alertmanager.yml",
-                    f"--storage.path={self.path}/alerts", "--web.listen-address=127.0.0.1:9093", "--cluster.listen-address=")  # fmt: skip
+        self._run(self.alertmanager.command("prometheus-alertmanager", "--config.file=/etc/alertmanager.yml", "--storage.path=/tmp/alerts",
+                                            "--cluster.listen-address="), "alertmanager")  # fmt: skip
         self._start(program("prometheus", "prometheus"), f"--config.file={self.path}/prometheus.yml",
                     f"--storage.tsdb.path={self.path}/data", "--web.listen-address=127.0.0.1:9090")  # fmt: skip
-        for host in self.lab.hosts:
+        for host in self.hosts:
             self._run(host.command("prometheus-node-exporter", "--collector.disable-defaults", "--collector.textfile",
                                    "--collector.textfile.directory=/var/lib/prometheus/node-exporter"), host.name)  # fmt: skip
         return self
@@ -70,15 +74,19 @@ class Monitoring:
 
     def alerts(self):
         """[(alert, instance, status)] that came, the newest last."""
-        lines = self.sent.read_text().splitlines() if self.sent.exists() else []
+        # The last one may not be whole yet.
+        lines = self.sent.read_text().split("\n")[:-1] if self.sent.exists() else []
         return [(alert["labels"]["alertname"], alert["labels"].get("instance"), alert["status"])
-                for line in lines for alert in json.loads(line)["alerts"]]  # fmt: skip
+                for line in lines if line for alert in json.loads(line)["alerts"]]  # fmt: skip
+
+    def logs(self):
+        return {path.name: path.read_text()[-600:] for path in self.path.glob("*.log")}
 
     def wait_for(self, alert):
         end = time.monotonic() + WITHIN
         while alert not in self.alerts():
             dead = [process.args for process in self.running if process.poll() is not None]
-            assert not dead and time.monotonic() < end, (dead, self.alerts())
+            assert not dead and time.monotonic() < end, (dead, self.alerts(), self.logs())
             time.sleep(0.2)
 
     def report(self):
@@ -88,9 +96,9 @@ class Monitoring:
 
 def test_the_alert_for_the_host_that_would_lose_its_driver():
     """It comes for that host and no other, the page names it, and it ends when the driver is back."""
-    with Lab(2) as lab:
-        bad, good = lab.hosts
-        for host in lab.hosts:
+    with Lab(3) as lab:
+        bad, good, _ = lab.hosts
+        for host in (bad, good):
             host.run("sh", "-c", "kmodkeep guard && kmodkeep state --write")
         module = bad.root / f"lib/modules/{OLD}/updates/dkms/sample.ko"
         shutil.move(module, bad.root / "root/sample.ko")

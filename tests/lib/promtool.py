@@ -9,14 +9,19 @@ from tests.lib.cache import cached
 SUITE = "bookworm"
 
 
-def program(package, name):
-    """The path of the program NAME of PACKAGE; it is fetched once."""
+def package(name):
+    """The .deb file of a package; it is fetched once."""
+    (deb,) = download(SUITE, [name]).glob("*.deb")
+    return deb
+
+
+def program(of, name):
+    """The path of the program NAME of the package OF; it is unpacked once."""
 
     def unpack(path):
-        (deb,) = download(SUITE, [package]).glob("*.deb")
-        subprocess.run(["dpkg-deb", "-x", deb, path], check=True)
+        subprocess.run(["dpkg-deb", "-x", package(of), path], check=True)
 
-    return cached("promtool", f"{SUITE}-{package}", unpack) / "usr/bin" / name
+    return cached("promtool", f"{SUITE}-{of}", unpack) / "usr/bin" / name
 
 
 def promtool():
