@@ -18,7 +18,9 @@ import time
 from pathlib import Path
 
 from tests.fleet import base
+from tests.lib.apt import download
 from tests.lib.cache import say
+from tests.packaging.variants import packages
 from tests.unit.kmodkeep.host import Tree, certificate
 from tests.unit.kmodkeep.system import NEW, OLD, System, grub_cfg
 
@@ -74,8 +76,7 @@ def kernel_package(path, version, kernels):
     (root / "boot/grub").mkdir()
     (root / "boot/grub/grub.cfg").write_text(grub_cfg(kernels, default="0"))
     shutil.copy(system.path / "boot/grub/grubenv", root / "boot/grub")
-    if version == 1:
-        shutil.copytree(system.path / "usr/lib/kmodkeep", root / "usr/lib/kmodkeep")
+    shutil.copytree(system.path / "usr/lib/kmodkeep", root / "usr/lib/kmodkeep")
     (root / "DEBIAN").mkdir()
     (root / "DEBIAN/control").write_text(CONTROL.format(package=PACKAGE, version=version))
     for name, text in (("postinst", POSTINST), ("postrm", POSTRM)):
@@ -145,11 +146,15 @@ class Host:
     def alive(self):
         return self.process.poll() is None
 
-    def run(self, *words, check=True, timeout=600):
-        """WORDS as a process of the host."""
+    def command(self, *words):
+        """What runs WORDS as a process of the host."""
         command = ["nsenter", "-t", self.init, "-m", "-u", "-p", "-n", "-r", "-w", "env", "-i", "HOME=/root", "LC_ALL=C.UTF-8",
                    "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *words]  # fmt: skip
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+        return list(map(str, command))
+
+    def run(self, *words, check=True, timeout=600):
+        """What came of them."""
+        done = subprocess.run(self.command(*words), capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
         assert not check or done.returncode == 0, f"{self.name}: {done.stdout}{done.stderr}"
         return done
 
@@ -223,11 +228,15 @@ class Lab:
             path.write_text(text)
             path.chmod(mode)
 
-        shutil.copy(self.old, root / "tmp/old.deb")
-        run("chroot", root, "dpkg", "--force-unsafe-io", "-i", "/tmp/old.deb",
+        debs = [*download(base.SUITE, ["libjson-c5"]).iterdir(), packages(base.SUITE)["kmodkeep"], self.old]
+        for deb in debs:
+            shutil.copy(deb, root / "tmp")
+        run("chroot", root, "dpkg", "--force-unsafe-io", "-i", *[f"/tmp/{deb.name}" for deb in debs],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"})  # fmt: skip
         put("root/.ssh/authorized_keys", (self.path / "key.pub").read_text(), 0o600)
+        # Only its own repository, of which python3-apt wants to find the directories.
         shutil.rmtree(root / "var/lib/apt/lists")
+        (root / "var/lib/apt/lists/partial").mkdir(parents=True)
         for path in (root / "etc/apt/sources.list.d").iterdir():
             path.unlink()
         put("etc/apt/sources.list", f"deb [signed-by=/etc/apt/lab.asc] http://{CONTROLLER}:{PORT} ./\n")

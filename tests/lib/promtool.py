@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""promtool, unpacked and not installed: the package that has it would start a server."""
+"""Prometheus's programs, unpacked and not installed: their packages would start servers."""
 
 import subprocess
 
@@ -9,11 +9,20 @@ from tests.lib.cache import cached
 SUITE = "bookworm"
 
 
-def promtool():
-    """The path of the program; it is fetched once."""
+def package(name):
+    """The .deb file of a package; it is fetched once."""
+    (deb,) = download(SUITE, [name]).glob("*.deb")
+    return deb
+
+
+def program(of, name):
+    """The path of the program NAME of the package OF; it is unpacked once."""
 
     def unpack(path):
-        (package,) = download(SUITE, ["prometheus"]).glob("*.deb")
-        subprocess.run(["dpkg-deb", "-x", package, path], check=True)
+        subprocess.run(["dpkg-deb", "-x", package(of), path], check=True)
 
-    return cached("promtool", SUITE, unpack) / "usr/bin/promtool"
+    return cached("promtool", f"{SUITE}-{of}", unpack) / "usr/bin" / name
+
+
+def promtool():
+    return program("prometheus", "promtool")
