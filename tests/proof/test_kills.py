@@ -103,7 +103,7 @@ def test_killed_at_a_step_the_next_run_completes(target, lose, old_stays):
     assert serves(target, target.new) and serves(target, target.old)
     lose(target)
     assert not serves(target, target.new)
-    steps = NEVER - killed_at(target, NEVER)
+    steps = killed_at(target, NEVER)
     print(f"{lose.__name__}: {steps} steps")
     assert steps > 5 and serves(target, target.new)
     for number in range(1, steps + 1, 1 if FULL else 10):
