@@ -98,7 +98,7 @@ class ThrowAwayRoot:
     def __enter__(self):
         _remove_stale()
         self._directory = Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir=cache_dir("clones")))
-        self._lock = _try_lock(self._directory)
+        self._lock = _try_lock(self._directory, "x")
         self.path = self._directory / "root"
         try:
             self._processes = Processes()
@@ -221,9 +221,9 @@ def _make_usable(path):
         shutil.copy("/etc/resolv.conf", resolver)
 
 
-def _try_lock(directory):
-    """The locked lock file of DIRECTORY, or None while its owner lives."""
-    lock = open(directory / "owner.lock", "w", encoding="ascii")
+def _try_lock(directory, mode):
+    """The locked lock file of DIRECTORY, opened by MODE, or None while its owner lives."""
+    lock = open(directory / "owner.lock", mode, encoding="ascii")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -239,7 +239,8 @@ def _remove_stale():
         with contextlib.suppress(FileNotFoundError):
             if time.time() - directory.stat().st_ctime < 60:
                 continue
-            lock = _try_lock(directory)
+            # One without a lock is gone in a moment: its owner removes that last.
+            lock = _try_lock(directory, "r")
             if lock:
                 _take_down(directory)
                 lock.close()
@@ -253,6 +254,9 @@ def _take_down(directory):
         subprocess.run(["umount", "--recursive", str(merged)], check=True)
     if _mounts_below(directory):
         raise RuntimeError(f"{directory} still has mounts, not removing it")
+    for entry in directory.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
     shutil.rmtree(directory)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.lib import apt, roots
-from tests.lib.clone import CommandFailed, ThrowAwayRoot
+from tests.lib.clone import CommandFailed, ThrowAwayRoot, _remove_stale
 from tests.lib.roots import Clone, newest_release
 
 ANY = "bookworm"
@@ -54,6 +54,17 @@ def test_a_copy_of_copies_is_gone_too(tmp_path):
             assert f" {third.path} " in mounts() and f" {third.path} overlay " not in mounts()
         assert not third.path.exists()
     assert not first.path.exists() and not second.path.exists()
+
+
+def test_one_that_its_owner_takes_down_is_left_to_it(monkeypatch):
+    """The lock goes last; who looks for copies to take down must not make a new one."""
+    with Clone(ANY) as clone:
+        lock = clone.path.parent / "owner.lock"
+        lock.unlink()
+        later = time.time() + 3600
+        monkeypatch.setattr("tests.lib.clone.time.time", lambda: later)
+        _remove_stale()
+        assert (clone.path / "etc").exists() and not lock.exists()
 
 
 def test_failures_show_the_output():
