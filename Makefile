@@ -20,6 +20,7 @@ help:
 	@echo 'make deb         the Debian packages, into build/deb/; SUITES="bookworm sid"'
 	@echo 'make bench       instructions of the recorder beside its peers; K=6.1 narrows,'
 	@echo '                 KEEP=docs/bench puts the figures and plots of a whole run there'
+	@echo 'make bench-lifecycle  what a kernel update costs with dkms alone, and with kmodkeep'
 	@echo 'make rpm         the RPM packages, into build/rpm/'
 	@echo 'make rpm-repo    sign and index them; KEY=NAME is one that gpg has'
 	@echo 'make fuzz        feed the parsers of untrusted bytes, each for SECONDS=300'
@@ -69,6 +70,9 @@ rpm-repo: deps
 bench: deps
 	$(PYTHON) -m bench $(if $(K),--kernels $(K)) $(if $(KEEP),--keep $(KEEP))
 
+bench-lifecycle: deps
+	$(PYTHON) -m bench.lifecycle $(if $(KEEP),--keep $(KEEP))
+
 fuzz: deps
 	$(MAKE) -C tests/unit/lib fuzz
 	$(MAKE) -C tests/unit/kmodkeep fuzz
@@ -81,5 +85,5 @@ install:
 clean:
 	rm -rf build
 
-.PHONY: help deps demo test test-all test-mutants check $(TIERS:%=test-%) shell deb rpm rpm-repo bench fuzz install clean
+.PHONY: help deps demo test test-all test-mutants check $(TIERS:%=test-%) shell deb rpm rpm-repo bench bench-lifecycle fuzz install clean
 .DEFAULT_GOAL := help

@@ -29,6 +29,8 @@ from tests.packaging.variants import packages
 from tests.unit.kmodkeep.host import GLOBAL, SHIM, siglist
 from tests.unit.kmodkeep.system import grub_cfg, grubenv
 
+KEPT = TOP / "docs/bench/lifecycle.json"
+
 SUITE = "bookworm"
 DRIVER = "v4l2loopback"
 PEERS = ["v4l2loopback-dkms", "lttng-modules-dkms"]

@@ -85,6 +85,18 @@ def test_says_its_licence(path):
     assert re.search(rf"SPDX-License-Identifier: {re.escape(licence_of(path))}( \*/)?$", head, re.M)
 
 
+# Whose every file says in its first lines what it is for.
+EXPLAINED = ("src", "lib", "tools", "guard", "signing", "kmodkeep", "fleet", "bindings", "bench")
+
+
+def test_says_what_it_is():
+    opening = re.compile(r"/\*|// (?!SPDX)|# (?!SPDX)|\"\"\"[^\"]")
+    for path in FILES:
+        if path.relative_to(TOP).parts[0] in EXPLAINED and (path in CODE or path.suffix == ".yml"):
+            lines = [line for line in text_of(path).split("\n") if not re.match(r"#!|.*SPDX|---$|$", line)]
+            assert opening.match(lines[0]), name(path)
+
+
 # What debian/copyright calls the licences.
 DEBIAN_NAMES = {
     "LGPL-2.1-or-later": "LGPL-2.1+",
