@@ -78,8 +78,4 @@ int modsig_change(const unsigned char *content, size_t len,
 		  const struct modsig_key *keys, size_t n, const char *hash,
 		  struct buf *out);
 
-/* Makes content + one signature. */
-int modsig_make(const unsigned char *content, size_t len, X509 *cert,
-		EVP_PKEY *key, const char *hash, struct buf *out);
-
 #endif

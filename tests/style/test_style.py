@@ -234,3 +234,13 @@ def test_no_file_uses_one_that_uses_it(rooms):
 def test_a_circle_is_found():
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set()}) == {"b": {"c"}, "c": {"b", "d"}}
     assert not circle({"a": {"b", "c"}, "b": {"c"}, "c": set()})
+
+
+def test_what_is_not_static_is_used_by_another_file():
+    words = {path: set(re.findall(r"\w+", COMMENT_OR_TEXT.sub(" ", text_of(path))))
+             for path in FILES if path.suffix == ".c"}  # fmt: skip
+    for path in words:
+        if path.relative_to(TOP).parts[0] in ("tools", "guard", "signing", "kmodkeep"):
+            for defined in DEFINED.findall(COMMENT_OR_TEXT.sub(" ", text_of(path))):
+                used = any(set(defined) & others for other, others in words.items() if other != path)
+                assert used or defined[0] == "main", f"{name(path)}: {defined}"
