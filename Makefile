@@ -23,6 +23,7 @@ help:
 	@echo 'make bench-read  how fast records are read, beside journalctl; what a dump takes'
 	@echo 'make bench-deaths  what comes back of 10,000 records after each death; K=6.1 narrows,'
 	@echo '                 KEEP=1 puts the table into docs/deaths.md'
+	@echo 'make bench-lifecycle  what a kernel update costs with dkms alone, and with kmodkeep'
 	@echo 'make rpm         the RPM packages, into build/rpm/'
 	@echo 'make rpm-repo    sign and index them; KEY=NAME is one that gpg has'
 	@echo 'make fuzz        feed the parsers of untrusted bytes, each for SECONDS=300'
@@ -78,6 +79,9 @@ bench-read: deps
 bench-deaths: deps
 	$(PYTHON) -m bench.deaths $(if $(K),--kernels $(K)) $(if $(KEEP),--keep)
 
+bench-lifecycle: deps
+	$(PYTHON) -m bench.lifecycle $(if $(KEEP),--keep $(KEEP))
+
 fuzz: deps
 	$(MAKE) -C tests/unit/lib fuzz
 	$(MAKE) -C tests/unit/kmodkeep fuzz
@@ -90,5 +94,5 @@ install:
 clean:
 	rm -rf build
 
-.PHONY: help deps demo test test-all test-mutants check $(TIERS:%=test-%) shell deb rpm rpm-repo bench bench-read bench-deaths fuzz install clean
+.PHONY: help deps demo test test-all test-mutants check $(TIERS:%=test-%) shell deb rpm rpm-repo bench bench-read bench-deaths bench-lifecycle fuzz install clean
 .DEFAULT_GOAL := help

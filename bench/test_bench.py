@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The verdict itself: what is missing or too much never passes."""
 
+import json
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from bench import deaths, figures, plot, report, retention, verdict
+from bench import deaths, figures, lifecycle, plot, report, retention, verdict
 from bench.measure import parse_results
 
 # A driver that keeps every limit, and its peers.
@@ -192,3 +193,29 @@ def test_what_should_not_be_is_said():
     for changed, says in ((deaths.Result(9_999, 0, ""), "9999 of 10000"), (deaths.Result(10_000, 1, ""), "1 records")):
         (line,) = deaths.wrong("6.1", {**whole, "panic": {**whole["panic"], "reserved": changed}})
         assert line.startswith("6.1, panic") and says in line
+
+
+def lifecycle_result(dkms=10.0, kept=11.0, guard=0.9, warm=50.0, cold=3000.0):
+    def cost(seconds):
+        return {"processes": 9, "cpu_s": seconds, "wall_s": seconds}
+
+    return {"alone": {"update": cost(60.0), "dkms": cost(dkms)},
+            "kept": {"update": cost(61.0), "dkms": cost(kept), "guard": cost(guard),
+                     "doctor": {"kernels": 5, "warm_ms": warm, "cold_ms": cold}},
+            "packages": {}}  # fmt: skip
+
+
+def exceeded(result):
+    return [what.split(",")[0] for what, *_, good in lifecycle.verdict(result) if not good]
+
+
+def test_limits_of_a_kernel_update():
+    assert exceeded(lifecycle_result()) == []
+    assert exceeded(lifecycle_result(guard=1.1)) == ["kmodkeep's share beyond dkms's own"]
+    assert exceeded(lifecycle_result(warm=50.5, cold=3001)) == ["doctor", "doctor"]
+
+
+def test_kept_kernel_update_is_within_its_limits():
+    kept = json.loads(lifecycle.KEPT.read_text("utf-8"))
+    assert exceeded(kept) == [] and kept["kept"]["doctor"]["kernels"] >= 5
+    assert set(lifecycle.PEERS) < set(kept["packages"])

@@ -125,7 +125,9 @@ static void note(FILE *out, const struct format *format, const char *fmt, va_lis
 	fputc('\n', out);
 }
 
-void format_note(FILE *out, const struct format *format, const char *fmt, ...)
+/* A line "# ..." between records, for people only; control characters are escaped. */
+__attribute__((format(printf, 3, 4)))
+static void format_note(FILE *out, const struct format *format, const char *fmt, ...)
 {
 	va_list args;
 

@@ -88,10 +88,6 @@ void format_entry_turned(FILE *out, const struct format *format, const struct en
 /* The loss alone, where the record that brought it is not shown; nothing for programs. */
 void format_lost(FILE *out, const struct format *format, const char *channel, uint64_t lost);
 
-/* A line "# ..." between records, for people only; control characters are escaped. */
-__attribute__((format(printf, 3, 4)))
-void format_note(FILE *out, const struct format *format, const char *fmt, ...);
-
 /*
  * Prints text so that it stays on its line and moves no cursor: control characters,
  * what is not UTF-8, and marks that turn the direction of writing come out as \xHH.

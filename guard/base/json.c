@@ -99,10 +99,3 @@ long long json_int(struct json_object *o, const char *key)
 
 	return value ? json_object_get_int64(value) : 0;
 }
-
-bool json_flag(struct json_object *o, const char *key)
-{
-	struct json_object *value = get(o, key, json_type_boolean);
-
-	return value && json_object_get_boolean(value);
-}

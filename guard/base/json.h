@@ -18,9 +18,8 @@ const char *json_text(struct json_object *o);
 struct json_object *json_parse(const void *text, size_t len);
 /* An object from a file of kmodkeep's; NULL if it is not one. */
 struct json_object *json_read(const char *path);
-/* NULL, 0 and false stand for what is not there, or of another type. */
+/* NULL and 0 stand for what is not there, or of another type. */
 const char *json_string(struct json_object *o, const char *key);
 long long json_int(struct json_object *o, const char *key);
-bool json_flag(struct json_object *o, const char *key);
 
 #endif

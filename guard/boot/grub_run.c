@@ -17,7 +17,8 @@
 #define DEPTH_MAX 48
 #define STEPS_MAX 1000000
 
-void grub_too_much(struct grub_running *r)
+/* The script is beyond what is known here: its menu is unclear. */
+static void too_much(struct grub_running *r)
 {
 	r->m->unclear = true;
 	r->stopped = true;
@@ -37,7 +38,7 @@ static bool step(struct grub_running *r, size_t cost)
 {
 	r->steps += 1 + cost;
 	if (r->steps > STEPS_MAX)
-		grub_too_much(r);
+		too_much(r);
 	return !r->stopped;
 }
 
@@ -111,7 +112,7 @@ void grub_run_body(struct grub_running *r, const struct grub_body *b)
 	size_t at = r->at, to = r->to;
 
 	if (++r->depth > DEPTH_MAX) {
-		grub_too_much(r);
+		too_much(r);
 	} else {
 		r->in = b->in;
 		r->at = b->from;
@@ -364,7 +365,7 @@ static enum grub_truth run_until(struct grub_running *r)
 	const struct grub_token *t;
 
 	if (++r->depth > DEPTH_MAX)
-		grub_too_much(r);
+		too_much(r);
 	while ((t = token(r)) && !ends_a_list(t)) {
 		if (t->kind != GRUB_WORD) {
 			r->at++;

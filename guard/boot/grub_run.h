@@ -46,8 +46,6 @@ struct grub_running {
 	bool stopped;		/* by configfile, or for lack of memory */
 };
 
-/* The script is beyond what is known here: its menu is unclear. */
-void grub_too_much(struct grub_running *r);
 /* Takes an error: -E2BIG makes the menu unclear, others end the run. */
 void grub_fail(struct grub_running *r, int err);
 /* Sets a variable, where the run is not passing over it. */

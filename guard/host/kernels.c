@@ -264,8 +264,11 @@ static bool names_release(const char *path, const char *release)
 	       !strncmp(slash - n, release, n);
 }
 
-const struct kernel *kernels_by_image(const struct kernels *k,
-				      const char *path)
+/*
+ * The kernel whose boot image a boot loader calls by this path, as in
+ * /boot/vmlinuz-6.1.0-30-amd64 or /MACHINE/6.1.0-30-amd64/linux.
+ */
+static const struct kernel *by_image(const struct kernels *k, const char *path)
 {
 	for (size_t i = 0; i < k->count; i++)
 		if (names_release(path, k->list[i].release))
@@ -277,7 +280,7 @@ const struct kernel *kernels_by_file(const struct kernels *k, const char *file,
 				     const char *path)
 {
 	char *says = file ? boot_file_release(file) : NULL, *real;
-	const struct kernel *is = kernels_by_image(k, path);
+	const struct kernel *is = by_image(k, path);
 
 	if (says) {
 		is = kernels_find(k, says);
@@ -286,7 +289,7 @@ const struct kernel *kernels_by_file(const struct kernels *k, const char *file,
 	}
 	real = !is && file ? realpath(file, NULL) : NULL;
 	if (real)
-		is = kernels_by_image(k, real);
+		is = by_image(k, real);
 	for (size_t i = 0; real && !is && i < k->count; i++)
 		if (k->list[i].image && !strcmp(k->list[i].image, file))
 			is = &k->list[i];

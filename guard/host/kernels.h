@@ -35,13 +35,6 @@ const struct kernel *kernels_find(const struct kernels *k, const char *release);
 int kernels_add(const struct host *h, struct kernels *k, const char *release);
 
 /*
- * The kernel whose boot image a boot loader calls by this path, as in
- * /boot/vmlinuz-6.1.0-30-amd64 or /MACHINE/6.1.0-30-amd64/linux.
- */
-const struct kernel *kernels_by_image(const struct kernels *k,
-				      const char *path);
-
-/*
  * The same where its file is known (NULL: it is not): what the file says of itself
  * counts, then its name, the one that it is a link to, and the package that put it
  * there, as with /boot/vmlinuz-linux.

@@ -270,7 +270,8 @@ static int take_block(const struct host *h, struct tpm *t, const char *block)
 	return err;
 }
 
-int tpm_read(const struct host *h, struct tpm *out)
+/* Looks at the LUKS2 disks that are open. 0 or -ENOMEM. */
+static int tpm_read(const struct host *h, struct tpm *out)
 {
 	char *path = NULL;
 	struct dirent *e;

@@ -27,8 +27,6 @@ struct tpm {
 	char *gap;		/* what could not be read; NULL: nothing */
 };
 
-/* Looks at the LUKS2 disks that are open. 0 or -ENOMEM. */
-int tpm_read(const struct host *h, struct tpm *out);
 void tpm_free(struct tpm *t);
 
 /* The bindings that the metadata of one disk (LUKS2's JSON) names. */

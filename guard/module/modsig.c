@@ -570,11 +570,3 @@ int modsig_join(const unsigned char *content, size_t len,
 	CMS_ContentInfo_free(cms);
 	return err;
 }
-
-int modsig_make(const unsigned char *content, size_t len, X509 *cert,
-		EVP_PKEY *key, const char *hash, struct buf *out)
-{
-	const struct modsig_key one = { cert, key };
-
-	return modsig_change(content, len, NULL, 0, &one, 1, hash, out);
-}

@@ -99,8 +99,4 @@ int modsig_parse_detached(const unsigned char *der, size_t size, size_t len,
 int modsig_join(const unsigned char *content, size_t len,
 		struct modsig *const *from, size_t n, struct buf *out);
 
-/* Makes content + one signature. */
-int modsig_make(const unsigned char *content, size_t len, X509 *cert,
-		EVP_PKEY *key, const char *hash, struct buf *out);
-
 #endif

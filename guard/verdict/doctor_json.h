@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The doctor's answer as JSON, for people's programs and for state.json. */
 #ifndef KMODKEEP_DOCTOR_JSON_H
 #define KMODKEEP_DOCTOR_JSON_H
 
@@ -8,6 +9,7 @@
 
 #define DOCTOR_SCHEMA 1
 
+/* NULL: no memory. To be released with json_object_put(). */
 struct json_object *doctor_json(const struct doctor *d);
 
 #endif

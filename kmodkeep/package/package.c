@@ -158,7 +158,9 @@ static void serve_all(struct transaction *x)
 		register_version(x);
 }
 
-int package_configure(struct transaction *x)
+/* The verbs. Exit codes. */
+
+static int package_configure(struct transaction *x)
 {
 	/* Of an interrupted run. What is not removed is built over. */
 	tree_remove(x->stage);
@@ -177,7 +179,7 @@ int package_configure(struct transaction *x)
 	return EXIT_YES;
 }
 
-int package_restore(struct transaction *x)
+static int package_restore(struct transaction *x)
 {
 	struct words all;
 
@@ -209,7 +211,7 @@ int package_restore(struct transaction *x)
 	return EXIT_YES;
 }
 
-int package_remove(struct transaction *x)
+static int package_remove(struct transaction *x)
 {
 	struct words all;
 

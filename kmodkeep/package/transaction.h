@@ -81,11 +81,6 @@ struct work {
 	const char *why, *next;
 };
 
-/* The verbs. Exit codes. */
-int package_configure(struct transaction *x);
-int package_restore(struct transaction *x);
-int package_remove(struct transaction *x);
-
 /* 0, or -errno with a line said. */
 int transaction_open(const struct host *h, const struct manager *manager,
 		     const char *name, const char *version, struct transaction *x);

@@ -2,11 +2,14 @@
 """What can be told from the text of the tree: style, versions, secrets."""
 
 import fnmatch
+import io
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from pyflakes.api import checkPath
+from pyflakes.reporter import Reporter
 
 TOP = Path(__file__).parents[2]
 
@@ -55,9 +58,8 @@ def test_shell(path):
 
 @pytest.mark.parametrize("path", PYTHON, ids=name)
 def test_python(path):
-    command = ["/usr/bin/python3", "-m", "pyflakes", path]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
+    said = io.StringIO()
+    assert checkPath(str(path), Reporter(said, said)) == 0, said.getvalue()
 
 
 @pytest.mark.parametrize("path", MANUALS, ids=name)
@@ -83,6 +85,18 @@ def licence_of(path):
 def test_says_its_licence(path):
     head = "\n".join(text_of(path).split("\n")[:3])
     assert re.search(rf"SPDX-License-Identifier: {re.escape(licence_of(path))}( \*/)?$", head, re.M)
+
+
+# Whose every file says in its first lines what it is for.
+EXPLAINED = ("src", "lib", "tools", "guard", "signing", "kmodkeep", "fleet", "bindings", "bench")
+
+
+def test_says_what_it_is():
+    opening = re.compile(r"/\*|// (?!SPDX)|# (?!SPDX)|\"\"\"[^\"]")
+    for path in FILES:
+        if path.relative_to(TOP).parts[0] in EXPLAINED and (path in CODE or path.suffix == ".yml"):
+            lines = [line for line in text_of(path).split("\n") if not re.match(r"#!|.*SPDX|---$|$", line)]
+            assert opening.match(lines[0]), name(path)
 
 
 # What debian/copyright calls the licences.
@@ -222,3 +236,13 @@ def test_no_file_uses_one_that_uses_it(rooms):
 def test_a_circle_is_found():
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set()}) == {"b": {"c"}, "c": {"b", "d"}}
     assert not circle({"a": {"b", "c"}, "b": {"c"}, "c": set()})
+
+
+def test_what_is_not_static_is_used_by_another_file():
+    words = {path: set(re.findall(r"\w+", COMMENT_OR_TEXT.sub(" ", text_of(path))))
+             for path in FILES if path.suffix == ".c"}  # fmt: skip
+    for path in words:
+        if path.relative_to(TOP).parts[0] in ("tools", "guard", "signing", "kmodkeep"):
+            for defined in DEFINED.findall(COMMENT_OR_TEXT.sub(" ", text_of(path))):
+                used = any(set(defined) & others for other, others in words.items() if other != path)
+                assert used or defined[0] == "main", f"{name(path)}: {defined}"

@@ -49,6 +49,10 @@ def test_exports_what_the_header_declares(installed):
     declared = set(re.findall(r"\b(flightrec_\w+)\(", re.sub(r"/\*.*?\*/", "", header, flags=re.S)))
     assert set(exported) == declared - {"flightrec_payload"}
     assert len(symbols.splitlines()) == len(exported) + 1, "and nothing but the version itself"
+    # The lists that are committed; both package formats link with the first.
+    assert re.findall(r"^\t(\w+);$", (TOP / "lib/libflightrec.map").read_text(), re.M) == exported
+    debian = (TOP / "debian/libflightrec0.symbols").read_text()
+    assert re.findall(r"^ (flightrec_\w+)@FLIGHTREC_0\.1 ", debian, re.M) == exported
 
 
 def test_manual_has_every_function():
