@@ -136,7 +136,7 @@ static __always_inline int write_payload(struct flightrec_channel *channel,
 	flightrec_ring_commit(ring, len, &place);
 	local_irq_enable();
 	flightrec_cgroup_see(cgroup);
-	flightrec_channel_wake(channel);
+	flightrec_channel_wake(channel, severity);
 	return 0;
 }
 
