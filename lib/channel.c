@@ -52,6 +52,17 @@ static int open_node(const char *channel, unsigned int flags)
 	return errno == ENOENT || errno == ENXIO || errno == ENODEV ? why_missing() : -errno;
 }
 
+/* As earlier drivers know it, too. */
+static int get_info(int fd, struct flightrec_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	if (!ioctl(fd, FLIGHTREC_IOC_GET_INFO, info))
+		return 0;
+	if (errno == ENOTTY && !ioctl(fd, _IOC(_IOC_READ, 0xf1, 0, FLIGHTREC_INFO_MIN), info))
+		return 0;
+	return -errno;
+}
+
 /*
  * A shell's redirection makes a regular file where a channel is missing; another
  * driver's device might stand there as well. Neither records anything.
@@ -67,7 +78,7 @@ static int check_node(int fd)
 		return -errno;
 	if (!S_ISCHR(st.st_mode))
 		return -ENOTTY;
-	return ioctl(fd, FLIGHTREC_IOC_GET_INFO, &info) ? -ENOTTY : 0;
+	return get_info(fd, &info) ? -ENOTTY : 0;
 }
 
 EXPORT int flightrec_open(struct flightrec **handle, const char *channel, unsigned int flags)
@@ -218,7 +229,12 @@ EXPORT int flightrec_seek_last(struct flightrec *handle, uint64_t count)
 
 EXPORT int flightrec_info(struct flightrec *handle, struct flightrec_info *info)
 {
-	return ioctl(handle->fd, FLIGHTREC_IOC_GET_INFO, info) ? -errno : 0;
+	return get_info(handle->fd, info);
+}
+
+EXPORT int flightrec_set_filter(struct flightrec *handle, const struct flightrec_filter *filter)
+{
+	return ioctl(handle->fd, FLIGHTREC_IOC_SET_FILTER, filter) ? -errno : 0;
 }
 
 EXPORT int flightrec_clear(struct flightrec *handle)

@@ -153,6 +153,17 @@ int flightrec_seek_last(struct flightrec *handle, uint64_t count);
 /* Describes the channel. 0 or an error. */
 int flightrec_info(struct flightrec *handle, struct flightrec_info *info);
 
+/**
+ * flightrec_set_filter - leave to the driver which records this handle gets
+ * @filter: see <linux/flightrec.h>; features 0: all
+ *
+ * What flightrec_next() has read ahead comes all the same: set it before the first one.
+ *
+ * Return: 0, or -EINVAL, -EBADF (not open for reading), -EBUSY (it was polled with a
+ * filter of urgent records), -ENOTTY (an earlier driver, which has none).
+ */
+int flightrec_set_filter(struct flightrec *handle, const struct flightrec_filter *filter);
+
 /* Drops all records, and leaves one that says who did it: 0, -EPERM. */
 int flightrec_clear(struct flightrec *handle);
 

@@ -26,7 +26,7 @@
 #define PATH_NS		NSEC_PER_SEC
 #define PATHS_BURST	64
 
-u64 flightrec_cgroups[FLIGHTREC_CGROUP_WAYS][FLIGHTREC_CGROUP_SETS];
+u32 flightrec_cgroups[FLIGHTREC_CGROUP_WAYS][FLIGHTREC_CGROUP_SETS];
 
 /* When all paths so far are paid for. */
 static atomic64_t paid_until_ns = ATOMIC64_INIT(0);
@@ -87,9 +87,9 @@ void __cold flightrec_cgroup_met(u64 id)
 	int way;
 
 	for (way = 1; way < FLIGHTREC_CGROUP_WAYS - 1; way++)
-		if (READ_ONCE(flightrec_cgroups[way][set]) == id)
+		if (READ_ONCE(flightrec_cgroups[way][set]) == (u32)id)
 			break;
-	if (READ_ONCE(flightrec_cgroups[way][set]) != id && !tell(id))
+	if (READ_ONCE(flightrec_cgroups[way][set]) != (u32)id && !tell(id))
 		return;
 	for (; way; way--)
 		WRITE_ONCE(flightrec_cgroups[way][set],

@@ -11,11 +11,15 @@
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 
-#define FLIGHTREC_CGROUP_SETS	64
+#define FLIGHTREC_CGROUP_SETS	32
 #define FLIGHTREC_CGROUP_WAYS	4
 
-/* Those that wrote, by id modulo the number of sets; of each set, the last one first. */
-extern u64 flightrec_cgroups[FLIGHTREC_CGROUP_WAYS][FLIGHTREC_CGROUP_SETS];
+/*
+ * Those that wrote, by id modulo the number of sets; of each set, the last one first. The
+ * lower half of an id, which counts groups, is enough: it is the same again after two
+ * billion of them.
+ */
+extern u32 flightrec_cgroups[FLIGHTREC_CGROUP_WAYS][FLIGHTREC_CGROUP_SETS];
 
 /*
  * The id of the calling task's group in the default hierarchy, 0 without control groups.
@@ -48,7 +52,7 @@ void flightrec_cgroups_forget(void);
 /* Inline: nearly always it is the one that wrote before. */
 static __always_inline void flightrec_cgroup_see(u64 id)
 {
-	if (unlikely(READ_ONCE(flightrec_cgroups[0][id % FLIGHTREC_CGROUP_SETS]) != id))
+	if (unlikely(READ_ONCE(flightrec_cgroups[0][id % FLIGHTREC_CGROUP_SETS]) != (u32)id))
 		flightrec_cgroup_met(id);
 }
 

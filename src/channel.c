@@ -57,21 +57,20 @@ enum {
 	WAKE_OWED,
 };
 
-static void wake_readers(struct flightrec_channel *channel)
+static void wake_readers(struct flightrec_waiters *waiters)
 {
-	atomic64_inc(&channel->wakeups);
-	wake_up_interruptible_poll(&channel->readers_wait, EPOLLIN | EPOLLRDNORM);
+	atomic64_inc(&waiters->wakeups);
+	wake_up_interruptible_poll(&waiters->wait, EPOLLIN | EPOLLRDNORM);
 }
 
 static enum hrtimer_restart wake_timer_ended(struct hrtimer *timer)
 {
-	struct flightrec_channel *channel =
-		container_of(timer, struct flightrec_channel, wake_timer);
+	struct flightrec_waiters *waiters = container_of(timer, struct flightrec_waiters, timer);
 
-	if (atomic_cmpxchg(&channel->wake_state, WAKE_RECENT, WAKE_IDLE) == WAKE_RECENT)
+	if (atomic_cmpxchg(&waiters->state, WAKE_RECENT, WAKE_IDLE) == WAKE_RECENT)
 		return HRTIMER_NORESTART;
-	atomic_set(&channel->wake_state, WAKE_RECENT);
-	wake_readers(channel);
+	atomic_set(&waiters->state, WAKE_RECENT);
+	wake_readers(waiters);
 	hrtimer_forward_now(timer, ns_to_ktime(NSEC_PER_MSEC));
 	return HRTIMER_RESTART;
 }
@@ -80,30 +79,30 @@ static enum hrtimer_restart wake_timer_ended(struct hrtimer *timer)
  * True if nobody was woken lately. Not to be preempted in between: others
  * rely on the timer as soon as the state says that it runs.
  */
-static bool start_wake_timer(struct flightrec_channel *channel)
+static bool start_wake_timer(struct flightrec_waiters *waiters)
 {
 	bool idle;
 
 	preempt_disable();
-	idle = atomic_cmpxchg(&channel->wake_state, WAKE_IDLE, WAKE_RECENT) == WAKE_IDLE;
+	idle = atomic_cmpxchg(&waiters->state, WAKE_IDLE, WAKE_RECENT) == WAKE_IDLE;
 	if (idle)
-		hrtimer_start(&channel->wake_timer, ns_to_ktime(NSEC_PER_MSEC),
+		hrtimer_start(&waiters->timer, ns_to_ktime(NSEC_PER_MSEC),
 			      HRTIMER_MODE_REL_SOFT);
 	preempt_enable();
 	return idle;
 }
 
-void flightrec_channel_wake_sleepers(struct flightrec_channel *channel)
+void flightrec_waiters_wake(struct flightrec_waiters *waiters)
 {
 	int was;
 
 	do {
-		if (start_wake_timer(channel)) {
-			wake_readers(channel);
+		if (start_wake_timer(waiters)) {
+			wake_readers(waiters);
 			return;
 		}
 		/* The timer may end in between: then nobody owes, so start anew. */
-		was = atomic_cmpxchg(&channel->wake_state, WAKE_RECENT, WAKE_OWED);
+		was = atomic_cmpxchg(&waiters->state, WAKE_RECENT, WAKE_OWED);
 	} while (was == WAKE_IDLE);
 }
 
@@ -120,13 +119,31 @@ void flightrec_channel_free(struct flightrec_channel *channel)
 {
 	/* Nobody is woken any more. */
 	irq_work_sync(&channel->wake);
-	hrtimer_cancel(&channel->wake_timer);
+	hrtimer_cancel(&channel->readers_wait.timer);
+	hrtimer_cancel(&channel->urgent_wait.timer);
 	free_memory(channel);
 }
 
 static void wake_work(struct irq_work *work)
 {
-	flightrec_channel_wake(container_of(work, struct flightrec_channel, wake));
+	struct flightrec_channel *channel = container_of(work, struct flightrec_channel, wake);
+
+	flightrec_channel_wake(channel, xchg(&channel->urgent, 0) ? 0 : FLIGHTREC_SEVERITY_DEFAULT);
+}
+
+void flightrec_channel_wake_later(struct flightrec_channel *channel, u8 severity)
+{
+	/* Before the work is queued, which is a full barrier, or runs already and is again. */
+	if (severity < FLIGHTREC_SEVERITY_DEFAULT)
+		WRITE_ONCE(channel->urgent, 1);
+	irq_work_queue(&channel->wake);
+}
+
+static void __init init_waiters(struct flightrec_waiters *waiters)
+{
+	init_waitqueue_head(&waiters->wait);
+	flightrec_hrtimer_setup(&waiters->timer, wake_timer_ended, CLOCK_MONOTONIC,
+				HRTIMER_MODE_REL_SOFT);
 }
 
 /* No retry: better no recorder than a machine that starts to swap. */
@@ -216,10 +233,9 @@ struct flightrec_channel * __init flightrec_channel_new(const struct flightrec_c
 		free_memory(channel);
 		return ERR_PTR(err);
 	}
-	init_waitqueue_head(&channel->readers_wait);
+	init_waiters(&channel->readers_wait);
+	init_waiters(&channel->urgent_wait);
 	init_irq_work(&channel->wake, wake_work);
-	flightrec_hrtimer_setup(&channel->wake_timer, wake_timer_ended,
-				CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
 	return channel;
 }
 
@@ -285,7 +301,7 @@ int flightrec_channel_clear(struct flightrec_channel *channel)
 	flightrec_stamp_fill(&stamp, FLIGHTREC_ORIGIN_KERNEL, 5, strlen(text));
 	/* Refused only when writers are stuck; then the loss is seen all the same. */
 	flightrec_channel_append(channel, &stamp, text);
-	flightrec_channel_wake(channel);
+	flightrec_channel_wake(channel, stamp.severity);
 	return 0;
 }
 
@@ -323,5 +339,6 @@ void flightrec_channel_stats(struct flightrec_channel *channel,
 			   (s64)atomic64_read(&channel->rejected[i]));
 	seq_printf(m, " readers=%d wakeups=%lld oldest_age_ms=%llu\n",
 		   atomic_read(&channel->readers),
-		   (s64)atomic64_read(&channel->wakeups), oldest_age_ms(channel));
+		   (s64)(atomic64_read(&channel->readers_wait.wakeups) +
+			 atomic64_read(&channel->urgent_wait.wakeups)), oldest_age_ms(channel));
 }

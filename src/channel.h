@@ -50,6 +50,17 @@ struct flightrec_config {
 	bool reserved;
 };
 
+/*
+ * Those who sleep until something is written, and when they were woken: see
+ * flightrec_waiters_wake().
+ */
+struct flightrec_waiters {
+	wait_queue_head_t wait;
+	atomic_t state;
+	struct hrtimer timer;		/* a millisecond after each wake-up */
+	atomic64_t wakeups;
+};
+
 struct flightrec_channel {
 	/* First: who has the channel has the ring, without reckoning. */
 	struct flightrec_ring ring;
@@ -61,11 +72,11 @@ struct flightrec_channel {
 	struct flightrec_config config;
 	char name[FLIGHTREC_NAME_MAX];
 
-	wait_queue_head_t readers_wait;
+	struct flightrec_waiters readers_wait;
+	/* Readers of what is more urgent than FLIGHTREC_SEVERITY_DEFAULT. */
+	struct flightrec_waiters urgent_wait;
 	struct irq_work wake;		/* wakes readers from any context */
-	atomic_t wake_state;		/* see flightrec_channel_wake() */
-	struct hrtimer wake_timer;	/* a millisecond after each wake-up */
-	atomic64_t wakeups;
+	int urgent;			/* the urgent ones, too */
 	atomic_t readers;		/* descriptors open for reading */
 	atomic64_t rejected[FLIGHTREC_REJECTS];
 
@@ -103,7 +114,8 @@ void flightrec_stamp_fill(struct flightrec_stamp *stamp, u8 origin, u8 severity,
  * @stamp: from flightrec_stamp_fill(); gets the clocks and the number here
  * @payload: as many bytes as @stamp says
  *
- * Any context, NMI too. Does not wake anybody: flightrec_channel_wake() does.
+ * Any context, NMI too. Does not wake anybody: flightrec_channel_wake() and
+ * flightrec_channel_wake_later() do.
  *
  * Return: 0, or -ENOBUFS, counted.
  */
@@ -111,18 +123,25 @@ int flightrec_channel_append(struct flightrec_channel *channel,
 			      struct flightrec_stamp *stamp,
 			      const void *payload);
 
+/* From any context, soon: those who wait for a record of this severity. */
+void flightrec_channel_wake_later(struct flightrec_channel *channel, u8 severity);
+
 /*
  * Wake readers: at once, but if that was done within the last millisecond,
  * when it is over. Only where one may take a sleeping lock on PREEMPT_RT.
  */
-void flightrec_channel_wake_sleepers(struct flightrec_channel *channel);
+void flightrec_waiters_wake(struct flightrec_waiters *waiters);
 
 /* The same if there are any; inline for those who write while nobody sleeps. */
-static inline void flightrec_channel_wake(struct flightrec_channel *channel)
+static __always_inline void flightrec_channel_wake(struct flightrec_channel *channel,
+						   u8 severity)
 {
 	/* Its barrier pairs with the one of a sleeper's prepare_to_wait(). */
-	if (unlikely(wq_has_sleeper(&channel->readers_wait)))
-		flightrec_channel_wake_sleepers(channel);
+	if (unlikely(wq_has_sleeper(&channel->readers_wait.wait)))
+		flightrec_waiters_wake(&channel->readers_wait);
+	if (unlikely(severity < FLIGHTREC_SEVERITY_DEFAULT) &&
+	    wq_has_sleeper(&channel->urgent_wait.wait))
+		flightrec_waiters_wake(&channel->urgent_wait);
 }
 
 /* Count a refused write; returns @err for convenience. */

@@ -83,7 +83,7 @@ static loff_t node_llseek(struct file *file, loff_t offset, int whence)
 		flightrec_seek_newest(handle);
 	flightrec_handle_unlock(handle);
 	/* Who sleeps at the old place may have something to read at the new one. */
-	flightrec_channel_wake(handle->channel);
+	flightrec_channel_wake(handle->channel, 0);
 	return 0;
 }
 
@@ -91,6 +91,7 @@ static __poll_t node_poll(struct file *file, poll_table *wait)
 {
 	struct flightrec_handle *handle = file->private_data;
 	struct flightrec_channel *channel = handle->channel;
+	struct flightrec_waiters *waiters;
 	__poll_t mask = 0;
 
 	if (channel->config.user_writes)
@@ -98,8 +99,11 @@ static __poll_t node_poll(struct file *file, poll_table *wait)
 	/* Who may not read is not woken, either: each wake-up costs writers. */
 	if (!(file->f_mode & FMODE_READ))
 		return mask;
-	poll_wait(file, &channel->readers_wait, wait);
-	if (flightrec_ring_readable(&channel->ring, &handle->cursor))
+	waiters = flightrec_handle_waiters(handle);
+	if (waiters == &channel->urgent_wait)
+		WRITE_ONCE(handle->urgent_polled, true);
+	poll_wait(file, &waiters->wait, wait);
+	if (flightrec_handle_ready(handle))
 		mask |= EPOLLIN | EPOLLRDNORM;
 	return mask;
 }
@@ -139,26 +143,72 @@ static int ioctl_seek(struct file *file, unsigned int cmd, const void __user *ar
 		flightrec_seek_time(handle, host_boot_ns(value));
 	flightrec_handle_unlock(handle);
 	/* Who sleeps at the old place may have something to read at the new one. */
-	flightrec_channel_wake(handle->channel);
+	flightrec_channel_wake(handle->channel, 0);
 	return err;
 }
 
 /* Who may not read is not told how much others write. */
-static int ioctl_info(struct file *file, void __user *arg)
+static int ioctl_info(struct file *file, void __user *arg, size_t size)
 {
+	const struct flightrec_ring *ring;
 	struct flightrec_handle *handle = file->private_data;
 	struct flightrec_info info = {
 		.abi_version = FLIGHTREC_ABI_VERSION,
 		.flags = READ_ONCE(handle->flags),
 		.size = handle->channel->config.bytes,
+		.filters = FLIGHTREC_FILTER_ALL,
 	};
+	u64 from;
 
+	static_assert(offsetof(struct flightrec_info, filters) == FLIGHTREC_INFO_MIN);
+	if (size < FLIGHTREC_INFO_MIN)
+		return -ENOTTY;
+	ring = &handle->channel->ring;
 	if (file->f_mode & FMODE_READ) {
-		info.oldest_seq = flightrec_ring_oldest(&handle->channel->ring, NULL);
-		info.next_seq = flightrec_ring_next(&handle->channel->ring);
+		info.oldest_seq = flightrec_ring_oldest(ring, NULL);
+		info.next_seq = flightrec_ring_next(ring);
+		from = max_t(u64, READ_ONCE(handle->cursor.seq), info.oldest_seq);
+		info.waiting = info.next_seq > from ? info.next_seq - from : 0;
 	}
 	strscpy(info.name, handle->channel->name, sizeof(info.name));
-	return copy_to_user(arg, &info, sizeof(info)) ? -EFAULT : 0;
+	return copy_to_user(arg, &info, min(size, sizeof(info))) ? -EFAULT : 0;
+}
+
+static int ioctl_set_filter(struct file *file, const void __user *arg, size_t size)
+{
+	struct flightrec_handle *handle = file->private_data;
+	struct flightrec_filter filter;
+	int err;
+
+	if (!(file->f_mode & FMODE_READ))
+		return -EBADF;
+	if (size < sizeof(filter))
+		return -ENOTTY;
+	err = copy_struct_from_user(&filter, sizeof(filter), arg, size);
+	if (err)
+		return err;
+	if (filter.features & ~FLIGHTREC_FILTER_ALL || filter.severity > 7)
+		return -EINVAL;
+	if (mutex_lock_interruptible(&handle->lock))
+		return -ERESTARTSYS;
+	/* Whoever polls stays where he is, and would miss what is less urgent. */
+	if (READ_ONCE(handle->urgent_polled) &&
+	    !(filter.features & FLIGHTREC_FILTER_SEVERITY &&
+	      filter.severity < FLIGHTREC_SEVERITY_DEFAULT)) {
+		err = -EBUSY;
+	} else {
+		/* In this order: a reader in between waits for more, not for less. */
+		WRITE_ONCE(handle->filter.features, 0);
+		handle->filter.uid = filter.uid;
+		handle->filter.pid = filter.pid;
+		handle->filter.cgroup = filter.cgroup;
+		WRITE_ONCE(handle->filter.severity, filter.severity);
+		WRITE_ONCE(handle->filter.features, filter.features);
+	}
+	flightrec_handle_unlock(handle);
+	/* Who sleeps may want something else now, and sleeps elsewhere. */
+	flightrec_channel_wake(handle->channel, 0);
+	return err;
 }
 
 static int ioctl_set_flags(struct flightrec_handle *handle, const u32 __user *arg)
@@ -178,9 +228,14 @@ static long node_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	struct flightrec_handle *handle = file->private_data;
 	void __user *ptr = (void __user *)arg;
 
+	/* What has grown, or may grow: of any size. */
+	switch (cmd & ~IOCSIZE_MASK) {
+	case FLIGHTREC_IOC_GET_INFO & ~IOCSIZE_MASK:
+		return ioctl_info(file, ptr, _IOC_SIZE(cmd));
+	case FLIGHTREC_IOC_SET_FILTER & ~IOCSIZE_MASK:
+		return ioctl_set_filter(file, ptr, _IOC_SIZE(cmd));
+	}
 	switch (cmd) {
-	case FLIGHTREC_IOC_GET_INFO:
-		return ioctl_info(file, ptr);
 	case FLIGHTREC_IOC_SEEK_SEQ:
 	case FLIGHTREC_IOC_SEEK_TIME:
 		return ioctl_seek(file, cmd, ptr);

@@ -36,6 +36,7 @@ static const struct event_source * const sources[] = {
 	[FLIGHTREC_SOURCE_SUSPEND] = &event_suspend,
 	[FLIGHTREC_SOURCE_CPU] = &event_cpu,
 	[FLIGHTREC_SOURCE_CGROUP] = NULL,	/* the core's own */
+	[FLIGHTREC_SOURCE_OTHER] = NULL,	/* others' */
 };
 
 static_assert(ARRAY_SIZE(sources) == FLIGHTREC_SOURCES);

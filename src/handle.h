@@ -16,6 +16,8 @@ struct flightrec_handle {
 	struct mutex lock;		/* the cursor, between readers of one descriptor */
 	struct flightrec_cursor cursor;	/* poll looks at its number without the lock */
 	u32 flags;			/* FLIGHTREC_FL_*, with no lock */
+	struct flightrec_filter filter;	/* with the lock; features and severity also without */
+	bool urgent_polled;		/* somebody may be on the queue of the urgent, for long */
 	bool turned_away;		/* a reader that may not wait found the lock taken */
 };
 
@@ -27,7 +29,17 @@ static inline void flightrec_handle_go(struct flightrec_handle *handle,
 	handle->cursor.from = to.from;
 }
 
+/* Where a reader sleeps; poll and epoll stay there. */
+static inline struct flightrec_waiters *flightrec_handle_waiters(struct flightrec_handle *handle)
+{
+	if (READ_ONCE(handle->filter.features) & FLIGHTREC_FILTER_SEVERITY &&
+	    READ_ONCE(handle->filter.severity) < FLIGHTREC_SEVERITY_DEFAULT)
+		return &handle->channel->urgent_wait;
+	return &handle->channel->readers_wait;
+}
+
 /* read.c */
+bool flightrec_handle_ready(struct flightrec_handle *handle);
 void flightrec_handle_unlock(struct flightrec_handle *handle);
 ssize_t flightrec_read_iter(struct kiocb *iocb, struct iov_iter *to);
 void flightrec_seek_oldest(struct flightrec_handle *handle);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What a module that records kernel events knows of the core: this header
- * and one exported function, in the symbol namespace FLIGHTREC.
+ * and two exported functions, in the symbol namespace FLIGHTREC.
  */
 #ifndef FLIGHTREC_KEVENT_H
 #define FLIGHTREC_KEVENT_H
@@ -18,7 +18,8 @@
 	X(OOPS, "oops")		/* the kernel's own mistakes */		\
 	X(SUSPEND, "suspend")	/* to memory, to disk, and back */	\
 	X(CPU, "cpu")		/* processors switched on and off */	\
-	X(CGROUP, "cgroup")	/* paths of writers' control groups: the core's own */
+	X(CGROUP, "cgroup")	/* paths of writers' control groups: the core's own */ \
+	X(OTHER, "other")	/* other modules, by names of their own */
 
 #define FLIGHTREC_SOURCE_ENUM(id, name) FLIGHTREC_SOURCE_##id,
 enum flightrec_source {
@@ -49,5 +50,24 @@ enum flightrec_source {
 __printf(3, 4)
 int flightrec_emit(enum flightrec_source source, u8 severity,
 		   const char *fmt, ...);
+
+/**
+ * flightrec_note - record an event of any module in the channel "kernel"
+ * @source: the name of where it comes from: 1 to 31 of a-z, 0-9, _ and -; the record's
+ *	text begins with it and a space
+ * @severity: 0 (emergency) to 7 (debug)
+ * @fmt: printf format; the whole text is cut at 255 bytes
+ *
+ * For modules that are not flightrec's own: MODULE_IMPORT_NS() of FLIGHTREC, this header,
+ * and the driver's Module.symvers are all they need. Whoever calls it often must bound that:
+ * the channel keeps the newest records, whosever they are. May be called from any context,
+ * an NMI too; never sleeps. The stamp is that of the calling task, if there is one.
+ *
+ * Return: 0; -EINVAL if @source is no such name or @severity is more than 7; -ENOENT if
+ * "other" is not among the parameter "events", or the driver is not ready; -ENOBUFS as in
+ * flightrec_emit().
+ */
+__printf(3, 4)
+int flightrec_note(const char *source, u8 severity, const char *fmt, ...);
 
 #endif

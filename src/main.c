@@ -26,7 +26,7 @@
 
 #define USER_CHANNELS_MAX (FLIGHTREC_CHANNELS_MAX - 2)
 #define DEFAULT_SIZE_KB 1024U
-#define DEFAULT_CPU_BLOCKS 16	/* for each possible CPU, where that is more */
+#define DEFAULT_CPU_BLOCKS 18	/* for each possible CPU, where that is more */
 #define SPARSE_CPU_BLOCKS 4	/* with fewer, retention suffers much */
 
 static char *names[USER_CHANNELS_MAX] = { "default" };
@@ -37,7 +37,7 @@ MODULE_PARM_DESC(channels, "names of the channels that user space writes (defaul
 static unsigned int sizes_kb[USER_CHANNELS_MAX];
 static unsigned int sizes_count;
 module_param_array_named(size_kb, sizes_kb, uint, &sizes_count, 0444);
-MODULE_PARM_DESC(size_kb, "KiB kept by each channel, in the order of channels (default: 1024, or 16 blocks of 16 KiB per possible CPU if that is more)");
+MODULE_PARM_DESC(size_kb, "KiB kept by each channel, in the order of channels (default: 1024, or 18 blocks of 16 KiB per possible CPU if that is more)");
 
 /* Of a value that makes no sense, what the log gets. */
 #define SHOWN_MAX 64

@@ -36,6 +36,14 @@ static_assert(sizeof(struct flightrec_record) + FLIGHTREC_PAYLOAD_MAX <= FLIGHTR
 
 #define HEAD_BYTES offsetof(struct flightrec_record, seq)
 
+static __always_inline void end_record(struct flightrec_record *record, int words, u64 lost)
+{
+	record->size = HEAD_BYTES + words * sizeof(u64);
+	record->version = FLIGHTREC_ABI_VERSION;
+	record->header_size = sizeof(*record);
+	record->lost = lost;
+}
+
 /*
  * Fill @bounce with whole records from @cursor on, up to number @end. Returns
  * bytes, 0 for nothing to read, -EINVAL if not even the first one fits, or
@@ -66,13 +74,130 @@ static ssize_t fill(const struct flightrec_ring *ring, struct flightrec_cursor *
 		if (words < 0)
 			break;
 		*cursor = next;
-		record->size = HEAD_BYTES + words * sizeof(u64);
-		record->version = FLIGHTREC_ABI_VERSION;
-		record->header_size = sizeof(*record);
-		record->lost = lost;
+		end_record(record, words, lost);
 		done += record->size;
 	}
 	return done;
+}
+
+static bool is_wanted(const struct flightrec_filter *filter, const struct flightrec_stamp *stamp)
+{
+	u32 features = filter->features;
+
+	if (features & FLIGHTREC_FILTER_SEVERITY && stamp->severity > filter->severity)
+		return false;
+	if (features & FLIGHTREC_FILTER_UID && stamp->uid != filter->uid)
+		return false;
+	if (features & FLIGHTREC_FILTER_PID && stamp->pid != filter->pid &&
+	    stamp->tgid != filter->pid)
+		return false;
+	return !(features & FLIGHTREC_FILTER_CGROUP) || stamp->cgroup == filter->cgroup;
+}
+
+/*
+ * Go to the next record that is wanted, before number @end: 0 with its stamp, and with
+ * @cursor still before it. -EAGAIN if there is none, -EINTR if the task is to die. What
+ * is passed over is not lost; what was lost before it is, for the record that follows.
+ */
+static int find_wanted(const struct flightrec_handle *handle, struct flightrec_cursor *cursor,
+		       u64 end, struct flightrec_stamp *stamp)
+{
+	unsigned int passed = 0;
+
+	while (cursor->seq < end) {
+		struct flightrec_cursor next = *cursor;
+		u64 lost;
+		int err;
+
+		err = flightrec_ring_read(&handle->channel->ring, &next, stamp, NULL, &lost);
+		if (!err && is_wanted(&handle->filter, stamp))
+			return 0;
+		*cursor = next;
+		if (err)
+			return err;
+		cursor->from = next.seq - lost;
+		if (++passed % 256)
+			continue;
+		cond_resched();
+		if (fatal_signal_pending(current))
+			return -EINTR;
+	}
+	return -EAGAIN;
+}
+
+/* One record, which is wanted unless it was overwritten meanwhile: words, or an error. */
+static int take_wanted(const struct flightrec_handle *handle, struct flightrec_cursor *next,
+		       struct flightrec_record *record, size_t room, u64 *lost)
+{
+	struct flightrec_stamp *stamp = (struct flightrec_stamp *)&record->seq;
+	int err;
+
+	if (!(handle->filter.features & FLIGHTREC_FILTER_STAMPS))
+		return flightrec_ring_read_words(&handle->channel->ring, next, &record->seq,
+						 room / sizeof(u64), lost);
+	if (room < sizeof(*stamp))
+		return -EMSGSIZE;
+	err = flightrec_ring_read(&handle->channel->ring, next, stamp, NULL, lost);
+	if (err)
+		return err;
+	if (stamp->len)
+		stamp->flags |= FLIGHTREC_F_STAMP;
+	stamp->len = 0;
+	return FLIGHTREC_STAMP_WORDS;
+}
+
+/* fill() for a descriptor that has a filter. */
+static ssize_t __cold fill_filtered(const struct flightrec_handle *handle,
+				    struct flightrec_cursor *cursor, u64 end, void *bounce,
+				    size_t room)
+{
+	struct flightrec_stamp stamp;
+	size_t done = 0;
+	u64 lost;
+	int words;
+
+	for (;;) {
+		struct flightrec_record *record = bounce + done;
+		size_t left = room - done;
+		struct flightrec_cursor next;
+
+		words = find_wanted(handle, cursor, end, &stamp);
+		if (words)
+			break;
+		next = *cursor;
+		words = take_wanted(handle, &next, record, left < HEAD_BYTES ? 0 : left - HEAD_BYTES,
+				    &lost);
+		if (words < 0)
+			break;
+		*cursor = next;
+		if (!is_wanted(&handle->filter, (struct flightrec_stamp *)&record->seq)) {
+			cursor->from = next.seq - lost;
+			continue;
+		}
+		end_record(record, words, lost);
+		done += record->size;
+	}
+	if (done || words == -EAGAIN)
+		return done;
+	return words == -EMSGSIZE ? -EINVAL : words;
+}
+
+/* Is there a record that the filter wants? Passes over others. For tasks. */
+bool __cold flightrec_handle_ready(struct flightrec_handle *handle)
+{
+	const struct flightrec_ring *ring = &handle->channel->ring;
+	struct flightrec_cursor next;
+	struct flightrec_stamp stamp;
+	bool ready;
+
+	/* Who holds it reads: then poll is asked again. */
+	if (!READ_ONCE(handle->filter.features) || !mutex_trylock(&handle->lock))
+		return flightrec_ring_readable(ring, &handle->cursor);
+	next = handle->cursor;
+	ready = !find_wanted(handle, &next, flightrec_ring_next(ring), &stamp);
+	flightrec_handle_go(handle, next);
+	flightrec_handle_unlock(handle);
+	return ready;
 }
 
 /* Bytes of the whole records within the first @copied bytes; moves past them. */
@@ -109,7 +234,10 @@ static ssize_t deliver(struct flightrec_handle *handle, void *bounce, size_t roo
 	lockdep_assert_held(&handle->lock);
 	for (;;) {
 		next = handle->cursor;
-		n = fill(ring, &next, end, bounce, min(room, iov_iter_count(to)));
+		n = min(room, iov_iter_count(to));
+		n = unlikely(handle->filter.features) ?
+		    fill_filtered(handle, &next, end, bounce, n) :
+		    fill(ring, &next, end, bounce, n);
 		if (n < 0)
 			return done ?: n;
 		copied = n ? copy_to_iter(bounce, n, to) : 0;
@@ -146,7 +274,8 @@ void flightrec_handle_unlock(struct flightrec_handle *handle)
 	smp_mb();
 	if (unlikely(READ_ONCE(handle->turned_away))) {
 		WRITE_ONCE(handle->turned_away, false);
-		flightrec_channel_wake(handle->channel);
+		/* As if something urgent had come. */
+		flightrec_channel_wake(handle->channel, 0);
 	}
 }
 
@@ -171,6 +300,7 @@ static ssize_t read_or_wait(struct flightrec_handle *handle, bool nonblock,
 			    void *bounce, size_t room, struct iov_iter *to)
 {
 	struct flightrec_channel *channel = handle->channel;
+	struct flightrec_waiters *waiters;
 	ssize_t ret;
 
 	for (;;) {
@@ -179,9 +309,12 @@ static ssize_t read_or_wait(struct flightrec_handle *handle, bool nonblock,
 			return ret;
 		if (nonblock)
 			return -EAGAIN;
-		if (wait_event_interruptible(channel->readers_wait,
+		waiters = flightrec_handle_waiters(handle);
+		/* Another thread may set another filter: then sleep elsewhere. */
+		if (wait_event_interruptible(waiters->wait,
 					     flightrec_ring_readable(&channel->ring,
-								     &handle->cursor)))
+								     &handle->cursor) ||
+					     waiters != flightrec_handle_waiters(handle)))
 			return -ERESTARTSYS;
 	}
 }

@@ -382,7 +382,7 @@ static __always_inline u64 horizon(const struct flightrec_ring *ring, u64 next)
 }
 
 /* Where a record is. */
-struct place {
+struct spot {
 	u64 lap;
 	u32 block;
 	u32 off;
@@ -395,7 +395,7 @@ enum lookup {
 };
 
 static __always_inline enum lookup look_up(const struct flightrec_ring *ring, u64 seq,
-			   struct place *place)
+			   struct spot *place)
 {
 	/* D, pairs with C */
 	u64 entry = smp_load_acquire(&ring->index[seq & ring->index_mask]);
@@ -412,7 +412,7 @@ static __always_inline enum lookup look_up(const struct flightrec_ring *ring, u6
 }
 
 /* Does the block still hold what the entry was for? */
-static __always_inline bool still_there(const struct flightrec_ring *ring, const struct place *place)
+static __always_inline bool still_there(const struct flightrec_ring *ring, const struct spot *place)
 {
 	u64 state = atomic64_read(block_word(ring, place->block, BLOCK_STATE));
 
@@ -420,7 +420,7 @@ static __always_inline bool still_there(const struct flightrec_ring *ring, const
 }
 
 /* How many words a record of this length has there; 0 if none can. */
-static __always_inline u32 bounded_words(u32 len, const struct place *place)
+static __always_inline u32 bounded_words(u32 len, const struct spot *place)
 {
 	/* A torn stamp may hold any length: bound it before use. */
 	if (unlikely(len > FLIGHTREC_RING_PAYLOAD_MAX ||
@@ -429,13 +429,13 @@ static __always_inline u32 bounded_words(u32 len, const struct place *place)
 	return flightrec_record_words(len);
 }
 
-static __always_inline const u64 *record_at(const struct flightrec_ring *ring, const struct place *place)
+static __always_inline const u64 *record_at(const struct flightrec_ring *ring, const struct spot *place)
 {
 	return &ring->words[place->block * BLOCK_WORDS + place->off];
 }
 
 /* Copy a record out; false if it was overwritten before that was done. */
-static bool copy_out(const struct flightrec_ring *ring, const struct place *place,
+static bool copy_out(const struct flightrec_ring *ring, const struct spot *place,
 		     u64 seq, struct flightrec_stamp *stamp, void *payload,
 		     u32 room)
 {
@@ -456,7 +456,7 @@ static bool copy_out(const struct flightrec_ring *ring, const struct place *plac
 
 /* The same in whole words: how many, 0 if it was overwritten, or -EMSGSIZE. */
 static __always_inline int copy_words(const struct flightrec_ring *ring,
-				      const struct place *place, u64 seq, u64 *to,
+				      const struct spot *place, u64 seq, u64 *to,
 				      u64 room)
 {
 	const u64 *record = record_at(ring, place);
@@ -494,7 +494,7 @@ static bool look_through(const struct flightrec_ring *ring, u32 block, u64 seq,
 	/* G, pairs with F */
 	u64 committed = atomic64_read_acquire(block_word(ring, block, BLOCK_COMMITTED));
 	u64 state = atomic64_read(block_word(ring, block, BLOCK_STATE));
-	struct place place = {
+	struct spot place = {
 		.block = block, .lap = lap_of(state) & RING_MASK(ENTRY_LAP_BITS),
 		.off = BLOCK_HEADER,
 	};
@@ -597,7 +597,7 @@ static noinline u64 skip_gone(const struct flightrec_ring *ring, u64 seq, u64 ne
  * look end at a head which is no longer one: so it is compared with today's.
  */
 static __always_inline int find_next(const struct flightrec_ring *ring,
-		      struct flightrec_cursor *cursor, struct place *place)
+		      struct flightrec_cursor *cursor, struct spot *place)
 {
 	u64 skip_after = SKIP_AFTER, gone = 0, next, first, seq;
 
@@ -646,7 +646,7 @@ int flightrec_ring_read(const struct flightrec_ring *ring,
 			struct flightrec_stamp *stamp, void *payload,
 			u64 *lost)
 {
-	struct place place;
+	struct spot place;
 	int err;
 
 	for (;; cursor->seq++) {
@@ -665,7 +665,7 @@ int flightrec_ring_read_words(const struct flightrec_ring *ring,
 			      struct flightrec_cursor *cursor, u64 *to,
 			      u64 room, u64 *lost)
 {
-	struct place place;
+	struct spot place;
 	int words;
 
 	for (;; cursor->seq++) {
@@ -687,7 +687,7 @@ int flightrec_ring_fetch(const struct flightrec_ring *ring, u64 seq,
 			 struct flightrec_stamp *stamp, void *payload, u32 room)
 {
 	u64 next = flightrec_ring_next(ring);
-	struct place place;
+	struct spot place;
 
 	if (seq >= next)
 		return -EAGAIN;
@@ -710,7 +710,7 @@ bool flightrec_ring_readable(const struct flightrec_ring *ring,
 	u64 next = flightrec_ring_next(ring);
 	u64 first = horizon(ring, next);
 	u64 seq = READ_ONCE(cursor->seq);
-	struct place place;
+	struct spot place;
 
 	if (seq < first)
 		seq = first;
@@ -739,7 +739,7 @@ u64 flightrec_ring_oldest(const struct flightrec_ring *ring, u64 *retained)
 	/* From before all of them, so that each block is looked at. */
 	struct flightrec_cursor cursor = { .seq = 0, .from = ~0ULL };
 	u64 first = horizon(ring, flightrec_ring_next(ring));
-	struct place place;
+	struct spot place;
 	u32 block;
 
 	if (retained)

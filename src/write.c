@@ -38,14 +38,19 @@ static __always_inline void put_comm(struct flightrec_stamp *stamp)
 		WRITE_ONCE(((unsigned long *)stamp->comm)[i], words[i]);
 }
 
+/* What is stored at once lies side by side, and a user's origin is 0. */
+static_assert(offsetof(struct flightrec_stamp, tgid) ==
+	      offsetof(struct flightrec_stamp, pid) + sizeof(u32));
+static_assert(offsetof(struct flightrec_stamp, flags) ==
+	      offsetof(struct flightrec_stamp, severity) + 2);
+static_assert(FLIGHTREC_ORIGIN_USER == 0);
+
 /* Both numbers of a task, as a stamp has them side by side, and tasks as a rule, too. */
 static __always_inline void put_pids(struct flightrec_stamp *stamp)
 {
 	struct task_struct *task = current;
 	u64 both;
 
-	static_assert(offsetof(struct flightrec_stamp, tgid) ==
-		      offsetof(struct flightrec_stamp, pid) + sizeof(u32));
 	if (offsetof(struct task_struct, tgid) ==
 	    offsetof(struct task_struct, pid) + sizeof(u32)) {
 		__builtin_memcpy(&both, (const char *)task + offsetof(struct task_struct, pid),
@@ -69,7 +74,6 @@ static __always_inline void put_stamp(const struct flightrec_place *place, u32 l
 	WRITE_ONCE(stamp->wall_ns, wall_ns);
 	WRITE_ONCE(stamp->len, len);
 	/* Origin and flags are 0: a user's, and no interrupt. */
-	static_assert(FLIGHTREC_ORIGIN_USER == 0);
 	WRITE_ONCE(*(u32 *)&stamp->severity, (__force u32)cpu_to_le32(severity));
 	put_pids(stamp);
 	/* A kuid is the initial namespace's number: from_kuid() would look it up. */
@@ -136,7 +140,7 @@ static __always_inline int write_payload(struct flightrec_channel *channel,
 	flightrec_ring_commit(ring, len, &place);
 	local_irq_enable();
 	flightrec_cgroup_see(cgroup);
-	flightrec_channel_wake(channel);
+	flightrec_channel_wake(channel, severity);
 	return 0;
 }
 

@@ -230,6 +230,28 @@ int filter_ready(struct filter *filter)
 	return EXIT_YES;
 }
 
+bool filter_in_kernel(const struct filter *filter, struct flightrec_filter *kernel)
+{
+	*kernel = (struct flightrec_filter) { .features = 0 };
+	if (filter->severities) {
+		kernel->features |= FLIGHTREC_FILTER_SEVERITY;
+		kernel->severity = 31 - __builtin_clz(filter->severities & 0xff);
+	}
+	if (filter->uids.count == 1) {
+		kernel->features |= FLIGHTREC_FILTER_UID;
+		kernel->uid = filter->uids.values[0];
+	}
+	if (filter->pids.count == 1) {
+		kernel->features |= FLIGHTREC_FILTER_PID;
+		kernel->pid = filter->pids.values[0];
+	}
+	if (filter->ngroups == 1 && filter->groups[0].id) {
+		kernel->features |= FLIGHTREC_FILTER_CGROUP;
+		kernel->cgroup = filter->groups[0].id;
+	}
+	return kernel->features;
+}
+
 bool filter_selects(const struct filter *filter)
 {
 	return filter->severities || filter->pids.count || filter->uids.count || filter->ncomms ||

@@ -91,6 +91,12 @@ int filter_option(struct filter *filter, int opt, const char *value);
 /* To be called after the last option: 0, or EXIT_USAGE after saying what is wrong. */
 int filter_ready(struct filter *filter);
 
+/*
+ * What of it the driver can do, so that a reader is not woken for other records: @kernel
+ * wants all that the filter wants. False if there is nothing.
+ */
+bool filter_in_kernel(const struct filter *filter, struct flightrec_filter *kernel);
+
 /* Is there anything that the filter does not want, the times left aside? */
 bool filter_selects(const struct filter *filter);
 

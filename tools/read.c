@@ -203,6 +203,19 @@ static int print_until_now(struct reading *reading)
 	return status;
 }
 
+/* An earlier driver has no filters, and wakes us more often. Again after a reload. */
+static void filter_in_driver(struct reading *reading)
+{
+	struct flightrec_filter filter;
+	size_t i;
+
+	if (!filter_in_kernel(&reading->filter, &filter))
+		return;
+	for (i = 0; i < reading->timeline.count; i++)
+		if (reading->timeline.channels[i].handle)
+			flightrec_set_filter(reading->timeline.channels[i].handle, &filter);
+}
+
 static int print_on_and_on(struct reading *reading)
 {
 	struct channel *channel = NULL;
@@ -210,6 +223,7 @@ static int print_on_and_on(struct reading *reading)
 	int err;
 
 	for (;;) {
+		filter_in_driver(reading);
 		err = print_available(reading, &channel, &status);
 		if (err == -EPIPE)
 			return status;

@@ -200,7 +200,8 @@ static void place_boots(struct spool *spool)
 	size_t from, to, i;
 	uint64_t first;
 
-	qsort(spool->runs, spool->nruns, sizeof(*spool->runs), by_boot);
+	if (spool->nruns)
+		qsort(spool->runs, spool->nruns, sizeof(*spool->runs), by_boot);
 	for (from = 0; from < spool->nruns; from = to) {
 		first = UINT64_MAX;
 		for (to = from; to < spool->nruns &&

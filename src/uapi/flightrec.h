@@ -108,6 +108,7 @@ enum flightrec_origin {
 
 /* struct flightrec_record's "flags". */
 #define FLIGHTREC_F_INTERRUPT	0x0001	/* no task: pid, tgid, uids are 0, comm is empty */
+#define FLIGHTREC_F_STAMP	0x0002	/* there was a payload; the filter left it out */
 
 /**
  * struct flightrec_record - what precedes each payload in a read
@@ -177,6 +178,32 @@ struct flightrec_record {
 /* Bits of a descriptor, set by FLIGHTREC_IOC_SET_FLAGS. */
 #define FLIGHTREC_FL_RAW	0x00000001	/* "<N>" is payload, not severity */
 
+/* struct flightrec_filter's "features". */
+#define FLIGHTREC_FILTER_SEVERITY	0x00000001	/* only @severity and more urgent ones */
+#define FLIGHTREC_FILTER_UID		0x00000002	/* only of the real user @uid */
+#define FLIGHTREC_FILTER_PID		0x00000004	/* only of the thread or process @pid */
+#define FLIGHTREC_FILTER_CGROUP		0x00000008	/* only of the control group @cgroup itself */
+#define FLIGHTREC_FILTER_STAMPS		0x00000010	/* no payloads: FLIGHTREC_F_STAMP is set */
+#define FLIGHTREC_FILTER_ALL		0x0000001f
+
+/**
+ * struct flightrec_filter - what a descriptor reads, for FLIGHTREC_IOC_SET_FILTER
+ * @features: FLIGHTREC_FILTER_*; 0: everything. A record has to agree with all of them
+ * @severity: 0 to 7
+ * @uid: in the initial user namespace, as in struct flightrec_record
+ * @pid: in the initial pid namespace
+ * @cgroup: as in struct flightrec_record
+ *
+ * Members may follow in later versions; the request has the size that the caller knows.
+ */
+struct flightrec_filter {
+	__u32 features;
+	__u32 severity;
+	__u32 uid;
+	__u32 pid;
+	__u64 cgroup;
+};
+
 /**
  * struct flightrec_info - a channel as FLIGHTREC_IOC_GET_INFO describes it
  * @abi_version: FLIGHTREC_ABI_VERSION
@@ -186,6 +213,13 @@ struct flightrec_record {
  *	0 for a descriptor that is not open for reading
  * @next_seq: number that the next record will get; 0 likewise
  * @name: the channel's name, zero-padded
+ * @filters: FLIGHTREC_FILTER_* that the driver knows
+ * @reserved: 0
+ * @waiting: records between this descriptor's place and the newest one, whether its
+ *	filter wants them or not, overwritten ones left aside; 0 for a descriptor that is
+ *	not open for reading
+ *
+ * Earlier drivers end it with @name, and refuse the longer request: ENOTTY.
  */
 struct flightrec_info {
 	__u32 abi_version;
@@ -194,7 +228,13 @@ struct flightrec_info {
 	__u64 oldest_seq;
 	__u64 next_seq;
 	char name[FLIGHTREC_NAME_MAX];
+	__u32 filters;
+	__u32 reserved;
+	__u64 waiting;
 };
+
+/* Of struct flightrec_info what all drivers have. */
+#define FLIGHTREC_INFO_MIN	64
 
 /*
  * ioctl(2). An unknown request gets ENOTTY, a bad pointer EFAULT.
@@ -216,10 +256,18 @@ struct flightrec_info {
  *            gets them any more. Their bytes stay in memory until others overwrite
  *            them, and an image of memory has them. Needs CAP_SYSLOG (EPERM);
  *            EINTR if the task was killed while it waited for another CLEAR.
+ * SET_FILTER replaces what the descriptor reads. What the filter does not want is passed
+ *            over: read(2) does not deliver it, poll(2) does not show it, and it does
+ *            not count as lost. "lost" still counts all that was overwritten, since
+ *            nobody knows any more whether it was wanted. A reader of a severity more
+ *            urgent than FLIGHTREC_SEVERITY_DEFAULT sleeps on while others are written.
+ *            EINVAL for unknown bits and for more than 7 as severity, E2BIG for members
+ *            that the driver does not know and that are not 0, EBUSY if poll or epoll was
+ *            used on the descriptor with such a severity and it is to be given up.
  * SET_FLAGS  replaces the descriptor's FLIGHTREC_FL_*; EINVAL for unknown
  *            bits.
  *
- * The SEEKs need a descriptor that is open for reading, CLEAR needs either
+ * SEEKs and SET_FILTER need a descriptor that is open for reading, CLEAR needs either
  * (EBADF).
  */
 #define FLIGHTREC_IOC_GET_INFO	_IOR(0xf1, 0, struct flightrec_info)
@@ -227,5 +275,6 @@ struct flightrec_info {
 #define FLIGHTREC_IOC_SEEK_TIME	_IOW(0xf1, 2, __u64)
 #define FLIGHTREC_IOC_CLEAR	_IO(0xf1, 3)
 #define FLIGHTREC_IOC_SET_FLAGS	_IOW(0xf1, 4, __u32)
+#define FLIGHTREC_IOC_SET_FILTER _IOW(0xf1, 5, struct flightrec_filter)
 
 #endif /* _UAPI_FLIGHTREC_H */

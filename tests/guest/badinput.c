@@ -20,7 +20,7 @@ static int open_at_end(const char *channel)
 
 static const unsigned long known[] = {
 	FLIGHTREC_IOC_GET_INFO, FLIGHTREC_IOC_SEEK_SEQ, FLIGHTREC_IOC_SEEK_TIME,
-	FLIGHTREC_IOC_CLEAR, FLIGHTREC_IOC_SET_FLAGS,
+	FLIGHTREC_IOC_CLEAR, FLIGHTREC_IOC_SET_FLAGS, FLIGHTREC_IOC_SET_FILTER,
 };
 
 static bool is_known(unsigned long request)
@@ -30,10 +30,14 @@ static bool is_known(unsigned long request)
 	for (i = 0; i < sizeof(known) / sizeof(*known); i++)
 		if (known[i] == request)
 			return true;
-	return false;
+	/* These two may be longer, or as the first version had them. */
+	return (_IOC_NR(request) == 0 && _IOC_DIR(request) == _IOC_READ &&
+		_IOC_SIZE(request) >= FLIGHTREC_INFO_MIN) ||
+	       (_IOC_NR(request) == 5 && _IOC_DIR(request) == _IOC_WRITE &&
+		_IOC_SIZE(request) >= sizeof(struct flightrec_filter));
 }
 
-/* Every number, direction and size but the five that there are. */
+/* Every number, direction and size but those that there are. */
 static void every_unknown_request(void)
 {
 	static const unsigned int sizes[] = { 0, 1, 2, 4, 7, 8, 9, 12, 16, 56, 64, 72, 4096, 16383 };

@@ -15,7 +15,7 @@
 #define PERIOD PARAMETER("heartbeat_s")
 
 #define PARAMETER(name) "/sys/module/flightrec_events/parameters/" name
-#define ALL "module,net,reboot,heartbeat,oom,oops,suspend,cpu,cgroup\n"
+#define ALL "module,net,reboot,heartbeat,oom,oops,suspend,cpu,cgroup,other\n"
 
 static int open_at_end(void)
 {
@@ -297,6 +297,33 @@ static void killed_in_a_memory_cgroup(void)
 	CHECK(!umount("/run/cgroup"));
 }
 
+/* A module that is not the driver's own records under its own name. */
+static void other_modules(void)
+{
+	struct guest_record record;
+	int fd;
+
+	wait_for_module();
+	set_events("other\n");
+	fd = open_at_end();
+	CHECK_EQ(guest_load("/modules/guest-source.ko", ""), 0);
+	guest_read(fd, &record);
+	record.payload[record.head.len] = '\0';
+	CHECK(!strcmp(record.payload, "guest-source value=42 name=answer"));
+	CHECK_EQ(record.head.severity, 4);
+	CHECK_EQ(record.head.origin, FLIGHTREC_ORIGIN_KERNEL);
+	CHECK_EQ(record.head.tgid, getpid());
+	CHECK(!guest_next(fd, &record));
+	CHECK_EQ(guest_unload("guest_source"), 0);
+	guest_read(fd, &record);
+	CHECK_EQ(record.head.severity, 5);
+	CHECK_EQ(record.head.len, 255);
+	CHECK(!memcmp(record.payload, "guest-source 000", 16));
+	set_events("module\n");
+	CHECK_EQ(guest_load("/modules/guest-source.ko", ""), -ENOENT);
+	set_events(ALL);
+}
+
 #define GROUPS "/run/cgroup-names"
 
 /* A process of that group writes twice, and ends. */
@@ -466,6 +493,7 @@ static const struct guest_case cases[] = {
 	{ "event-switched-off", switched_off },
 	{ "event-module-that-fails-to-load", module_that_fails_to_load },
 	{ "event-killed-in-a-memory-cgroup", killed_in_a_memory_cgroup },
+	{ "event-other-modules", other_modules },
 	{ "event-names-of-control-groups", names_of_control_groups },
 	{ "event-few-names-of-control-groups", few_names_of_control_groups },
 	{ "event-cpu-off-and-on", cpu_off_and_on },

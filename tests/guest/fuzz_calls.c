@@ -320,14 +320,17 @@ static void do_ioctl(struct fuzz_thread *thread, const struct fuzz_call *call)
 {
 	static const unsigned long requests[] = {
 		FLIGHTREC_IOC_GET_INFO, FLIGHTREC_IOC_SEEK_SEQ, FLIGHTREC_IOC_SEEK_TIME,
-		FLIGHTREC_IOC_SET_FLAGS, FLIGHTREC_IOC_CLEAR,
+		FLIGHTREC_IOC_SET_FLAGS, FLIGHTREC_IOC_CLEAR, FLIGHTREC_IOC_SET_FILTER,
 	};
-	static const int allowed[] = { EINVAL, EFAULT, EBADF, EINTR, EPERM, ENOTTY, 0 };
+	static const int allowed[] = {
+		EINVAL, EFAULT, EBADF, EINTR, EPERM, ENOTTY, EBUSY, E2BIG, 0,
+	};
 	struct fuzz_slot *slot = slot_of(thread, call);
 	bool known = known_device(thread, slot);
 	/* Clearing all the time would leave nothing to read. */
 	uint32_t kind = call->flags % 32;
 	unsigned long request = kind < 16 ? requests[kind % 4] : kind == 16 ? requests[4] :
+				kind == 17 ? requests[5] :
 				kind < 28 ? _IOC(call->flags / 32 % 4, 0xf1, call->target % 8,
 						 call->len % 8192) : call->value;
 	uint64_t *arg = fuzz_buffer(call->flags & 64 ? thread->in : thread->out, call);

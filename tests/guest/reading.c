@@ -324,6 +324,257 @@ static void seek_wakes_sleepers(void)
 	}
 }
 
+/* ---- filters */
+
+static void set_filter(int fd, const struct flightrec_filter *filter)
+{
+	CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_SET_FILTER, filter), 0);
+}
+
+static void expect(int fd, const char *text)
+{
+	struct guest_record record;
+
+	guest_read(fd, &record);
+	record.payload[record.head.len] = '\0';
+	if (strcmp(record.payload, text))
+		FAIL("\"%s\", expected \"%s\"", record.payload, text);
+	CHECK_EQ(record.head.lost, 0);
+}
+
+static unsigned long long waiting(int fd)
+{
+	struct flightrec_info info;
+
+	CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_GET_INFO, &info), 0);
+	CHECK_EQ(info.filters, FLIGHTREC_FILTER_ALL);
+	CHECK_EQ(info.reserved, 0);
+	return info.waiting;
+}
+
+static void filter_by_severity(void)
+{
+	struct flightrec_filter filter = { .features = FLIGHTREC_FILTER_SEVERITY, .severity = 3 };
+	int fd = open_at_end(O_NONBLOCK);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct guest_record record;
+
+	CHECK_EQ(waiting(fd), 0);
+	set_filter(fd, &filter);
+	guest_write(fd, "<7>debug");
+	CHECK_EQ(poll(&p, 1, 0), 0);
+	guest_write(fd, "<3>error");
+	guest_write(fd, "plain");
+	guest_write(fd, "<0>emergency");
+	guest_write(fd, "<4>warning");
+	CHECK_EQ(poll(&p, 1, 0), 1);
+	CHECK_EQ(waiting(fd), 4);
+	expect(fd, "error");
+	expect(fd, "emergency");
+	CHECK_EQ(poll(&p, 1, 0), 0);
+	CHECK_EQ(waiting(fd), 0);
+	CHECK(!guest_next(fd, &record));
+	/* It was polled: it would not be woken for what is less urgent. */
+	filter.features = 0;
+	CHECK_ERRNO(ioctl(fd, FLIGHTREC_IOC_SET_FILTER, &filter), EBUSY);
+	filter.features = FLIGHTREC_FILTER_SEVERITY;
+	filter.severity = 5;
+	set_filter(fd, &filter);
+	guest_write(fd, "<5>notice");
+	expect(fd, "notice");
+}
+
+/* Who writes as user 1234 and says which process that was. */
+static pid_t write_as_user(int fd)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		CHECK(!setresuid(1234, 0, 0));
+		guest_write(fd, "of a user");
+		_exit(0);
+	}
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK_EQ(status, 0);
+	return pid;
+}
+
+static void filter_by_writer(void)
+{
+	struct flightrec_filter filter = { .features = FLIGHTREC_FILTER_UID, .uid = 1234 };
+	int fd = open_at_end(O_NONBLOCK);
+	struct guest_record record;
+	pid_t pid;
+
+	guest_write(fd, "one");
+	pid = write_as_user(fd);
+	guest_write(fd, "two");
+	set_filter(fd, &filter);
+	expect(fd, "of a user");
+	CHECK(!guest_next(fd, &record));
+	CHECK_EQ(lseek(fd, 0, SEEK_SET), 0);
+	filter = (struct flightrec_filter) { .features = FLIGHTREC_FILTER_PID, .pid = pid };
+	set_filter(fd, &filter);
+	guest_read(fd, &record);
+	CHECK_EQ(record.head.uid, 1234);
+	CHECK(!guest_next(fd, &record));
+	filter = (struct flightrec_filter) {
+		.features = FLIGHTREC_FILTER_CGROUP | FLIGHTREC_FILTER_UID,
+		.cgroup = record.head.cgroup, .uid = 1234,
+	};
+	CHECK_EQ(lseek(fd, 0, SEEK_SET), 0);
+	set_filter(fd, &filter);
+	guest_read(fd, &record);
+	CHECK_EQ(record.head.pid, pid);
+	filter.cgroup++;
+	CHECK_EQ(lseek(fd, 0, SEEK_SET), 0);
+	set_filter(fd, &filter);
+	CHECK(!guest_next(fd, &record));
+}
+
+static void stamps_without_payloads(void)
+{
+	struct flightrec_filter filter = { .features = FLIGHTREC_FILTER_STAMPS };
+	int fd = open_at_end(O_NONBLOCK);
+	struct flightrec_record got[3];
+
+	guest_write(fd, "some text");
+	guest_write(fd, "more of it");
+	set_filter(fd, &filter);
+	CHECK_ERRNO(read(fd, got, sizeof(*got) - 8), EINVAL);
+	CHECK_EQ(read(fd, got, sizeof(got)), 2 * sizeof(*got));
+	CHECK_EQ(got[0].size, sizeof(*got));
+	CHECK_EQ(got[0].len, 0);
+	CHECK_EQ(got[0].flags, FLIGHTREC_F_STAMP);
+	CHECK_EQ(got[0].pid, getpid());
+	CHECK_EQ(got[1].seq, got[0].seq + 1);
+	filter.features = 0;
+	set_filter(fd, &filter);
+	guest_write(fd, "whole");
+	expect(fd, "whole");
+}
+
+#define FLOOD 4000	/* more than "small" holds */
+
+/* What was overwritten counts as lost, whatever it was; what was passed over does not. */
+static void filter_and_losses(void)
+{
+	struct flightrec_filter filter = { .features = FLIGHTREC_FILTER_SEVERITY, .severity = 3 };
+	int fd = guest_open("small", O_RDWR | O_NONBLOCK);
+	struct guest_record record;
+	struct flightrec_info info;
+	__u64 from;
+	int i;
+
+	CHECK_EQ(lseek(fd, 0, SEEK_END), 0);
+	CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_GET_INFO, &info), 0);
+	from = info.next_seq;
+	set_filter(fd, &filter);
+	for (i = 0; i < FLOOD; i++)
+		guest_write(fd, "<7>a record that is not wanted, of some length, and so on");
+	/* What is still there is passed over, and what is lost is not forgotten. */
+	CHECK(!guest_next(fd, &record));
+	guest_write(fd, "<3>wanted");
+	guest_read(fd, &record);
+	CHECK_EQ(record.head.seq, from + FLOOD);
+	CHECK(record.head.lost > 0 && record.head.lost < FLOOD);
+	CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_GET_INFO, &info), 0);
+	CHECK_EQ(info.waiting, 0);
+	guest_write(fd, "<3>next");
+	expect(fd, "next");
+}
+
+static void read_urgent(int fd)
+{
+	struct guest_record record;
+
+	guest_read(fd, &record);
+	_exit(memcmp(record.payload, "at last", 7) != 0);
+}
+
+static long long switches(pid_t pid)
+{
+	char path[64], *text, *at;
+	long long n;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	text = guest_slurp(path);
+	at = strstr(text, "\nvoluntary_ctxt_switches:");
+	CHECK(at);
+	n = atoll(at + strlen("\nvoluntary_ctxt_switches:"));
+	free(text);
+	return n;
+}
+
+static char state_of(pid_t pid)
+{
+	char path[64], *text, state;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	text = guest_slurp(path);
+	state = strrchr(text, ')')[2];
+	free(text);
+	return state;
+}
+
+/* A reader of errors sleeps on while others are written, and is woken by one. */
+static void urgent_reader_sleeps_on(void)
+{
+	struct flightrec_filter filter = { .features = FLIGHTREC_FILTER_SEVERITY, .severity = 3 };
+	int fd = open_at_end(0), status, i;
+	long long before, wakeups;
+	pid_t pid;
+
+	set_filter(fd, &filter);
+	pid = fork();
+	if (!pid)
+		read_urgent(fd);
+	while (state_of(pid) != 'S')
+		guest_sleep_ms(5);
+	before = switches(pid);
+	wakeups = guest_stat("default", "wakeups");
+	for (i = 0; i < 200; i++) {
+		guest_write(fd, "<7>debug");
+		guest_write(fd, "plain");
+	}
+	guest_sleep_ms(50);
+	CHECK_EQ(switches(pid), before);
+	CHECK_EQ(guest_stat("default", "wakeups"), wakeups);
+	guest_write(fd, "<2>at last");
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK_EQ(status, 0);
+}
+
+static void bad_filters(void)
+{
+	struct {
+		struct flightrec_filter filter;
+		__u64 more;
+	} longer = { .filter.features = FLIGHTREC_FILTER_UID, .filter.uid = 7 };
+	struct flightrec_filter filter = { .features = FLIGHTREC_FILTER_ALL + 1 };
+	const unsigned long long_request = _IOW(0xf1, 5, longer);
+	char old[FLIGHTREC_INFO_MIN + 1];
+	int fd = open_at_end(O_NONBLOCK);
+
+	CHECK_ERRNO(ioctl(fd, FLIGHTREC_IOC_SET_FILTER, &filter), EINVAL);
+	filter = (struct flightrec_filter) { .severity = 8 };
+	CHECK_ERRNO(ioctl(fd, FLIGHTREC_IOC_SET_FILTER, &filter), EINVAL);
+	CHECK_ERRNO(ioctl(fd, FLIGHTREC_IOC_SET_FILTER, (void *)8), EFAULT);
+	CHECK_ERRNO(ioctl(fd, _IOW(0xf1, 5, __u32), &filter), ENOTTY);
+	CHECK_ERRNO(ioctl(guest_open("default", O_WRONLY), FLIGHTREC_IOC_SET_FILTER, &filter), EBADF);
+	/* Of a later version: what it does not use may be there. */
+	CHECK_EQ(ioctl(fd, long_request, &longer), 0);
+	longer.more = 1;
+	CHECK_ERRNO(ioctl(fd, long_request, &longer), E2BIG);
+	/* The first version's request, and nothing behind its end. */
+	memset(old, 'x', sizeof(old));
+	CHECK_EQ(ioctl(fd, _IOC(_IOC_READ, 0xf1, 0, FLIGHTREC_INFO_MIN), old), 0);
+	CHECK(!strcmp(old + FLIGHTREC_INFO_MIN - FLIGHTREC_NAME_MAX, "default"));
+	CHECK_EQ(old[FLIGHTREC_INFO_MIN], 'x');
+	CHECK_ERRNO(ioctl(fd, _IOC(_IOC_READ, 0xf1, 0, 8), old), ENOTTY);
+}
+
 static const struct guest_case cases[] = {
 	{ "read-fault-in-the-middle", fault_in_the_middle },
 	{ "read-many-by-one-call", many_by_one_call },
@@ -332,6 +583,12 @@ static const struct guest_case cases[] = {
 	{ "read-without-waiting", without_waiting },
 	{ "seek-to-each-time", seek_to_each_time },
 	{ "seek-wakes-sleepers", seek_wakes_sleepers },
+	{ "filter-by-severity", filter_by_severity },
+	{ "filter-by-writer", filter_by_writer },
+	{ "filter-stamps-without-payloads", stamps_without_payloads },
+	{ "filter-and-losses", filter_and_losses },
+	{ "filter-urgent-reader-sleeps-on", urgent_reader_sleeps_on },
+	{ "filter-bad-ones", bad_filters },
 	{ "uring-writes-at-once", uring_writes_at_once },
 	{ "uring-read-waits", uring_read_waits },
 };

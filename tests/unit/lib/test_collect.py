@@ -421,7 +421,7 @@ def test_save_and_an_orderly_end():
     """What the channels hold is kept; more that comes afterwards is merged with it."""
     build()
     for name, records in (("default", LINED[:10]), ("app", LINED[10:])):
-        (NODES / name).write_bytes(delivered(records))
+        (NODES / name).write_bytes(crash.delivered(records))
     PROC.mkdir(parents=True, exist_ok=True)
     (PROC / "stats").write_text("channel=default size_kb=64\nchannel=app size_kb=64\nevents_requests=0\n")
     try:
@@ -439,16 +439,6 @@ def test_save_and_an_orderly_end():
     done = flightrec("collect")
     assert "boot cdcdcdcd ended" in done.stdout and "an orderly shutdown" in done.stdout
     assert not (ROOT / "motd/flightrec").exists()
-
-
-def delivered(records):
-    """RECORDS as read(2) delivers them."""
-    out = b""
-    for record in records:
-        body = record.stamp(0) + record.payload
-        body += bytes(-len(body) % 8)
-        out += (16 + len(body)).to_bytes(4, "little") + b"\1\0\x58\0" + bytes(8) + body
-    return out
 
 
 def test_boots():

@@ -50,10 +50,10 @@ def test_the_layouts_are_those_of_the_header(tmp_path):
         #include <stddef.h>
         int main(void)
         {
-            printf("%zu %zu %d %d %d %d %d ", sizeof(struct flightrec_record), sizeof(struct flightrec_info),
+            printf("%zu %zu %d %d %d %d %d ", sizeof(struct flightrec_record), (size_t)FLIGHTREC_INFO_MIN,
                    FLIGHTREC_PAYLOAD_MAX, FLIGHTREC_NAME_MAX, FLIGHTREC_ABI_VERSION, FLIGHTREC_ORIGIN_KERNEL,
                    FLIGHTREC_F_INTERRUPT);
-            printf("%lu %lu %lu\\n", (unsigned long)FLIGHTREC_IOC_GET_INFO, (unsigned long)FLIGHTREC_IOC_SEEK_SEQ,
+            printf("%lu %lu %lu\\n", (unsigned long)_IOC(_IOC_READ, 0xf1, 0, FLIGHTREC_INFO_MIN), (unsigned long)FLIGHTREC_IOC_SEEK_SEQ,
                    (unsigned long)FLIGHTREC_IOC_SEEK_TIME);
             return 0;
         }
