@@ -23,6 +23,7 @@
 #include "guard/verdict/safety.h"
 #include "kmodkeep/gate.h"
 #include "kmodkeep/verbs.h"
+#include "guard/trust/firmware_ca.h"
 #include "signing/keystate.h"
 #include "signing/rotation.h"
 
@@ -50,6 +51,7 @@ struct reading {
 	struct safety safety;
 	struct guard_state guard;
 	struct keystate *key;
+	struct firmware_ca firmware;
 	struct rotation rotation;
 	bool rotation_known;
 };
@@ -72,6 +74,8 @@ static int read_all(struct reading *r)
 	if (!err)
 		err = keystate_read(h, false, &r->key);
 	if (!err)
+		err = firmware_ca_read(h, &r->firmware);
+	if (!err)
 		r->rotation_known = !rotation_read(h, &r->rotation);
 	return err;
 }
@@ -80,6 +84,7 @@ static void reading_free(struct reading *r)
 {
 	if (r->rotation_known)
 		rotation_free(&r->rotation);
+	firmware_ca_free(&r->firmware);
 	keystate_free(r->key);
 	guard_state_free(&r->guard);
 	safety_free(&r->safety);
@@ -259,6 +264,7 @@ static struct json_object *state_json(const struct reading *r)
 	json_add(o, "next_step", r->safety.next);
 	json_object_object_add(o, "pin", pin_json(&r->guard.pin));
 	json_object_object_add(o, "key", key_json(r->key));
+	json_object_object_add(o, "firmware_ca", firmware_ca_json(&r->firmware));
 	json_add(o, "rotation", r->rotation_known ?
 				rotation_word(r->rotation.phase) : NULL);
 	json_object_object_add(o, "gate", gate_record(d->h));
@@ -295,6 +301,19 @@ static void add_key(char **text, const struct keystate *s)
 	      s->name && s->enrolment == ENROLMENT_PENDING ? "1" : "0");
 	free(expires);
 	free(state);
+}
+
+static void add_firmware(char **text, const struct firmware_ca *f)
+{
+	static const char *const boots[] = { "NaN", "1", "0" };
+	char *labels = text_of("{db=\"%s\",kek=\"%s\"}", ca_state_word(f->db),
+			       ca_state_word(f->kek));
+
+	gauge(text, "kmodkeep_firmware_ca", "Microsoft's authorities that the firmware "
+	      "trusts: for what boots, and for changes of that.", labels, "1");
+	gauge(text, "kmodkeep_firmware_boots", "0: the firmware trusts nobody who signed "
+	      "the program that it starts.", "", boots[f->first.boots]);
+	free(labels);
 }
 
 /* 1 passed, 0 failed; a test of an earlier boot says nothing of this one. */
@@ -365,6 +384,7 @@ static char *metrics_text(const struct reading *r)
 	      "key.", phase, "1");
 	add_next_kernel(&text, r->d->next.kernel);
 	add_key(&text, r->key);
+	add_firmware(&text, &r->firmware);
 	add_smoke(&text, r->d);
 	free(phase);
 	return text;

@@ -17,6 +17,7 @@
 #include "guard/verdict/room.h"
 #include "guard/verdict/safety.h"
 #include "kmodkeep/verbs.h"
+#include "guard/trust/firmware_ca.h"
 #include "signing/keystate.h"
 
 #define COLUMN 15
@@ -116,6 +117,20 @@ static void print_key(const struct doctor *d, struct todo *todo)
 	if (next)
 		add_todo(todo, strdup(next));
 	keystate_free(s);
+}
+
+/* Only where something is to be known or done: key status has all of it. */
+static void print_firmware(const struct doctor *d, struct todo *todo)
+{
+	struct firmware_ca f;
+
+	if (firmware_ca_read(d->h, &f))
+		return;
+	if (firmware_ca_meaning(&f))
+		item("Firmware", text_of("%s", firmware_ca_meaning(&f)));
+	if (f.first.boots == BOOTS_NO && firmware_ca_next_step(&f))
+		add_todo(todo, strdup(firmware_ca_next_step(&f)));
+	firmware_ca_free(&f);
 }
 
 /* A key may stand between an encrypted disk and its TPM. */
@@ -240,6 +255,7 @@ static void print_page(struct doctor *d, const struct safety *s)
 	print_secure_boot(d);
 	print_changes(d, &todo);
 	print_key(d, &todo);
+	print_firmware(d, &todo);
 	print_tpm(d);
 	print_room(d);
 	print_kernels(d, &todo);

@@ -14,6 +14,7 @@
 #include "guard/host/efivars.h"
 #include "guard/host/firmware.h"
 #include "guard/host/tpm.h"
+#include "guard/trust/firmware_ca.h"
 #include "signing/keystate.h"
 #include "signing/keyverb.h"
 #include "signing/rotation.h"
@@ -69,6 +70,34 @@ static const char *origin_text(const struct keystate *s)
 						 "adopted from Ubuntu";
 }
 
+static void print_program(const char *what, const struct boot_program *p)
+{
+	if (p->path)
+		printf("  %-12s%s\n              signed by %s\n", what, p->path,
+		       p->signers ? p->signers : "nobody, or it could not be read");
+}
+
+/* Microsoft's change of authorities, where there is EFI. */
+static void print_firmware(const struct host *h)
+{
+	struct firmware_ca f;
+
+	if (firmware_ca_read(h, &f))
+		return;
+	if (f.db != CA_NOT_APPLICABLE) {
+		printf("Firmware:     Microsoft's authorities of %s in db, of %s in KEK%s\n",
+		       ca_state_word(f.db), ca_state_word(f.kek),
+		       f.dbx_2011 ? ", 2011 revoked in dbx" : "");
+		print_program("starts", &f.first);
+		print_program("then", &f.second);
+		if (firmware_ca_meaning(&f))
+			page_item("", 14, firmware_ca_meaning(&f));
+		if (firmware_ca_next_step(&f))
+			page_item("", 14, firmware_ca_next_step(&f));
+	}
+	firmware_ca_free(&f);
+}
+
 static void print_page(const struct host *h, const struct keystate *s)
 {
 	char *disk = s->demand == DEMAND_NO ? NULL : tpm_warning_of(h);
@@ -108,6 +137,7 @@ static void print_page(const struct host *h, const struct keystate *s)
 	       s->delete_pending ? ", to be deleted at the next boot" : "",
 	       s->mokx_pending ? ", to be revoked at the next boot" : "",
 	       s->revoked ? ", in the list of revoked keys" : "");
+	print_firmware(h);
 	if (disk)
 		page_item("Encryption:", 14, disk);
 	if (host_has(h, ROTATION_RECORD))
@@ -168,6 +198,7 @@ static void print_json(const struct host *h, const struct keystate *s)
 {
 	struct json_object *o = json_object_new_object();
 	char *disk = tpm_warning_of(h);
+	struct firmware_ca f;
 
 	json_object_object_add(o, "schema", json_object_new_int(1));
 	json_add(o, "place", place_word(s->place));
@@ -188,6 +219,9 @@ static void print_json(const struct host *h, const struct keystate *s)
 	json_add_bool(o, "mokx_pending", s->mokx_pending);
 	json_add_bool(o, "revoked", s->revoked);
 	json_add(o, "tpm_warning", disk);
+	json_object_object_add(o, "firmware_ca", firmware_ca_read(h, &f) ? NULL :
+			       firmware_ca_json(&f));
+	firmware_ca_free(&f);
 	json_add(o, "next_step", keystate_next_step(s));
 	free(disk);
 	puts(json_text(o));

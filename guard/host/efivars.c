@@ -237,10 +237,10 @@ static char *load_option_file(const struct buf *option)
 	return file;
 }
 
-char *efi_boot_directory(const struct host *h)
+char *efi_boot_file(const struct host *h)
 {
 	struct buf b;
-	char name[16], *file, *slash;
+	char name[16], *file;
 	uint16_t number;
 
 	if (efivar_read(h, "BootCurrent", EFI_GLOBAL_GUID, &b))
@@ -256,7 +256,14 @@ char *efi_boot_directory(const struct host *h)
 		return NULL;
 	file = load_option_file(&b);
 	buf_free(&b);
-	slash = file ? strrchr(file, '/') : NULL;
+	return file;
+}
+
+char *efi_boot_directory(const struct host *h)
+{
+	char *file = efi_boot_file(h);
+	char *slash = file ? strrchr(file, '/') : NULL;
+
 	if (!slash) {
 		free(file);
 		return NULL;

@@ -52,5 +52,7 @@ int efi_siglist_walk(const struct buf *list, efi_sig_fn *fn, void *arg);
  * like "/EFI/debian"; malloc'ed, NULL if the firmware does not say.
  */
 char *efi_boot_directory(const struct host *h);
+/* That file itself, like "/EFI/debian/shimx64.efi". */
+char *efi_boot_file(const struct host *h);
 
 #endif

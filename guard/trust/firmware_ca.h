@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Which of Microsoft's certificate authorities a firmware trusts, those of 2011 or of
+ * 2023, and who has signed what boots here. Nothing new is signed by those of 2011
+ * since they expired; firmware that knows them alone boots no new shim.
+ */
+#ifndef KMODKEEP_FIRMWARE_CA_H
+#define KMODKEEP_FIRMWARE_CA_H
+
+#include <json-c/json.h>
+
+#include "guard/host/host.h"
+
+enum ca_state {
+	CA_NOT_APPLICABLE,	/* no EFI */
+	CA_UNKNOWN,		/* what the firmware trusts could not be read */
+	CA_OWN,			/* none of Microsoft's: the owner's keys */
+	CA_2011, CA_2023, CA_BOTH,
+};
+/* Stable words: not-applicable, unknown, own, 2011, 2023, both. */
+const char *ca_state_word(enum ca_state s);
+
+/* A program on the EFI partition, and who signed it. */
+struct boot_program {
+	char *path;		/* NULL: not found */
+	char *signers;		/* names of the issuers, "A, B"; NULL: not read or none */
+	/* Will this firmware start it? By names; signatures are not checked here. */
+	enum { BOOTS_UNKNOWN, BOOTS_YES, BOOTS_NO } boots;
+};
+
+struct firmware_ca {
+	enum ca_state db;	/* who may sign what boots */
+	enum ca_state kek;	/* who may change db and dbx */
+	bool dbx_2011;		/* Microsoft's authority of 2011 for boot loaders is revoked */
+	/* shim, or what else the firmware starts, and what that starts beside it. */
+	struct boot_program first, second;
+};
+
+/* 0 or -ENOMEM; all else is in the state. */
+int firmware_ca_read(const struct host *h, struct firmware_ca *out);
+void firmware_ca_free(struct firmware_ca *f);
+
+/* One line for people on what it means; NULL: nothing to say. */
+const char *firmware_ca_meaning(const struct firmware_ca *f);
+/* What to do; NULL: nothing. */
+const char *firmware_ca_next_step(const struct firmware_ca *f);
+struct json_object *firmware_ca_json(const struct firmware_ca *f);
+
+/*
+ * Calls fn with the name of the issuer of each signature of a PE image, and with the
+ * names above it that the signature brings along. -EBADMSG: it is no PE image, or its
+ * signatures are damaged.
+ */
+struct buf;
+int pe_signers_walk(const struct buf *image,
+		    int (*fn)(void *arg, size_t signature, const void *issuer),
+		    void *arg);
+
+#endif
