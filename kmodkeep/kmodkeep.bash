@@ -28,17 +28,25 @@ _kmodkeep() {
 		mapfile -t COMPREPLY < <(compgen -W "create enroll rotate revoke retire status" -- "$word")
 		return
 		;;
+	manifest)
+		mapfile -t COMPREPLY < <(compgen -W "create check sign join" -- "$word")
+		return
+		;;
+	log)
+		mapfile -t COMPREPLY < <(compgen -W "verify" -- "$word")
+		return
+		;;
 	rotate)
 		mapfile -t COMPREPLY < <(compgen -W "begin status continue finish abort" -- "$word")
 		return
 		;;
 	esac
-	[[ ${verb[0]} != key ]] || verb+=("${COMP_WORDS[2]}")
+	[[ ${verb[0]} != @(key|manifest|log) ]] || verb+=("${COMP_WORDS[2]}")
 	if [[ $word == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(_kmodkeep_words "${verb[@]}" | grep -o -e '--[a-z-]*' | sort -u)" -- "$word")
 	elif [[ ${verb[0]} == adopt || ${verb[0]} == smoke ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$("${COMP_WORDS[0]}" doctor --drivers 2>/dev/null | cut -d' ' -f1)" -- "$word")
-	elif [[ ${verb[0]} == verify || ${verb[0]} == sign ]]; then
+	elif [[ ${verb[0]} == @(verify|sign|manifest|log) ]]; then
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 	fi

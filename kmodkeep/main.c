@@ -27,6 +27,8 @@ static const struct {
 	{ "verify", verb_verify, "will the kernel load these modules?" },
 	{ "sign", verb_sign, "sign modules with this host's key" },
 	{ "key", verb_key, "create, enroll, status: the host's signing key" },
+	{ "manifest", verb_manifest, "modules built here and signed elsewhere" },
+	{ "log", verb_log, "what a signer has signed, for whom" },
 	{ "smoke", verb_smoke, "load and try out the drivers that may be loaded" },
 	{ "state", verb_state, "what a fleet wants to know of this host" },
 	{ "fleet", verb_fleet, "roll-outs and reports of many hosts" },

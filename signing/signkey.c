@@ -117,8 +117,9 @@ static int from_conf(const struct host *h, struct signkey **out)
 		err = make("token", strdup(TOKEN_SCHEME), strdup(""), out);
 		return err ? err : line ?
 		       refuse(*out, "correct it; kmodkeep(8) says how",
-			      SIGNING_CONF ", line %u: not \"key\", "
-			      "\"certificate\" or \"pin_file\", or not the "
+			      SIGNING_CONF ", line %u: none of \"key\", "
+			      "\"certificate\", \"pin_file\", "
+			      "\"require_signers\" and \"signer\", or not the "
 			      "value of one", line) :
 		       refuse(*out, "add it", SIGNING_CONF " has no key or no "
 			      "certificate");

@@ -8,5 +8,7 @@
 
 int verb_key(int argc, char **argv);
 int verb_sign(int argc, char **argv);
+int verb_manifest(int argc, char **argv);
+int verb_log(int argc, char **argv);
 
 #endif

@@ -3,6 +3,7 @@
 #include "guard/base/json.h"
 
 #include <limits.h>
+#include <string.h>
 
 #include "guard/base/util.h"
 
@@ -30,24 +31,46 @@ const char *json_text(struct json_object *o)
 					      JSON_C_TO_STRING_NOSLASHESCAPE);
 }
 
-struct json_object *json_read(const char *path)
+/* Is what follows the object nothing but white space? */
+static bool is_blank(const char *text, size_t len)
+{
+	while (len && strchr(" \t\r\n", *text) && *text) {
+		text++;
+		len--;
+	}
+	return !len;
+}
+
+struct json_object *json_parse(const void *text, size_t len)
 {
 	struct json_tokener *tokener = json_tokener_new();
 	struct json_object *o = NULL;
-	struct buf text;
+	size_t end;
 
-	if (tokener && !file_read(path, FILE_MAX, &text)) {
-		o = json_tokener_parse_ex(tokener, (char *)text.data,
-					  text.len);
-		if (json_tokener_get_error(tokener) != json_tokener_success ||
-		    !json_object_is_type(o, json_type_object)) {
-			json_object_put(o);
-			o = NULL;
-		}
-		buf_free(&text);
+	if (tokener && len <= FILE_MAX)
+		o = json_tokener_parse_ex(tokener, text, len);
+	end = o ? json_tokener_get_parse_end(tokener) : 0;
+	if (tokener &&
+	    (json_tokener_get_error(tokener) != json_tokener_success ||
+	     !json_object_is_type(o, json_type_object) ||
+	     !is_blank((const char *)text + end, len - end))) {
+		json_object_put(o);
+		o = NULL;
 	}
 	if (tokener)
 		json_tokener_free(tokener);
+	return o;
+}
+
+struct json_object *json_read(const char *path)
+{
+	struct json_object *o = NULL;
+	struct buf text;
+
+	if (!file_read(path, FILE_MAX, &text)) {
+		o = json_parse(text.data, text.len);
+		buf_free(&text);
+	}
 	return o;
 }
 

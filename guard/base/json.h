@@ -14,6 +14,8 @@ void json_add_int(struct json_object *o, const char *key, long long value);
 /* The object as text, owned by it. */
 const char *json_text(struct json_object *o);
 
+/* An object from text of 4 MiB at most; NULL if it is not one. */
+struct json_object *json_parse(const void *text, size_t len);
 /* An object from a file of kmodkeep's; NULL if it is not one. */
 struct json_object *json_read(const char *path);
 /* NULL, 0 and false stand for what is not there, or of another type. */

@@ -180,6 +180,27 @@ int modsig_parse(const unsigned char *file, size_t len, struct modsig **out)
 	return err;
 }
 
+int modsig_parse_detached(const unsigned char *der, size_t size, size_t len,
+			  struct modsig **out)
+{
+	struct modsig *s;
+	int err;
+
+	if (!size || size > INT_MAX)
+		return -EBADMSG;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->content_len = len;
+	err = parse_message(s, der, size);
+	ERR_clear_error();
+	if (err)
+		modsig_free(s);
+	else
+		*out = s;
+	return err;
+}
+
 void modsig_free(struct modsig *s)
 {
 	if (!s)
@@ -267,6 +288,18 @@ out:
 	EVP_MD_CTX_free(ctx);
 	ERR_clear_error();
 	return err;
+}
+
+void modsig_value_sha256(const struct modsig *s, size_t i, char hex[65])
+{
+	ASN1_OCTET_STRING *sig =
+		CMS_SignerInfo_get0_signature(signer_info(s, i));
+	unsigned char hash[32];
+
+	*hex = '\0';
+	if (sig && EVP_Digest(ASN1_STRING_get0_data(sig), ASN1_STRING_length(sig),
+			      hash, NULL, EVP_sha256(), NULL) == 1)
+		hex_encode(hash, sizeof(hash), hex);
 }
 
 static int append(const unsigned char *content, size_t len,
@@ -438,6 +471,103 @@ out:
 	OPENSSL_free(der);
 	CMS_ContentInfo_free(cms);
 	CMS_ContentInfo_free(fresh);
+	return err;
+}
+
+int modsig_detached(const unsigned char *content, size_t len, X509 *cert,
+		    EVP_PKEY *key, const char *hash, struct buf *out)
+{
+	const struct modsig_key one = { cert, key };
+	const EVP_MD *md = EVP_get_digestbyname(hash);
+	CMS_ContentInfo *cms;
+	unsigned char *der = NULL;
+	int size, err = -EIO;
+
+	if (!md)
+		return -ENOPKG;
+	if (len > INT_MAX)
+		return -EFBIG;
+	cms = sign_by(content, len, &one, 1, SIGN_FLAGS, md, &err);
+	size = cms ? i2d_CMS_ContentInfo(cms, &der) : 0;
+	if (size > 0) {
+		out->len = size;
+		out->data = malloc(size);
+		err = out->data ? 0 : -ENOMEM;
+	}
+	if (!err)
+		memcpy(out->data, der, size);
+	ERR_clear_error();
+	OPENSSL_free(der);
+	CMS_ContentInfo_free(cms);
+	return err;
+}
+
+/* Do two signers carry the same name, so that kernels take them for one? */
+static bool same_signer(const struct modsig_signer *a,
+			const struct modsig_signer *b, CMS_SignerInfo *ia,
+			CMS_SignerInfo *ib)
+{
+	ASN1_INTEGER *na = NULL, *nb = NULL;
+	X509_NAME *a_issuer = NULL, *b_issuer = NULL;
+
+	if (a->key_id || b->key_id)
+		return a->key_id && b->key_id && !strcmp(a->key_id, b->key_id);
+	CMS_SignerInfo_get0_signer_id(ia, NULL, &a_issuer, &na);
+	CMS_SignerInfo_get0_signer_id(ib, NULL, &b_issuer, &nb);
+	return !X509_NAME_cmp(a_issuer, b_issuer) && !ASN1_INTEGER_cmp(na, nb);
+}
+
+/* May the first n messages stand together in one? */
+static int may_join(struct modsig *const *from, size_t n)
+{
+	const struct modsig_signer *first = &from[0]->signers[0];
+	size_t total = 0;
+
+	for (size_t m = 0; m < n; m++) {
+		if (from[m]->certs && sk_X509_num(from[m]->certs) > 0)
+			return -EPROTO;
+		total += from[m]->count;
+		for (size_t i = 0; i < from[m]->count; i++) {
+			const struct modsig_signer *s = &from[m]->signers[i];
+
+			if (s->has_attributes || s->hash_nid != first->hash_nid ||
+			    !s->key_id != !first->key_id)
+				return -EPROTO;
+			for (size_t o = 0; o < m; o++)
+				for (size_t k = 0; k < from[o]->count; k++)
+					if (same_signer(s, &from[o]->signers[k],
+							signer_info(from[m], i),
+							signer_info(from[o], k)))
+						return -EPROTO;
+		}
+	}
+	return total <= SIGNERS_MAX ? 0 : -EPROTO;
+}
+
+int modsig_join(const unsigned char *content, size_t len,
+		struct modsig *const *from, size_t n, struct buf *out)
+{
+	CMS_ContentInfo *cms = NULL;
+	unsigned char *der = NULL;
+	int size, err = n ? may_join(from, n) : -EINVAL;
+
+	if (!err) {
+		cms = copy_of(from[0]);
+		err = cms ? 0 : -EIO;
+	}
+	for (size_t m = 1; m < n && !err; m++) {
+		CMS_ContentInfo *other = copy_of(from[m]);
+		unsigned int all = (1u << from[m]->count) - 1;
+
+		err = other && drop_signers(other, all, cms) ? 0 : -EIO;
+		CMS_ContentInfo_free(other);
+	}
+	size = err ? 0 : i2d_CMS_ContentInfo(cms, &der);
+	if (!err)
+		err = size > 0 ? append(content, len, der, size, out) : -EIO;
+	ERR_clear_error();
+	OPENSSL_free(der);
+	CMS_ContentInfo_free(cms);
 	return err;
 }
 

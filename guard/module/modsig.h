@@ -61,6 +61,9 @@ X509 *modsig_issuer(const struct modsig *s, X509 *cert);
 int modsig_check(const struct modsig *s, size_t i, X509 *cert,
 		 const unsigned char *content);
 
+/* The SHA-256 of a signer's signature value, in hexadecimal. */
+void modsig_value_sha256(const struct modsig *s, size_t i, char hex[65]);
+
 struct modsig_key {
 	X509 *cert;
 	EVP_PKEY *key;	/* of that certificate */
@@ -77,6 +80,24 @@ int modsig_change(const unsigned char *content, size_t len,
 		  const struct modsig *old, unsigned int drop,
 		  const struct modsig_key *keys, size_t n, const char *hash,
 		  struct buf *out);
+
+/*
+ * The message alone (DER), as it comes from a signer elsewhere. Kinds of errors as
+ * modsig_change().
+ */
+int modsig_detached(const unsigned char *content, size_t len, X509 *cert,
+		    EVP_PKEY *key, const char *hash, struct buf *out);
+/* Takes apart such a message, of content of len bytes. As modsig_parse(). */
+int modsig_parse_detached(const unsigned char *der, size_t size, size_t len,
+			  struct modsig **out);
+/*
+ * Makes content + one signature that has the signers of all n messages, without
+ * a key. Nothing is checked here. -EPROTO: kernels take no such mixture (named in
+ * two ways, signed attributes), or it cannot be made here: two hashes,
+ * certificates in the message, one signer twice.
+ */
+int modsig_join(const unsigned char *content, size_t len,
+		struct modsig *const *from, size_t n, struct buf *out);
 
 /* Makes content + one signature. */
 int modsig_make(const unsigned char *content, size_t len, X509 *cert,

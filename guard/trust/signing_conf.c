@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Reads which token key this host signs with; never a PIN itself. */
+/* Reads which token key this host signs with, never a PIN itself; and whose signatures it wants. */
 #include "guard/trust/signing_conf.h"
 
 #include <errno.h>
@@ -15,7 +15,26 @@ void signing_conf_free(struct signing_conf *c)
 	free(c->key);
 	free(c->certificate);
 	free(c->pin_file);
+	for (size_t i = 0; i < c->signer_count; i++)
+		free(c->signers[i]);
 	memset(c, 0, sizeof(*c));
+}
+
+static int require(struct signing_conf *c, const char *value)
+{
+	if (c->required || value[0] < '1' || value[0] > '0' + SIGNERS_REQUIRED_MAX ||
+	    value[1])
+		return -EINVAL;
+	c->required = value[0] - '0';
+	return 0;
+}
+
+static int add_signer(struct signing_conf *c, const char *value)
+{
+	if (*value != '/' || c->signer_count == SIGNERS_REQUIRED_MAX)
+		return -EINVAL;
+	c->signers[c->signer_count] = strdup(value);
+	return c->signers[c->signer_count++] ? 0 : -ENOMEM;
 }
 
 static int set(struct signing_conf *c, const char *key, const char *value)
@@ -24,6 +43,10 @@ static int set(struct signing_conf *c, const char *key, const char *value)
 		       !strcmp(key, "certificate") ? &c->certificate :
 		       !strcmp(key, "pin_file") ? &c->pin_file : NULL;
 
+	if (!strcmp(key, "require_signers"))
+		return require(c, value);
+	if (!strcmp(key, "signer"))
+		return add_signer(c, value);
 	if (!where || *where || !*value)
 		return -EINVAL;
 	if (where == &c->key ? strncmp(value, "pkcs11:", 7) : *value != '/')
@@ -54,8 +77,7 @@ static int parse_line(struct signing_conf *c, char *text)
 	return set(c, text, value);
 }
 
-int signing_conf_read(const struct host *h, struct signing_conf *c,
-		      unsigned int *line)
+static int read_file(const struct host *h, struct signing_conf *c, unsigned int *line)
 {
 	char *path = host_path(h, SIGNING_CONF), *text, *save;
 	struct buf b = { 0 };
@@ -78,11 +100,41 @@ int signing_conf_read(const struct host *h, struct signing_conf *c,
 		err = parse_line(c, l);
 	}
 	free(text);
-	if (!err && (!c->key || !c->certificate)) {
-		*line = 0;
-		err = -EINVAL;
-	}
 	if (err)
 		signing_conf_free(c);
 	return err;
+}
+
+/* Frees it where there is an error. */
+static int end(struct signing_conf *c, unsigned int *line, int err)
+{
+	*line = 0;
+	if (err)
+		signing_conf_free(c);
+	return err;
+}
+
+int signing_conf_read(const struct host *h, struct signing_conf *c,
+		      unsigned int *line)
+{
+	int err = read_file(h, c, line);
+
+	if (err)
+		return err;
+	if (!c->key && !c->certificate && !c->pin_file)
+		return end(c, line, -ENOENT);
+	return end(c, line, c->key && c->certificate ? 0 : -EINVAL);
+}
+
+int signing_policy_read(const struct host *h, struct signing_conf *c,
+			unsigned int *line)
+{
+	int err = read_file(h, c, line);
+
+	if (err == -ENOENT)
+		return 0;
+	if (err)
+		return err;
+	return end(c, line, c->required > c->signer_count ||
+		   (c->signer_count && !c->required) ? -EINVAL : 0);
 }

@@ -183,21 +183,23 @@ int trust_new(const struct host *h, struct trust **out)
 	return err;
 }
 
-int trust_new_pinned(const char *cert_file, struct trust **out)
+int trust_pin(struct trust *t, const char *cert_file)
 {
-	struct trust *t;
 	X509 *x509;
 	int err = cert_read(cert_file, &x509);
 
-	if (err)
-		return err;
-	t = calloc(1, sizeof(*t));
-	if (!t) {
-		X509_free(x509);
+	return err ? err : add_cert(t, x509, CERT_PINNED, NULL);
+}
+
+int trust_new_pinned(const char *cert_file, struct trust **out)
+{
+	struct trust *t = calloc(1, sizeof(*t));
+	int err;
+
+	if (!t)
 		return -ENOMEM;
-	}
 	t->pinned = true;
-	err = add_cert(t, x509, CERT_PINNED, NULL);
+	err = trust_pin(t, cert_file);
 	if (err)
 		trust_free(t);
 	else

@@ -20,6 +20,8 @@ struct trust;
 int trust_new(const struct host *h, struct trust **out);
 /* A kernel that trusts this one certificate, wherever the host stands. */
 int trust_new_pinned(const char *cert_file, struct trust **out);
+/* One more, to one made so. */
+int trust_pin(struct trust *t, const char *cert_file);
 void trust_free(struct trust *t);
 
 enum {

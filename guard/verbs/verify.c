@@ -13,6 +13,7 @@
 #include "guard/trust/cert.h"
 #include "guard/verbs/verbs.h"
 #include "guard/verdict/lookup.h"
+#include "guard/verdict/signers.h"
 #include "guard/verdict/verify.h"
 
 static const char usage[] =
@@ -21,7 +22,12 @@ static const char usage[] =
 "Will the kernel load these modules? One line each: FILE: VERDICT: why.\n"
 "\n"
 "  --kernel V     ask about kernel release V (default: the running one)\n"
-"  --cert FILE    trust exactly this certificate, whatever the host trusts\n"
+"  --cert FILE    trust exactly this certificate, whatever the host trusts; again\n"
+"                 for others (up to 4)\n"
+"  --require-signers N  N of these certificates must have signed, 1 to 4; without\n"
+"                 --cert, what /etc/kmodkeep/signing.conf requires holds\n"
+"  --log FILE     each signature must be in this log of a signer, whose chain must\n"
+"                 be whole; again for others (up to 4)\n"
 "  --accept WORD[,WORD...]  verdicts that count as success, besides ok\n"
 "  --accept-signer FILE  untrusted-key and pending-enrolment count as success\n"
 "                 where this certificate signed; may be given twice\n"
@@ -35,7 +41,11 @@ static const char usage[] =
 #define SIGNERS_MAX 2
 
 struct options {
-	const char *root, *kernel, *cert, *module;
+	const char *root, *kernel, *module;
+	const char *certs[SIGNERS_REQUIRED_MAX], *logs[SIGNER_LOGS_MAX];
+	size_t cert_count, log_count;
+	unsigned int required;
+	struct signers policy;
 	const char *signer_files[SIGNERS_MAX];
 	X509 *signers[SIGNERS_MAX];
 	size_t signer_count;
@@ -68,12 +78,33 @@ static int add_signer(struct options *o, const char *file)
 	return EXIT_YES;
 }
 
+static int add_file(const char **list, size_t *count, size_t max, const char *option,
+		    const char *file)
+{
+	if (*count == max)
+		return complain(EXIT_USAGE, "verify: %s may be given %zu times", option,
+				max);
+	list[(*count)++] = file;
+	return EXIT_YES;
+}
+
+static int parse_required(struct options *o, const char *text)
+{
+	if (text[0] < '1' || text[0] > '0' + SIGNERS_REQUIRED_MAX || text[1])
+		return complain(EXIT_USAGE, "verify: --require-signers: '%s' is not 1 to "
+				"%d", text, SIGNERS_REQUIRED_MAX);
+	o->required = text[0] - '0';
+	return EXIT_YES;
+}
+
 /* EXIT_YES to go on, else the code to end with; --help ends with -1. */
 static int parse(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
 		{ "kernel", required_argument, NULL, 'k' },
 		{ "cert", required_argument, NULL, 'c' },
+		{ "require-signers", required_argument, NULL, 'R' },
+		{ "log", required_argument, NULL, 'l' },
 		{ "accept", required_argument, NULL, 'a' },
 		{ "accept-signer", required_argument, NULL, 's' },
 		{ "module", required_argument, NULL, 'm' },
@@ -87,7 +118,15 @@ static int parse(int argc, char **argv, struct options *o)
 	while (!code && (c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'k': o->kernel = optarg; break;
-		case 'c': o->cert = optarg; break;
+		case 'c':
+			code = add_file(o->certs, &o->cert_count,
+					SIGNERS_REQUIRED_MAX, "--cert", optarg);
+			break;
+		case 'l':
+			code = add_file(o->logs, &o->log_count, SIGNER_LOGS_MAX,
+					"--log", optarg);
+			break;
+		case 'R': code = parse_required(o, optarg); break;
 		case 's': code = add_signer(o, optarg); break;
 		case 'm': o->module = optarg; break;
 		case 'j': o->json = true; break;
@@ -100,6 +139,9 @@ static int parse(int argc, char **argv, struct options *o)
 	if (!code && !o->module == (optind == argc))
 		return complain(EXIT_USAGE,
 				"verify: name files or --module, one of them");
+	if (!code && o->required > o->cert_count)
+		return complain(EXIT_USAGE, "verify: --require-signers %u needs %u "
+				"certificates, by --cert", o->required, o->required);
 	return code;
 }
 
@@ -151,6 +193,9 @@ static int one(const struct options *o, const struct host *h,
 	}
 	make_printable(subject);
 	code = is_accepted(o, &r) ? EXIT_YES : verdict_exit(r.verdict);
+	/* What more is required, no --accept waives. */
+	if (!code && (err = signers_check(&o->policy, path ? path : name, &r)) != 1)
+		code = err < 0 ? complain_errno(err, name) : verdict_exit(r.verdict);
 	if (results)
 		json_object_array_add(results, report_json(&r, subject));
 	else
@@ -171,6 +216,70 @@ static int complain_certificate(int err, const char *path)
 	return complain_errno(err, path);
 }
 
+static int read_trust(const struct options *o, const struct host *h,
+		      struct trust **t)
+{
+	int err = o->cert_count ? trust_new_pinned(o->certs[0], t) : trust_new(h, t);
+
+	if (err)
+		return o->cert_count ? complain_certificate(err, o->certs[0]) :
+				       complain_errno(err, "verify");
+	for (size_t i = 1; i < o->cert_count; i++) {
+		err = trust_pin(*t, o->certs[i]);
+		if (err)
+			return complain_certificate(err, o->certs[i]);
+	}
+	return EXIT_YES;
+}
+
+static int read_logs(struct options *o)
+{
+	for (size_t i = 0; i < o->log_count; i++) {
+		char *why;
+		int err = signers_add_log(&o->policy, o->logs[i], &why);
+		int code = err == -EBADMSG ?
+			   complain(EXIT_NO, "the log %s: %s. Next: trust no signature "
+				    "since then", o->logs[i], why) :
+			   err ? complain_errno(err, o->logs[i]) : EXIT_YES;
+
+		free(why);
+		if (code)
+			return code;
+	}
+	return EXIT_YES;
+}
+
+/* What more than a kernel is asked for: by the command, or by the host. */
+static int read_policy(struct options *o, const struct host *h)
+{
+	char *why = NULL;
+	int code = EXIT_YES, err = 0;
+
+	o->policy.required = o->required;
+	for (size_t i = 0; i < o->cert_count && !err && o->required; i++)
+		err = signers_add_cert(&o->policy, o->certs[i]);
+	if (!o->cert_count)
+		err = signers_of_host(h, &o->policy, &why);
+	if (err == -EBADMSG && why)
+		code = complain(EXIT_UNSURE, "%s, so it is not known who must have signed. "
+				"Next: correct it", why);
+	else if (err)
+		code = complain_errno(err, "verify");
+	free(why);
+	return code ? code : read_logs(o);
+}
+
+static int read_signers(struct options *o)
+{
+	for (size_t i = 0; i < o->signer_count; i++) {
+		int err = cert_read(o->signer_files[i], &o->signers[i]);
+
+		if (err)
+			return complain_certificate(err, o->signer_files[i]);
+	}
+	return EXIT_YES;
+}
+
 int verb_verify(int argc, char **argv)
 {
 	struct options o = { 0 };
@@ -182,21 +291,15 @@ int verb_verify(int argc, char **argv)
 	if (code)
 		return code < 0 ? EXIT_YES : code;
 	err = host_new(o.root, &h);
-	if (!err)
-		err = o.cert ? trust_new_pinned(o.cert, &t) : trust_new(h, &t);
-	if (err) {
-		code = !h ? complain_root(err, o.root, "verify") :
-		       o.cert ? complain_certificate(err, o.cert) :
-				complain_errno(err, "verify");
+	if (err)
+		return complain_root(err, o.root, "verify");
+	code = read_trust(&o, h, &t);
+	if (!code)
+		code = read_policy(&o, h);
+	if (!code)
+		code = read_signers(&o);
+	if (code)
 		goto out;
-	}
-	for (size_t i = 0; i < o.signer_count; i++) {
-		err = cert_read(o.signer_files[i], &o.signers[i]);
-		if (err) {
-			code = complain_certificate(err, o.signer_files[i]);
-			goto out;
-		}
-	}
 	if (o.json) {
 		doc = json_object_new_object();
 		results = json_object_new_array();
@@ -215,6 +318,7 @@ out:
 	json_object_put(doc);
 	for (size_t i = 0; i < o.signer_count; i++)
 		X509_free(o.signers[i]);
+	signers_free(&o.policy);
 	trust_free(t);
 	host_free(h);
 	return code;
