@@ -29,11 +29,14 @@ WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~:_-]{0,199}")
 FILE = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*\.ko")
 RELEASE = re.compile(r"[0-9][^-]*(?:-[0-9]+)?-(.+)")
 
-POSTINST = """#!/bin/sh
+# The kernel's own script runs depmod where the kernel is unpacked later.
+POSTINST = f"""#!/bin/sh
 set -e
-# The kernel's own script does it where the kernel comes later.
-if [ "$1" = configure ] && [ -e /lib/modules/{release}/modules.builtin ]; then
-	depmod {release}
+if [ "$1" = configure ] && [ -e /lib/modules/{{release}}/modules.builtin ]; then
+	depmod {{release}}
+fi
+if [ -x {HOLD} ]; then
+	{HOLD} write
 fi
 """
 POSTRM = """#!/bin/sh
@@ -42,21 +45,15 @@ if [ "$1" = remove ] && [ -e /lib/modules/{release}/modules.dep ]; then
 	depmod {release}
 fi
 """
+# dpkg calls the first also when a removal did not come off: then the pin is there again.
 META_POSTINST = f"""#!/bin/sh
 set -e
-if [ "$1" = configure ]; then
-	{HOLD} write
-fi
+{HOLD} write
 """
-META_PRERM = f"""#!/bin/sh
+PRERM = f"""#!/bin/sh
 set -e
 if [ "$1" = remove ] && [ -x {HOLD} ]; then
 	{HOLD} write --without {{name}}
-fi
-"""
-# A removal that did not come off.
-META_POSTINST_ABORT = f"""if [ "$1" = abort-remove ] && [ -x {HOLD} ]; then
-	{HOLD} write
 fi
 """
 
@@ -183,7 +180,8 @@ def modules_package(one, options):
     override = "".join(f"override {name} {one.release} {FOLDER}\n" for name in one.names)
     files = [(f"lib/modules/{one.release}/{FOLDER}/{name}", data) for name, data in sorted(one.files.items())]
     files.append((f"lib/depmod.d/{one.package}.conf", override.encode()))
-    scripts = [("postinst", POSTINST.format(release=one.release)), ("postrm", POSTRM.format(release=one.release))]
+    scripts = [("postinst", POSTINST.format(release=one.release)), ("postrm", POSTRM.format(release=one.release)),
+               ("prerm", PRERM.format(name=one.package))]  # fmt: skip
     return deb(options.out, fields, files, scripts)
 
 
@@ -208,7 +206,7 @@ def meta_package(newest, options):
         "Description": f"modules of {newest.driver} for the newest kernel that has them\n"
                        f" A newer {metas[0]} waits until there are modules for it.",
     }  # fmt: skip
-    scripts = [("postinst", META_POSTINST + META_POSTINST_ABORT), ("prerm", META_PRERM.format(name=name))]
+    scripts = [("postinst", META_POSTINST), ("prerm", PRERM.format(name=name))]
     return deb(options.out, fields, scripts=scripts)
 
 

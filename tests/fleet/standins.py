@@ -157,7 +157,7 @@ class System(ThrowAwayRoot):
         self.put_modules(FIRST)
         self.put("other", "1")
         self.update()
-        self.apt("apt-get", "install", "linux-image-amd64", "linux-headers-amd64", META, "other", *DEPENDANTS)
+        self.apt("apt-get", "install", "linux-image-amd64", "linux-headers-amd64", META, "kmodkeep", "other", *DEPENDANTS)
 
     # --- what is seen there
 

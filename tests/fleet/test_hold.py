@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from tests.fleet.standins import DEPENDANTS, FIRST, META, SECOND, THIRD, Kernel, System
+from tests.fleet.standins import DEPENDANTS, FIRST, META, SECOND, THIRD, Kernel, System, module
 
 FULL = os.environ.get("FULL") == "1"
 SOLVERS = {"classic": ['APT::Solver "internal"'], "3.0": ['APT::Solver "3.0"']}
@@ -83,6 +83,18 @@ def test_the_kernel_waits_and_moves_when_its_driver_comes(system):
     there(system, SECOND)
 
 
+def test_the_prebuilt_module_wins_over_one_of_dkms(system):
+    release = FIRST.release
+    other = system.path / f"lib/modules/{release}/updates/dkms"
+    other.mkdir()
+    module(other / "sample.ko", release)
+    system.run(["depmod", release])
+    there(system, FIRST)
+    system.apt("apt-get", "remove", f"{META}-{release}")
+    depended = system.run(["modprobe", "--show-depends", "-S", release, "sample"]).stdout
+    assert f"/lib/modules/{release}/updates/dkms/sample.ko" in depended
+
+
 MOVES = list(UPDATES) if FULL else ["apt full-upgrade", "unattended-upgrade"]
 
 
@@ -149,7 +161,10 @@ def test_the_override_takes_the_kernel_and_keeps_the_old_one_with_its_driver(sys
 
 def test_removing_the_driver_lifts_the_hold(system):
     assert system.pins()["linux-image-amd64"] == FIRST.version
-    system.apt("apt-get", "purge", META, f"{META}-{FIRST.release}")
+    system.apt("apt-get", "remove", META)
+    # The kernel that has a driver keeps it.
+    assert set(system.pins()) == {f"linux-image-{FIRST.release}", f"linux-headers-{FIRST.release}"}
+    system.apt("apt-get", "remove", f"{META}-{FIRST.release}")
     assert not system.pins()
     system.put_kernel(SECOND)
     system.update()
