@@ -131,10 +131,10 @@ class Repository:
         self._release(partial, ring, now, days)
         if before:
             # Of hosts that have read the old InRelease, and not yet its indices.
-            for old in before.glob("main/*/by-hash/SHA256/*"):
-                new = partial / old.relative_to(before)
-                if new.parent.is_dir() and not new.exists():
-                    shutil.copyfile(old, new)
+            for index in before.glob("main/*/Packages*"):
+                by_hash = partial / index.parent.relative_to(before) / "by-hash/SHA256"
+                if by_hash.is_dir():
+                    shutil.copyfile(index, by_hash / sha256(index))
         for path in partial.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
             flush(path)
