@@ -82,6 +82,9 @@ class System(ThrowAwayRoot):
         (self.path / "etc/apt/apt.conf.d/99test").write_text(
             'Unattended-Upgrade::Origins-Pattern { "origin=Test"; };\n' + "".join(f"{line};\n" for line in self.options)
         )
+        for name in ("etc/kmodkeep", "metrics"):
+            (self.path / name).mkdir()
+        (self.path / "etc/kmodkeep/guard.conf").write_text("prometheus = /metrics/kmodkeep.prom\n")
         for name in ("50unattended-upgrades", "20auto-upgrades"):
             (self.path / "etc/apt/apt.conf.d" / name).unlink(missing_ok=True)
         return self

@@ -6,6 +6,7 @@ FULL=1 tries all suites, and both solvers where apt has two.
 
 import os
 import re
+import time
 
 import pytest
 
@@ -57,6 +58,7 @@ def there(system, kernel):
 def test_the_kernel_waits_and_moves_when_its_driver_comes(system):
     there(system, FIRST)
     system.put_kernel(SECOND)
+    began = time.time()
     for number, (name, words) in enumerate(UPDATES.items(), 2):
         system.put("other", number)
         said = system.update()
@@ -66,13 +68,17 @@ def test_the_kernel_waits_and_moves_when_its_driver_comes(system):
         assert system.versions()["other"] == str(number), f"{name} did not update what need not wait"
         there(system, FIRST)
     assert f"{SECOND.version} waits for {META}" in system.waits()
+    metrics = system.path / "metrics/kmodkeep-waits.prom"
+    since = re.search(rf'^kmodkeep_kernel_wait_since_seconds{{package="{META}",kernel="linux-image-amd64",'
+                      rf'stays="{FIRST.version}",waits="{SECOND.version}"}} (\d+)$', metrics.read_text(), re.M)  # fmt: skip
+    assert abs(int(since[1]) - began) < 60
     # It comes.
     system.put_modules(FIRST, SECOND)
     assert "waits" not in system.update()
     system.apt("apt", "upgrade")
     there(system, SECOND)
     assert {system.versions()[name] for name in DEPENDANTS} == {SECOND.version}
-    assert not system.waits()
+    assert not system.waits() and "package=" not in metrics.read_text()
     # The kernel before, and its driver, are what one goes back to.
     system.apt("apt-get", "autoremove")
     assert f"linux-image-{FIRST.release}" in system.versions() and f"{META}-{FIRST.release}" in system.versions()
