@@ -161,6 +161,24 @@ def deb(out, control, files=(), scripts=()):
         return Path(out, made.name)
 
 
+def fields(deb):
+    """The control file of a package."""
+    names = ("Package", "Version", "Architecture", "Depends", "Kmodkeep-Kernel-Metas")
+    form = "".join("${%s}\\n" % name for name in names)
+    done = subprocess.run(["dpkg-deb", "-W", f"--showformat={form}", deb], capture_output=True, text=True)
+    values = done.stdout.split("\n")
+    if done.returncode or len(values) < len(names):
+        raise Usage(f"{deb}: is no Debian package")
+    return dict(zip(names, values))
+
+
+def extract(deb, into):
+    """The files of a package, below the folder INTO."""
+    done = subprocess.run(["dpkg-deb", "-x", deb, into], capture_output=True)
+    if done.returncode:
+        raise Usage(f"{deb}: cannot be unpacked")
+
+
 def modules_package(one, options):
     fields = {
         "Package": one.package,

@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import cache
+from . import cache, package
 from .states import Usage
 
 RING = re.compile(r"[a-z][a-z0-9-]{0,30}")
@@ -31,17 +31,6 @@ KEPT = 2  # publications of a ring: hosts that have begun to read the one before
 def sha256(path):
     with open(path, "rb") as file:
         return hashlib.sha256(file.read()).hexdigest()
-
-
-def fields(deb):
-    """The control file of a package."""
-    names = ("Package", "Version", "Architecture", "Depends", "Kmodkeep-Kernel-Metas")
-    form = "".join("${%s}\\n" % name for name in names)
-    done = subprocess.run(["dpkg-deb", "-W", f"--showformat={form}", deb], capture_output=True, text=True)
-    values = done.stdout.split("\n")
-    if done.returncode or len(values) < len(names):
-        raise Usage(f"{deb}: is no Debian package")
-    return dict(zip(names, values))
 
 
 def call(*command, **more):
@@ -80,7 +69,7 @@ class Repository:
 
     def admit(self, deb):
         """DEB into the pool; its name there."""
-        what = fields(deb)
+        what = package.fields(deb)
         name = f"{what['Package']}_{what['Version'].split(':')[-1]}_{what['Architecture']}.deb"
         if not DEB.fullmatch(name):
             raise Usage(f"{deb}: its control file does not make a plain name")
@@ -98,7 +87,7 @@ class Repository:
 
     def check(self, names):
         """A metapackage is published with what it needs, or not at all."""
-        every = [fields(self.top / "pool" / name) for name in names]
+        every = [package.fields(self.top / "pool" / name) for name in names]
         there = {(one["Package"], one["Version"]) for one in every}
         for one in every:
             if not one["Kmodkeep-Kernel-Metas"]:

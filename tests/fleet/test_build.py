@@ -222,6 +222,32 @@ def test_a_build_without_end(bench, tmp_path):
     assert done.returncode == 3 and "took more than 5 s" in done.stdout, done.stdout + done.stderr
 
 
+def test_radar(bench, tmp_path):
+    """Drivers against a kernel, once; a second run builds what has changed."""
+    good = sample(tmp_path / "good")
+    bad = sample(tmp_path / "bad", code=SAMPLE_C + "#error not for <this> kernel\n")
+    none = sample(tmp_path / "none", conf='BUILD_EXCLUSIVE_KERNEL="^2\\.4"\n')
+    lines = [part for line in apt.acquire_options() for part in ("--apt-option", line)]
+    shutil.rmtree(cache_dir("fleet") / "radar", ignore_errors=True)
+
+    def radar():
+        command = [*FLEET, "radar", "--cache", cache_dir("fleet"), "--sources", bench.sources, *lines,
+                   "--kernel", bench.word, "--html", tmp_path / "page.html", good, bad, none]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
+        found = {one["driver"]: one["kernels"][bench.word] for one in json.loads(done.stdout)["drivers"]}
+        return done, {name: one["verdict"] for name, one in found.items()}, found
+
+    done, verdicts, found = radar()
+    assert verdicts == {"good": "builds", "bad": "does-not-build", "none": "not-for-this-kernel"}, done.stderr
+    assert done.returncode == 1 and "3/3 none" in done.stderr and "(known)" not in done.stderr
+    assert found["bad"]["error"] == "sample.c:3:2: error: #error not for <this> kernel"
+    page = (tmp_path / "page.html").read_text()
+    assert "not for &lt;this&gt; kernel" in page and "<this>" not in page and bench.word in page
+    (bad / "sample.c").write_text(SAMPLE_C + "/* repaired */\n")
+    done, verdicts, _ = radar()
+    assert verdicts["bad"] == "builds" and done.returncode == 0 and done.stderr.count("(known)") == 2
+
+
 @pytest.mark.skipif(not FULL, reason="a root is made up to its last step: FULL=1 runs it")
 def test_a_kernel_that_is_no_longer_in_the_archive(bench, tmp_path):
     done, _ = bench.run(sample(tmp_path / "sample"), word=f"{bench.word}=1.2.3-4")
