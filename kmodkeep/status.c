@@ -12,6 +12,7 @@
 #include "guard/base/util.h"
 #include "guard/host/discover.h"
 #include "guard/host/firmware.h"
+#include "guard/host/host.h"
 #include "guard/host/tpm.h"
 #include "guard/pin/state.h"
 #include "guard/verdict/room.h"
@@ -22,6 +23,8 @@
 
 #define COLUMN 15
 #define EXPIRES_SOON (60 * 24 * 3600)
+#define WAITS "/var/lib/kmodkeep/kernel-waits"
+#define WAITS_MAX (64 << 10)
 
 static const char usage[] =
 "Usage: kmodkeep status [--root DIR]\n"
@@ -212,6 +215,50 @@ static void print_packages(const struct doctor *d, struct todo *todo)
 				       d->unfinished.count > 1 ? "s" : ""));
 }
 
+/* SINCE PACKAGE KERNEL-PACKAGE STAYS-AT WAITS MAINTAINER, as system/kernel-hold writes it. */
+static void print_wait(char *line)
+{
+	char *words[5], *rest = line, day[32] = "?";
+	struct tm tm;
+	time_t since;
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		words[i] = strsep(&rest, " ");
+		if (!rest) {
+			item("Kernel waits", text_of("%s is damaged", WAITS));
+			return;
+		}
+	}
+	since = strtoll(words[0], NULL, 10);
+	if (gmtime_r(&since, &tm))
+		strftime(day, sizeof(day), "%F", &tm);
+	item("Kernel waits", text_of("%s %s, for %s, since %s; it comes from %s",
+				     words[2], words[4], words[1], day, rest));
+}
+
+/* Kernels that are not installed yet, since a prebuilt driver is not there for them. */
+static void print_waits(const struct doctor *d)
+{
+	char *path = host_resolve(d->h, WAITS), *text, *line, *rest;
+	struct buf b = { NULL, 0 };
+	int err;
+
+	if (!path)
+		return;
+	err = file_read(path, WAITS_MAX, &b);
+	rest = text = err ? NULL : strndup((char *)b.data, b.len);
+	if (err)
+		item("Kernel waits", text_of("%s: %s", WAITS, strerror(-err)));
+	while ((line = strsep(&rest, "\n")))
+		if (*line) {
+			make_printable(line);
+			print_wait(line);
+		}
+	free(text);
+	free(path);
+	buf_free(&b);
+}
+
 /* Each driver, and where it is known from. */
 static void print_drivers(const struct doctor *d)
 {
@@ -259,6 +306,7 @@ static void print_page(struct doctor *d, const struct safety *s)
 	print_tpm(d);
 	print_room(d);
 	print_kernels(d, &todo);
+	print_waits(d);
 	print_packages(d, &todo);
 	print_drivers(d);
 	if (s->safe != ANSWER_YES && s->next && !todo.count)

@@ -37,7 +37,7 @@ TIERS = {
     "rpm": (["tests/rpm"], 25),
     "guard": (["tests/guard"], 25),
     "proof": (["tests/proof"], 90),
-    "fleet": (["tests/fleet"], 6),
+    "fleet": (["tests/fleet"], 9),
     "debug": (["tests/debug"], 120),
     "demo": (["tests/demo"], 25),
 }

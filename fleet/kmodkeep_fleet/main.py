@@ -5,7 +5,7 @@ import argparse
 import os
 import sys
 
-from . import build, gate, package, pull, report, rollout
+from . import build, gate, package, publish, pull, radar, report, rollout
 from .states import Usage
 
 VERBS = {
@@ -13,6 +13,8 @@ VERBS = {
     "gate": (gate, "after a batch: does the roll-out go on, stop, or go back?"),
     "build": (build, "modules of a driver with a dkms.conf, for kernels that are not here"),
     "package": (package, "Debian packages of such modules, and one that holds the kernel until it has them"),
+    "publish": (publish, "a signed apt repository, whose rings get the same files one after the other"),
+    "radar": (radar, "which driver builds for which kernel, before anybody installs either"),
     "rollout": (rollout, "update hosts, a few at first; stop and go back where it goes wrong"),
     "pull": (pull, "publish the gate file, by which hosts update themselves; the next share where it goes well"),
 }

@@ -29,11 +29,14 @@ WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~:_-]{0,199}")
 FILE = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*\.ko")
 RELEASE = re.compile(r"[0-9][^-]*(?:-[0-9]+)?-(.+)")
 
-POSTINST = """#!/bin/sh
+# The kernel's own script runs depmod where the kernel is unpacked later.
+POSTINST = f"""#!/bin/sh
 set -e
-# The kernel's own script does it where the kernel comes later.
-if [ "$1" = configure ] && [ -e /lib/modules/{release}/modules.builtin ]; then
-	depmod {release}
+if [ "$1" = configure ] && [ -e /lib/modules/{{release}}/modules.builtin ]; then
+	depmod {{release}}
+fi
+if [ -x {HOLD} ]; then
+	{HOLD} write
 fi
 """
 POSTRM = """#!/bin/sh
@@ -42,21 +45,15 @@ if [ "$1" = remove ] && [ -e /lib/modules/{release}/modules.dep ]; then
 	depmod {release}
 fi
 """
+# dpkg calls the first also when a removal did not come off: then the pin is there again.
 META_POSTINST = f"""#!/bin/sh
 set -e
-if [ "$1" = configure ]; then
-	{HOLD} write
-fi
+{HOLD} write
 """
-META_PRERM = f"""#!/bin/sh
+PRERM = f"""#!/bin/sh
 set -e
 if [ "$1" = remove ] && [ -x {HOLD} ]; then
 	{HOLD} write --without {{name}}
-fi
-"""
-# A removal that did not come off.
-META_POSTINST_ABORT = f"""if [ "$1" = abort-remove ] && [ -x {HOLD} ]; then
-	{HOLD} write
 fi
 """
 
@@ -164,6 +161,24 @@ def deb(out, control, files=(), scripts=()):
         return Path(out, made.name)
 
 
+def fields(deb):
+    """The control file of a package."""
+    names = ("Package", "Version", "Architecture", "Depends", "Kmodkeep-Kernel-Metas")
+    form = "".join("${%s}\\n" % name for name in names)
+    done = subprocess.run(["dpkg-deb", "-W", f"--showformat={form}", deb], capture_output=True, text=True)
+    values = done.stdout.split("\n")
+    if done.returncode or len(values) < len(names):
+        raise Usage(f"{deb}: is no Debian package")
+    return dict(zip(names, values))
+
+
+def extract(deb, into):
+    """The files of a package, below the folder INTO."""
+    done = subprocess.run(["dpkg-deb", "-x", deb, into], capture_output=True)
+    if done.returncode:
+        raise Usage(f"{deb}: cannot be unpacked")
+
+
 def modules_package(one, options):
     fields = {
         "Package": one.package,
@@ -183,7 +198,8 @@ def modules_package(one, options):
     override = "".join(f"override {name} {one.release} {FOLDER}\n" for name in one.names)
     files = [(f"lib/modules/{one.release}/{FOLDER}/{name}", data) for name, data in sorted(one.files.items())]
     files.append((f"lib/depmod.d/{one.package}.conf", override.encode()))
-    scripts = [("postinst", POSTINST.format(release=one.release)), ("postrm", POSTRM.format(release=one.release))]
+    scripts = [("postinst", POSTINST.format(release=one.release)), ("postrm", POSTRM.format(release=one.release)),
+               ("prerm", PRERM.format(name=one.package))]  # fmt: skip
     return deb(options.out, fields, files, scripts)
 
 
@@ -208,7 +224,7 @@ def meta_package(newest, options):
         "Description": f"modules of {newest.driver} for the newest kernel that has them\n"
                        f" A newer {metas[0]} waits until there are modules for it.",
     }  # fmt: skip
-    scripts = [("postinst", META_POSTINST + META_POSTINST_ABORT), ("prerm", META_PRERM.format(name=name))]
+    scripts = [("postinst", META_POSTINST), ("prerm", PRERM.format(name=name))]
     return deb(options.out, fields, scripts=scripts)
 
 

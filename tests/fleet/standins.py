@@ -82,6 +82,9 @@ class System(ThrowAwayRoot):
         (self.path / "etc/apt/apt.conf.d/99test").write_text(
             'Unattended-Upgrade::Origins-Pattern { "origin=Test"; };\n' + "".join(f"{line};\n" for line in self.options)
         )
+        for name in ("etc/kmodkeep", "metrics"):
+            (self.path / name).mkdir()
+        (self.path / "etc/kmodkeep/guard.conf").write_text("prometheus = /metrics/kmodkeep.prom\n")
         for name in ("50unattended-upgrades", "20auto-upgrades"):
             (self.path / "etc/apt/apt.conf.d" / name).unlink(missing_ok=True)
         return self
@@ -157,7 +160,7 @@ class System(ThrowAwayRoot):
         self.put_modules(FIRST)
         self.put("other", "1")
         self.update()
-        self.apt("apt-get", "install", "linux-image-amd64", "linux-headers-amd64", META, "other", *DEPENDANTS)
+        self.apt("apt-get", "install", "linux-image-amd64", "linux-headers-amd64", META, "kmodkeep", "other", *DEPENDANTS)
 
     # --- what is seen there
 

@@ -6,10 +6,11 @@ FULL=1 tries all suites, and both solvers where apt has two.
 
 import os
 import re
+import time
 
 import pytest
 
-from tests.fleet.standins import DEPENDANTS, FIRST, META, SECOND, THIRD, Kernel, System
+from tests.fleet.standins import DEPENDANTS, FIRST, META, SECOND, THIRD, Kernel, System, module
 
 FULL = os.environ.get("FULL") == "1"
 SOLVERS = {"classic": ['APT::Solver "internal"'], "3.0": ['APT::Solver "3.0"']}
@@ -57,6 +58,7 @@ def there(system, kernel):
 def test_the_kernel_waits_and_moves_when_its_driver_comes(system):
     there(system, FIRST)
     system.put_kernel(SECOND)
+    began = time.time()
     for number, (name, words) in enumerate(UPDATES.items(), 2):
         system.put("other", number)
         said = system.update()
@@ -66,13 +68,17 @@ def test_the_kernel_waits_and_moves_when_its_driver_comes(system):
         assert system.versions()["other"] == str(number), f"{name} did not update what need not wait"
         there(system, FIRST)
     assert f"{SECOND.version} waits for {META}" in system.waits()
+    metrics = system.path / "metrics/kmodkeep-waits.prom"
+    since = re.search(rf'^kmodkeep_kernel_wait_since_seconds{{package="{META}",kernel="linux-image-amd64",'
+                      rf'stays="{FIRST.version}",waits="{SECOND.version}"}} (\d+)$', metrics.read_text(), re.M)  # fmt: skip
+    assert abs(int(since[1]) - began) < 60
     # It comes.
     system.put_modules(FIRST, SECOND)
     assert "waits" not in system.update()
     system.apt("apt", "upgrade")
     there(system, SECOND)
     assert {system.versions()[name] for name in DEPENDANTS} == {SECOND.version}
-    assert not system.waits()
+    assert not system.waits() and "package=" not in metrics.read_text()
     # The kernel before, and its driver, are what one goes back to.
     system.apt("apt-get", "autoremove")
     assert f"linux-image-{FIRST.release}" in system.versions() and f"{META}-{FIRST.release}" in system.versions()
@@ -81,6 +87,18 @@ def test_the_kernel_waits_and_moves_when_its_driver_comes(system):
     assert f"{THIRD.version} waits for {META}" in system.update()
     system.apt("apt", "full-upgrade")
     there(system, SECOND)
+
+
+def test_the_prebuilt_module_wins_over_one_of_dkms(system):
+    release = FIRST.release
+    other = system.path / f"lib/modules/{release}/updates/dkms"
+    other.mkdir()
+    module(other / "sample.ko", release)
+    system.run(["depmod", release])
+    there(system, FIRST)
+    system.apt("apt-get", "remove", f"{META}-{release}")
+    depended = system.run(["modprobe", "--show-depends", "-S", release, "sample"]).stdout
+    assert f"/lib/modules/{release}/updates/dkms/sample.ko" in depended
 
 
 MOVES = list(UPDATES) if FULL else ["apt full-upgrade", "unattended-upgrade"]
@@ -149,7 +167,10 @@ def test_the_override_takes_the_kernel_and_keeps_the_old_one_with_its_driver(sys
 
 def test_removing_the_driver_lifts_the_hold(system):
     assert system.pins()["linux-image-amd64"] == FIRST.version
-    system.apt("apt-get", "purge", META, f"{META}-{FIRST.release}")
+    system.apt("apt-get", "remove", META)
+    # The kernel that has a driver keeps it.
+    assert set(system.pins()) == {f"linux-image-{FIRST.release}", f"linux-headers-{FIRST.release}"}
+    system.apt("apt-get", "remove", f"{META}-{FIRST.release}")
     assert not system.pins()
     system.put_kernel(SECOND)
     system.update()

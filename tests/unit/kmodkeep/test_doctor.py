@@ -523,6 +523,21 @@ def test_status_of_a_bad_host(system):
     assert f"What to do sample on {NEW}: install the headers" in text
 
 
+WAIT = "1764201600 sample-modules linux-image-amd64 6.1.1-1 6.1.2-1 Driver Team <team@drivers.example>\n"
+
+
+def test_status_says_which_kernel_waits_for_a_prebuilt_driver(system):
+    system.tree.put("var/lib/kmodkeep/kernel-waits", WAIT.encode())
+    code, page = status(system)
+    text = " ".join(page.split())
+    assert code == 0
+    assert ("Kernel waits linux-image-amd64 6.1.2-1, for sample-modules, since 2025-11-27;"
+            " it comes from Driver Team <team@drivers.example>") in text  # fmt: skip
+    system.tree.put("var/lib/kmodkeep/kernel-waits", b"17642 \x1b[2Jsample\n\n" + b"x" * 100)
+    text = " ".join(status(system)[1].split())
+    assert text.count("/var/lib/kmodkeep/kernel-waits is damaged") == 2 and "\x1b" not in text
+
+
 def test_status_where_it_cannot_be_told(system):
     (system.path / "boot/grub/grub.cfg").unlink()
     code, page = status(system)

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Packages of modules: what is in them, what is refused; the same input gives the same bytes."""
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+from fleet.kmodkeep_fleet.module import TRAILER
+from tests.fleet.standins import FIRST, MAINTAINER, SECOND, Kernel, build_folder
+from tests.unit.fleet.hosts import fleet
+
+
+def package(tmp_path, *words, code=0, out="out", **more):
+    """name -> file, of what was made."""
+    done = fleet("package", "--maintainer", MAINTAINER, "--out", tmp_path / out, *words, **more)
+    assert done.returncode == code, done.stdout + done.stderr
+    if code:
+        return done.stderr
+    return {line.split("/")[-1].split("_")[0]: line for line in done.stdout.split()}
+
+
+def field(deb, name):
+    return subprocess.run(["dpkg-deb", "-f", deb, name], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_fields_that_hold_the_kernel(tmp_path):
+    folders = [build_folder(tmp_path / kernel.release, kernel) for kernel in (SECOND, FIRST)]
+    made = package(tmp_path, "--unsigned", *folders)
+    assert set(made) == {"sample-modules", *(f"sample-modules-{kernel.release}" for kernel in (FIRST, SECOND))}
+    one = made[f"sample-modules-{FIRST.release}"]
+    assert field(one, "Depends").startswith(f"linux-image-{FIRST.release} (= {FIRST.version}) | ")
+    meta = made["sample-modules"]
+    assert field(meta, "Version") == "1.0-1+99.1.2.1"
+    assert field(meta, "Depends") == f"sample-modules-{SECOND.release} (= 1.0-1+99.1.2.1), linux-image-amd64 (>= 99.1.2-1), kmodkeep"
+    assert field(meta, "Breaks") == "linux-image-amd64 (>> 99.1.2-1), linux-headers-amd64 (>> 99.1.2-1)"
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path):
+    folder = build_folder(tmp_path / "built", FIRST)
+    one = package(tmp_path, "--unsigned", folder)
+    other = package(tmp_path, "--unsigned", folder, out="other", env={**os.environ, "TZ": "Asia/Tokyo"},
+                    preexec_fn=lambda: os.umask(0o077))  # fmt: skip
+    for name, path in one.items():
+        with open(path, "rb") as first, open(other[name], "rb") as second:
+            assert first.read() == second.read(), name
+
+
+def test_other_flavours_have_a_metapackage_of_their_own(tmp_path):
+    cloud = Kernel(1, "99.1.1-1")
+    cloud.release = "99.1.1+deb14-cloud-amd64"
+    made = package(tmp_path, "--unsigned", build_folder(tmp_path / "a", cloud), build_folder(tmp_path / "b", FIRST))
+    assert {"sample-modules-cloud-amd64", "sample-modules"} <= set(made)
+    assert "linux-image-cloud-amd64 (>> 99.1.1-1)" in field(made["sample-modules-cloud-amd64"], "Breaks")
+    made = package(tmp_path, "--unsigned", "--follow", "linux-generic", build_folder(tmp_path / "b", FIRST))
+    assert field(made["sample-modules"], "Breaks") == "linux-generic (>> 99.1.1-1)"
+
+
+def test_a_driver_goes_back_under_a_higher_version(tmp_path):
+    folder = build_folder(tmp_path / "built", FIRST)
+    versions = [field(package(tmp_path, "--unsigned", *words, folder)["sample-modules"], "Version")
+                for words in ([], ["--revision", "2"], ["--version", "2.0"], ["--version", "2.0+really1.0"])]  # fmt: skip
+    for low, high in zip(versions, versions[1:]):
+        assert subprocess.run(["dpkg", "--compare-versions", low, "lt", high]).returncode == 0, (low, high)
+
+
+def test_signed_modules_are_those_of_the_manifest_and_a_signature(tmp_path):
+    folder = build_folder(tmp_path / "built", FIRST)
+    assert "not all of its modules are signed" in package(tmp_path, folder, code=2)
+    unsigned = (folder / "sample.ko").read_bytes()
+    (folder / "sample.ko").write_bytes(unsigned + b"signature" + TRAILER)
+    made = package(tmp_path, folder)
+    subprocess.run(["dpkg-deb", "-x", made[f"sample-modules-{FIRST.release}"], tmp_path / "x"], check=True)
+    (module,) = (tmp_path / "x").rglob("*.ko")
+    assert module.read_bytes() == unsigned + b"signature" + TRAILER
+    (folder / "sample.ko").write_bytes(unsigned + b"something else")
+    assert "that is no signature" in package(tmp_path, folder, code=2)
+    (folder / "sample.ko").write_bytes(b"\0" + unsigned[1:] + b"signature" + TRAILER)
+    assert "is not the file of the manifest" in package(tmp_path, folder, code=2)
+
+
+CHANGES = {
+    "another schema": lambda doc: doc.update(schema=2),
+    "a release that leads elsewhere": lambda doc: doc.update(kernel="../../etc"),
+    "a second line": lambda doc: doc.update(driver_version="1.0\nEssential: yes"),
+    "a file elsewhere": lambda doc: doc["modules"][0].update(file="../../etc/x.ko"),
+    "no module": lambda doc: doc.update(modules=[]),
+    "one twice": lambda doc: doc["modules"].append(doc["modules"][0]),
+    "no architecture": lambda doc: doc.pop("architecture"),
+    "no list": lambda doc: doc.update(modules=7),
+    "a name with a line": lambda doc: doc["modules"][0].update(name="a\noverride x"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_manifest_that_is_not_believed(tmp_path, change):
+    folder = build_folder(tmp_path / "built", FIRST)
+    doc = json.loads((folder / "manifest.json").read_text())
+    change(doc)
+    (folder / "manifest.json").write_text(json.dumps(doc))
+    said = package(tmp_path, "--unsigned", folder, code=2)
+    assert re.search(r"manifest\.json: not used: .*Next: ", said) and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["--maintainer", "nobody"], "is no maintainer"), (["--maintainer", "A <a@b.c>\nEssential: yes"], "is no maintainer"),
+    (["--version", "x"], "is no version"), (["--follow", "a b"], "no names of packages"),
+])  # fmt: skip
+def test_words_that_make_no_package(tmp_path, words, said):
+    assert said in package(tmp_path, "--unsigned", *words, build_folder(tmp_path / "built", FIRST), code=2)
