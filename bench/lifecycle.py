@@ -22,14 +22,12 @@ import time
 from pathlib import Path
 
 from bench.guest import TOP
-from tests.lib.cache import progress
+from tests.lib.cache import progress, say
 from tests.lib.kernels import KERNELS, kernel
 from tests.packaging.target import Target
 from tests.packaging.variants import packages
 from tests.unit.kmodkeep.host import GLOBAL, SHIM, siglist
 from tests.unit.kmodkeep.system import grub_cfg, grubenv
-
-KEPT = TOP / "docs/bench/lifecycle.json"
 
 SUITE = "bookworm"
 DRIVER = "v4l2loopback"
@@ -59,7 +57,10 @@ class Measured(Target):
         after = self.started()
         if after <= before:  # they begin anew, but not with those that are the kernel's
             after += int(Path("/proc/sys/kernel/pid_max").read_text("ascii")) - FIRST_AGAIN
-        return {"processes": after - before - 1, "cpu_s": cpu, "wall_s": wall}
+        figures = {"processes": after - before - 1, "cpu_s": cpu, "wall_s": wall}
+        say(f"bench: {' '.join(command[:2])}: {figures['processes']} processes, {cpu:.2f} s of "
+            f"processors, {wall:.2f} s")  # fmt: skip
+        return figures
 
 
 def least(runs):
