@@ -84,7 +84,8 @@ static void walk(const struct fixture *f, struct found *found, u64 most)
 		assert_int_equal(block->check,
 				 flightrec_crc32((const u8 *)block + from,
 						 sizeof(*block) - from - 4));
-		assert_int_equal(block->version, GENERATION ? 2 : 1);
+		assert_int_equal(block->version, GENERATION ? FLIGHTREC_BLOCK_VERSION_SUMMED :
+				 FLIGHTREC_BLOCK_VERSION);
 		assert_int_equal(block->generation, GENERATION);
 		assert_int_equal(block->header_size, 128);
 		assert_int_equal(block->block, found->blocks);

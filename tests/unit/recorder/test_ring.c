@@ -146,7 +146,7 @@ static void idle_cpus_records_are_as_new(void **state)
 	for (i = 0; i < 3; i++) {
 		fixture_init(&f, sizes[i]);
 		/* Records in a block, roughly. */
-		per_block = FLIGHTREC_RING_BLOCK_BYTES / (300 + 72);
+		per_block = FLIGHTREC_RING_BLOCK_BYTES / (300 + sizeof(struct flightrec_stamp));
 		for (gap = 1; gap < 2 * f.ring.nblocks * per_block; gap = gap * 5 / 4 + 1) {
 			u32 cpu = 1 + gap % (CPUS - 1), k;
 
@@ -556,8 +556,8 @@ static void reads_whole_words(void **state)
 			assert_int_equal(flightrec_ring_read_words(&f.ring, &b, words, 8, &lost_b),
 					 -EMSGSIZE);
 			assert_int_equal(b.from, before.from);
-			got = flightrec_ring_read_words(&f.ring, &b, words, 521, &lost_b);
-			assert_int_equal(got, 9 + (stamp.len + 7) / 8);
+			got = flightrec_ring_read_words(&f.ring, &b, words, sizeof(words) / 8, &lost_b);
+			assert_int_equal(got, FLIGHTREC_STAMP_WORDS + (stamp.len + 7) / 8);
 			assert_int_equal(lost_a, lost_b);
 			assert_memory_equal(same, &stamp, sizeof(stamp));
 			assert_memory_equal(same + 1, payload, stamp.len);
@@ -565,7 +565,7 @@ static void reads_whole_words(void **state)
 			assert_memory_equal((u8 *)(same + 1) + stamp.len, &padding,
 					    -stamp.len & 7);
 		}
-		assert_int_equal(flightrec_ring_read_words(&f.ring, &b, words, 521, &lost_b),
+		assert_int_equal(flightrec_ring_read_words(&f.ring, &b, words, sizeof(words) / 8, &lost_b),
 				 -EAGAIN);
 	}
 	fixture_free(&f);
