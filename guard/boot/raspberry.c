@@ -10,23 +10,12 @@
 #include <string.h>
 
 #include "guard/base/util.h"
-#include "guard/boot/loader.h"
+#include "guard/boot/raspberry.h"
 #include "guard/host/bootfile.h"
 
 #define CONF_MAX (256u << 10)
 #define PARTITION "/boot/firmware"
 #define MODEL "/proc/device-tree/model"
-
-enum match { MATCH_NO, MATCH_YES, MATCH_UNSURE };
-
-struct config {
-	const struct host *h;
-	char *model;
-	char *kernel, *initramfs, *cmdline, *prefix, *bits;
-	bool automatic;		/* the initramfs has a name that follows the kernel's */
-	enum match section;
-	bool unclear;
-};
 
 /* What the model is called; a filter that is not here is not answered. */
 static const struct {
@@ -43,7 +32,7 @@ static const struct {
 	{ "pi02", { "Raspberry Pi Zero 2" } },
 };
 
-static void config_free(struct config *c)
+void raspberry_free(struct raspberry *c)
 {
 	free(c->model);
 	free(c->kernel);
@@ -53,12 +42,12 @@ static void config_free(struct config *c)
 	free(c->bits);
 }
 
-static bool is_model(const struct config *c, const char *name)
+static bool is_model(const struct raspberry *c, const char *name)
 {
 	return c->model && name && strstr(c->model, name);
 }
 
-static enum match matches(const struct config *c, const char *filter)
+static enum match matches(const struct raspberry *c, const char *filter)
 {
 	if (!strcmp(filter, "all"))
 		return MATCH_YES;
@@ -72,7 +61,7 @@ static enum match matches(const struct config *c, const char *filter)
 	return MATCH_UNSURE;
 }
 
-static int set(struct config *c, char **field, const char *value)
+static int set(struct raspberry *c, char **field, const char *value)
 {
 	c->unclear |= c->section == MATCH_UNSURE;
 	free(*field);
@@ -84,13 +73,13 @@ static int set(struct config *c, char **field, const char *value)
 }
 
 /* "initramfs NAME followkernel", or with an address. */
-static int take_initramfs(struct config *c, char *value)
+static int take_initramfs(struct raspberry *c, char *value)
 {
 	value[strcspn(value, " \t,")] = '\0';
 	return set(c, &c->initramfs, value);
 }
 
-static int take_line(struct config *c, char *line)
+static int take_line(struct raspberry *c, char *line)
 {
 	char *key = line + strspn(line, " \t"), *value;
 
@@ -128,32 +117,36 @@ static int take_line(struct config *c, char *line)
 	return 0;
 }
 
-static int config_read(const struct host *h, struct config *c)
+int raspberry_read(struct raspberry *c, const char *bytes, size_t len)
 {
-	char *path = host_path(h, PARTITION "/config.txt"), *text = NULL, *rest, *line;
+	char *text = strndup(bytes, len), *rest = text, *line;
+	int err = text ? 0 : -ENOMEM;
+
+	c->section = MATCH_YES;
+	while (!err && (line = strsep(&rest, "\n")))
+		err = take_line(c, line);
+	free(text);
+	return err;
+}
+
+static int config_read(const struct host *h, struct raspberry *c)
+{
+	char *path = host_path(h, PARTITION "/config.txt");
 	struct buf b = { 0 };
 	int err = path ? file_read(path, CONF_MAX, &b) : -ENOMEM;
 
-	memset(c, 0, sizeof(*c));
-	c->h = h;
-	c->section = MATCH_YES;
-	c->model = host_line(h, MODEL);
-	if (!err) {
-		text = strndup((char *)b.data, b.len);
-		err = text ? 0 : -ENOMEM;
-	}
-	for (rest = text; !err && (line = strsep(&rest, "\n")); )
-		err = take_line(c, line);
-	free(text);
+	*c = (struct raspberry){ .h = h, .model = host_line(h, MODEL) };
+	if (!err)
+		err = raspberry_read(c, (char *)b.data, b.len);
 	buf_free(&b);
 	free(path);
 	if (err)
-		config_free(c);
+		raspberry_free(c);
 	return err;
 }
 
 /* A file of the partition, as it is called there; malloc'ed. */
-static char *file_of(const struct config *c, const char *name)
+static char *file_of(const struct raspberry *c, const char *name)
 {
 	char *rel = strstr(name, "..") ? NULL :
 		    text_of(PARTITION "/%s%s", c->prefix ? c->prefix : "", name);
@@ -163,7 +156,7 @@ static char *file_of(const struct config *c, const char *name)
 	return path;
 }
 
-static bool is_file(const struct config *c, const char *name)
+static bool is_file(const struct raspberry *c, const char *name)
 {
 	char *path = file_of(c, name);
 	bool is = path && path_exists(path);
@@ -173,7 +166,7 @@ static bool is_file(const struct config *c, const char *name)
 }
 
 /* The name that the firmware looks for where none is said; NULL: it is not known. */
-static const char *default_kernel(const struct config *c)
+static const char *default_kernel(const struct raspberry *c)
 {
 	bool wide = is_model(c, "Raspberry Pi 4") || is_model(c, "Compute Module 4");
 
@@ -215,7 +208,7 @@ static const struct kernel *kernel_of(const struct kernels *k, const char *file)
 	return is;
 }
 
-static int take_files(const struct config *c, const char *name, const char *file,
+static int take_files(const struct raspberry *c, const char *name, const char *file,
 		      const struct kernel *is, struct next_boot *out)
 {
 	char *follows = c->automatic && !c->initramfs ? following(name) : NULL;
@@ -243,7 +236,7 @@ static int take_files(const struct config *c, const char *name, const char *file
 	       (!archive || out->files.count) ? 0 : -ENOMEM;
 }
 
-static int fill(const struct config *c, const struct kernels *k, struct next_boot *out)
+static int fill(const struct raspberry *c, const struct kernels *k, struct next_boot *out)
 {
 	const char *name = c->kernel ? c->kernel : default_kernel(c);
 	char *file = name ? file_of(c, name) : NULL;
@@ -269,13 +262,13 @@ static int fill(const struct config *c, const struct kernels *k, struct next_boo
 static int next_boot(const struct host *h, const struct kernels *k,
 		     const char *saved, struct next_boot *out)
 {
-	struct config c;
+	struct raspberry c;
 	int err = config_read(h, &c);
 
 	(void)saved;
 	if (!err) {
 		err = fill(&c, k, out);
-		config_free(&c);
+		raspberry_free(&c);
 	} else if (err != -ENOMEM) {
 		err = next_boot_say(out, PARTITION "/config.txt cannot be read: %s",
 				    strerror(-err));

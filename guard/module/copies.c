@@ -363,8 +363,9 @@ static bool recall_own(const struct host *h, const char *release, struct json_ob
 		       struct own_modules *own)
 {
 	struct json_object *of = json_object_object_get(file, "own");
-	const char *paths = json_string(of, "paths"), *was = json_string(of, "stamp");
-	char *folder = paths && was && !strstr(paths, "..") ? folder_of(h, release) : NULL;
+	const char *was = json_string(of, "stamp"), *all = json_string(of, "paths");
+	const char *paths = all ? all : "";	/* an empty text is not kept */
+	char *folder = was && !strstr(paths, "..") ? folder_of(h, release) : NULL;
 	char is[65];
 	bool same = folder && own_modules_stamp(paths, folder, is) && !strcmp(was, is);
 
@@ -408,7 +409,7 @@ static struct json_object *remember_own(const struct own_modules *own, const cha
 {
 	struct json_object *of = json_object_new_object();
 
-	json_add(of, "paths", own->paths ? own->paths : "");
+	json_add(of, "paths", own->paths);
 	json_add(of, "stamp", stamp);
 	json_add(of, "other", own->other);
 	json_add(of, "unsure", own->unsure);

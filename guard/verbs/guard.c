@@ -294,7 +294,16 @@ static bool menu_changed(const struct host *h)
 		"/efi/loader/entries", "/boot/EFI/Linux", "/boot/efi/EFI/Linux",
 		"/efi/EFI/Linux", "/boot/loader/loader.conf",
 		"/boot/efi/loader/loader.conf", "/efi/loader/loader.conf",
-		"/boot/extlinux/extlinux.conf", "/boot/limine.conf",
+		"/boot/extlinux/extlinux.conf", "/boot/syslinux/syslinux.cfg",
+		"/boot/limine.conf", "/boot/limine/limine.conf", "/boot/efi/limine.conf",
+		"/boot/efi/EFI/limine/limine.conf", "/efi/limine.conf",
+		"/efi/EFI/limine/limine.conf", "/boot/EFI/limine/limine.conf",
+		"/boot/efi/EFI/refind/refind.conf", "/efi/EFI/refind/refind.conf",
+		"/boot/EFI/refind/refind.conf", "/boot/refind_linux.conf",
+		"/etc/kernel/proxmox-boot-uuids", "/etc/kernel/proxmox-boot-pin",
+		"/etc/kernel/next-boot-pin", "/boot/firmware/config.txt",
+		/* An initramfs that another package had made again shows in its folder. */
+		"/boot", "/boot/firmware",
 	};
 	struct timespec seen = changed_at(h, GUARD_STATE);
 

@@ -547,7 +547,8 @@ static int judge_kernel(const struct doctor *d, const struct early *e, struct fi
 				  "see that /boot is mounted, and install that kernel again",
 				  "the file that the boot loader's entry of kernel %s loads is not "
 				  "found", k->release);
-	if (of && of->unclear && (of->count || d->kernels.uses_initramfs))
+	/* One that is called after the kernel is not what the entry names. */
+	if (of && of->unclear && (of->count || k->initramfs))
 		return report_set(&f->report, VERDICT_UNKNOWN, "look at the boot loader's entry",
 				  "not every initramfs that boots with kernel %s is found",
 				  k->release);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Feeds the parsers of what boots: the menu of GRUB and its saved variables,
- * the configurations of Limine, rEFInd, extlinux and the Raspberry Pi, boot loader entries, initramfs archives, dpkg's status, and what unlocks an
+ * the configurations of Limine, rEFInd and the Raspberry Pi, boot loader entries, initramfs archives, dpkg's status, and what unlocks an
  * encrypted disk. The first byte says which one is meant.
  */
 #include <errno.h>
@@ -15,6 +15,7 @@
 #include "guard/host/dpkg.h"
 #include "guard/boot/grub_cfg.h"
 #include "guard/boot/limine.h"
+#include "guard/boot/raspberry.h"
 #include "guard/boot/refind.h"
 #include "guard/module/initramfs.h"
 #include "guard/host/tpm.h"
@@ -181,6 +182,15 @@ static void refind(const char *text, size_t len)
 	refind_free(&x);
 }
 
+static void raspberry(const char *text, size_t len)
+{
+	struct raspberry c = { .model = strdup("Raspberry Pi 5 Model B Rev 1.0") };
+
+	if (!c.model || raspberry_read(&c, text, len) || (c.kernel && strchr(c.kernel, '\n')))
+		abort();
+	raspberry_free(&c);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *text = (const char *)data + 1;
@@ -192,7 +202,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	b.data = (unsigned char *)data + 1;
 	b.len = size - 1;
-	switch (data[0] % 9) {
+	switch (data[0] % 10) {
 	case 0:
 		menu(text, size - 1);
 		break;
@@ -217,6 +227,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 8:
 		refind(text, size - 1);
+		break;
+	case 9:
+		raspberry(text, size - 1);
 		break;
 	case 5:
 		tpm_take(&t, "disk", &b);

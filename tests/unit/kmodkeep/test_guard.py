@@ -485,6 +485,24 @@ def test_a_transaction_that_writes_the_menu_is_judged(pinning):
     assert default(pinning) == advanced(OLD)
 
 
+@pytest.mark.parametrize("changed", ["boot", "boot/limine/limine.conf", "boot/refind_linux.conf",
+                                     "etc/kernel/next-boot-pin", "boot/firmware/config.txt"])  # fmt: skip
+def test_a_transaction_that_writes_what_boots_is_judged(pinning, changed):
+    """An initramfs that another package had made again, or another loader's configuration."""
+    path = pinning.path / changed
+    if changed != "boot":
+        pinning.tree.put(changed, "")
+    earlier = time.time() - 3600
+    for each in (path, pinning.path / "boot", path.parent, pinning.path / "boot/grub/grub.cfg"):
+        os.utime(each, (earlier, earlier))
+    assert pinning.tree.run("guard").code in (0, 1, 3)
+    assert not pinning.tree.run("guard", "--transaction").text
+    later = time.time() + 10
+    os.utime(path, (later, later))
+    assert pinning.tree.run("guard", "--transaction").text
+
+
+
 def test_container_has_nothing_to_guard(system):
     system.tree.put("run/systemd/container", "lxc\n")
     assert guard(system) == (0, "kmodkeep: nothing to guard in a container\n")
