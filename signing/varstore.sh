@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=sh
+# Enrols $cert in the variable store of a virtual machine that is off, $store, as if
+# MokManager had been through it. Comes after common.sh. The store is changed in a copy,
+# looked at, and put in place by one rename.
+: "${cert:?}" "${store:?}"
+
+shim=605dab50-e046-4300-abb6-3dd810dd8b23
+tool='virt-fw-vars'
+
+# The certificate in hexadecimal, whichever form its file has.
+certificate_hex() {
+	if head -n 1 "$cert" | grep -q '^-----BEGIN CERTIFICATE-----'; then
+		sed '/^-----END/,$d; /^-----BEGIN/d' "$cert" | base64 -d
+	else
+		cat "$cert"
+	fi | od -An -v -tx1 | tr -d ' \n'
+}
+
+# has_certificate STORE: is it in its MokList? Its name comes before its data.
+has_certificate() {
+	"$tool" --input "$1" --output-json "$work/json" >"$work/said" 2>&1 ||
+		stop 1 "$store: no variable store that $tool can read: $(tail -n 1 "$work/said")"
+	tr -d ' \n' <"$work/json" | tr '}' '\n' | grep '"name":"MokList"' | grep -q "$hex"
+}
+
+enrol_in_store() {
+	[ -f "$store" ] && [ ! -L "$store" ] ||
+		stop 1 "$store is no plain file" "name the variable store of the machine, such as its copy of OVMF_VARS.fd"
+	command -v "$tool" >/dev/null ||
+		stop 1 "$tool is not installed" "install python3-virt-firmware (Debian 12: from backports)"
+	work=$(mktemp -d "$store.XXXXXX") ||
+		stop 1 "no file can be made beside $store; nothing changed"
+	trap 'rm -rf "$work"' EXIT
+	hex=$(certificate_hex)
+	[ -n "$hex" ] || stop 1 "$cert is empty or cannot be read"
+	if has_certificate "$store"; then
+		stop 0 "the key '$(get name)' is in $store already"
+	fi
+	cp -p "$store" "$work/new" ||
+		stop 1 "$store could not be copied; nothing changed"
+	"$tool" --inplace "$work/new" --add-mok "$shim" "$cert" >"$work/said" 2>&1 ||
+		stop 1 "$store: $tool refused: $(tail -n 1 "$work/said"); nothing changed"
+	has_certificate "$work/new" ||
+		stop 1 "$store: $tool did not add the key; nothing changed"
+	mv "$work/new" "$store" || stop 1 "$store could not be replaced; nothing changed"
+	stop 0 "the key '$(get name)' is enrolled in $store" "start the machine with it"
+}
