@@ -254,7 +254,7 @@ def run(options):
     for one in every:
         if not one.signed and not options.unsigned:
             raise Usage(f"{one.directory}: not all of its modules are signed. "
-                        "Next: kmodkeep sign --detached; or --unsigned, for hosts without Secure Boot")  # fmt: skip
+                        "Next: kmodkeep manifest sign and join; or --unsigned, for hosts without Secure Boot")  # fmt: skip
     groups = {}
     for one in every:
         groups.setdefault((one.driver, one.architecture, one.flavour), []).append(one)
