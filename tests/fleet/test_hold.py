@@ -98,7 +98,7 @@ def test_the_prebuilt_module_wins_over_one_of_dkms(system):
     module(other / "sample.ko", release)
     system.run(["depmod", release])
     there(system, FIRST)
-    system.apt("apt-get", "remove", f"{META}-{release}")
+    system.apt("apt-get", "remove", META, f"{META}-{release}")
     depended = system.run(["modprobe", "--show-depends", "-S", release, "sample"]).stdout
     assert f"/lib/modules/{release}/updates/dkms/sample.ko" in depended
 
