@@ -29,15 +29,17 @@ WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~:_-]{0,199}")
 FILE = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*\.ko")
 RELEASE = re.compile(r"[0-9][^-]*(?:-[0-9]+)?-(.+)")
 
+# A package is never left half-configured for it: what the next "apt update" does is the same.
+WRITE = f"""
+	{HOLD} write {{without}}|| echo "kmodkeep: the kernel's hold is not as it should be. Next: {HOLD} update" >&2
+"""
 # The kernel's own script runs depmod where the kernel is unpacked later.
 POSTINST = f"""#!/bin/sh
 set -e
 if [ "$1" = configure ] && [ -e /lib/modules/{{release}}/modules.builtin ]; then
 	depmod {{release}}
 fi
-if [ -x {HOLD} ]; then
-	{HOLD} write
-fi
+if [ -x {HOLD} ]; then{WRITE.format(without="")}fi
 """
 POSTRM = """#!/bin/sh
 set -e
@@ -48,13 +50,11 @@ fi
 # dpkg calls the first also when a removal did not come off: then the pin is there again.
 META_POSTINST = f"""#!/bin/sh
 set -e
-{HOLD} write
+if [ -x {HOLD} ]; then{WRITE.format(without="")}fi
 """
 PRERM = f"""#!/bin/sh
 set -e
-if [ "$1" = remove ] && [ -x {HOLD} ]; then
-	{HOLD} write --without {{name}}
-fi
+if [ "$1" = remove ] && [ -x {HOLD} ]; then{WRITE.format(without="--without {name} ")}fi
 """
 
 
@@ -254,7 +254,7 @@ def run(options):
     for one in every:
         if not one.signed and not options.unsigned:
             raise Usage(f"{one.directory}: not all of its modules are signed. "
-                        "Next: kmodkeep sign --detached; or --unsigned, for hosts without Secure Boot")  # fmt: skip
+                        "Next: kmodkeep manifest sign and join; or --unsigned, for hosts without Secure Boot")  # fmt: skip
     groups = {}
     for one in every:
         groups.setdefault((one.driver, one.architecture, one.flavour), []).append(one)

@@ -15,11 +15,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from tests.fleet.standins import FLEET, MAINTAINER, Kernel, System
 from tests.lib import apt, roots
-from tests.lib.cache import cache_dir
+from tests.lib.cache import cache_dir, locked
+from tests.unit.kmodkeep.host import PROGRAM
 
 TOP = Path(__file__).resolve().parents[2]
-FLEET = [TOP / "fleet/fleet", "kmodkeep"]
 FULL = os.environ.get("FULL") == "1"
 KERNELS = {"6.1": "bookworm", **({"7.3": "trixie"} if FULL else {})}
 
@@ -142,6 +143,48 @@ def test_drivers_of_the_archive(bench, tmp_path, package):
     (source,) = (tmp_path / "usr/src").iterdir()
     folder, manifest = bench.build(source)
     assert set(DRIVERS[package]) <= set(contents(folder)) == {one["file"] for one in manifest["modules"]}
+
+
+def keeper():
+    """kmodkeep, as the unit tests build it."""
+    folder = TOP / "tests/unit/kmodkeep"
+    with locked("unit-kmodkeep"):
+        subprocess.run(["make", "-s", "-j2", "-C", folder, "all"], check=True, capture_output=True, timeout=900)
+    return PROGRAM
+
+
+def test_from_the_source_to_a_host(bench, flightrec, tmp_path):
+    """Built, signed elsewhere, packaged, installed by apt: the way that docs/fleet.md shows."""
+    folder, manifest = bench.build(flightrec, "--builder", "a")
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({**manifest, "builder": "b"}))
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-outform", "DER",
+                    "-out", "cert.der", "-subj", "/CN=test", "-days", "2", "-addext", "keyUsage=digitalSignature",
+                    "-addext", "extendedKeyUsage=codeSigning"], check=True, capture_output=True, cwd=tmp_path)  # fmt: skip
+    program = keeper()
+    for words in (
+        ["sign", "--agrees", other, "--for", "test", "--key", "key.pem", "--cert", "cert.der", "--log", "log",
+         "--output", "signatures", folder / "manifest.json"],
+        ["join", "--signatures", "signatures", "--cert", "cert.der", "--output", "signed", folder / "manifest.json"],
+    ):  # fmt: skip
+        done = subprocess.run([program, "manifest", *words], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+    shutil.copy(folder / "manifest.json", tmp_path / "signed")
+    kernel = Kernel(0, manifest["kernel_package_version"])
+    kernel.release = bench.release
+    with System("bookworm") as host:
+        host.put_kmodkeep()
+        host.put_kernel(kernel, dependants=False)
+        subprocess.run([*FLEET, "package", "--maintainer", MAINTAINER, "--out", host.repo, tmp_path / "signed"], check=True)
+        host.update()
+        host.apt("apt-get", "install", "flightrec-modules")
+        assert host.kernel() == kernel.version
+        for name in ("flightrec", "flightrec_events"):
+            module = host.run(["modinfo", "-k", bench.release, "-F", "filename", name]).stdout.strip()
+            data = (host.path / module.lstrip("/")).read_bytes()
+            assert data.endswith(b"~Module signature appended~\n") and "/updates/prebuilt/" in module
+        depended = host.run(["modprobe", "--show-depends", "-S", bench.release, "flightrec-events"]).stdout
+        assert "/flightrec.ko" in depended
 
 
 def test_a_source_that_does_not_compile(bench, tmp_path):

@@ -4,8 +4,10 @@
 FULL=1 tries all suites, and both solvers where apt has two.
 """
 
+import fcntl
 import os
 import re
+import subprocess
 import time
 
 import pytest
@@ -96,7 +98,7 @@ def test_the_prebuilt_module_wins_over_one_of_dkms(system):
     module(other / "sample.ko", release)
     system.run(["depmod", release])
     there(system, FIRST)
-    system.apt("apt-get", "remove", f"{META}-{release}")
+    system.apt("apt-get", "remove", META, f"{META}-{release}")
     depended = system.run(["modprobe", "--show-depends", "-S", release, "sample"]).stdout
     assert f"/lib/modules/{release}/updates/dkms/sample.ko" in depended
 
@@ -199,3 +201,29 @@ def test_a_hold_stays_where_apt_cannot_be_asked(system):
     assert "waits for" not in system.update()
     system.apt("apt", "full-upgrade")
     there(system, SECOND)
+
+
+def test_a_pin_that_cannot_be_written_leaves_no_package_half_configured(system):
+    """As on a full disk: it is said, and done after the next "apt update"."""
+    system.apt("apt-get", "remove", META, f"{META}-{FIRST.release}")
+    obstacle = system.path / "etc/apt/preferences.d/kmodkeep-kernel.new"
+    obstacle.mkdir()
+    said = system.apt("apt-get", "install", META)
+    assert "the kernel's hold is not as it should be" in said
+    assert not system.run(["dpkg", "--audit"]).stdout and META in system.versions() and not system.pins()
+    obstacle.rmdir()
+    system.update()
+    assert system.pins()["linux-image-amd64"] == FIRST.version
+
+
+def test_scripts_wait_for_a_run_that_is_under_way(system):
+    lock = system.path / "var/lib/kmodkeep/kernel-waits.lock"
+    with open(lock, "a", encoding="ascii") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with subprocess.Popen(system.command(["/usr/lib/kmodkeep/kernel-hold", "write", "--without", META])) as waiting:
+            with pytest.raises(subprocess.TimeoutExpired):
+                waiting.wait(2)
+            assert "linux-image-amd64" in system.pins()
+            fcntl.flock(held, fcntl.LOCK_UN)
+            assert waiting.wait(300) == 0
+    assert "linux-image-amd64" not in system.pins()
