@@ -100,11 +100,13 @@ class Repository:
     def _gpg(self, *words):
         return run("gpg", "--homedir", self.home, "--batch", "--yes", "--quiet", *words)
 
-    def publish(self, *debs):
+    def publish(self, *debs, valid_until=None):
+        """VALID_UNTIL: as Release files have it; None: for ever."""
         for deb in debs:
             shutil.copy(deb, self.path)
         (self.path / "Packages").write_text(run("apt-ftparchive", "packages", ".", cwd=self.path))
-        release = run("apt-ftparchive", "-o", "APT::FTPArchive::Release::Suite=lab", "release", ".", cwd=self.path)
+        options = ["-o", f"APT::FTPArchive::Release::Valid-Until={valid_until}"] if valid_until else []
+        release = run("apt-ftparchive", "-o", "APT::FTPArchive::Release::Suite=lab", *options, "release", ".", cwd=self.path)
         (self.path / "Release").write_text(release)
         self._gpg("--clearsign", "--output", self.path / "InRelease", self.path / "Release")
         (self.path / "Release").unlink()

@@ -199,6 +199,22 @@ def test_a_bad_one_goes_back_at_the_canary_without_a_controller():
         assert all(said[host.name].returncode == 0 and version(host) == "1" for host in lab.hosts)
 
 
+@pytest.mark.parametrize("trouble", ["stale", "tampered"])
+def test_metadata_that_apt_does_not_believe(trouble):
+    """Nothing is installed, the host says so, and the roll-out stops."""
+    with Lab(1) as lab:
+        host, pull = lab.hosts[0], Pull(lab)
+        lab.repository.publish(lab.old, lab.new, valid_until="Sat, 01 Jan 2022 00:00:00 UTC" if trouble == "stale" else None)
+        if trouble == "tampered":
+            index = lab.repository.path / "InRelease"
+            index.write_text(index.read_text().replace("Suite: lab", "Suite: bad"))
+        pull.begin()
+        said, done = pull.round()
+        assert said[host.name].returncode == 1 and "kmodkeep: pull: the update failed. Next: " in said[host.name].stderr
+        assert version(host) == "1" and json.loads(gate_record(host))["step"] == "failed"
+        assert done.returncode == 1 and f"update-failed: {host.name}" in done.stdout, done.stdout
+
+
 def gate_record(host, fetch=False):
     host.run("kmodkeep", "gate", *["--fetch"] * fetch, check=False)
     return (host.root / "var/lib/kmodkeep/gate/record.json").read_text()
