@@ -105,9 +105,8 @@ class Repository:
         for deb in debs:
             shutil.copy(deb, self.path)
         (self.path / "Packages").write_text(run("apt-ftparchive", "packages", ".", cwd=self.path))
-        options = ["-o", f"APT::FTPArchive::Release::Valid-Until={valid_until}"] if valid_until else []
-        release = run("apt-ftparchive", "-o", "APT::FTPArchive::Release::Suite=lab", *options, "release", ".", cwd=self.path)
-        (self.path / "Release").write_text(release)
+        release = run("apt-ftparchive", "-o", "APT::FTPArchive::Release::Suite=lab", "release", ".", cwd=self.path)
+        (self.path / "Release").write_text((f"Valid-Until: {valid_until}\n" if valid_until else "") + release)
         self._gpg("--clearsign", "--output", self.path / "InRelease", self.path / "Release")
         (self.path / "Release").unlink()
 
