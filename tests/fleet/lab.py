@@ -244,7 +244,7 @@ class Lab:
         put("etc/apt/lab.asc", self.repository.key)
         # A cache of the test: speed counts, not a power cut; and no rights are given up for it.
         # And as hosts have it, whatever this machine's own apt minds.
-        put("etc/apt/apt.conf.d/zz-lab", 'APT::Sandbox::User "root";\nAcquire::Check-Valid-Until "true";\n')
+        put("etc/apt/apt.conf.d/zz-lab", 'APT::Sandbox::User "root";\nAcquire::Check-Valid-Until "true";\nAcquire::Check-Date "true";\n')
         put("etc/dpkg/dpkg.cfg.d/lab", "force-unsafe-io\n")
         put("etc/kmodkeep/guard.conf", f"gate = http://{CONTROLLER}:{PORT}/gate\ngate_reboot = yes\n"
                                        "prometheus = /var/lib/prometheus/node-exporter/kmodkeep.prom\n")  # fmt: skip
