@@ -123,10 +123,12 @@ class Host:
         self.process = self.init = None
 
     def start(self, layers):
+        """It does not outlive this process, however that ends."""
         words = [HERE / "start-host", self.name, layers, self.trouble]
         self.log = open(self.lab.path / f"{self.name}.log", "wb")
         self.process = subprocess.Popen(
-            ["ip", "netns", "exec", self.net, "unshare", "-m", "-u", "-p", "-f", *map(str, words)], stdin=subprocess.DEVNULL,
+            ["setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", self.net, "unshare", "-m", "-u", "-p", "--kill-child",
+             *map(str, words)], stdin=subprocess.DEVNULL,
             stdout=self.log, stderr=self.log, start_new_session=True)  # fmt: skip
 
     def is_up(self):
@@ -263,7 +265,7 @@ class Lab:
         run("ip", "-n", self.controller, "-batch", "-", input="\n".join(lines) + "\n")
         for host in self.hosts:
             run("ip", "-n", host.net, "-batch", "-", input=f"link set lo up\naddress add {host.address}/16 dev eth0\nlink set eth0 up\n")
-        self.server = subprocess.Popen([*self.on_controller(), sys.executable, "-m", "http.server", "-d", self.repository.path,
+        self.server = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *self.on_controller(), sys.executable, "-m", "http.server", "-d", self.repository.path,
                                         str(PORT)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
 
     def _start(self):
