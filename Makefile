@@ -15,6 +15,7 @@ help:
 	@echo 'make test-all    everything: $(TEST_ALL), more combinations'
 	@echo 'make check       style, static checks, unit tests under sanitizers'
 	@echo 'make test-TIER   one of: $(TIERS); K=6.12 narrows to a kernel'
+	@echo 'make test-fleet-200  roll-outs to 200 hosts in namespaces; what they cost'
 	@echo 'make test-mutants  break the ring on purpose: do its tests notice? its model, its barriers'
 	@echo 'make shell       a guest with the driver loaded; K=6.12 chooses its kernel'
 	@echo 'make deb         the Debian packages, into build/deb/; SUITES="bookworm sid"'
@@ -56,6 +57,9 @@ check: deps
 $(TIERS:%=test-%): test-%: deps
 	$(PYTHON) tests/run.py $*
 
+test-fleet-200: deps
+	HOSTS=200 $(PYTHON) tests/run.py fleet-200
+
 shell: deps
 	$(PYTHON) -m tests.qemu.interactive $(K)
 
@@ -94,5 +98,5 @@ install:
 clean:
 	rm -rf build
 
-.PHONY: help deps demo test test-all test-mutants check $(TIERS:%=test-%) shell deb rpm rpm-repo bench bench-read bench-deaths bench-lifecycle fuzz install clean
+.PHONY: help deps demo test test-all test-fleet-200 test-mutants check $(TIERS:%=test-%) shell deb rpm rpm-repo bench bench-read bench-deaths bench-lifecycle fuzz install clean
 .DEFAULT_GOAL := help

@@ -37,7 +37,8 @@ TIERS = {
     "rpm": (["tests/rpm"], 25),
     "guard": (["tests/guard"], 25),
     "proof": (["tests/proof"], 90),
-    "fleet": (["tests/fleet"], 9),
+    "fleet": (["tests/fleet"], 11),
+    "fleet-200": (["tests/fleet/test_hosts.py"], 60),
     "debug": (["tests/debug"], 120),
     "demo": (["tests/demo"], 25),
 }
@@ -45,7 +46,8 @@ TIERS = {
 # What a tier finds in the cache, and who puts it there with progress; pytest would hide it.
 EMULATOR = ["tests.lib.emulator"]
 STOCK = ["tests.lib.roots"], ["tests.lib.kernels"], EMULATOR
-PREPARE = {"check": (), "mutants": (), "fleet": (), "rpm-chroot": (["tests.rpm.prepare"],),
+FLEET = (["tests.fleet.base"],)
+PREPARE = {"check": (), "mutants": (), "fleet": FLEET, "fleet-200": FLEET, "rpm-chroot": (["tests.rpm.prepare"],),
            "rpm": (["tests.rpm.prepare", "--guest"], EMULATOR),
            "bindings": (["tests.bindings.root"], *STOCK),
            "debug": (*STOCK, ["tests.debug.kernels"])}
@@ -53,7 +55,7 @@ PREPARE = {"check": (), "mutants": (), "fleet": (), "rpm-chroot": (["tests.rpm.p
 PREPARE_BUDGET = 12
 
 # Their guests have two processors, or they run two at a time already, or share one installation.
-ALONE = {"rpm", "rpm-chroot", "guard", "debug", "demo", "mutants"}
+ALONE = {"fleet-200", "rpm", "rpm-chroot", "guard", "debug", "demo", "mutants"}
 
 
 def prepare(programs):

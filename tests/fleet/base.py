@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The root that all hosts of the lab share: a small Debian with sshd, apt and Python.
 
-python3 -m tests.fleet.base     make it now
+python3 -m tests.fleet.base     make it now, and the packages that go onto it
 """
 
 from tests.lib import apt
 from tests.lib.cache import cached, digest, progress
 from tests.lib.roots import mmdebstrap
+from tests.packaging.variants import packages
 
 SUITE = "bookworm"
 PACKAGES = ["ca-certificates", "curl", "kmod", "openssh-server", "openssl", "procps", "prometheus-node-exporter",
@@ -27,4 +28,4 @@ def root():
 
 
 if __name__ == "__main__":
-    print(root())
+    print(root(), *packages(SUITE).values(), sep="\n")

@@ -100,12 +100,13 @@ class Repository:
     def _gpg(self, *words):
         return run("gpg", "--homedir", self.home, "--batch", "--yes", "--quiet", *words)
 
-    def publish(self, *debs):
+    def publish(self, *debs, valid_until=None):
+        """VALID_UNTIL: as Release files have it; None: for ever."""
         for deb in debs:
             shutil.copy(deb, self.path)
         (self.path / "Packages").write_text(run("apt-ftparchive", "packages", ".", cwd=self.path))
         release = run("apt-ftparchive", "-o", "APT::FTPArchive::Release::Suite=lab", "release", ".", cwd=self.path)
-        (self.path / "Release").write_text(release)
+        (self.path / "Release").write_text((f"Valid-Until: {valid_until}\n" if valid_until else "") + release)
         self._gpg("--clearsign", "--output", self.path / "InRelease", self.path / "Release")
         (self.path / "Release").unlink()
 
@@ -122,10 +123,12 @@ class Host:
         self.process = self.init = None
 
     def start(self, layers):
+        """It does not outlive this process, however that ends."""
         words = [HERE / "start-host", self.name, layers, self.trouble]
         self.log = open(self.lab.path / f"{self.name}.log", "wb")
         self.process = subprocess.Popen(
-            ["ip", "netns", "exec", self.net, "unshare", "-m", "-u", "-p", "-f", *map(str, words)], stdin=subprocess.DEVNULL,
+            ["setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", self.net, "unshare", "-m", "-u", "-p", "--kill-child",
+             *map(str, words)], stdin=subprocess.DEVNULL,
             stdout=self.log, stderr=self.log, start_new_session=True)  # fmt: skip
 
     def is_up(self):
@@ -242,7 +245,8 @@ class Lab:
         put("etc/apt/sources.list", f"deb [signed-by=/etc/apt/lab.asc] http://{CONTROLLER}:{PORT} ./\n")
         put("etc/apt/lab.asc", self.repository.key)
         # A cache of the test: speed counts, not a power cut; and no rights are given up for it.
-        put("etc/apt/apt.conf.d/99lab", 'APT::Sandbox::User "root";\n')
+        # And as hosts have it, whatever this machine's own apt minds.
+        put("etc/apt/apt.conf.d/zz-lab", 'APT::Sandbox::User "root";\nAcquire::Check-Valid-Until "true";\nAcquire::Check-Date "true";\n')
         put("etc/dpkg/dpkg.cfg.d/lab", "force-unsafe-io\n")
         put("etc/kmodkeep/guard.conf", f"gate = http://{CONTROLLER}:{PORT}/gate\ngate_reboot = yes\n"
                                        "prometheus = /var/lib/prometheus/node-exporter/kmodkeep.prom\n")  # fmt: skip
@@ -261,7 +265,7 @@ class Lab:
         run("ip", "-n", self.controller, "-batch", "-", input="\n".join(lines) + "\n")
         for host in self.hosts:
             run("ip", "-n", host.net, "-batch", "-", input=f"link set lo up\naddress add {host.address}/16 dev eth0\nlink set eth0 up\n")
-        self.server = subprocess.Popen([*self.on_controller(), sys.executable, "-m", "http.server", "-d", self.repository.path,
+        self.server = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *self.on_controller(), sys.executable, "-m", "http.server", "-d", self.repository.path,
                                         str(PORT)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
 
     def _start(self):

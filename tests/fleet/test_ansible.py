@@ -252,6 +252,18 @@ def test_a_repository_without_its_key(fleet):
     assert done.returncode != 0 and "a key that came from the repository would prove nothing" in done.stdout
 
 
+def test_a_gate(fleet):
+    """Its certificate comes from here, or nothing is set."""
+    host = fleet.host("h1")
+    settings = {"kmodkeep_gate": "http://packages.example/gate", "kmodkeep_gate_timer": False, "kmodkeep_enroll": False}
+    done = roles(fleet, **settings)
+    assert done.returncode != 0 and "Set kmodkeep_gate_certificate" in done.stdout and not (host / "etc/gate.pem").exists()
+    done = roles(fleet, kmodkeep_gate_certificate="the certificate\n", kmodkeep_gate_reboot=True, **settings)
+    assert done.returncode == 0, done.stdout
+    assert (host / "etc/gate.pem").read_text() == "the certificate\n"
+    assert (host / "etc/guard.conf").read_text().splitlines()[-2:] == ["gate = http://packages.example/gate", "gate_reboot = yes"]
+
+
 def test_a_variable_of_another_type(fleet):
     fleet.host("h1")
     done = roles(fleet, kmodkeep_pin_max_age="soon")

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.unit.fleet.hosts import digest, fleet, losing, put, rebooted, state
+from tests.unit.fleet.hosts import PROGRAM, TOP, digest, fleet, losing, put, rebooted, state
 from tests.unit.kmodkeep.host import certificate
 
 NAME = "kernel-7"
@@ -264,3 +264,19 @@ def test_names_that_make_no_sense(publisher):
 def test_no_host_is_well(publisher, tmp_path, keys):
     put(publisher.states, *[losing(name) for name in HOSTS])
     assert "no host there is well" in publisher.begin(code=2)
+
+
+def test_the_commands_of_the_page(tmp_path):
+    """docs/fleet.md, as they stand there, but below another root."""
+    section = (TOP / "docs/fleet.md").read_text().split("## Without a controller\n")[1].split("\n## ")[0]
+    commands = "".join(line for line in section.splitlines(True) if line.startswith("    ")).replace("/srv", f"{tmp_path}/srv")
+    assert commands.count("kmodkeep fleet pull") == 2 and "openssl req" in commands
+    put_path = tmp_path / "srv/states"
+    (tmp_path / "srv/packages").mkdir(parents=True)
+    put(put_path, *[state(name) for name in HOSTS])
+    (tmp_path / "kmodkeep").write_text(f'#!/bin/sh\nshift\nexec {PROGRAM} kmodkeep "$@"\n')
+    (tmp_path / "kmodkeep").chmod(0o755)
+    done = subprocess.run(["sh", "-eu"], input=commands.replace("kmodkeep fleet pull", f"{tmp_path}/kmodkeep fleet pull --dir {tmp_path}/rollout"),
+                          capture_output=True, text=True, timeout=120, cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "(1 waits), 39 come later" in done.stdout and (tmp_path / "srv/packages/gate").exists()
