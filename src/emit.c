@@ -10,6 +10,8 @@
 /* Bytes of an event's text at most. */
 #define EVENT_MAX 256
 
+unsigned long flightrec_sources_wanted = BIT(FLIGHTREC_SOURCES) - 1;
+
 static struct flightrec_channel *event_channel;
 
 void flightrec_emit_to(struct flightrec_channel *channel)

@@ -6,14 +6,22 @@
 #ifndef FLIGHTREC_EMIT_H
 #define FLIGHTREC_EMIT_H
 
+#include <linux/bits.h>
+#include <linux/compiler.h>
+
 #include "channel.h"
 #include "kevent.h"
 
 /* From here on records go to @channel; NULL: nowhere. Waits for nobody. */
 void flightrec_emit_to(struct flightrec_channel *channel);
 
-/* Did the administrator ask for this source? requests.c knows. */
-bool flightrec_event_wanted(enum flightrec_source source);
+/* Sources whose events are recorded, a bit each; requests.c sets it as it is asked. */
+extern unsigned long flightrec_sources_wanted;
+
+static inline bool flightrec_event_wanted(enum flightrec_source source)
+{
+	return READ_ONCE(flightrec_sources_wanted) & BIT(source);
+}
 
 /**
  * flightrec_emit_text - record a text of the kernel's

@@ -21,7 +21,6 @@
 
 static const char * const source_names[] = FLIGHTREC_SOURCE_NAMES;
 
-static unsigned long wanted = BIT(FLIGHTREC_SOURCES) - 1;
 static bool ready;
 static atomic_t requests = ATOMIC_INIT(0);
 static atomic_t failures = ATOMIC_INIT(0);
@@ -49,7 +48,7 @@ void __init flightrec_requests_start(struct flightrec_channel *channel)
 	flightrec_emit_to(channel);
 	/* Pairs with the acquire in set_events(). */
 	smp_store_release(&ready, true);
-	if (READ_ONCE(wanted))
+	if (READ_ONCE(flightrec_sources_wanted))
 		schedule_work(&request_work);
 }
 
@@ -96,7 +95,7 @@ static int set_events(const char *val, const struct kernel_param *kp)
 	kfree(copy);
 	if (mask < 0)
 		return mask;
-	WRITE_ONCE(wanted, mask);
+	WRITE_ONCE(flightrec_sources_wanted, mask);
 	flightrec_cgroups_forget();
 	/* Before init the request is left to flightrec_requests_start(). */
 	if (mask && smp_load_acquire(&ready))
@@ -106,7 +105,7 @@ static int set_events(const char *val, const struct kernel_param *kp)
 
 static int get_events(char *buffer, const struct kernel_param *kp)
 {
-	unsigned long mask = READ_ONCE(wanted);
+	unsigned long mask = READ_ONCE(flightrec_sources_wanted);
 	int len = 0;
 	int id;
 
@@ -122,11 +121,6 @@ const struct kernel_param_ops flightrec_events_ops = {
 	.set = set_events,
 	.get = get_events,
 };
-
-bool flightrec_event_wanted(enum flightrec_source source)
-{
-	return READ_ONCE(wanted) & BIT(source);
-}
 
 void flightrec_requests_stats(struct seq_file *m)
 {

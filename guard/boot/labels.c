@@ -72,8 +72,9 @@ static const struct kernel *unified_kernel(const struct kernels *k, const char *
 	return is;
 }
 
-const struct kernel *labels_kernel(const struct labels *l, const struct kernels *k,
-				   const struct label *one)
+/* NULL: none that is installed here. */
+static const struct kernel *labels_kernel(const struct labels *l, const struct kernels *k,
+					  const struct label *one)
 {
 	char *file = one->image && !one->other ? l->find(l, one->image) : NULL;
 	/* The name of a file that is not found says nothing of what is in it. */

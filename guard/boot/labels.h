@@ -35,9 +35,6 @@ int label_set(char **field, const char *value);
 /* The same behind a blank. */
 int label_append(char **field, const char *value);
 
-/* NULL: none that is installed here. */
-const struct kernel *labels_kernel(const struct labels *l, const struct kernels *k,
-				   const struct label *one);
 /* Fills in what is booted by one of them, which is the default. 0 or -ENOMEM. */
 int labels_fill(const struct labels *l, const struct kernels *k, const struct label *one,
 		struct next_boot *out);

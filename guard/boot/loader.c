@@ -123,3 +123,19 @@ char *loader_command(const struct host *h, const char *const *tools, const char 
 	free(tool);
 	return text;
 }
+
+void next_boot_free(struct next_boot *n)
+{
+	free(n->kernel);
+	free(n->entry);
+	free(n->why);
+	free(n->saved);
+	free(n->obstacle);
+	free(n->later);
+	free(n->cmdline);
+	boot_files_free(&n->files);
+	for (size_t i = 0; i < n->menu_count; i++)
+		boot_files_free(&n->menu[i]);
+	free(n->menu);
+	memset(n, 0, sizeof(*n));
+}

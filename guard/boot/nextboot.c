@@ -37,22 +37,6 @@ const struct boot_files *next_boot_files(const struct next_boot *n, const char *
 	return NULL;
 }
 
-void next_boot_free(struct next_boot *n)
-{
-	free(n->kernel);
-	free(n->entry);
-	free(n->why);
-	free(n->saved);
-	free(n->obstacle);
-	free(n->later);
-	free(n->cmdline);
-	boot_files_free(&n->files);
-	for (size_t i = 0; i < n->menu_count; i++)
-		boot_files_free(&n->menu[i]);
-	free(n->menu);
-	memset(n, 0, sizeof(*n));
-}
-
 /* The loader that started this boot gives its name to the firmware. */
 static const struct loader_ops *started_by(const struct host *h)
 {
