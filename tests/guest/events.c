@@ -351,6 +351,17 @@ static unsigned long long write_in_group(const char *path)
 	return group.st_ino;
 }
 
+/* The next name, past what the kernel may tell in between, as a heartbeat. */
+static bool next_name(int fd, struct guest_record *record)
+{
+	while (guest_next(fd, record)) {
+		record->payload[record->head.len] = '\0';
+		if (!strncmp(record->payload, "cgroup id=", 10))
+			return true;
+	}
+	return false;
+}
+
 /* So that a group that has ended has a name all the same. */
 static void names_of_control_groups(void)
 {
@@ -363,20 +374,18 @@ static void names_of_control_groups(void)
 	CHECK(!mount("cgroup2", GROUPS, "cgroup2", 0, NULL));
 	fd = open_at_end();
 	snprintf(want, sizeof(want), "cgroup id=%llu path=/a b", write_in_group(GROUPS "/a b"));
-	guest_read(fd, &record);
-	record.payload[record.head.len] = '\0';
+	CHECK(next_name(fd, &record));
 	if (strcmp(record.payload, want))
 		FAIL("\"%s\", expected \"%s\"", record.payload, want);
 	CHECK_EQ(record.head.severity, 6);
 	CHECK_EQ(record.head.origin, FLIGHTREC_ORIGIN_KERNEL);
 	/* Once, and then the next one. */
 	snprintf(want, sizeof(want), "cgroup id=%llu path=/c", write_in_group(GROUPS "/c"));
-	guest_read(fd, &record);
-	record.payload[record.head.len] = '\0';
+	CHECK(next_name(fd, &record));
 	CHECK(!strcmp(record.payload, want));
 	set_events("module\n");
 	write_in_group(GROUPS "/d");
-	CHECK(!guest_next(fd, &record));
+	CHECK(!next_name(fd, &record));
 	set_events(ALL);
 	CHECK(!umount(GROUPS));
 }
@@ -384,6 +393,7 @@ static void names_of_control_groups(void)
 /* Whoever can make groups does not fill the channel with their names. */
 static void few_names_of_control_groups(void)
 {
+	struct timespec begin, end;
 	struct guest_record record;
 	char path[64];
 	int fd, i, named;
@@ -391,15 +401,17 @@ static void few_names_of_control_groups(void)
 	wait_for_module();
 	CHECK(!mount("cgroup2", GROUPS, "cgroup2", 0, NULL));
 	fd = open_at_end();
+	clock_gettime(CLOCK_BOOTTIME, &begin);
 	for (i = 0; i < 300; i++) {
 		snprintf(path, sizeof(path), GROUPS "/%d", i);
 		write_in_group(path);
 	}
-	for (named = 0; guest_next(fd, &record); named++)
-		CHECK(!strncmp(record.payload, "cgroup id=", 10));
+	clock_gettime(CLOCK_BOOTTIME, &end);
+	for (named = 0; next_name(fd, &record); named++)
+		;
 	printf("# %d of 300 named\n", named);
-	/* 64 at once, and one a second. */
-	CHECK(named >= 32 && named < 200);
+	/* 64 at once, of which the cases before may have taken some, and one a second. */
+	CHECK(named >= 32 && named <= 64 + end.tv_sec - begin.tv_sec + 2);
 	CHECK(!umount(GROUPS));
 }
 
