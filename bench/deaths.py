@@ -233,7 +233,7 @@ def cell(result):
 def said(result):
     """What collect says, without the boot's id, the time and where to read more."""
     text = result.said if result else ""
-    text = re.sub(r"flightrec: boot [0-9a-f]+ |\d{4}-\d\d-\d\d \d\d:\d\d:\d\d( UTC)?: |See: .*$", "", text)
+    text = re.sub(r"flightrec: boot [0-9a-f]+ died:? |\d{4}-\d\d-\d\d \d\d:\d\d:\d\d( UTC)?: |See: .*$", "", text)
     return text.strip().rstrip(".;") or "nothing"
 
 
