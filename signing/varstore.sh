@@ -25,8 +25,9 @@ has_certificate() {
 }
 
 enrol_in_store() {
-	[ -f "$store" ] && [ ! -L "$store" ] ||
+	if [ ! -f "$store" ] || [ -L "$store" ]; then
 		stop 1 "$store is no plain file" "name the variable store of the machine, such as its copy of OVMF_VARS.fd"
+	fi
 	command -v "$tool" >/dev/null ||
 		stop 1 "$tool is not installed" "install python3-virt-firmware (Debian 12: from backports)"
 	work=$(mktemp -d "$store.XXXXXX") ||
