@@ -201,7 +201,11 @@ static bool ends_in(const char *part, size_t len, const char *end)
 	return len > n && !memcmp(part + len - n, end, n);
 }
 
-void cgroups_unit(const char *path, char *unit, size_t size)
+/*
+ * The unit that a path belongs to, as systemd has it: the first folder that is not a
+ * slice's, but names a unit; else the last slice. Empty if there is none.
+ */
+static void unit_of(const char *path, char *unit, size_t size)
 {
 	static const char * const kinds[] = { ".service", ".scope", ".socket", ".mount", ".swap" };
 	size_t part, i;
@@ -231,7 +235,7 @@ void cgroups_name(struct entry *entry)
 	entry->cgroup_path = cgroups_path(flightrec_cgroup(entry->record));
 	if (!entry->cgroup_path)
 		return;
-	cgroups_unit(entry->cgroup_path, unit, sizeof(unit));
+	unit_of(entry->cgroup_path, unit, sizeof(unit));
 	if (*unit)
 		entry->unit = unit;
 }

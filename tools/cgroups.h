@@ -32,12 +32,6 @@ const char *cgroups_path(uint64_t id);
 bool cgroups_within(const char *path, const char *name, bool unit);
 
 /*
- * The unit that a path belongs to, as systemd has it: the first folder that is not a
- * slice's, but names a unit; else the last slice. Empty if there is none.
- */
-void cgroups_unit(const char *path, char *unit, size_t size);
-
-/*
  * Names the group of an entry's writer, if that is known. Valid until the next call of
  * any of these.
  */

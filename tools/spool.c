@@ -201,7 +201,9 @@ static void place_boots(struct spool *spool)
 	uint64_t first;
 
 	if (spool->nruns)
-		qsort(spool->runs, spool->nruns, sizeof(*spool->runs), by_boot);
+		if (!spool->nruns)
+		return;
+	qsort(spool->runs, spool->nruns, sizeof(*spool->runs), by_boot);
 	for (from = 0; from < spool->nruns; from = to) {
 		first = UINT64_MAX;
 		for (to = from; to < spool->nruns &&
