@@ -201,9 +201,7 @@ static void place_boots(struct spool *spool)
 	uint64_t first;
 
 	if (spool->nruns)
-		if (!spool->nruns)
-		return;
-	qsort(spool->runs, spool->nruns, sizeof(*spool->runs), by_boot);
+		qsort(spool->runs, spool->nruns, sizeof(*spool->runs), by_boot);
 	for (from = 0; from < spool->nruns; from = to) {
 		first = UINT64_MAX;
 		for (to = from; to < spool->nruns &&

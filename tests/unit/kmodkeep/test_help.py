@@ -28,8 +28,8 @@ def test_every_option_is_in_the_manual(tree, words):
 
 def test_every_verb_is_tried_and_in_the_synopsis(tree):
     named = set(re.findall(r"^  ([a-z]+) ", tree.run("--help", root=False).out, re.M))
-    # Those two are programs of their own: test_preflight.py and tests/unit/fleet try them.
-    assert named == {words[0] for words in VERBS} | {"preflight", "fleet"}
+    # Those are programs of their own: test_preflight.py, tests/unit/fleet and tests/fleet try them.
+    assert named == {words[0] for words in VERBS} | {"preflight", "pull", "fleet"}
     synopsis = MANUAL.split(".SH SYNOPSIS")[1].split(".SH")[0]
     for verb in named:
         assert f"kmodkeep {verb}" in synopsis, verb

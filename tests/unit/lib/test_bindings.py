@@ -12,13 +12,13 @@ from tests.unit.lib.tools import TOP
 NAMES = {
     "FLIGHTREC_RECORD_MIN": ("headerMin", "HEADER_MIN"),
     "sizeof(struct flightrec_record)": ("headerSize", "HEADER_SIZE"),
-    "sizeof(struct flightrec_info)": ("infoSize", "INFO_SIZE"),
+    "FLIGHTREC_INFO_MIN": ("infoSize", "INFO_SIZE"),
     "FLIGHTREC_PAYLOAD_MAX": ("PayloadMax", "PAYLOAD_MAX"),
     "FLIGHTREC_NAME_MAX": ("nameMax", "NAME_MAX"),
     "FLIGHTREC_ABI_VERSION": ("abiVersion", "ABI_VERSION"),
     "FLIGHTREC_ORIGIN_KERNEL": ("originKernel", "ORIGIN_KERNEL"),
     "FLIGHTREC_F_INTERRUPT": ("flagInterrupt", "FLAG_INTERRUPT"),
-    "FLIGHTREC_IOC_GET_INFO": ("iocGetInfo", "IOC_GET_INFO"),
+    "_IOC(_IOC_READ, 0xf1, 0, FLIGHTREC_INFO_MIN)": ("iocGetInfo", "IOC_GET_INFO"),
     "FLIGHTREC_IOC_SEEK_SEQ": ("iocSeekSeq", "IOC_SEEK_SEQ"),
     "FLIGHTREC_IOC_SEEK_TIME": ("iocSeekTime", "IOC_SEEK_TIME"),
 }
@@ -27,7 +27,7 @@ NAMES = {
 def of_the_header(directory):
     source = directory / "numbers.c"
     lines = "".join(f'printf("%lu\\n", (unsigned long)({name}));' for name in NAMES)
-    source.write_text(f"#include <linux/flightrec.h>\n#include <stdio.h>\nint main(void) {{ {lines} return 0; }}\n")
+    source.write_text(f"#include <linux/flightrec.h>\n#include <stdio.h>\n#include <sys/ioctl.h>\nint main(void) {{ {lines} return 0; }}\n")
     (directory / "include").mkdir()
     (directory / "include/linux").symlink_to(TOP / "src/uapi")
     subprocess.run(["gcc", "-idirafter", directory / "include", "-o", directory / "numbers", source], check=True)
