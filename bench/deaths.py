@@ -296,7 +296,9 @@ are compared one by one: none came back that was not written.
 
 TAIL = """## Not in the tables
 
-A power cut takes the memory with it: nothing comes back, and that is said. Ways with a guest of their
+Kernels that have no table here: `make bench-deaths K=6.12 KEEP=1` adds one; for each kernel
+`tests/kernels/test_reset.py` compares the records of most of these deaths. A power cut takes the memory
+with it, and nothing comes back: `collect` cannot tell it from a reset whose memory was lost. Ways with a guest of their
 own, which this run does not have: a panic with kdump, of which the whole ring is in the dump
 (`FULL=1 pytest tests/kernels/test_kdump.py`, every record of the ring), and with efi-pstore, which
 brings the same text as ramoops does (`FULL=1 pytest tests/secureboot/test_pstore.py`). A cache that is
