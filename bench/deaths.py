@@ -233,7 +233,7 @@ def cell(result):
 def said(result):
     """What collect says, without the boot's id, the time and where to read more."""
     text = result.said if result else ""
-    text = re.sub(r"flightrec: boot [0-9a-f]+ died:? |\d{4}-\d\d-\d\d \d\d:\d\d:\d\d( UTC)?: |See: .*$", "", text)
+    text = re.sub(r"flightrec: boot [0-9a-f]+ (died:? )?|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d( UTC)?: |See: .*$", "", text)
     return text.strip().rstrip(".;") or "nothing"
 
 
@@ -296,12 +296,15 @@ are compared one by one: none came back that was not written.
 
 TAIL = """## Not in the tables
 
-A power cut takes the memory with it: nothing comes back, and that is said. Ways with a guest of their
-own, which this run does not have: a panic with kdump, of which the whole ring is in the dump
-(`FULL=1 pytest tests/kernels/test_kdump.py`, every record of the ring), and with efi-pstore, which
-brings the same text as ramoops does (`FULL=1 pytest tests/secureboot/test_pstore.py`). A cache that is
-lost in the reset is not emulated by QEMU: lines of 64 bytes that are missing are put in by
-`tests/unit/lib/test_recover.py`, and are damage that is counted, never half a record.
+Kernels that have no table here: `make bench-deaths K=6.12 KEEP=1` adds one; for each kernel
+`tests/kernels/test_reset.py` compares the records of most of these deaths. A power cut takes the
+memory with it, and nothing comes back: `collect` cannot tell it from a reset whose memory was lost.
+Ways with a guest of their own, which this run does not have: a panic with kdump, of which the whole
+ring is in the dump (`FULL=1 pytest tests/kernels/test_kdump.py`, every record of the ring), and
+with efi-pstore, which brings the same text as ramoops does (`FULL=1 pytest
+tests/secureboot/test_pstore.py`). A cache that is lost in the reset is not emulated by QEMU: lines
+of 64 bytes that are missing are put in by `tests/unit/lib/test_recover.py`, and are damage that is
+counted, never half a record.
 """
 
 
