@@ -35,7 +35,7 @@ def test_every_module_of_every_driver_was_judged_and_tried(record):
 
 
 def test_modprobe_does_what_was_predicted(record):
-    wrong = list(differences(record.predicted, record.loads))
+    wrong = list(differences(record))
     assert not wrong, "\n".join(wrong)
 
 
@@ -71,25 +71,3 @@ def test_the_administrator_is_told(record):
     assert record.pages["status"].startswith("NOT SAFE")
     for driver in lost:
         assert driver in record.pages["guard"], record.pages["guard"]
-
-
-def verdicts(predicted):
-    return {about: finding["verdict"] for about, finding in predicted.items()}
-
-
-def test_adopt_takes_them_as_they_are(record):
-    """The kernel trusts what dkms signed: nothing is signed again, and no answer is another one."""
-    plan, done, again = (record.pages[f"adopt --all{word}"] for word in (" --dry-run", " --yes", ""))
-    assert "the key of this host: /var/lib/dkms/mok.key (enrolled)" in plan
-    assert "kmodkeep: adopted\n" in done and done.endswith("exit code 0\n"), done
-    assert "kmodkeep: adopted already" in again, again
-    assert record.files_adopted == record.files
-    assert verdicts(record.adopted) == verdicts(record.predicted)
-
-
-def test_when_kmodkeep_is_purged_they_load_as_before(record):
-    """All were unloaded: the kernel has looked at each once more."""
-    new = record.kernels[1]
-    assert not record.stuck
-    assert {about: load.served for about, load in record.left.items()} == \
-        {(new, m): load.served for (kernel, m), load in record.loads.items() if kernel == new}
