@@ -25,10 +25,10 @@ from tests.secureboot import cells
 COMPONENTS = "main contrib non-free non-free-firmware"
 
 # By system: a suite, and "large" for what takes long to compile. Some do not build on the kernel
-# of backports, some on neither. None that refuses to be loaded without a parameter (lime-forensics).
+# of backports, some on neither.
 DRIVERS = {
-    "bookworm": ("acpi-call", "bbswitch", "ddcci", "digimend", "dm-writeboost",
-                 "dpdk-kmods", "evdi", "iptables-netflow", "openrazer-driver", "r8168", "tp-smapi",
+    "bookworm": ("acpi-call", "bbswitch", "ddcci", "digimend", "dm-writeboost", "evdi",
+                 "iptables-netflow", "lime-forensics", "openrazer-driver", "r8168", "tp-smapi",
                  "v4l2loopback", "vpoll"),
     "bookworm-large": ("lttng-modules", "nvidia-kernel", "xtables-addons", "zfs"),
 }

@@ -6,10 +6,11 @@ SYSTEM=bookworm chooses the system. What the guest said stays in build/results/d
 
 import os
 import shutil
+import subprocess
 
 import pytest
 
-from tests.proof.guest import Record, differences
+from tests.proof.guest import LOAD, Load, Record, differences
 from tests.proof.system import DRIVERS, TOP
 
 SELECTED = os.environ["SYSTEM"].split(",") if os.environ.get("SYSTEM") else list(DRIVERS)
@@ -24,6 +25,22 @@ def record(request):
         return made.run()
     finally:
         (logs / "disk.qcow2").unlink(missing_ok=True)
+
+
+PROGRAMS = """
+modinfo() { [ "$3" != hdaps ] || echo Y; }
+timeout() { echo "could not insert '$3': No such device"; return 1; }
+modprobe() { :; }
+"""
+
+
+def test_kernels_own_module_of_the_same_name_is_not_the_drivers():
+    """Neither finds its device, and that is all that modprobe says of either."""
+    script = f"{PROGRAMS}modules='hdaps tp_smapi'\n{LOAD}"
+    lines = subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True).stdout
+    fields = [line.split("\t") for line in lines.splitlines()]
+    assert [(name, Load(int(code), taint, said).served) for name, code, taint, said in fields] == [
+        ("hdaps", False), ("tp_smapi", True)]
 
 
 def test_every_module_of_every_driver_was_judged_and_tried(record):
