@@ -132,7 +132,8 @@ static bool module_known(const struct doctor *d, const char *module)
 
 /*
  * The compiler's first complaint in a make.log; malloc'ed, NULL: none. A configure
- * script says "not found" of much that it can do without, so that counts last.
+ * script says "not found" of much that it can do without, so that counts last; what it
+ * tries may fail, and is written down as a comment.
  */
 static char *first_error(const char *log)
 {
@@ -146,7 +147,7 @@ static char *first_error(const char *log)
 	if (!file_read(log, 16 << 20, &b))
 		text = strndup((char *)b.data, b.len);
 	for (rest = text; rest && best && (line = strsep(&rest, "\n"));)
-		for (size_t i = 0; i < best; i++)
+		for (size_t i = 0; i < best && strncmp(line, "//", 2); i++)
 			if (strstr(line, signs[i])) {
 				free(found);
 				found = strndup(line, 300);
@@ -964,6 +965,19 @@ static bool kernel_has_it(const struct doctor *d, const struct finding *f,
 	return has;
 }
 
+/* Does a kernel have what was asked about, which is more than not losing it? */
+static bool has_what_serves(const struct doctor *d, const struct finding *f,
+			    const struct kernel *k)
+{
+	for (size_t i = 0; i < d->count; i++) {
+		const struct finding *g = &d->findings[i];
+
+		if (g->kernel == k && g->driver == f->driver && !strcmp(g->module, f->module))
+			return finding_serves(g) == ANSWER_YES && !g->note;
+	}
+	return false;
+}
+
 /* The newest kernel on which a driver serves; NULL: none that was asked. */
 static const struct kernel *serving(const struct doctor *d,
 				    const struct finding *f)
@@ -974,7 +988,7 @@ static const struct kernel *serving(const struct doctor *d,
 
 		if (k == f->kernel)
 			continue;
-		if (w ? finding_serves(w) == ANSWER_YES && !w->note :
+		if (w ? finding_serves(w) == ANSWER_YES && has_what_serves(d, f, k) :
 			k->running && kernel_has_it(d, f, k))
 			return k;
 	}

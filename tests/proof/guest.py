@@ -3,8 +3,7 @@
 
 The guest boots the suite's kernel with Secure Boot on and dkms's key enrolled. kmodkeep is
 installed, as it is, and asked about all kernels; what it says is written down. Then modprobe is
-run for every module of every driver: here, and after a reboot into the next kernel. Before the
-reboot kmodkeep adopts them; at the end it is purged, and they are loaded once more.
+run for every module of every driver: here, and after a reboot into the next kernel.
 """
 
 import json
@@ -19,7 +18,6 @@ from tests.qemu.esp import run
 from tests.qemu.secureboot import FIXED, OVERLAY, SecureBootGuest
 
 PATIENCE = 1800  # seconds; an idle machine needs a tenth
-ADOPTING = ("adopt --all --dry-run", "adopt --all --yes", "adopt --all", "next", "repair --dry-run")
 PAGES = ("guard", "status", "doctor", "doctor --all", "pin", "key status")
 
 # For each module: what modprobe says, and whether what is loaded is of another tree than the
@@ -28,7 +26,7 @@ PAGES = ("guard", "status", "doctor", "doctor --all", "pin", "key status")
 LOAD = r"""
 for module in $modules; do
     code=0
-    # It takes no other way than to dump the memory somewhere.
+    # It wants to be told where the memory is to be written to.
     [ "$module" = lime ] && options="path=/dev/null format=raw" || options=
     # shellcheck disable=SC2086 # several
     said=$(timeout 600 modprobe "$module" $options 2>&1) || code=$?
@@ -37,19 +35,11 @@ for module in $modules; do
     for there in "$name" $(modprobe -R "$module" 2>/dev/null); do
         [ ! -e "/sys/module/$there/taint" ] || taint=$(cat "/sys/module/$there/taint")
     done
+    # What modprobe takes may be the kernel's own, of the same name.
+    [ "$(modinfo -F intree "$module" 2>/dev/null)" != Y ] || taint=in-tree
     printf '%s\t%s\t%s\t%s\n' "$module" "$code" "${taint:--}" "$(echo "$said" | tr '\n\t' '  ')"
 done
 """
-
-# Twice, as one may be in use by another. Prints which are there still.
-UNLOAD = r"""
-for module in $modules $modules; do
-    modprobe -r "$module" 2>/dev/null || :
-done
-grep -l O /sys/module/*/taint || :
-"""
-
-FILES = "find /lib/modules /var/lib/dkms -name '*.ko*' -exec sha256sum {} + | sort"
 
 
 @dataclass(frozen=True)
@@ -64,7 +54,8 @@ class Load:
     def served(self):
         """The kernel took a module that is not its own."""
         no_device = "No such device" in self.said
-        return no_device or (self.status == 0 and "O" in self.taint)
+        return self.taint != "in-tree" and (
+            no_device or (self.status == 0 and "O" in self.taint))
 
 
 class Record:
@@ -78,9 +69,7 @@ class Record:
         self.pages = {}  # what people read, by command
         self.predicted = {}
         self.after_boot = {}  # the same asked on the kernel itself
-        self.adopted = {}  # the same asked after adopt
         self.loads = {}
-        self.left = {}  # the same tried when kmodkeep has gone
 
     def run(self):
         """Go the whole way; returns itself."""
@@ -90,18 +79,17 @@ class Record:
             guest.check("mount -o ro LABEL=packages /mnt", PATIENCE)
             self.pages["dpkg"] = guest.check("dpkg -i /mnt/kmodkeep_*.deb", PATIENCE)
             guest.check("update-grub", PATIENCE)
-            self._read_pages(guest, PAGES)
-            self.document = ask(guest)
+            for page in PAGES:
+                self.pages[page] = guest.run(f"kmodkeep {page}", PATIENCE).output
+            self._write_pages()
+            self.document = self._ask(guest)
             self.predicted = by_kernel_and_module(self.document)
             self._load(guest)
-            self._adopt(guest)
             guest.reboot()
             guest.wait_booted()
             assert guest.check("uname -r", PATIENCE).strip() == self.kernels[1]
-            self.after_boot = by_kernel_and_module(ask(guest))
+            self.after_boot = by_kernel_and_module(self._ask(guest))
             self._load(guest)
-            self._write_proof()
-            self._leave(guest)
         return self
 
     def _guest(self):
@@ -118,77 +106,40 @@ class Record:
                       variables.signature_list(variables.X509, [self.system.certificate]))
         return guest
 
+    def _ask(self, guest):
+        text = guest.run("kmodkeep doctor --all --json", PATIENCE).output
+        release = guest.check("uname -r", PATIENCE).strip()
+        (self.workdir / f"predicted-on-{release}.json").write_text(text)
+        return json.loads(text[text.index("{"):])
+
     def _load(self, guest):
-        modules = {m for of_driver in self.system.drivers.values() for m in of_driver}
-        self.loads |= load(guest, modules | {module for _, module in self.predicted})
+        release = guest.check("uname -r", PATIENCE).strip()
+        modules = sorted({m for of_driver in self.system.drivers.values() for m in of_driver}
+                         | {module for kernel, module in self.predicted})
+        output = guest.check(f"modules='{' '.join(modules)}'\n{LOAD}", PATIENCE)
+        (self.workdir / f"loads-on-{release}").write_text(output)
+        (self.workdir / f"dmesg-on-{release}").write_text(guest.check("dmesg", PATIENCE))
+        for line in output.splitlines():
+            module, code, taint, said = line.split("\t")
+            self.loads[release, module] = Load(int(code), taint, said.strip())
 
-    def _adopt(self, guest):
-        """All are taken into care, as they are."""
-        self.files = guest.check(FILES, PATIENCE)
-        self._read_pages(guest, ADOPTING)
-        self.files_adopted = guest.check(FILES, PATIENCE)
-        self.adopted = by_kernel_and_module(ask(guest, "adopted"))
-
-    def _leave(self, guest):
-        """kmodkeep goes; what is loaded is unloaded, and loaded again."""
-        self.pages["purge"] = guest.check("DEBIAN_FRONTEND=noninteractive dpkg --purge kmodkeep",
-                                          PATIENCE)
-        modules = {module for _, module in self.loads}
-        self.stuck = guest.run(f"modules='{' '.join(sorted(modules))}'\n{UNLOAD}",
-                               PATIENCE).output
-        self.left = load(guest, modules, "loads-afterwards")
-
-    def _write_proof(self):
-        """What tests/proof/table.py makes a page of."""
-        seen = {kernel: {} for kernel in self.kernels}
-        for (kernel, module), what in self.loads.items():
-            finding = self.predicted.get((kernel, module))
-            seen[kernel][module] = finding["verdict"] if finding else "not named", what.served
-        (self.workdir / "proof.json").write_text(json.dumps({
-            "kernels": self.kernels, "drivers": self.system.drivers, "modules": seen,
-            "wrong": len(list(differences(self.predicted, self.loads)))}, indent=1))
-
-    def _read_pages(self, guest, commands):
-        for command in commands:
-            result = guest.run(f"kmodkeep {command}", PATIENCE)
-            self.pages[command] = f"{result.output}exit code {result.status}\n"
-            name = re.sub("[^a-z]+", "-", command)
-            (self.workdir / f"page-{name}").write_text(self.pages[command])
-
-
-def ask(guest, log="predicted"):
-    """What doctor says of all kernels; it stays in the guest's logs."""
-    text = guest.run("kmodkeep doctor --all --json", PATIENCE).output
-    release = guest.check("uname -r", PATIENCE).strip()
-    (guest.workdir / f"{log}-on-{release}.json").write_text(text)
-    return json.loads(text[text.index("{"):])
-
-
-def load(guest, modules, log="loads"):
-    """Run modprobe for each of MODULES: {(kernel, module): Load}."""
-    release = guest.check("uname -r", PATIENCE).strip()
-    output = guest.check(f"modules='{' '.join(sorted(modules))}'\n{LOAD}", PATIENCE)
-    (guest.workdir / f"{log}-on-{release}").write_text(output)
-    (guest.workdir / f"dmesg-on-{release}").write_text(guest.check("dmesg", PATIENCE))
-    loads = {}
-    for line in output.splitlines():
-        module, code, taint, said = line.split("\t")
-        loads[release, module] = Load(int(code), taint, said.strip())
-    return loads
+    def _write_pages(self):
+        for command, text in self.pages.items():
+            (self.workdir / f"page-{re.sub('[^a-z]+', '-', command)}").write_text(text)
 
 
 def by_kernel_and_module(document):
     return {(f["kernel"], f["module"]): f for f in document["findings"]}
 
 
-def differences(predicted, loads):
+def differences(record):
     """Lines: where modprobe did not do what was predicted."""
-    for (kernel, module), seen in sorted(loads.items()):
-        finding = predicted.get((kernel, module))
+    for (kernel, module), load in sorted(record.loads.items()):
+        finding = record.predicted.get((kernel, module))
         word = finding["verdict"] if finding else "not named"
-        if finding and (word == "ok") == seen.served:
+        if finding and (word == "ok") == load.served:
             continue
-        if not finding and not seen.served:
+        if not finding and not load.served:
             continue
         yield (f"{kernel}: {module}: {word} ({finding and finding['message']}), but modprobe: "
-               f"{seen.status}, taint {seen.taint}: {seen.said}")
+               f"{load.status}, taint {load.taint}: {load.said}")

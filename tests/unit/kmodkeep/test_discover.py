@@ -152,6 +152,27 @@ def test_twin_that_dkms_leaves_to_the_kernel(system, kernels, built, left, serve
     assert (found["it87"]["next_step"] is None) == (left and not served)
 
 
+def test_kernel_that_has_all_but_what_was_left_to_it_is_named(system):
+    """As that of tp-smapi-dkms: it serves without hdaps, which is no reason to wait."""
+    dkms(system, "tp", 'PACKAGE_NAME="tp"\nBUILT_MODULE_NAME[0]="tp"\nBUILT_MODULE_NAME[1]="it87"\n')
+    system.install(OLD, name="tp")
+    system.tree.put(f"lib/modules/{OLD}/kernel/drivers/hwmon/it87.ko",
+                    module_bytes(OLD, name="it87", intree=True))
+    system.depmod(OLD)
+    for module in ("tp", "it87"):
+        system.tree.put(f"var/lib/dkms/tp/1.2/{OLD}/{ARCH}/module/{module}.ko",
+                        module_bytes(OLD, name=module))
+    (system.path / f"var/lib/dkms/tp/kernel-{OLD}-{ARCH}").symlink_to(f"1.2/{OLD}/{ARCH}")
+    system.tree.put("var/lib/dkms/tp/1.2/build/make.log",
+                    f"DKMS make.log for tp-1.2 for kernel {NEW} (x86_64)\nm.c: error: no\n")
+    result = system.tree.run("doctor", "--json", "--all")
+    found = {(f["kernel"], f["module"]): f for f in json.loads(result.out)["findings"]}
+    assert found[OLD, "it87"]["verdict"] == "not-made-for-kernel", found[OLD, "it87"]
+    assert found[NEW, "tp"]["verdict"] == "missing"
+    assert found[NEW, "tp"]["next_step"].startswith(f"boot kernel {OLD}, which has it"), found[NEW, "tp"]
+    assert not found[NEW, "it87"]["next_step"], found[NEW, "it87"]
+
+
 @pytest.mark.parametrize("there,verdict", [
     ({"spl", "videodev"}, "ok"),
     ({"videodev"}, "missing"),

@@ -119,12 +119,13 @@ def test_missing_because_the_build_failed(system):
 
 
 def test_build_error_that_is_quoted(system):
-    """Not what a configure script looked for and can do without."""
+    """Not what a configure script looked for or tried, and can do without."""
     system.remove(NEW)
     system.tree.put("var/lib/dkms/sample/1.2/source/dkms.conf")
     log = system.tree.put("var/lib/dkms/sample/1.2/build/make.log",
                           f"DKMS make.log for sample-1.2 for kernel {NEW} (x86_64)\n"
                           "checking for pahole... not found\n"
+                          "//   /var/lib/x/cc-test-build/test.c:4:16: error: storage size of 'test'\n"
                           "make[1]: *** [m.o] Error 1\n"
                           "m.c:1:2: error: implicit declaration of function 'strlcpy'\n"
                           "m.c:2:2: error: another\n")
