@@ -181,7 +181,8 @@ static void print_shell(const struct host *h, const struct keystate *s)
 	       or_none(s->name), s->sha256, yes_no(s->boots_kernels));
 	printf("other_pending=%s\nnvram_free=%lld\nboot_dir=%s\n",
 	       yes_no(s->other_pending), efivars_free(h), or_none(boot_dir));
-	printf("nvram_read_only=%s\n", yes_no(efivars_read_only(h)));
+	printf("nvram_read_only=%s\nmay_act=%s\n", yes_no(efivars_read_only(h)),
+	       yes_no(host_may_act(h)));
 	printf("delete_pending=%s\nmokx_pending=%s\nrevoked=%s\n",
 	       yes_no(s->delete_pending), yes_no(s->mokx_pending),
 	       yes_no(s->revoked));

@@ -145,3 +145,14 @@ def test_purge_leaves_nothing_but_the_key(target):
         f"{keys}/signing.key", f"{keys}/signing.der", f"{keys}/machine-id",
     }  # fmt: skip
     assert target.run(["getent", "group", "flightrec"], check=False).returncode
+
+
+def test_a_folder_is_not_acted_on_whatever_is_in_it(target):
+    """The mark by which the unit tests' own program knows its folders means nothing to this one."""
+    target.write("/image/etc/kmodkeep-test-root", "")
+    target.write("/image/usr/bin/mokutil", "#!/bin/sh\n: >/ran\n", 0o755)
+    state = target.run(["kmodkeep", "key", "status", "--shell", "--root", "/image"], check=False).stdout
+    assert "may_act=no\n" in state
+    done = target.run(["kmodkeep", "key", "enroll", "--root", "/image"], check=False)
+    assert done.returncode == 1 and "enrolled on the system that runs" in done.stdout
+    assert not (target.path / "ran").exists()
