@@ -125,6 +125,18 @@ def test_downgrade(target):
     assert not (target.path / f"usr/src/flightrec-{NEXT}").exists()
 
 
+def test_a_folder_is_not_acted_on_whatever_is_in_it(target):
+    """The mark by which the unit tests' own program knows its folders means nothing to this one."""
+    target.write("/image/etc/kmodkeep-test-root", "")
+    target.write("/image/usr/bin/mokutil", "#!/bin/sh\n: >/ran\n", 0o755)
+    state = target.run(["kmodkeep", "key", "status", "--shell", "--root", "/image"], check=False).stdout
+    assert "may_act=no\n" in state
+    done = target.run(["kmodkeep", "key", "enroll", "--root", "/image"], check=False)
+    assert done.returncode == 1 and "enrolled on the system that runs" in done.stdout
+    assert not (target.path / "ran").exists()
+    shutil.rmtree(target.path / "image")
+
+
 def test_remove(target):
     target.apt("remove", DRIVER)
     assert not target.dkms()
@@ -145,14 +157,3 @@ def test_purge_leaves_nothing_but_the_key(target):
         f"{keys}/signing.key", f"{keys}/signing.der", f"{keys}/machine-id",
     }  # fmt: skip
     assert target.run(["getent", "group", "flightrec"], check=False).returncode
-
-
-def test_a_folder_is_not_acted_on_whatever_is_in_it(target):
-    """The mark by which the unit tests' own program knows its folders means nothing to this one."""
-    target.write("/image/etc/kmodkeep-test-root", "")
-    target.write("/image/usr/bin/mokutil", "#!/bin/sh\n: >/ran\n", 0o755)
-    state = target.run(["kmodkeep", "key", "status", "--shell", "--root", "/image"], check=False).stdout
-    assert "may_act=no\n" in state
-    done = target.run(["kmodkeep", "key", "enroll", "--root", "/image"], check=False)
-    assert done.returncode == 1 and "enrolled on the system that runs" in done.stdout
-    assert not (target.path / "ran").exists()
