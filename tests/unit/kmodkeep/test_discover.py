@@ -289,9 +289,9 @@ def test_folder_behind_a_link(system, folder):
     link = system.path / f"lib/modules/{OLD}/{folder}"
     link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to(away.parent.parent)
-    # One that leads to itself has an end.
-    (away.parent / "again").symlink_to(".")
     system.depmod(OLD)
+    # One that leads to itself has an end; depmod's is the number of files that it may open.
+    (away.parent / "again").symlink_to(".")
     result = system.tree.run("guard")
     assert result.code in (1, 3) and "strange" in result.out, result.text
 
