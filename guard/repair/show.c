@@ -9,17 +9,29 @@
 #include "guard/base/page.h"
 #include "guard/base/util.h"
 
-void show_plan(const struct plan *p)
+static void show_left(size_t count, size_t max)
 {
-	for (size_t i = 0; i < p->count; i++) {
+	char *text = count > max ? text_of("and %zu more: kmodkeep repair --dry-run", count - max) :
+				   NULL;
+
+	if (text)
+		page_item("", SHOW_COLUMN, text);
+	free(text);
+}
+
+void show_plan(const struct plan *p, size_t max)
+{
+	for (size_t i = 0; i < p->count && i < max; i++) {
 		char *label = text_of("%s%zu.", i ? "       " : "Repair ", i + 1);
 
 		page_item(label ? label : "", SHOW_COLUMN, p->list[i].command);
 		page_item("", SHOW_COLUMN, p->list[i].why);
 		free(label);
 	}
-	for (size_t i = 0; i < p->other_count; i++)
+	show_left(p->count, max);
+	for (size_t i = 0; i < p->other_count && i < max; i++)
 		page_item(i ? "" : "By hand", SHOW_COLUMN, p->others[i]);
+	show_left(p->other_count, max);
 }
 
 struct json_object *show_steps_json(const struct plan *p)

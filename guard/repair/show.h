@@ -9,8 +9,8 @@
 
 #define SHOW_COLUMN 14
 
-/* The steps with their reasons, and what is left to a person. */
-void show_plan(const struct plan *p);
+/* The first steps with their reasons, and of what is left to a person the first, too. */
+void show_plan(const struct plan *p, size_t max);
 /* Arrays of objects with "command", "cause", "why", and of texts. */
 struct json_object *show_steps_json(const struct plan *p);
 struct json_object *show_others_json(const struct plan *p);

@@ -15,6 +15,8 @@
 #include "guard/verbs/verbs.h"
 
 #define NEXT_SCHEMA 1
+/* Of what is lost, on one screen. */
+#define SHOWN_MAX 5
 
 static const char usage[] =
 "Usage: kmodkeep next [--json] [--root DIR]\n"
@@ -85,17 +87,55 @@ static void item(const char *label, char *text)
 	free(text);
 }
 
+/* Is it what is listed under this answer? */
+static bool is_listed(const struct screen *s, const struct finding *f, enum answer wanted)
+{
+	return f->kernel == s->next && f->driver && finding_serves(f) == wanted;
+}
+
+/* For one reason: two modules of a driver that was not built have the same. */
+static bool same_reason(const struct finding *a, const struct finding *b)
+{
+	return a->driver == b->driver && a->report.verdict == b->report.verdict;
+}
+
+/* How many more there are with its reason; -1: it is not the first of them. */
+static long count_more(const struct screen *s, size_t at, enum answer wanted)
+{
+	const struct finding *all = s->d->findings;
+	long more = 0;
+
+	for (size_t i = 0; i < at; i++)
+		if (is_listed(s, &all[i], wanted) && same_reason(&all[i], &all[at]))
+			return -1;
+	for (size_t i = at + 1; i < s->d->count; i++)
+		more += is_listed(s, &all[i], wanted) && same_reason(&all[i], &all[at]);
+	return more;
+}
+
 static void print_lost(const struct screen *s, enum answer wanted, const char *label)
 {
+	size_t shown = 0, left = 0;
+
 	for (size_t i = 0; i < s->d->count; i++) {
 		const struct finding *f = &s->d->findings[i];
+		long more = is_listed(s, f, wanted) ? count_more(s, i, wanted) : -1;
 
-		if (f->kernel != s->next || !f->driver || finding_serves(f) != wanted)
+		if (more < 0)
 			continue;
-		item(label, text_of("%s: %s: %s", f->module, verdict_word(f->report.verdict),
-				    f->report.message));
+		if (shown++ >= SHOWN_MAX) {
+			left++;
+			continue;
+		}
+		item(label, more ?
+		     text_of("%s (%s and %ld more): %s: %s", f->driver->name, f->module, more,
+			     verdict_word(f->report.verdict), f->report.message) :
+		     text_of("%s: %s: %s", f->module, verdict_word(f->report.verdict),
+			     f->report.message));
 		label = "";
 	}
+	if (left)
+		item("", text_of("and %zu more drivers: kmodkeep doctor --next-boot", left));
 }
 
 static void print_way_out(const struct screen *s)
@@ -133,7 +173,7 @@ static void print_screen(const struct screen *s)
 		print_way_out(s);
 	for (size_t i = 0; guard_change(&s->state, i, &word, &message, &next); i++)
 		page_item(i ? "" : "Changed", SHOW_COLUMN, message);
-	show_plan(&s->plan);
+	show_plan(&s->plan, SHOWN_MAX);
 	if (s->plan.count)
 		page_item("To do that", SHOW_COLUMN, "kmodkeep repair");
 	else if (s->safety.safe != ANSWER_YES && !s->plan.other_count && s->safety.next)
@@ -148,7 +188,7 @@ static struct json_object *lost_json(const struct screen *s, enum answer wanted)
 		const struct finding *f = &s->d->findings[i];
 		struct json_object *o;
 
-		if (f->kernel != s->next || !f->driver || finding_serves(f) != wanted)
+		if (!is_listed(s, f, wanted))
 			continue;
 		o = json_object_new_object();
 		json_add(o, "driver", f->driver->name);

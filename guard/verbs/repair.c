@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,7 +170,7 @@ static int end(struct repair *r, int code)
 			return now;
 	}
 	show_plan(&(struct plan){ .others = r->plan.others,
-				  .other_count = r->plan.other_count });
+				  .other_count = r->plan.other_count }, SIZE_MAX);
 	printf("kmodkeep: %s\n", r->safety.line);
 	now = safety_exit(r->safety.safe);
 	return now ? now : code;
@@ -195,7 +196,7 @@ static int print_plan(const struct repair *r)
 {
 	char *room = room_warning(r->d);
 
-	show_plan(&r->plan);
+	show_plan(&r->plan, SIZE_MAX);
 	if (r->plan.count)
 		puts("kmodkeep: more steps may follow from what these find");
 	else if (r->safety.safe == ANSWER_YES)

@@ -102,6 +102,22 @@ def test_next_fits_a_screen(host):
     assert len(lines) <= 24 and all(len(line) <= 100 for line in lines)
 
 
+def test_next_fits_a_screen_where_much_is_lost(host):
+    names = [f"driver{n:02}" for n in range(12)]
+    for name in names:
+        modules = [f"{name}_{part}" for part in "abc"]
+        host.driver(name, f"modules = {' '.join(modules)}\ndkms = {name}\n")
+        for module in modules:
+            host.install(OLD, name=module)
+    page = host.tree.run("next").out
+    print(page)
+    assert len(page.splitlines()) <= 48
+    assert re.search(r"driver00 \(driver00_a and 2\s+more\): missing", page), page
+    assert re.search(r"and 7\s+more\s+drivers:\s+kmodkeep\s+doctor\s+--next-boot", page), page
+    # All of them for whoever reads it with a program.
+    assert len({f["driver"] for f in host.next()["lost"]}) == 12
+
+
 def test_next_without_a_kernel_that_serves(host):
     host.remove(NEW)
     host.remove(OLD)
