@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What can be told from the text of the tree: style, versions, secrets."""
 
+import ast
 import fnmatch
 import io
 import re
@@ -142,6 +143,19 @@ def test_one_version():
     spec = re.search(r"^Version: (.*)$", text_of(TOP / "rpm/flightrec.spec"), re.M)[1]
     manuals = {re.search(r'^\.TH .* "\w+ (.*)" "', text_of(path), re.M)[1] for path in MANUALS}
     assert {changelog, spec} | manuals == {dkms}
+
+
+def test_packages_are_built_with_all_that_they_list():
+    """debian/build-packages copies only INPUTS: what a list names beyond them is not found."""
+    inputs = ast.literal_eval(
+        re.search(r"^INPUTS = (\{.*?^\})$", text_of(TOP / "debian/build-packages"), re.M | re.S)[1])  # fmt: skip
+    kinds = dict(re.findall(r"^Package: (\S+)\n(?:.+\n)*?Architecture: (\S+)$", text_of(TOP / "debian/control"), re.M))
+    lists = [path for kind in ("docs", "examples", "manpages") for path in TOP.glob(f"debian/*.{kind}")]
+    assert lists
+    for path in lists:
+        copied = inputs["all" if kinds[path.stem] == "all" else "any"]
+        for line in text_of(path).split():
+            assert any(f"{line}/".startswith(f"{folder}/") for folder in copied), f"{name(path)}: {line}"
 
 
 def test_no_private_key():
