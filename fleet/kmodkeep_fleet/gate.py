@@ -156,7 +156,7 @@ def allowance(word, hosts):
 def add_options(parser):
     parser.add_argument("directory", metavar="DIR", help="state files of now, NAME.json each")
     parser.add_argument("--hosts", metavar="FILE", help="names of the batch, one a line; without it: all in DIR")
-    parser.add_argument("--allow", metavar="N|N%%", default="0", help="hosts that may fail (default: 0)")
+    parser.add_argument("--allow", metavar="N|N%", default="0", help="hosts that may fail (default: 0)")
     parser.add_argument("--before", metavar="DIR", help="their state files from before the batch")
     parser.add_argument("--after", metavar="DIR", help="those from right after its reboot")
     parser.add_argument("--rebooted", action="store_true", help="each host of the batch was rebooted once")

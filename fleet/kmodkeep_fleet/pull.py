@@ -282,7 +282,7 @@ def add_options(parser):
     parser.add_argument("--certificate", metavar="FILE", help="PEM, which the hosts have in /etc/kmodkeep/gate.pem")
     parser.add_argument("--key", metavar="FILE|URI", help="its key, as openssl takes it")
     parser.add_argument("--shares", metavar="LIST", default="1,5,25,100", help="percentages (default: 1,5,25,100)")
-    parser.add_argument("--allow", metavar="N|N%%", default="0", help="hosts that may have faults (default: 0)")
+    parser.add_argument("--allow", metavar="N|N%", default="0", help="hosts that may have faults (default: 0)")
     parser.add_argument("--quorum", metavar="PERCENT", type=int, default=80,
                         help="of those that may: so many must be done before more may (default: 80)")  # fmt: skip
     parser.add_argument("--settle", metavar="HOURS", type=float, default=4, help="between two shares (default: 4)")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What can be told from the text of the tree: style, versions, secrets."""
 
+import ast
 import fnmatch
 import io
 import re
@@ -142,6 +143,29 @@ def test_one_version():
     spec = re.search(r"^Version: (.*)$", text_of(TOP / "rpm/flightrec.spec"), re.M)[1]
     manuals = {re.search(r'^\.TH .* "\w+ (.*)" "', text_of(path), re.M)[1] for path in MANUALS}
     assert {changelog, spec} | manuals == {dkms}
+
+
+def test_packages_are_built_with_all_that_they_list():
+    """debian/build-packages copies only INPUTS: what a list names beyond them is not found."""
+    script, control = text_of(TOP / "debian/build-packages"), text_of(TOP / "debian/control")
+    inputs = ast.literal_eval(re.search(r"^INPUTS = (\{.*?^\})$", script, re.M | re.S)[1])
+    kinds = dict(re.findall(r"^Package: (\S+)\n(?:.+\n)*?Architecture: (\S+)$", control, re.M))
+    lists = [p for kind in ("docs", "examples", "manpages") for p in TOP.glob(f"debian/*.{kind}")]
+    assert lists
+    for path in lists:
+        copied = inputs["all" if kinds[path.stem] == "all" else "any"]
+        for line in text_of(path).split():
+            assert any(f"{line}/".startswith(f"{folder}/") for folder in copied), (name(path), line)
+
+
+def test_every_setting_is_in_the_readme():
+    readme = text_of(TOP / "README.md").split("## Settings")[1].split("\n## ")[0]
+    files = ["guard/host/guard_conf.c", "guard/trust/signing_conf.c", "src/main.c", "src/kevent.h"]
+    source = "".join(text_of(TOP / file) for file in files)
+    named = re.findall(r'strcmp\(key, "(\w+)"\)|MODULE_PARM_DESC\((\w+),|X\([A-Z]+, "(\w+)"\)', source)
+    words = {word for words in named for word in words if word}
+    assert {"mail", "signer", "quota", "cgroup"} <= words
+    assert {word for word in words if not re.search(rf"[`,]{word}[`,]", readme)} == set()
 
 
 def test_no_private_key():
