@@ -234,10 +234,11 @@ static int take_option(struct limine *x, const char *key, const char *value)
 	struct labels *all = &x->labels;
 	struct label *l = all->count ? &all->list[all->count - 1] : NULL;
 
-	if (!strcasecmp(key, "default_entry"))
+	/* What is of no entry stands before the first, and the first line of a key counts. */
+	if (!l && !x->chosen && !strcasecmp(key, "default_entry"))
 		return label_set(&x->chosen, value);
-	if (!strcasecmp(key, "remember_last_entry")) {
-		x->remembers = !strcasecmp(value, "yes");
+	if (!l && !strcasecmp(key, "remember_last_entry")) {
+		x->remembers |= !strcasecmp(value, "yes");
 		return 0;
 	}
 	/* It hides an entry, and so moves those behind it. */
@@ -252,13 +253,13 @@ static int take_option(struct limine *x, const char *key, const char *value)
 	}
 	if (!strcasecmp(key, "path") || !strcasecmp(key, "kernel_path") ||
 	    !strcasecmp(key, "image_path"))
-		return label_set(&l->image, value);
+		return l->image ? 0 : label_set(&l->image, value);
 	if (!strcasecmp(key, "module_path")) {
 		l->unclear |= strpbrk(value, " \t") != NULL;
 		return label_append(&l->initrds, value);
 	}
 	if (!strcasecmp(key, "cmdline") || !strcasecmp(key, "kernel_cmdline"))
-		return label_set(&l->cmdline, value);
+		return l->cmdline ? 0 : label_set(&l->cmdline, value);
 	return 0;
 }
 

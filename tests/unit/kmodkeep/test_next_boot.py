@@ -559,6 +559,9 @@ def bare(system):
     (("default_entry: 2", "default_entry: 9"), None), (("default_entry: 2", "default_entry: 4"), None),
     (("default_entry: 2", "default_entry: Arch Linux/old"), OLD), (("default_entry: 2", "default_entry: old"), None),
     (("default_entry: 2", "default_entry: Arch Linux"), None), (("default_entry: 2", "default_entry: Arch Linux/linux"), NEW),
+    # The first line of a key counts, and none behind an entry.
+    (("timeout: 5", "default_entry: 3"), OLD), (("/Windows", "default_entry: 3\n/Windows"), NEW),
+    (("    module_path: boot():/ucode", "    path: boot():/vmlinuz-9\n    module_path: boot():/ucode"), NEW),
     # Closed: what is below is not counted.
     (("/+Arch", "/Arch"), None), (("timeout: 5", "remember_last_entry: yes"), None),
     (("    protocol: linux\n    kernel_path", "    if_fw_type: BIOS\n    protocol: linux\n    kernel_path"), None),
