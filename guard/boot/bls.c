@@ -127,8 +127,9 @@ int bls_add(struct bls *b, const char *id, const char *text, size_t len)
 {
 	struct bls_entry *list, e = { 0 };
 
+	/* One that is left out may be the default. */
 	if (b->count == ENTRIES_MAX)
-		return 0;
+		return -EOVERFLOW;
 	list = realloc(b->list, (b->count + 1) * sizeof(*list));
 	if (!list)
 		return -ENOMEM;

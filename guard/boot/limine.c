@@ -8,6 +8,8 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -68,6 +70,28 @@ static const char *split(const char *name, char id[64])
 	return path;
 }
 
+/* Limine stops where a file has not the BLAKE2b that is written behind its name. */
+static bool has_hash(const char *file, const char *hash)
+{
+	unsigned char bytes[1 << 14], digest[EVP_MAX_MD_SIZE];
+	char hex[2 * EVP_MAX_MD_SIZE + 1] = "";
+	EVP_MD_CTX *c = EVP_MD_CTX_new();
+	FILE *f = fopen(file, "re");
+	unsigned int len = 0;
+	bool good = c && f && EVP_DigestInit_ex(c, EVP_blake2b512(), NULL) == 1;
+	size_t n;
+
+	while (good && (n = fread(bytes, 1, sizeof(bytes), f)))
+		good = EVP_DigestUpdate(c, bytes, n) == 1;
+	good = good && !ferror(f) && EVP_DigestFinal_ex(c, digest, &len) == 1;
+	if (good)
+		hex_encode(digest, len, hex);
+	if (f)
+		fclose(f);
+	EVP_MD_CTX_free(c);
+	return good && !strcasecmp(hex, hash);
+}
+
 /* Files of one name that are not the same: which of them it is cannot be told. */
 static char *only_one(const struct host *h, const char *const *places, const char *path, size_t n)
 {
@@ -92,11 +116,10 @@ static char *only_one(const struct host *h, const char *const *places, const cha
 }
 
 /* A file in the partition of the configuration, or in one that is named. */
-static char *file_of(const void *arg, const char *name)
+static char *named_file(const struct labels *l, const char *name)
 {
 	/* It may be a folder of the root file system, or a partition that is mounted there. */
 	static const char *const boot[] = { "/boot", "", NULL };
-	const struct labels *l = arg;
 	const char *only[] = { NULL, NULL }, *path;
 	char id[64], *mount = NULL, *found = NULL;
 	size_t n;
@@ -120,6 +143,17 @@ static char *file_of(const void *arg, const char *name)
 	}
 	free(mount);
 	return found;
+}
+
+static char *file_of(const void *arg, const char *name)
+{
+	const char *hash = strchr(name, '#');
+	char *file = named_file(arg, name);
+
+	if (!file || !hash || has_hash(file, hash + 1))
+		return file;
+	free(file);
+	return NULL;
 }
 
 static const char *macro(const struct limine *x, const char *name, size_t n)
@@ -200,10 +234,11 @@ static int take_option(struct limine *x, const char *key, const char *value)
 	struct labels *all = &x->labels;
 	struct label *l = all->count ? &all->list[all->count - 1] : NULL;
 
-	if (!strcasecmp(key, "default_entry"))
+	/* What is of no entry stands before the first, and the first line of a key counts. */
+	if (!l && !x->chosen && !strcasecmp(key, "default_entry"))
 		return label_set(&x->chosen, value);
-	if (!strcasecmp(key, "remember_last_entry")) {
-		x->remembers = !strcasecmp(value, "yes");
+	if (!l && !strcasecmp(key, "remember_last_entry")) {
+		x->remembers |= !strcasecmp(value, "yes");
 		return 0;
 	}
 	/* It hides an entry, and so moves those behind it. */
@@ -218,13 +253,13 @@ static int take_option(struct limine *x, const char *key, const char *value)
 	}
 	if (!strcasecmp(key, "path") || !strcasecmp(key, "kernel_path") ||
 	    !strcasecmp(key, "image_path"))
-		return label_set(&l->image, value);
+		return l->image ? 0 : label_set(&l->image, value);
 	if (!strcasecmp(key, "module_path")) {
 		l->unclear |= strpbrk(value, " \t") != NULL;
 		return label_append(&l->initrds, value);
 	}
 	if (!strcasecmp(key, "cmdline") || !strcasecmp(key, "kernel_cmdline"))
-		return label_set(&l->cmdline, value);
+		return l->cmdline ? 0 : label_set(&l->cmdline, value);
 	return 0;
 }
 

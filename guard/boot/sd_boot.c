@@ -45,7 +45,8 @@ static int read_partition(const struct host *h, const char *rel,
 		s->preferred = bls_setting((char *)conf.data, conf.len,
 					   "preferred");
 	s->here |= !err;
-	if (err == -EACCES)
+	/* Its default may be another one than the first entry. */
+	if (err && err != -ENOENT && err != -ENOTDIR)
 		s->err = err;
 	buf_free(&conf);
 	err = asprintf(&path, "%s/loader/entries", dir) < 0 ? -ENOMEM :

@@ -160,7 +160,7 @@ static X509_NAME *issuer_of(PKCS7 *p7, X509_NAME *subject)
 	return NULL;
 }
 
-/* The issuer that a signature names, and those above it. */
+/* The issuer that a signature names, those above it, and at last the signer. */
 static int walk_message(PKCS7 *p7, size_t number,
 			int (*fn)(void *arg, size_t signature, const void *issuer),
 			void *arg)
@@ -170,6 +170,7 @@ static int walk_message(PKCS7 *p7, size_t number,
 				sk_PKCS7_SIGNER_INFO_value(infos, 0) : NULL;
 	X509_NAME *name = si && si->issuer_and_serial ?
 			  si->issuer_and_serial->issuer : NULL;
+	X509 *signer = name ? PKCS7_cert_from_signer_info(p7, si) : NULL;
 	int err = name ? 0 : -EBADMSG;
 
 	for (int depth = 0; name && !err && depth < CHAIN_MAX; depth++) {
@@ -178,6 +179,9 @@ static int walk_message(PKCS7 *p7, size_t number,
 		err = fn(arg, number, name);
 		name = above && X509_NAME_cmp(above, name) ? above : NULL;
 	}
+	/* db may have the certificate of the signer itself. */
+	if (!err && signer)
+		err = fn(arg, number, X509_get_subject_name(signer));
 	return err;
 }
 
@@ -350,6 +354,9 @@ int firmware_ca_read(const struct host *h, struct firmware_ca *out)
 	memset(out, 0, sizeof(*out));
 	if (host_secure_boot(h) == SB_NO_EFI)
 		return 0;
+	/* What shim was told not to check says nothing of what the firmware does. */
+	out->enforces = efivar_flag(h, "SecureBoot", EFI_GLOBAL_GUID) == 1 &&
+			efivar_flag(h, "SetupMode", EFI_GLOBAL_GUID) != 1;
 	read_list(h, "db", EFI_SECURITY_GUID, &db);
 	read_list(h, "dbx", EFI_SECURITY_GUID, &dbx);
 	read_list(h, "KEK", EFI_GLOBAL_GUID, &kek);

@@ -31,6 +31,7 @@ struct boot_program {
 struct firmware_ca {
 	enum ca_state db;	/* who may sign what boots */
 	enum ca_state kek;	/* who may change db and dbx */
+	bool enforces;		/* Secure Boot is on, whatever shim was told */
 	bool dbx_2011;		/* Microsoft's authority of 2011 for boot loaders is revoked */
 	/* shim, or what else the firmware starts, and what that starts beside it. */
 	struct boot_program first, second;
@@ -47,8 +48,8 @@ const char *firmware_ca_next_step(const struct firmware_ca *f);
 struct json_object *firmware_ca_json(const struct firmware_ca *f);
 
 /*
- * Calls fn with the name of the issuer of each signature of a PE image, and with the
- * names above it that the signature brings along. -EBADMSG: it is no PE image, or its
+ * Calls fn with the name of the issuer of each signature of a PE image, with the names
+ * above it that the signature brings along, and at last with the signer's. -EBADMSG: it is no PE image, or its
  * signatures are damaged.
  */
 struct buf;

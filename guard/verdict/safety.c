@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "guard/base/util.h"
+#include "guard/trust/firmware_ca.h"
 
 void safety_free(struct safety *s)
 {
@@ -138,13 +139,34 @@ static int judge_kernel(const struct doctor *d, const struct kernel *k,
 	return err;
 }
 
-int safety_judge(struct doctor *d, struct safety *out)
+/*
+ * Firmware that trusts none of the signers of what it starts may stop there. That is by
+ * their names, and some firmware starts it nevertheless, so it is never a plain "no".
+ */
+static int judge_firmware(const struct doctor *d, struct safety *out)
+{
+	struct firmware_ca f;
+	int err = firmware_ca_read(d->h, &f);
+
+	if (err)
+		return err;
+	if (f.enforces && f.first.boots == BOOTS_NO) {
+		safety_free(out);
+		err = say(out, ANSWER_UNVERIFIED, firmware_ca_next_step(&f),
+			  text_of("next boot: cannot tell: Secure Boot is on, and db has no signer "
+				  "of %s (%s)", f.first.path,
+				  f.first.signers ? f.first.signers : "it is not signed"));
+	}
+	firmware_ca_free(&f);
+	return err;
+}
+
+static int judge_drivers(struct doctor *d, struct safety *out)
 {
 	const struct kernel *k = d->next.kernel ?
 		kernels_find(&d->kernels, d->next.kernel) : NULL;
 	int err = 0;
 
-	memset(out, 0, sizeof(*out));
 	if (d->place == PLACE_CONTAINER)
 		return say(out, ANSWER_YES, NULL,
 			   strdup("nothing to guard here: a container has no "
@@ -178,5 +200,16 @@ int safety_judge(struct doctor *d, struct safety *out)
 		safety_free(out);
 		err = say_broken(out);
 	}
+	return err;
+}
+
+int safety_judge(struct doctor *d, struct safety *out)
+{
+	int err;
+
+	memset(out, 0, sizeof(*out));
+	err = judge_drivers(d, out);
+	if (!err && out->safe == ANSWER_YES && d->place != PLACE_CONTAINER)
+		err = judge_firmware(d, out);
 	return err;
 }

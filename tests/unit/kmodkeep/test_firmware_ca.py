@@ -138,6 +138,32 @@ def test_will_the_firmware_start_it(host, ca, signers, db, dbx, boots, named):
     assert state["firmware_ca"]["first"]["boots"] == boots
 
 
+def test_a_loader_that_the_firmware_may_refuse_is_not_safe(host, ca):
+    """That shim was told not to check does not change what the firmware does before it."""
+    host.lists([CA_2011])
+    host.shim(ca.leaf("new leaf", CA_2023))
+    for off in (b"\0", b"\1"):
+        host.variable("MokSBStateRT", b"\7\0\0\0" + off)
+        result = host.run("status")
+        page = " ".join(result.out.split())
+        assert result.code == 3 and "CANNOT TELL next boot: cannot tell: Secure Boot is on" in page
+        assert f"({CA_2023})" in page and "before the reboot, install the boot loader that was there" in page
+    state = json.loads(host.run("state").out)
+    assert state["safe"] == "unknown" and "install the boot loader" in state["next_step"]
+    host.secure_boot(False)
+    assert host.run("status").code == 0
+    host.secure_boot()
+    host.shim(ca.leaf("old leaf", CA_2011))
+    assert host.run("status").code == 0
+
+
+def test_db_may_have_the_signer_itself(host, ca):
+    leaf = ca.leaf("new leaf", CA_2023)
+    host.lists([leaf])
+    host.shim(leaf)
+    assert host.firmware()["first"]["boots"] == "yes" and host.run("status").code == 0
+
+
 def test_what_comes_after_shim_is_named(host, ca):
     host.lists([CA_2011])
     host.shim(ca.leaf("old leaf", CA_2011))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Which kernel boots next, by GRUB and systemd-boot, or that nobody can tell."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -188,6 +189,15 @@ def test_default_of_systemd_boot(sdboot, pattern, kernel):
     sdboot.tree.put("boot/efi/loader/loader.conf", f"timeout 3\ndefault {pattern}\n")
     assert boots(sdboot) == kernel
     assert next_boot(sdboot)["loader"] == "systemd-boot"
+
+
+def test_what_is_beyond_a_limit_may_be_the_default_of_systemd_boot(sdboot):
+    sdboot.tree.put("boot/efi/loader/loader.conf", "#" * 70000 + f"\ndefault 0123-{OLD}.conf\n")
+    assert next_boot(sdboot)["kernel"] is None
+    sdboot.tree.put("boot/efi/loader/loader.conf", "timeout 3\n")
+    for number in range(256):
+        sdboot.tree.put(f"boot/efi/loader/entries/0-{number}.conf", BLS.format(NEW))
+    assert next_boot(sdboot)["kernel"] is None and sdboot.tree.run("guard").code == 3
 
 
 def test_variables_of_systemd_boot(sdboot):
@@ -503,7 +513,7 @@ ${{ROOT}}=root=UUID=42 rw
 comment: machine-id=1
   //linux
     protocol: linux
-    path: boot():/vmlinuz-{0}#0a1b
+    path: boot():/vmlinuz-{0}
     module_path: boot():/ucode.img
     module_path: boot():/initrd.img-{0}
     cmdline: quiet ${{ROOT}}
@@ -549,6 +559,9 @@ def bare(system):
     (("default_entry: 2", "default_entry: 9"), None), (("default_entry: 2", "default_entry: 4"), None),
     (("default_entry: 2", "default_entry: Arch Linux/old"), OLD), (("default_entry: 2", "default_entry: old"), None),
     (("default_entry: 2", "default_entry: Arch Linux"), None), (("default_entry: 2", "default_entry: Arch Linux/linux"), NEW),
+    # The first line of a key counts, and none behind an entry.
+    (("timeout: 5", "default_entry: 3"), OLD), (("/Windows", "default_entry: 3\n/Windows"), NEW),
+    (("    module_path: boot():/ucode", "    path: boot():/vmlinuz-9\n    module_path: boot():/ucode"), NEW),
     # Closed: what is below is not counted.
     (("/+Arch", "/Arch"), None), (("timeout: 5", "remember_last_entry: yes"), None),
     (("    protocol: linux\n    kernel_path", "    if_fw_type: BIOS\n    protocol: linux\n    kernel_path"), None),
@@ -587,6 +600,21 @@ def test_limine_before_version_8(bare, change, kernel):
     bare.tree.put("boot/efi/limine.conf", LIMINE.format(NEW, OLD))
     found = next_boot(bare)
     assert found["kernel"] is None and "several configurations" in found["why"]
+
+
+def test_limine_stops_where_a_file_is_another_than_its_hash(bare):
+    def hashed(name):
+        return f"boot():/{name}#{hashlib.blake2b((bare.path / 'boot' / name).read_bytes()).hexdigest()}"
+
+    text = LIMINE.format(NEW, OLD)
+    for name in (f"vmlinuz-{NEW}", f"initrd.img-{NEW}"):
+        text = text.replace(f"boot():/{name}", hashed(name))
+    bare.tree.put("boot/limine.conf", text)
+    assert next_boot(bare)["kernel"] == NEW and bare.tree.run("guard").code == 0
+    bare.initramfs(NEW, {"changed": b"1"})
+    assert next_finding(bare)["verdict"] == "unknown" and bare.tree.run("guard").code == 3
+    bare.tree.put("boot/limine.conf", text.replace(hashed(f"vmlinuz-{NEW}"), f"boot():/vmlinuz-{NEW}#0a1b"))
+    assert next_boot(bare)["kernel"] is None
 
 
 def test_limine_on_another_partition(bare):

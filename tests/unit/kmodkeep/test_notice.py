@@ -4,6 +4,7 @@
 import email
 import json
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -164,3 +165,9 @@ def test_folder_that_does_not_run_tells_nobody(system):
 @pytest.mark.parametrize("words", [[], ["--mail", "--desktop"], ["--mail", "x"], ["--post"]])
 def test_usage(system, words):
     assert system.tree.run("notice", *words).code == 2
+
+
+def test_each_end_of_the_guard_has_the_mail_looked_at():
+    """A loss that came back would not be told, nor a change beside a boot that is safe."""
+    unit = (Path(__file__).parents[3] / "system/kmodkeep-guard.service").read_text().splitlines()
+    assert {f"{when}=kmodkeep-mail.service" for when in ("OnFailure", "OnSuccess")} <= set(unit)
