@@ -231,7 +231,8 @@ static bool is_huge(const char *path)
 static int run_curl(struct gate *g, char *new, char *kept)
 {
 	char *argv[] = {
-		"curl", "--silent", "--show-error", "--fail", "--proto",
+		/* First: no .curlrc, which may follow redirects. */
+		"curl", "--disable", "--globoff", "--silent", "--show-error", "--fail", "--proto",
 		"=http,https,file", "--max-time", "30", "--remote-time",
 		"--output", new, g->conf.gate, NULL, NULL, NULL,
 	};

@@ -83,7 +83,13 @@ static bool is_sha256(const char *s)
 	return strlen(s) == 64 && strspn(s, "0123456789abcdef") == 64;
 }
 
-enum want { WANT_TEXT, WANT_WORD, WANT_FILE, WANT_HASH_NAME, WANT_SHA256 };
+/* A release is a folder of /lib/modules, and no way out of it. */
+static bool is_release(const char *s)
+{
+	return is_word(s) && *s != '.' && !strchr(s, '/');
+}
+
+enum want { WANT_TEXT, WANT_WORD, WANT_RELEASE, WANT_FILE, WANT_HASH_NAME, WANT_SHA256 };
 
 /* A text of the manifest; may_be_null: then *out may become NULL. */
 static bool take(struct json_object *o, const char *key, enum want want,
@@ -102,6 +108,7 @@ static bool take(struct json_object *o, const char *key, enum want want,
 	s = *out = json_object_get_string(value);
 	switch (want) {
 	case WANT_WORD: return is_word(s);
+	case WANT_RELEASE: return is_release(s);
 	case WANT_FILE: return is_file_name(s);
 	case WANT_HASH_NAME: return is_hash_name(s);
 	case WANT_SHA256: return is_sha256(s);
@@ -199,7 +206,7 @@ static int take_all(struct manifest *m, char **why)
 	    !json_object_is_type(schema, json_type_int) ||
 	    json_object_get_int64(schema) != 1)
 		return refuse(why, strdup("schema is not 1"));
-	if (!take(o, "kernel", WANT_WORD, false, &m->kernel))
+	if (!take(o, "kernel", WANT_RELEASE, false, &m->kernel))
 		wrong = "kernel";
 	else if (!take(o, "kernel_package", WANT_WORD, false, &m->package))
 		wrong = "kernel_package";

@@ -44,6 +44,6 @@ enrol_in_store() {
 		stop 1 "$store: $tool refused: $(tail -n 1 "$work/said"); nothing changed"
 	has_certificate "$work/new" ||
 		stop 1 "$store: $tool did not add the key; nothing changed"
-	mv "$work/new" "$store" || stop 1 "$store could not be replaced; nothing changed"
+	{ sync "$work/new" && mv -f "$work/new" "$store"; } || stop 1 "$store could not be replaced; nothing changed"
 	stop 0 "the key '$(get name)' is enrolled in $store" "start the machine with it"
 }

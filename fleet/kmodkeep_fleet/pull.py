@@ -27,8 +27,10 @@ RECORD_MAX = 256 * 1024 * 1024
 SIGN_SECONDS = 120
 STUCK = 6 * 3600  # an update that takes longer has been cut
 MAX_AGE = 26 * 3600
+LIFE_MAX = 8760  # hours
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9+._:-]*[A-Za-z0-9+._:])?")
+PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9+._:-]*[A-Za-z0-9+._:])?(=[A-Za-z0-9][A-Za-z0-9.+~:-]*)?")
+PACKAGES_MAX = 4096
 
 # What a host that may update is, when nothing is wrong with it.
 WORDS = ("done", "reboots", "updating", "left-out", "refuses", "silent", "waits")
@@ -70,12 +72,14 @@ def _of_refused(name, refusal, before, begun):
 def _of_begun(state, before, since, now):
     """The same of one that has begun with the update."""
     step = state.step[0]
-    if step in ("left-out", "gone-back"):
+    if step == "gone-back":
         return "left-out"
     rebooted = bool(before) and before.boot_id != state.boot_id
     batch = gate.Batch({state.name: before} if before else {}, {}, int(since), rebooted)
     faults = gate.faults_of(state, batch)
-    if step == "failed":
+    if step == "left-out":
+        faults.append(("update-failed", "it had begun, and says now that it was left out"))
+    elif step == "failed":
         faults.append(("update-failed", "its package manager said no"))
     elif step == "begun" and now > since + STUCK:
         faults.append(("update-failed", f"it began {(now - since) / 3600:.0f} hours ago and has not come through"))
@@ -89,6 +93,9 @@ def _place(name, fleet, before, record, now):
     if not state:
         return _of_refused(name, fleet.refused[name], before, begun)
     if state.step[1] == record["rollout"]:
+        # Its time begins when it begins, which may be days later.
+        if state.step[0] == "left-out" and name not in begun:
+            return "left-out"
         return _of_begun(state, before, begun.setdefault(name, now), now)
     if name in begun:
         return [("replaced", "it knows nothing of the update that it had begun")]
@@ -217,7 +224,7 @@ def read(path):
 def _shares(text):
     try:
         shares = [round(float(part.strip().rstrip("%")) * 100) for part in text.split(",")]
-    except ValueError:
+    except (ValueError, OverflowError):
         shares = []
     if not shares or sorted(set(shares)) != shares or shares[0] < 1 or shares[-1] != ALL:
         raise Usage(f"'{text}' is no list of growing percentages that ends with 100")
@@ -232,9 +239,14 @@ def _check(options):
         raise Usage(f"'{options.begin}' is no name of a roll-out: letters, digits, dots, dashes, at most 64")
     for package in options.packages.split():
         if not PACKAGE.fullmatch(package):
-            raise Usage(f"'{package}' is no name of a package")
-    if not 1 <= options.quorum <= 100 or options.life < 2 or options.settle < 0:
-        raise Usage("--quorum is 1 to 100, --life at least 2 hours, --settle no less than 0")
+            raise Usage(f"'{package}' is no name of a package, and no NAME=VERSION")
+    if not 0 < len(" ".join(options.packages.split())) <= PACKAGES_MAX:
+        raise Usage(f"--packages has 1 to {PACKAGES_MAX} characters")
+    # It would be in the record, and in the arguments of openssl, which everybody can read.
+    if "pin-value" in options.key:
+        raise Usage("--key: a PIN does not belong into a URI. Next: pin-source=file:/PATH")
+    if not 1 <= options.quorum <= 100 or not 2 <= options.life <= LIFE_MAX or not 0 <= options.settle <= LIFE_MAX:
+        raise Usage(f"--quorum is 1 to 100, --life 2 to {LIFE_MAX} hours, --settle 0 to {LIFE_MAX}")
     gate.allowance(options.allow, 100)
 
 
@@ -277,7 +289,7 @@ def add_options(parser):
     what.add_argument("--begin", metavar="NAME", help="a roll-out of this name")
     what.add_argument("--stop", action="store_true", help="no host begins any more")
     what.add_argument("--back", action="store_true", help="those that have updated go back")
-    parser.add_argument("--packages", metavar="LIST", help="to be brought to their newest version")
+    parser.add_argument("--packages", metavar="LIST", help="NAME[=VERSION]..., to be brought to the newest version")
     parser.add_argument("--out", metavar="FILE", help="where the gate file is published")
     parser.add_argument("--certificate", metavar="FILE", help="PEM, which the hosts have in /etc/kmodkeep/gate.pem")
     parser.add_argument("--key", metavar="FILE|URI", help="its key, as openssl takes it")

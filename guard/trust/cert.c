@@ -45,7 +45,8 @@ int cert_read(const char *path, X509 **out)
 	*out = d2i_X509(NULL, &p, b.len);
 	if (!*out) {
 		bio = BIO_new_mem_buf(b.data, b.len);
-		*out = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+		/* A password beforehand: else OpenSSL may ask at the terminal for one. */
+		*out = bio ? PEM_read_bio_X509(bio, NULL, NULL, (void *)"") : NULL;
 		BIO_free(bio);
 	}
 	ERR_clear_error();

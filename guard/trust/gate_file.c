@@ -21,6 +21,8 @@
 #define AHEAD 300		/* seconds that another clock may be ahead */
 #define NAME_MAX_LEN 64
 #define PACKAGES_MAX 4096
+/* For PEM that says it is encrypted: else OpenSSL asks at the terminal, and waits. */
+#define NO_PASSWORD ((void *)"")
 
 void gate_file_free(struct gate_file *g)
 {
@@ -58,7 +60,7 @@ static STACK_OF(X509) *read_certs(const void *pem, size_t len)
 	BIO *bio = BIO_new_mem_buf(pem, len);
 	X509 *cert;
 
-	while (list && bio && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL)))
+	while (list && bio && (cert = PEM_read_bio_X509(bio, NULL, NULL, NO_PASSWORD)))
 		if (!sk_X509_push(list, cert))
 			X509_free(cert);
 	BIO_free(bio);
@@ -103,7 +105,7 @@ static int check_signature(const void *data, size_t len,
 			   struct gate_refusal *r)
 {
 	BIO *in = BIO_new_mem_buf(data, len);
-	CMS_ContentInfo *cms = in ? PEM_read_bio_CMS(in, NULL, NULL, NULL) :
+	CMS_ContentInfo *cms = in ? PEM_read_bio_CMS(in, NULL, NULL, NO_PASSWORD) :
 				    NULL;
 	int err;
 
@@ -147,11 +149,17 @@ static bool is_name(const char *s, size_t len, const char *others)
 static bool are_packages(const char *s)
 {
 	for (;;) {
-		size_t len = strcspn(s, " ");
+		size_t len = strcspn(s, " ="), more;
 
 		if (!is_name(s, len, "+-._:") || s[len - 1] == '-')
 			return false;
 		s += len;
+		if (*s == '=') {
+			more = strcspn(++s, " ");
+			if (!is_name(s, more, "+-.~:"))
+				return false;
+			s += more;
+		}
 		if (!*s++)
 			return true;
 	}
@@ -207,7 +215,8 @@ static int parse(struct gate_file *g, char *text, struct gate_refusal *r)
 	if (strcmp(line, FIRST_LINE))
 		return refuse(r, "other-schema",
 			      "it does not begin with '" FIRST_LINE "'. Next: bring kmodkeep to the version of those who publish it");
-	while ((line = strsep(&text, "\n")) && *line) {
+	/* The last one ends with a newline. */
+	while ((line = strsep(&text, "\n")) && (*line || text)) {
 		char *value = strstr(line, " = ");
 
 		if (value)

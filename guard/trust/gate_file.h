@@ -12,7 +12,7 @@
  *	expires = SECONDS
  *	share = N		of 10000 hosts
  *	decision = go-on | stop | go-back
- *	packages = NAME...
+ *	packages = NAME[=VERSION]...	VERSION: the lowest that counts as updated
  */
 #ifndef KMODKEEP_GATE_FILE_H
 #define KMODKEEP_GATE_FILE_H

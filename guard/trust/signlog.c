@@ -252,7 +252,11 @@ int signlog_add(struct signlog_writer *w, struct json_object *entry)
 	text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN |
 					      JSON_C_TO_STRING_NOSLASHESCAPE);
 	len = strlen(text);
-	err = write_line(w, text, len);
+	/* What no reader would take must not get in: no line could follow it. */
+	if (len > LINE_MAX_BYTES)
+		err = -E2BIG;
+	else
+		err = write_line(w, text, len);
 	if (!err) {
 		w->log.size += len + 1;
 		err = take_line(&w->log, text, len, &why);

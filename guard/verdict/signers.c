@@ -10,6 +10,10 @@
 #include "guard/module/modsig.h"
 #include "guard/trust/cert.h"
 
+#if OPENSSL_VERSION_NUMBER < 0x30000000L
+#define EVP_PKEY_eq EVP_PKEY_cmp
+#endif
+
 int signers_add_cert(struct signers *s, const char *path)
 {
 	int err;
@@ -118,8 +122,12 @@ static bool same_key(X509 *a, X509 *b)
 	unsigned char one[EVP_MAX_MD_SIZE], other[EVP_MAX_MD_SIZE];
 	unsigned int n, m;
 
+	/* A point of a curve can be written in two ways. -2: cannot be compared. */
+	int same = EVP_PKEY_eq(X509_get0_pubkey(a), X509_get0_pubkey(b));
+
 	/* What cannot be told apart counts once. */
-	return X509_pubkey_digest(a, EVP_sha256(), one, &n) != 1 ||
+	return same == 1 || same == -2 ||
+	       X509_pubkey_digest(a, EVP_sha256(), one, &n) != 1 ||
 	       X509_pubkey_digest(b, EVP_sha256(), other, &m) != 1 ||
 	       (n == m && !memcmp(one, other, n));
 }

@@ -167,6 +167,30 @@ def test_one_that_sleeps_is_counted_and_not_waited_for(publisher):
     assert publisher.record()["share"] > ring(ORDER[9]) + 1
 
 
+def test_one_that_was_left_out_begins_later(publisher):
+    """The time of its update runs from when it began, not from when it was unwell."""
+    publisher.begin()
+    put(publisher.states, state(ORDER[0], gate=gate("left-out", "left-out")))
+    assert "(1 left-out)" in publisher.look() and not publisher.record()["begun"]
+    put(publisher.states, state(ORDER[0], gate=gate("update", "begun")))
+    assert "(1 updating)" in publisher.look() and list(publisher.record()["begun"]) == [ORDER[0]]
+    # And whoever has begun cannot be left out any more.
+    put(publisher.states, state(ORDER[0], gate=gate("left-out", "left-out")))
+    assert f"update-failed: {ORDER[0]} (it had begun, and says now" in publisher.look(code=1)
+    assert publisher.published()["decision"] == "go-back"
+
+
+def test_versions(publisher):
+    publisher.begin("--settle", "0", "--packages", "linux-image-amd64=1:6.1~bpo12+1 g++")
+    assert publisher.published()["packages"] == "linux-image-amd64=1:6.1~bpo12+1 g++"
+
+
+def test_no_pin_in_a_uri(publisher):
+    text = publisher.begin("--key", "pkcs11:object=x?pin-value=123456", code=2)
+    assert "pin-source=file:" in text and "123456" not in text
+    assert not (publisher.path / "rollout/pull.json").exists()
+
+
 def test_one_that_refuses_the_file_is_counted(publisher):
     publisher.begin()
     put(publisher.states, state(ORDER[0], gate=gate("refused", message="it is not signed")))
@@ -249,6 +273,8 @@ def test_a_damaged_record(publisher):
 @pytest.mark.parametrize("words", [
     ("--shares", "5,1,100"), ("--shares", "1,5"), ("--shares", "0,100"), ("--shares", "x"), ("--quorum", "0"),
     ("--life", "1"), ("--settle", "-1"), ("--allow", "x"), ("--packages", "a --b"), ("--packages", "kmodkeep-"),
+    ("--packages", "a="), ("--packages", "a=1=2"), ("--packages", "a=-o"), ("--packages", " "), ("--packages", "a" * 5000),
+    ("--shares", "inf,100"), ("--settle", "nan"), ("--settle", "inf"), ("--life", "99999999"),
 ], ids=" ".join)  # fmt: skip
 def test_what_makes_no_sense(publisher, words):
     publisher.begin(*words, code=2)

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """kmodkeep gate: which gate files a host believes, and what it makes of them."""
 
+import fcntl
 import hashlib
 import http.server
 import json
 import os
+import pty
 import resource
 import subprocess
+import termios
 import threading
 import time
 
@@ -14,7 +17,7 @@ import pytest
 
 from tests.unit.fleet import test_pull
 from tests.unit.fleet.hosts import put, state
-from tests.unit.kmodkeep.host import MACHINE, TOP, certificate
+from tests.unit.kmodkeep.host import MACHINE, PROGRAM, TOP, certificate
 
 NAME = "kernel-7"
 DIGEST = hashlib.sha256(f"kmodkeep fleet {MACHINE}".encode()).hexdigest()[:32]
@@ -114,6 +117,33 @@ def test_it_may(gate):
     assert shell == ["verdict=update", f"rollout={NAME}", "packages=linux-image-amd64 sample-dkms", "reboot=no"]
     gate.settings(more="gate_reboot = yes\n")
     assert "reboot=yes" in gate.tree.run("gate", "--shell").out
+
+
+def test_versions(gate):
+    """Of each package the lowest that counts as updated, as dpkg writes it."""
+    gate.publish(packages="linux-image-amd64=1:6.1.2-1~bpo12+1 g++ sample:i386=2")
+    result = gate.fetch()
+    assert result.code == 0, result.text
+    assert "packages=linux-image-amd64=1:6.1.2-1~bpo12+1 g++ sample:i386=2\n" in gate.tree.run("gate", "--shell").out
+
+
+def test_nobody_is_asked_for_a_password(gate):
+    """Of a file that says it is encrypted, at a terminal: it would wait there, with the lock."""
+    gate.publish()
+    text = gate.published.read_bytes().replace(
+        b"CMS-----\n", b"CMS-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC," + b"0" * 32 + b"\n\n", 1)  # fmt: skip
+    gate.publish(data=text)
+    terminal, inside = pty.openpty()
+    with os.fdopen(terminal), subprocess.Popen(
+            [PROGRAM, "gate", "--fetch", "--root", gate.tree.path], stdin=inside, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) as process:  # fmt: skip
+        os.close(inside)
+        try:
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 3 and "it is cut or damaged" in said, said
 
 
 def test_the_order_of_hosts(gate):
@@ -306,7 +336,8 @@ def test_another_schema(gate, lines):
 @pytest.mark.parametrize("changes", [
     {"share": 10001}, {"share": "-1"}, {"share": "1e3"}, {"share": ""}, {"issued": "soon"}, {"issued": "9" * 30},
     {"decision": "maybe"}, {"packages": "--reinstall"}, {"packages": "a -o x"}, {"packages": "kmodkeep-"},
-    {"packages": "a;b"}, {"packages": ""}, {"packages": "a "}, {"packages": "a" * 5000}, {"rollout": "../x"},
+    {"packages": "a="}, {"packages": "a=1=2"}, {"packages": "a-=1"}, {"packages": "=1"}, {"packages": "a=-o"},
+    {"packages": "a\n\nshare = 1"}, {"packages": "a;b"}, {"packages": ""}, {"packages": "a "}, {"packages": "a" * 5000}, {"rollout": "../x"},
     {"rollout": "a b"}, {"rollout": "a" * 65}, {"more": "x"}, {"share": None}, {"packages": "a\npackages = b"},
     {"packages": "a\tb"}, {"rollout": "a\0b"},
 ], ids=str)  # fmt: skip

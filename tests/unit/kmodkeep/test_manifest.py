@@ -195,6 +195,7 @@ BAD = [
     ({"srcversion": ""}, "srcversion is"), ({"size": 0}, "size is"), ({"size": "5"}, "size is"),
     ({"sha256": "ab"}, "sha256 is"), ({"sha256": "A" * 64}, "sha256 is"),
     ({"schema": 2}, "schema is not 1"), ({"kernel": "a\nb"}, "kernel is"),
+    ({"kernel": "../x"}, "kernel is"), ({"kernel": "a/../../x"}, "kernel is"),
     ({"kernel_package": ""}, "kernel_package is"), ({"kernel_package_version": None}, "version is"),
     ({"signature_hash": "md5"}, "signature_hash is"), ({"compiler": "x" * 256}, "compiler is"),
     ({"compiler": "a\0b"}, "compiler is"), ({"pahole": 1}, "pahole is"),
@@ -376,6 +377,16 @@ def test_log_is_a_condition(works):
     assert works.verify(*condition, works.path / "none").code == 3
 
 
+def test_log_refuses_what_no_reader_would_take(works):
+    """A line that is too long would be the last one: no reader passes it, and no signer."""
+    assert works.sign(0).code == 0
+    before = works.log.read_bytes()
+    result = works.sign(0, "--for", "x" * 70000)
+    assert result.code == 1 and "so the signature was thrown away" in result.err, result.text
+    assert works.log.read_bytes() == before and works.sign(0, "--for", "x\xff\n").code == 0
+    assert log_verify(works).code == 0
+
+
 def test_log_that_cannot_be_written(works, tmp_path):
     """Then there is no signature either."""
     works.log.symlink_to(tmp_path / "elsewhere")
@@ -514,6 +525,29 @@ def test_two_certificates_on_one_key_are_one_signer(works, tmp_path):
     for n, cert in enumerate((works.pairs[0].cert, twin)):
         works.tree.run("sign", "--key", works.pairs[0].key, "--cert", cert, *["--add"] * n, works.joined)
     result = works.verify("--cert", works.pairs[0].cert, "--cert", twin, "--require-signers", "2")
+    assert result.code == 1 and "since two have one key" in result.out, result.text
+
+
+def test_one_key_in_two_forms_is_one_signer(works, tmp_path):
+    """A point of a curve, written whole and compressed."""
+    works.tree.put(f"boot/config-{KERNEL}", 'CONFIG_MODULE_SIG_HASH="sha256"\nCONFIG_CRYPTO_ECDSA=y\n')
+    first, certs = tmp_path / "first.key", []
+    subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", first],
+                   check=True, capture_output=True)  # fmt: skip
+    for form in ("uncompressed", "compressed"):
+        key, cert = tmp_path / f"{form}.key", tmp_path / f"{form}.der"
+        subprocess.run(["openssl", "pkey", "-in", first, "-ec_conv_form", form, "-out", key], check=True)
+        key.chmod(0o600)
+        subprocess.run(["openssl", "req", "-new", "-x509", "-key", key, "-subj", f"/CN={form}", "-outform", "DER",
+                        "-out", cert], check=True, capture_output=True)  # fmt: skip
+        certs.append((key, cert))
+    assert certs[0][1].stat().st_size > certs[1][1].stat().st_size
+    works.joined.parent.mkdir()
+    works.joined.write_bytes(works.plain)
+    for n, (key, cert) in enumerate(certs):
+        result = works.tree.run("sign", "--key", key, "--cert", cert, *["--add"] * n, works.joined)
+        assert result.code == 0, result.text
+    result = works.verify(*(w for _, cert in certs for w in ("--cert", cert)), "--require-signers", "2")
     assert result.code == 1 and "since two have one key" in result.out, result.text
 
 

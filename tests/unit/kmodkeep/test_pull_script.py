@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""kmodkeep pull, the script: what it asks of apt, and when it reboots. Its programs are stand-ins."""
+
+import fcntl
+import subprocess
+
+import pytest
+
+from tests.unit.kmodkeep.host import TOP
+
+# What each was called with goes to "calls"; files of its name say what it answers.
+PROGRAM = """#!/bin/sh
+name=${{0##*/}}
+printf '%s\\n' "$name $*" >>{path}/calls
+case "$name ${{1-}}" in
+"kmodkeep gate") [ "$2" = --mark ] || cat {path}/said; exit 0 ;;
+"kmodkeep state") exit 0 ;;
+"kmodkeep "*) exit "$(cat {path}/"$1")" ;;
+"apt-get "*)
+	[ ! -e /proc/self/fd/9 ] || echo "the lock is open" >>{path}/calls
+	case " $* " in *" install "*) [ ! -e {path}/next ] || cp {path}/next {path}/versions ;; esac
+	exit 0
+	;;
+"dpkg-query "*) shift 3; grep "^installed $1=" {path}/versions ;;
+"dpkg --compare-versions") exec /usr/bin/dpkg "$@" ;;
+esac
+"""
+
+
+class Host:
+    """A copy of the script that knows another /var and /run."""
+
+    def __init__(self, path):
+        self.path = path
+        for name in ("state/gate", "run", "bin"):
+            (path / name).mkdir(parents=True)
+        text = (TOP / "kmodkeep/pull").read_text()
+        self.script = path / "pull"
+        self.script.write_text(text.replace("/var/lib/kmodkeep", f"{path}/state").replace("/run/", f"{path}/run/"))
+        self.script.chmod(0o755)
+        for name in ("kmodkeep", "apt-get", "dpkg-query", "dpkg", "shutdown"):
+            (path / "bin" / name).write_text(PROGRAM.format(path=path))
+            (path / "bin" / name).chmod(0o755)
+        self.answer(status=0, guard=0, versions="installed linux=1\n", next="installed linux=2\n")
+        self.gate("update")
+
+    def answer(self, **files):
+        for name, content in files.items():
+            (self.path / name).write_text(str(content))
+
+    def gate(self, verdict, packages="linux", reboot="yes"):
+        self.answer(said=f"verdict={verdict}\nrollout=r\npackages={packages}\nreboot={reboot}\n")
+
+    def kept(self):
+        return self.path / "state/gate/versions.r"
+
+    def pull(self):
+        self.answer(calls="")
+        done = subprocess.run([self.script, self.path / "bin/kmodkeep"], capture_output=True, text=True, timeout=120,
+                              env={"PATH": f"{self.path}/bin:/usr/sbin:/usr/bin:/sbin:/bin"})  # fmt: skip
+        self.calls = (self.path / "calls").read_text().splitlines()
+        assert "the lock is open" not in self.calls
+        self.marks = [call.split()[3] for call in self.calls if call.startswith("kmodkeep gate --mark")]
+        self.reboots = any(call.startswith("shutdown ") for call in self.calls)
+        return done
+
+    def installs(self):
+        return [call.split(" install ")[1] for call in self.calls if call.startswith("apt-get ") and " install " in call]
+
+
+@pytest.fixture
+def host(tmp_path):
+    return Host(tmp_path)
+
+
+def test_an_update(host):
+    """The guard is asked right before the reboot, and nothing is removed for the update."""
+    done = host.pull()
+    assert done.returncode == 0 and host.marks == ["begun", "updated"], done.stderr
+    assert host.installs() == ["--only-upgrade --no-remove linux"] and host.kept().read_text() == "linux=1\n"
+    last = [call for call in host.calls if call.startswith(("kmodkeep guard", "shutdown"))][-2:]
+    assert last == ["kmodkeep guard", "shutdown -r +1 kmodkeep: roll-out r"]
+
+
+@pytest.mark.parametrize("code", [1, 3])
+def test_no_reboot_into_what_is_not_safe(host, code):
+    """After an update, and after one that was taken back."""
+    host.answer(guard=code)
+    done = host.pull()
+    assert done.returncode == 1 and host.marks == ["begun", "failed"] and not host.reboots
+    assert "with the update the next boot is not safe, or nobody can tell" in done.stderr
+    host.gate("go-back")
+    done = host.pull()
+    assert done.returncode == 1 and host.marks == ["gone-back"] and not host.reboots
+    assert "not rebooted: " in done.stderr
+
+
+def test_an_index_that_is_old_and_valid(host):
+    """apt has nothing to do then, and says that all is well."""
+    (host.path / "next").unlink()
+    host.gate("update", packages="linux=2 other=9")
+    done = host.pull()
+    assert done.returncode == 1 and host.marks == ["begun", "failed"] and not host.reboots
+    assert "linux=1 is older than 2, which the gate names" in done.stderr
+    assert host.installs() == ["--only-upgrade --no-remove linux other"]
+
+
+@pytest.mark.parametrize("have", ["2", "10"])
+def test_the_version_that_is_named_or_a_newer_one(host, have):
+    host.answer(next=f"installed linux={have}\n")
+    host.gate("update", packages="linux=2")
+    assert host.pull().returncode == 0 and host.marks == ["begun", "updated"] and host.reboots
+
+
+def test_a_package_that_the_update_took_away(host):
+    host.answer(next="")
+    done = host.pull()
+    assert host.marks == ["begun", "failed"] and "linux is not installed any more" in done.stderr
+
+
+def test_one_that_was_cut_is_gone_on_with(host):
+    """Because of that it may be unwell: it is not one that was left out, and that keeps the bad half."""
+    host.kept().write_text("linux=1\n")
+    host.answer(status=1)
+    assert host.pull().returncode == 0 and host.marks == ["begun", "updated"]
+    assert "dpkg --configure -a --force-confdef --force-confold" in host.calls
+
+
+def test_one_that_is_unwell_is_left_out(host):
+    host.answer(status=3)
+    assert host.pull().returncode == 1 and host.marks == ["left-out"] and not host.installs()
+
+
+def test_going_back(host):
+    host.gate("go-back")
+    host.kept().write_text("linux=1\n")
+    assert host.pull().returncode == 0 and host.marks == ["gone-back"] and host.reboots
+    assert host.installs() == ["--allow-downgrades linux=1"]
+
+
+def test_the_versions_to_go_back_to_are_lost(host):
+    """It has not gone back then, and does not say so."""
+    host.gate("go-back")
+    done = host.pull()
+    assert done.returncode == 1 and host.marks == ["failed"] and not host.reboots
+    assert "versions.r, with the versions to go back to, is not there" in done.stderr
+
+
+def test_two_at_once(host):
+    with open(host.path / "run/kmodkeep-pull.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = host.pull()
+    assert done.returncode == 1 and "another one is at work" in done.stderr and not host.calls
+    assert host.pull().returncode == 0
