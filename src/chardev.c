@@ -100,9 +100,15 @@ static __poll_t node_poll(struct file *file, poll_table *wait)
 	if (!(file->f_mode & FMODE_READ))
 		return mask;
 	waiters = flightrec_handle_waiters(handle);
-	if (waiters == &channel->urgent_wait)
+	if (waiters == &channel->urgent_wait) {
 		WRITE_ONCE(handle->urgent_polled, true);
+		/* Pairs with the one in ioctl_set_filter(): one of the two sees the other. */
+		smp_mb();
+		waiters = flightrec_handle_waiters(handle);
+	}
 	poll_wait(file, &waiters->wait, wait);
+	/* Pairs with flightrec_channel_wake()'s: poll_wait() has none before 6.14. */
+	smp_mb();
 	if (flightrec_handle_ready(handle))
 		mask |= EPOLLIN | EPOLLRDNORM;
 	return mask;
@@ -178,6 +184,7 @@ static int ioctl_set_filter(struct file *file, const void __user *arg, size_t si
 {
 	struct flightrec_handle *handle = file->private_data;
 	struct flightrec_filter filter;
+	u32 before;
 	int err;
 
 	if (!(file->f_mode & FMODE_READ))
@@ -191,19 +198,23 @@ static int ioctl_set_filter(struct file *file, const void __user *arg, size_t si
 		return -EINVAL;
 	if (mutex_lock_interruptible(&handle->lock))
 		return -ERESTARTSYS;
+	before = handle->filter.features;
+	/* From here on a poll in between waits for more, not for less. */
+	WRITE_ONCE(handle->filter.features, 0);
+	smp_mb();	/* pairs with the one in node_poll() */
 	/* Whoever polls stays where he is, and would miss what is less urgent. */
 	if (READ_ONCE(handle->urgent_polled) &&
 	    !(filter.features & FLIGHTREC_FILTER_SEVERITY &&
 	      filter.severity < FLIGHTREC_SEVERITY_DEFAULT)) {
 		err = -EBUSY;
+		WRITE_ONCE(handle->filter.features, before);
 	} else {
-		/* In this order: a reader in between waits for more, not for less. */
-		WRITE_ONCE(handle->filter.features, 0);
 		handle->filter.uid = filter.uid;
 		handle->filter.pid = filter.pid;
 		handle->filter.cgroup = filter.cgroup;
 		WRITE_ONCE(handle->filter.severity, filter.severity);
-		WRITE_ONCE(handle->filter.features, filter.features);
+		/* Whoever sees these sees the severity: pairs with flightrec_handle_waiters(). */
+		smp_store_release(&handle->filter.features, filter.features);
 	}
 	flightrec_handle_unlock(handle);
 	/* Who sleeps may want something else now, and sleeps elsewhere. */

@@ -32,7 +32,8 @@ static inline void flightrec_handle_go(struct flightrec_handle *handle,
 /* Where a reader sleeps; poll and epoll stay there. */
 static inline struct flightrec_waiters *flightrec_handle_waiters(struct flightrec_handle *handle)
 {
-	if (READ_ONCE(handle->filter.features) & FLIGHTREC_FILTER_SEVERITY &&
+	/* Pairs with the release in ioctl_set_filter(). */
+	if (smp_load_acquire(&handle->filter.features) & FLIGHTREC_FILTER_SEVERITY &&
 	    READ_ONCE(handle->filter.severity) < FLIGHTREC_SEVERITY_DEFAULT)
 		return &handle->channel->urgent_wait;
 	return &handle->channel->readers_wait;

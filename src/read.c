@@ -309,6 +309,10 @@ static ssize_t read_or_wait(struct flightrec_handle *handle, bool nonblock,
 			return ret;
 		if (nonblock)
 			return -EAGAIN;
+		/* Who passes over what others go on to write need never sleep below. */
+		if (signal_pending(current))
+			return -ERESTARTSYS;
+		cond_resched();
 		waiters = flightrec_handle_waiters(handle);
 		/* Another thread may set another filter: then sleep elsewhere. */
 		if (wait_event_interruptible(waiters->wait,

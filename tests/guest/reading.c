@@ -546,6 +546,85 @@ static void urgent_reader_sleeps_on(void)
 	CHECK_EQ(status, 0);
 }
 
+static void woken(int sig)
+{
+	(void)sig;
+}
+
+/* Nothing is wanted, and others write faster than it passes over that: a signal ends it. */
+static void read_nothing(int fd)
+{
+	struct sigaction action = { .sa_handler = woken };
+	struct guest_record record;
+
+	CHECK(!sigaction(SIGALRM, &action, NULL));
+	alarm(1);
+	CHECK_ERRNO(read(fd, &record, sizeof(record)), EINTR);
+	_exit(0);
+}
+
+static void signal_ends_filtered_read(void)
+{
+	struct flightrec_filter filter = { .features = FLIGHTREC_FILTER_UID, .uid = 4321 };
+	int fd = open_at_end(0), status, i;
+	pid_t reader, writers[3];
+
+	set_filter(fd, &filter);
+	for (i = 0; i < 3; i++) {
+		writers[i] = fork();
+		/* Not as root, whose quota the next cases need. */
+		if (!writers[i] && setresuid(1234, 1234, 1234))
+			_exit(1);
+		while (!writers[i])
+			if (write(fd, "x", 1) != 1 && errno != EDQUOT)
+				_exit(1);
+	}
+	reader = fork();
+	if (!reader)
+		read_nothing(fd);
+	CHECK_EQ(waitpid(reader, &status, 0), reader);
+	CHECK_EQ(status, 0);
+	for (i = 0; i < 3; i++) {
+		CHECK(!kill(writers[i], SIGKILL));
+		CHECK_EQ(waitpid(writers[i], &status, 0), writers[i]);
+		CHECK(WIFSIGNALED(status));
+	}
+}
+
+/*
+ * A poll that begins while the filter is given up is woken for what is less urgent, or
+ * the filter stays.
+ */
+static void poll_beside_a_new_filter(void)
+{
+	struct flightrec_filter urgent = { .features = FLIGHTREC_FILTER_SEVERITY, .severity = 3 };
+	struct flightrec_filter all = { .features = 0 };
+	int i, fd, status, given_up, begin[2];
+	struct pollfd p = { .events = POLLIN };
+	pid_t pid;
+
+	for (i = 0; i < 500; i++) {
+		fd = open_at_end(0);
+		set_filter(fd, &urgent);
+		CHECK(!pipe(begin));
+		pid = fork();
+		if (!pid) {
+			p.fd = fd;
+			CHECK_EQ(write(begin[1], "", 1), 1);
+			_exit(poll(&p, 1, 30000) != 1);
+		}
+		CHECK_EQ(read(begin[0], &status, 1), 1);
+		given_up = !ioctl(fd, FLIGHTREC_IOC_SET_FILTER, &all);
+		CHECK(given_up || errno == EBUSY);
+		guest_write(fd, given_up ? "plain" : "<3>urgent");
+		CHECK_EQ(waitpid(pid, &status, 0), pid);
+		CHECK_EQ(status, 0);
+		close(begin[0]);
+		close(begin[1]);
+		close(fd);
+	}
+}
+
 static void bad_filters(void)
 {
 	struct {
@@ -588,6 +667,8 @@ static const struct guest_case cases[] = {
 	{ "filter-stamps-without-payloads", stamps_without_payloads },
 	{ "filter-and-losses", filter_and_losses },
 	{ "filter-urgent-reader-sleeps-on", urgent_reader_sleeps_on },
+	{ "filter-signal-ends-a-read", signal_ends_filtered_read },
+	{ "filter-poll-beside-a-new-one", poll_beside_a_new_filter },
 	{ "filter-bad-ones", bad_filters },
 	{ "uring-writes-at-once", uring_writes_at_once },
 	{ "uring-read-waits", uring_read_waits },
