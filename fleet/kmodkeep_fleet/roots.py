@@ -21,14 +21,24 @@ RECIPE = 1  # raise it when roots must be made anew though what goes in is the s
 KEPT = ("chown", "dac_override", "fowner", "fsetid", "setgid", "setuid")
 
 # Of the new namespaces: its own mounts, so nothing is left to be taken down.  /proc is read-only,
-# since some of its files belong to root and not to a capability.
+# since some of its files belong to root and not to a capability.  Of /dev, what has nothing of the
+# machine: mmdebstrap also makes the console, which is read and written without a capability.  No
+# file grows over 1 GiB, the log neither.
 ENTER = r"""
 set -eu
 mount --make-rprivate /
 mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/root"
 mount -t proc -o ro,nosuid,nodev,noexec proc "$2/root/proc"
+mount -t tmpfs -o nosuid,noexec,mode=755 tmpfs "$2/root/dev"
+for device in null zero full random urandom; do
+	: >"$2/root/dev/$device"
+	mount --bind "/dev/$device" "$2/root/dev/$device"
+done
+ln -s /proc/self/fd "$2/root/dev/fd"
+mkdir "$2/root/dev/shm"
 mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs "$2/root/dev/shm"
 hostname builder
+ulimit -f 2097152
 cd "$2/root"
 caps=$3
 shift 3
@@ -121,7 +131,7 @@ def architecture(root):
 
 
 class Inside:
-    """A throw-away view of a root; the last of its processes ends with the `with` block."""
+    """A throw-away view of a root; the last of its processes ends with the `with` block, or with the builder."""
 
     def __init__(self, root, scratch):
         self._root = root
@@ -142,7 +152,7 @@ class Inside:
         caps = ",".join(["-all", *[f"+{name}" for name in KEPT]])
         settings = [f"{key}={value}" for key, value in {**ENVIRONMENT, **dict(variables)}.items()]
         return subprocess.Popen(
-            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--net", "--uts", "--ipc",
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--net", "--uts", "--ipc",
              "sh", "-c", ENTER, "sh", str(self._root), str(self.path), caps,
              *settings, "/bin/sh", "-c", script, "sh", *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
