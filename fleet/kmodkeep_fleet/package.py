@@ -31,7 +31,7 @@ RELEASE = re.compile(r"[0-9][^-]*(?:-[0-9]+(?:\.[^-]*)?)?-(.+)")
 
 # A package is never left half-configured for it: what the next "apt update" does is the same.
 WRITE = f"""
-	{HOLD} write {{without}}|| echo "kmodkeep: the kernel's hold is not as it should be. Next: {HOLD} update" >&2
+	timeout -k 10 300 {HOLD} write {{without}}|| echo "kmodkeep: the kernel's hold is not as it should be. Next: {HOLD} update" >&2
 """
 # The kernel's own script runs depmod where the kernel is unpacked later.
 POSTINST = f"""#!/bin/sh
