@@ -6,6 +6,7 @@ gone afterwards.  What runs there sees no network, no process and no device of t
 has none of root's rights but those over files.
 """
 
+import fcntl
 import os
 import re
 import subprocess
@@ -130,14 +131,36 @@ def architecture(root):
     ).stdout  # fmt: skip
 
 
+def try_lock(directory):
+    """The descriptor that holds DIRECTORY, or None where another process does."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    return fd
+
+
+def remove_stale(scratch):
+    """What builders have left that were killed."""
+    for path in Path(scratch).glob("build-*"):
+        fd = try_lock(path)
+        if fd is not None:
+            cache.remove(path)
+            os.close(fd)
+
+
 class Inside:
     """A throw-away view of a root; the last of its processes ends with the `with` block, or with the builder."""
 
     def __init__(self, root, scratch):
         self._root = root
-        Path(scratch).mkdir(parents=True, exist_ok=True)
-        self._directory = tempfile.TemporaryDirectory(dir=scratch, prefix="build-", ignore_cleanup_errors=False)
-        self.path = Path(self._directory.name)
+        with cache.locked(Path(scratch, ".lock")):
+            remove_stale(scratch)
+            self._directory = tempfile.TemporaryDirectory(dir=scratch, prefix="build-", ignore_cleanup_errors=False)
+            self.path = Path(self._directory.name)
+            self._lock = try_lock(self.path)
         for name in ("upper", "work", "root"):
             (self.path / name).mkdir(mode=0o755)
 
@@ -146,6 +169,7 @@ class Inside:
 
     def __exit__(self, *_):
         self._directory.cleanup()
+        os.close(self._lock)
 
     def start(self, script, *, log, variables=(), arguments=()):
         """A process that runs SCRIPT (for sh) inside; its standard input and output are pipes."""

@@ -17,6 +17,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from fleet.kmodkeep_fleet.roots import Inside
 from tests.fleet.standins import FLEET, MAINTAINER, Kernel, System
 from tests.lib import apt, roots
 from tests.lib.cache import cache_dir, locked
@@ -290,13 +291,20 @@ def wait_until(true):
 
 
 def test_a_builder_that_is_killed(bench, tmp_path):
-    """What it built ends with it, also what went into the background."""
+    """What it built ends with it, also what went into the background; what it left goes at the next build."""
     seconds = f"1000000.{os.getpid()}"
     source = sample(tmp_path / "sample", conf=f"(setsid sleep {seconds} &)\nsleep {seconds}\n")
-    with subprocess.Popen(bench.command(source, tmp_path / "out"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as builder:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "roots").symlink_to(cache_dir("fleet") / "roots")
+    command = bench.command(source, tmp_path / "out", cache=cache)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as builder:
         wait_until(lambda: len(processes(f"sleep\0{seconds}")) == 2)
         builder.kill()
     wait_until(lambda: not processes(f"sleep\0{seconds}"))
+    (left,) = (cache / "scratch").glob("build-*")
+    with Inside(tmp_path, cache / "scratch") as one, Inside(tmp_path, cache / "scratch"):
+        assert one.path.exists() and not left.exists()
 
 
 def test_radar(bench, tmp_path):
