@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import zlib
 from pathlib import Path
 
 from . import cache, module, roots
@@ -27,7 +28,7 @@ from .states import Usage, plain
 
 FILE_MAX = 256 * 1024 * 1024
 FILES_MAX = 1024
-LOG_TAIL = 64 * 1024
+LOG_MAX = 16 * 1024 * 1024
 NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*\.ko(\.xz|\.gz|\.zst)?")
 DRIVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
@@ -106,10 +107,12 @@ def unpack(data):
                 name = info.name.removeprefix("./")
                 if info.isdir() and name in (".", ""):
                     continue
-                if not info.isreg() or info.size > FILE_MAX or len(found) > FILES_MAX or "/" in name or name in found:
+                # One with holes is small in the archive, and as large as it likes behind it.
+                whole = info.isreg() and not info.issparse() and 0 <= info.size <= FILE_MAX
+                if not whole or len(found) > FILES_MAX or "/" in name or name in found:
                     raise Failed("cannot-tell", f"'{plain(name)}' came out of the build, which is no module")
                 found[name] = archive.extractfile(info).read()
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, OverflowError) as error:
         raise Failed("cannot-tell", f"what came out of the build is damaged: {error}") from None
     return found
 
@@ -123,8 +126,12 @@ def inflate(name, data):
         elif kind == ".gz":
             data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(FILE_MAX)
         elif kind == ".zst":
-            data = subprocess.run(["zstd", "-dcq", f"-M{FILE_MAX}"], input=data, capture_output=True, check=True).stdout
-    except (lzma.LZMAError, OSError, EOFError, subprocess.CalledProcessError) as error:
+            process = subprocess.Popen(["zstd", "-dcq", f"-M{FILE_MAX}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                       stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+            data = communicate(process, data, 300)
+            if process.returncode:
+                raise OSError(0, f"zstd ended with {process.returncode}")
+    except (lzma.LZMAError, OSError, EOFError, zlib.error) as error:
         raise Failed("cannot-tell", f"{name} cannot be decompressed: {error}") from None
     return f"{stem}.ko", data
 
@@ -231,7 +238,7 @@ class Builder:
             process = inside.start(script, log=out, variables=variables)
             data = communicate(process, archive, self.timeout)
             out.seek(0)
-            text = out.read().decode("utf-8", "replace")
+            text = out.read(LOG_MAX).decode("utf-8", "replace")
         log.unlink()
         code = process.returncode
         if code == NOT_FOR_THIS_KERNEL:

@@ -27,11 +27,11 @@ HOLD = "/usr/lib/kmodkeep/kernel-hold"
 
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~:_-]{0,199}")
 FILE = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*\.ko")
-RELEASE = re.compile(r"[0-9][^-]*(?:-[0-9]+)?-(.+)")
+RELEASE = re.compile(r"[0-9][^-]*(?:-[0-9]+(?:\.[^-]*)?)?-(.+)")
 
 # A package is never left half-configured for it: what the next "apt update" does is the same.
 WRITE = f"""
-	{HOLD} write {{without}}|| echo "kmodkeep: the kernel's hold is not as it should be. Next: {HOLD} update" >&2
+	timeout -k 10 300 {HOLD} write {{without}}|| echo "kmodkeep: the kernel's hold is not as it should be. Next: {HOLD} update" >&2
 """
 # The kernel's own script runs depmod where the kernel is unpacked later.
 POSTINST = f"""#!/bin/sh
@@ -41,10 +41,11 @@ if [ "$1" = configure ] && [ -e /lib/modules/{{release}}/modules.builtin ]; then
 fi
 if [ -x {HOLD} ]; then{WRITE.format(without="")}fi
 """
+# depmod may be gone already, or the disk be full: the modules are gone all the same.
 POSTRM = """#!/bin/sh
 set -e
 if [ "$1" = remove ] && [ -e /lib/modules/{release}/modules.dep ]; then
-	depmod {release}
+	depmod {release} || echo "kmodkeep: the list of modules still has removed ones. Next: depmod {release}" >&2
 fi
 """
 # dpkg calls the first also when a removal did not come off: then the pin is there again.

@@ -49,7 +49,8 @@ class Repository:
         self.key = key
         for name in ("pool", "dists", ".published"):
             (self.top / name).mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.top / ".lock", "w", encoding="ascii")
+        # Who can open it can hold it.
+        self._lock = os.open(self.top / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -129,6 +130,9 @@ class Repository:
             flush(path)
         partial.chmod(0o755)
         partial.rename(folder)
+        # What the link leads to is on the disk before it.
+        flush(folder.parent)
+        flush(self.top / "pool")
         link = self.top / "dists" / f".partial-{ring}"
         link.unlink(missing_ok=True)
         link.symlink_to(f"../.published/{folder.name}")
@@ -217,6 +221,7 @@ def run(options):
         raise Usage("--from shows the files of a ring and takes no others")
     if not 1 <= options.valid_days <= 365:
         raise Usage("--valid-days: 1 to 365")
+    os.umask(0o022)  # who reads it is somebody else, whatever root's mask is
     repository = Repository(options.repository, options.key)
     if options.origin:
         names = set(repository.files(options.origin))

@@ -6,6 +6,7 @@ gone afterwards.  What runs there sees no network, no process and no device of t
 has none of root's rights but those over files.
 """
 
+import fcntl
 import os
 import re
 import subprocess
@@ -21,14 +22,24 @@ RECIPE = 1  # raise it when roots must be made anew though what goes in is the s
 KEPT = ("chown", "dac_override", "fowner", "fsetid", "setgid", "setuid")
 
 # Of the new namespaces: its own mounts, so nothing is left to be taken down.  /proc is read-only,
-# since some of its files belong to root and not to a capability.
+# since some of its files belong to root and not to a capability.  Of /dev, what has nothing of the
+# machine: mmdebstrap also makes the console, which is read and written without a capability.  No
+# file grows over 1 GiB, the log neither.
 ENTER = r"""
 set -eu
 mount --make-rprivate /
 mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/root"
 mount -t proc -o ro,nosuid,nodev,noexec proc "$2/root/proc"
+mount -t tmpfs -o nosuid,noexec,mode=755 tmpfs "$2/root/dev"
+for device in null zero full random urandom; do
+	: >"$2/root/dev/$device"
+	mount --bind "/dev/$device" "$2/root/dev/$device"
+done
+ln -s /proc/self/fd "$2/root/dev/fd"
+mkdir "$2/root/dev/shm"
 mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs "$2/root/dev/shm"
 hostname builder
+ulimit -f 2097152
 cd "$2/root"
 caps=$3
 shift 3
@@ -120,14 +131,36 @@ def architecture(root):
     ).stdout  # fmt: skip
 
 
+def try_lock(directory):
+    """The descriptor that holds DIRECTORY, or None where another process does."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    return fd
+
+
+def remove_stale(scratch):
+    """What builders have left that were killed."""
+    for path in Path(scratch).glob("build-*"):
+        fd = try_lock(path)
+        if fd is not None:
+            cache.remove(path)
+            os.close(fd)
+
+
 class Inside:
-    """A throw-away view of a root; the last of its processes ends with the `with` block."""
+    """A throw-away view of a root; the last of its processes ends with the `with` block, or with the builder."""
 
     def __init__(self, root, scratch):
         self._root = root
-        Path(scratch).mkdir(parents=True, exist_ok=True)
-        self._directory = tempfile.TemporaryDirectory(dir=scratch, prefix="build-", ignore_cleanup_errors=False)
-        self.path = Path(self._directory.name)
+        with cache.locked(Path(scratch, ".lock")):
+            remove_stale(scratch)
+            self._directory = tempfile.TemporaryDirectory(dir=scratch, prefix="build-", ignore_cleanup_errors=False)
+            self.path = Path(self._directory.name)
+            self._lock = try_lock(self.path)
         for name in ("upper", "work", "root"):
             (self.path / name).mkdir(mode=0o755)
 
@@ -136,13 +169,14 @@ class Inside:
 
     def __exit__(self, *_):
         self._directory.cleanup()
+        os.close(self._lock)
 
     def start(self, script, *, log, variables=(), arguments=()):
         """A process that runs SCRIPT (for sh) inside; its standard input and output are pipes."""
         caps = ",".join(["-all", *[f"+{name}" for name in KEPT]])
         settings = [f"{key}={value}" for key, value in {**ENVIRONMENT, **dict(variables)}.items()]
         return subprocess.Popen(
-            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--net", "--uts", "--ipc",
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--net", "--uts", "--ipc",
              "sh", "-c", ENTER, "sh", str(self._root), str(self.path), caps,
              *settings, "/bin/sh", "-c", script, "sh", *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,

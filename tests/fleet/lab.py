@@ -9,6 +9,7 @@ so this tries what a fleet does, and not what a kernel does.
 import contextlib
 import ipaddress
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from tests.fleet import base
 from tests.lib.apt import download
-from tests.lib.cache import say
+from tests.lib.cache import locked, say
 from tests.packaging.variants import packages
 from tests.unit.kmodkeep.host import Tree, certificate
 from tests.unit.kmodkeep.system import NEW, OLD, System, grub_cfg
@@ -59,6 +60,23 @@ def run(*words, **kwargs):
     done = subprocess.run([str(word) for word in words], **kwargs)
     assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
     return done.stdout
+
+
+def remove_stale():
+    """What labs have left whose process was killed; the hosts ended with it."""
+
+    def dead(found):
+        return found and not Path("/proc", found[1]).exists()
+
+    with locked("fleet-labs"):
+        for line in run("ip", "netns", "list").splitlines():
+            if dead(re.match(r"fl([0-9]+)-[0-9]+\b", line)):
+                run("ip", "netns", "del", line.split()[0])
+        for path in Path(tempfile.gettempdir()).glob("fleet-lab-*"):
+            if dead(re.match(r"fleet-lab-([0-9]+)-", path.name)):
+                if (path / "root").is_mount():
+                    run("umount", path / "root")
+                shutil.rmtree(path)
 
 
 def kernel_package(path, version, kernels):
@@ -129,7 +147,8 @@ class Host:
         self.process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", self.net, "unshare", "-m", "-u", "-p", "--kill-child",
              *map(str, words)], stdin=subprocess.DEVNULL,
-            stdout=self.log, stderr=self.log, start_new_session=True)  # fmt: skip
+            stdout=self.log, stderr=self.log, start_new_session=True,
+            env={**os.environ, "TMPDIR": str(self.lab.path)})  # fmt: skip
 
     def is_up(self):
         """sshd is process 1 of the namespace when all is in place."""
@@ -176,12 +195,13 @@ class Lab:
     """A controller in a namespace of its own, and HOSTS hosts, the last of which have TROUBLES."""
 
     def __init__(self, hosts, troubles=()):
-        self.path = Path(tempfile.mkdtemp(prefix="fleet-lab-"))
+        remove_stale()
+        self.path = Path(tempfile.mkdtemp(prefix=f"fleet-lab-{os.getpid()}-"))
         self.prefix = f"fl{os.getpid()}-"
         troubles = ["none"] * (hosts - len(troubles)) + list(troubles)
         self.hosts = [Host(self, number, trouble) for number, trouble in enumerate(troubles, 1)]
         self.controller = f"{self.prefix}0"
-        self.server = None
+        self.server = self.repository = None
 
     def __enter__(self):
         try:
@@ -201,7 +221,8 @@ class Lab:
         if self.server:
             self.server.kill()
             self.server.wait(60)
-        self.repository.close()
+        if self.repository:
+            self.repository.close()
         names = run("ip", "netns", "list")
         for name in [line.split()[0] for line in names.splitlines() if line.startswith(self.prefix)]:
             run("ip", "netns", "del", name)

@@ -4,17 +4,20 @@
 FULL=1 also builds for Debian 13 with kernel 7.3, whose modules have BTF, in roots of their own.
 """
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import jsonschema
 import pytest
 
+from fleet.kmodkeep_fleet.roots import Inside
 from tests.fleet.standins import FLEET, MAINTAINER, Kernel, System
 from tests.lib import apt, roots
 from tests.lib.cache import cache_dir, locked
@@ -51,11 +54,14 @@ class Bench:
         """(what came of it, the folder of the kernel)."""
         self.count += 1
         out = out or self.directory / f"out-{self.count}"
-        lines = [part for line in apt.acquire_options() for part in ("--apt-option", line)]
-        command = [*prefix, *FLEET, "build", "--cache", cache or cache_dir("fleet"), "--sources", self.sources, *lines,
-                   "--out", out, *options, source, word or self.word]  # fmt: skip
+        command = [*prefix, *self.command(source, out, *options, word=word, cache=cache)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=1800, **more)
         return done, out / self.release
+
+    def command(self, source, out, *options, word=None, cache=None):
+        lines = [part for line in apt.acquire_options() for part in ("--apt-option", line)]
+        return [*FLEET, "build", "--cache", cache or cache_dir("fleet"), "--sources", self.sources, *lines,
+                "--out", out, *options, source, word or self.word]  # fmt: skip
 
     def build(self, source, *options, **more):
         """The folder of modules, and its manifest."""
@@ -219,6 +225,8 @@ mknod /tmp/disk b 8 0 2>/dev/null && echo mknod >&9
 mount -t tmpfs tmpfs /mnt 2>/dev/null && echo mount >&9
 (echo x >/proc/sys/kernel/domainname) 2>/dev/null && echo sysctl >&9
 chroot / true 2>/dev/null && echo chroot >&9
+for device in /dev/*; do case $device in */null|*/zero|*/full|*/random|*/urandom|*/fd|*/shm) ;; *) echo "$device" >&9 ;; esac; done
+[ "$(ulimit -f)" = unlimited ] && echo size >&9
 kill -0 {pid} 2>/dev/null && echo process >&9
 [ -e {file} ] && echo file >&9
 echo tried >&9
@@ -263,6 +271,40 @@ def test_a_build_without_end(bench, tmp_path):
     source = sample(tmp_path / "sample", conf="sleep 1000000 & sleep 1000000\n")
     done, _ = bench.run(source, "--timeout", "5")
     assert done.returncode == 3 and "took more than 5 s" in done.stdout, done.stdout + done.stderr
+
+
+def processes(word):
+    """Those that have WORD in their command line."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if word.encode() in path.read_bytes():
+                found.append(path)
+    return found
+
+
+def wait_until(true):
+    deadline = time.monotonic() + 300
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_builder_that_is_killed(bench, tmp_path):
+    """What it built ends with it, also what went into the background; what it left goes at the next build."""
+    seconds = f"1000000.{os.getpid()}"
+    source = sample(tmp_path / "sample", conf=f"(setsid sleep {seconds} &)\nsleep {seconds}\n")
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "roots").symlink_to(cache_dir("fleet") / "roots")
+    command = bench.command(source, tmp_path / "out", cache=cache)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as builder:
+        wait_until(lambda: len(processes(f"sleep\0{seconds}")) == 2)
+        builder.kill()
+    wait_until(lambda: not processes(f"sleep\0{seconds}"))
+    (left,) = (cache / "scratch").glob("build-*")
+    with Inside(tmp_path, cache / "scratch") as one, Inside(tmp_path, cache / "scratch"):
+        assert one.path.exists() and not left.exists()
 
 
 def test_radar(bench, tmp_path):

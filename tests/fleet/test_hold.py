@@ -216,6 +216,38 @@ def test_a_pin_that_cannot_be_written_leaves_no_package_half_configured(system):
     assert system.pins()["linux-image-amd64"] == FIRST.version
 
 
+def test_a_hold_stays_where_dpkg_does_not_answer(system):
+    broken = system.path / "usr/local/bin/dpkg-query"
+    broken.write_text("#!/bin/sh\nexit 2\n")
+    broken.chmod(0o755)
+    before = system.pins()
+    assert before
+    for word in ("write", "update"):
+        done = system.run(["/usr/lib/kmodkeep/kernel-hold", word], check=False)
+        assert done.returncode and system.pins() == before, word
+
+
+def test_a_driver_goes_also_without_depmod(system):
+    broken = system.path / "usr/sbin/depmod"
+    broken.unlink()
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    said = system.apt("apt-get", "purge", META, f"{META}-{FIRST.release}")
+    assert f"Next: depmod {FIRST.release}" in said
+    assert not system.run(["dpkg", "--audit"]).stdout and f"{META}-{FIRST.release}" not in system.versions()
+
+
+def test_who_may_read_what_it_writes(system):
+    """Whatever the mask of who calls apt; and nobody else can hold its lock."""
+    pins = system.path / "etc/apt/preferences.d/kmodkeep-kernel"
+    lock = system.path / "var/lib/kmodkeep/kernel-waits.lock"
+    for path in (pins, lock):
+        path.unlink()
+    system.run("umask 077; /usr/lib/kmodkeep/kernel-hold update")
+    files = (pins, system.path / "metrics/kmodkeep-waits.prom", lock)
+    assert [path.stat().st_mode & 0o777 for path in files] == [0o644, 0o644, 0o600]
+
+
 def test_scripts_wait_for_a_run_that_is_under_way(system):
     lock = system.path / "var/lib/kmodkeep/kernel-waits.lock"
     with open(lock, "a", encoding="ascii") as held:

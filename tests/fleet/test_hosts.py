@@ -11,12 +11,15 @@ import os
 import resource
 import shutil
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.fleet import lab as labs
 from tests.fleet.lab import PACKAGE, Lab
+from tests.lib.cache import locked
 from tests.unit.fleet.hosts import PROGRAM, TOP
 from tests.unit.kmodkeep.system import NEW, OLD
 
@@ -32,9 +35,10 @@ FATE = {"none": "done", "build-broken": "failed", "disk-full": "failed", "vanish
 def keep(**figures):
     """For docs/fleet.md."""
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    old = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    new = {**(old if old.get("hosts") == HOSTS else {}), "hosts": HOSTS, **figures}
-    RESULTS.write_text(json.dumps(new, indent=1))
+    with locked("fleet-hosts"):  # of two workers
+        old = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        new = {**(old if old.get("hosts") == HOSTS else {}), "hosts": HOSTS, **figures}
+        RESULTS.write_text(json.dumps(new, indent=1))
     print(json.dumps(new), flush=True)
 
 
@@ -78,6 +82,24 @@ class Ansible:
 
 def version(host):
     return host.run("dpkg-query", "-W", "-f", "${Version}", PACKAGE).stdout
+
+
+def test_what_a_killed_lab_has_left_is_removed():
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    left = [f"fl{pid}-9999" for pid in (gone.pid, os.getpid())]
+    folders = [Path(tempfile.mkdtemp(prefix=f"fleet-lab-{pid}-")) for pid in (gone.pid, os.getpid())]
+    try:
+        for name in left:
+            labs.run("ip", "netns", "add", name)
+        (folders[0] / "root").mkdir()
+        labs.run("mount", "-t", "tmpfs", "tmpfs", folders[0] / "root")
+        labs.remove_stale()
+        assert [name in labs.run("ip", "netns", "list").split() for name in left] == [False, True]
+        assert [folder.exists() for folder in folders] == [False, True]
+    finally:
+        labs.run("ip", "netns", "del", left[1])
+        folders[1].rmdir()
 
 
 def test_a_rollout_by_ansible():

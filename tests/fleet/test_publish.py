@@ -206,6 +206,16 @@ def test_a_clock_in_the_past(publisher, tmp_path):
     assert "set the clock" in publisher.run("canary", code=2)
 
 
+def test_everybody_may_read_it(publisher, tmp_path):
+    """Whatever the mask of who publishes; only the lock is not for others, since who opens it can hold it."""
+    publisher.run("canary", deb(tmp_path, "driver", "1.0"), umask=0o077)
+    assert (publisher.repo / ".lock").stat().st_mode & 0o077 == 0
+    for path in [publisher.repo, *publisher.repo.rglob("*")]:
+        if not path.is_symlink() and path.name != ".lock":
+            assert path.stat().st_mode & 0o004, path
+            assert not path.is_dir() or path.stat().st_mode & 0o001, path
+
+
 def test_two_publishers(publisher, tmp_path):
     package = deb(tmp_path, "driver", "1.0")
     publisher.run("canary", package)

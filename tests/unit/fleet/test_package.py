@@ -110,3 +110,15 @@ def test_a_manifest_that_is_not_believed(tmp_path, change):
 ])  # fmt: skip
 def test_words_that_make_no_package(tmp_path, words, said):
     assert said in package(tmp_path, "--unsigned", *words, build_folder(tmp_path / "built", FIRST), code=2)
+
+
+@pytest.mark.parametrize(("release", "flavour"), [
+    ("6.1.0-30-amd64", "amd64"), ("6.1.0-30-rt-amd64", "rt-amd64"), ("6.12.43+deb13-cloud-amd64", "cloud-amd64"),
+    ("6.1.0-0.deb11.13-amd64", "amd64"), ("6.1.0-0.deb11.13-cloud-amd64", "cloud-amd64"), ("6.8.0-45-generic", "generic"),
+])  # fmt: skip
+def test_the_flavour_whose_metapackages_are_followed(tmp_path, release, flavour):
+    kernel = Kernel(1, "99.1.1-1")
+    kernel.release = release
+    made = package(tmp_path, "--unsigned", build_folder(tmp_path / "a", kernel))
+    meta = made["sample-modules" if flavour == "amd64" else f"sample-modules-{flavour}"]
+    assert f", linux-image-{flavour} (>= 99.1.1-1)" in field(meta, "Depends")
