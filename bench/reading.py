@@ -76,7 +76,7 @@ def build(work):
 def record(number):
     """The record of a number, as read(2) delivers it."""
     made = crashdata.Record(
-        f"an event of the usual length, no. {number % 10**6:06}".encode(), seq=number,
+        f"an event, number {number % 10**7:07}".encode(), seq=number,
         boot_ns=number * 1000, wall_ns=WALL + number * 1000, severity=SEVERITIES[number % 8],
         pid=1000 + number % 7, comm=b"application")  # fmt: skip
     return crashdata.delivered([made])

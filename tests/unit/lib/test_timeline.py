@@ -349,7 +349,7 @@ def test_lnav_knows_the_lines(channel, tmp_path):
 def instructions(records, *options):
     """What reading a channel of that many RECORDS takes."""
     # Of 128 bytes, so that none is cut where the program's buffer ends, as the driver cuts none.
-    text = b"".join(delivered([at(n * 0.001, f"an event of the usual length, no. {n:06}", n + 1)])
+    text = b"".join(delivered([at(n * 0.001, f"an event, number {n:07}", n + 1)])
                     for n in range(records))  # fmt: skip
     assert len(text) == 128 * records
     (NODES / "default").write_bytes(text)
