@@ -25,7 +25,7 @@ int main(void)
 	if (flightrec_recover_new(&recover))
 		return 2;
 	flightrec_recover_free(recover);
-	return sizeof(struct flightrec_record) == 88 && sizeof(struct flightrec_block) == 128 ? 0 : 2;
+	return sizeof(struct flightrec_record) == 104 && sizeof(struct flightrec_block) == 128 ? 0 : 2;
 }
 """
 
