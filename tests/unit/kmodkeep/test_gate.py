@@ -327,7 +327,8 @@ def test_no_certificate(gate, content):
 
 
 @pytest.mark.parametrize("lines", [
-    text().replace("kmodkeep-gate 1", "kmodkeep-gate 2"), text().replace("kmodkeep-gate 1\n", ""), "\n"])  # fmt: skip
+    text().replace("kmodkeep-gate 1", "kmodkeep-gate 2"), text().replace("kmodkeep-gate 1\n", ""), "\n"],
+    ids=["later", "none", "empty"])  # fmt: skip
 def test_another_schema(gate, lines):
     gate.publish(data=sign(lines, *gate.keys))
     gate.refused("other-schema", "it does not begin with 'kmodkeep-gate 1'")
