@@ -171,14 +171,6 @@ static bool is_here(const struct host *h)
 	return false;
 }
 
-static char *entry_for(const struct host *h, const struct kernels *k, const char *release)
-{
-	(void)h;
-	(void)k;
-	(void)release;
-	return NULL;
-}
-
 /* Nothing can ask it for one boot. */
 static int choice(const struct host *h, const struct kernels *k, const char *release,
 		  struct boot_choice *out)
@@ -193,14 +185,6 @@ static int choice(const struct host *h, const struct kernels *k, const char *rel
 	return 0;
 }
 
-static int set_default(const struct host *h, const char *entry, char said[LOADER_SAID])
-{
-	(void)h;
-	(void)entry;
-	(void)said;
-	return -ENOENT;
-}
-
 static const char *const partitions[] = { "/boot", NULL };
 
 const struct loader_ops extlinux_loader = {
@@ -209,7 +193,7 @@ const struct loader_ops extlinux_loader = {
 	.partitions = partitions,
 	.is_here = is_here,
 	.next_boot = next_boot,
-	.entry_for = entry_for,
+	.entry_for = loader_no_entry,
 	.choice = choice,
-	.set_default = set_default,
+	.set_default = loader_no_default,
 };

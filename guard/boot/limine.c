@@ -472,14 +472,6 @@ static int next_boot(const struct host *h, const struct kernels *k,
 	return err;
 }
 
-static char *entry_for(const struct host *h, const struct kernels *k, const char *release)
-{
-	(void)h;
-	(void)k;
-	(void)release;
-	return NULL;
-}
-
 static int choice(const struct host *h, const struct kernels *k, const char *release,
 		  struct boot_choice *out)
 {
@@ -496,21 +488,13 @@ static int choice(const struct host *h, const struct kernels *k, const char *rel
 	return err;
 }
 
-static int set_default(const struct host *h, const char *entry, char said[LOADER_SAID])
-{
-	(void)h;
-	(void)entry;
-	(void)said;
-	return -ENOENT;
-}
-
 const struct loader_ops limine_loader = {
 	.name = "limine",
 	.info = "Limine",
 	.partitions = partitions,
 	.is_here = is_here,
 	.next_boot = next_boot,
-	.entry_for = entry_for,
+	.entry_for = loader_no_entry,
 	.choice = choice,
-	.set_default = set_default,
+	.set_default = loader_no_default,
 };

@@ -139,3 +139,19 @@ void next_boot_free(struct next_boot *n)
 	free(n->menu);
 	memset(n, 0, sizeof(*n));
 }
+
+char *loader_no_entry(const struct host *h, const struct kernels *k, const char *release)
+{
+	(void)h;
+	(void)k;
+	(void)release;
+	return NULL;
+}
+
+int loader_no_default(const struct host *h, const char *entry, char said[LOADER_SAID])
+{
+	(void)h;
+	(void)entry;
+	(void)said;
+	return -ENOENT;
+}

@@ -38,6 +38,10 @@ extern const struct loader_ops grub_loader, sd_boot_loader, extlinux_loader, ras
 /* One that is named alone, see named.c. */
 extern const struct loader_ops zfsbootmenu_loader;
 
+/* entry_for and set_default of a loader whose default is not set by kmodkeep: NULL, -ENOENT. */
+char *loader_no_entry(const struct host *h, const struct kernels *k, const char *release);
+int loader_no_default(const struct host *h, const char *entry, char said[LOADER_SAID]);
+
 /* What a loader left with the firmware; malloc'ed, NULL if it is not there. */
 char *loader_variable(const struct host *h, const char *name);
 

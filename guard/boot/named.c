@@ -18,22 +18,6 @@ static bool any_of(const struct host *h, const char *const *paths)
 	return false;
 }
 
-static char *no_entry(const struct host *h, const struct kernels *k, const char *release)
-{
-	(void)h;
-	(void)k;
-	(void)release;
-	return NULL;
-}
-
-static int no_tool(const struct host *h, const char *entry, char said[LOADER_SAID])
-{
-	(void)h;
-	(void)entry;
-	(void)said;
-	return -ENOENT;
-}
-
 static int say_unread(struct next_boot *out, const char *name, const char *look)
 {
 	out->obstacle = text_of("the default of %s cannot be set by kmodkeep", name);
@@ -63,8 +47,8 @@ const struct loader_ops variable##_loader = {					\
 	.info = begins,								\
 	.is_here = variable##_is_here,						\
 	.next_boot = variable##_next_boot,					\
-	.entry_for = no_entry,							\
-	.set_default = no_tool,							\
+	.entry_for = loader_no_entry,						\
+	.set_default = loader_no_default,					\
 }
 
 /* What it boots is in properties of the pool, which no file has. */

@@ -191,14 +191,6 @@ static int next_boot(const struct host *h, const struct kernels *k,
 	return err ? err : out->obstacle ? 0 : -ENOMEM;
 }
 
-static char *entry_for(const struct host *h, const struct kernels *k, const char *release)
-{
-	(void)h;
-	(void)k;
-	(void)release;
-	return NULL;
-}
-
 static int choice(const struct host *h, const struct kernels *k, const char *release,
 		  struct boot_choice *out)
 {
@@ -211,20 +203,12 @@ static int choice(const struct host *h, const struct kernels *k, const char *rel
 	return 0;
 }
 
-static int set_default(const struct host *h, const char *entry, char said[LOADER_SAID])
-{
-	(void)h;
-	(void)entry;
-	(void)said;
-	return -ENOENT;
-}
-
 const struct loader_ops proxmox_loader = {
 	.name = "proxmox-boot-tool",
 	.info = "proxmox-boot-tool",
 	.is_here = is_here,
 	.next_boot = next_boot,
-	.entry_for = entry_for,
+	.entry_for = loader_no_entry,
 	.choice = choice,
-	.set_default = set_default,
+	.set_default = loader_no_default,
 };

@@ -282,22 +282,6 @@ static bool is_here(const struct host *h)
 	return host_has(h, PARTITION "/config.txt");
 }
 
-static char *entry_for(const struct host *h, const struct kernels *k, const char *release)
-{
-	(void)h;
-	(void)k;
-	(void)release;
-	return NULL;
-}
-
-static int set_default(const struct host *h, const char *entry, char said[LOADER_SAID])
-{
-	(void)h;
-	(void)entry;
-	(void)said;
-	return -ENOENT;
-}
-
 static const char *const partitions[] = { "/boot/firmware", NULL };
 
 const struct loader_ops raspberry_loader = {
@@ -306,6 +290,6 @@ const struct loader_ops raspberry_loader = {
 	.partitions = partitions,
 	.is_here = is_here,
 	.next_boot = next_boot,
-	.entry_for = entry_for,
-	.set_default = set_default,
+	.entry_for = loader_no_entry,
+	.set_default = loader_no_default,
 };
