@@ -90,7 +90,8 @@ static bool holds(struct json_object *object, const struct field *field)
 		text = json_object_get_string(value);
 		len = json_object_get_string_len(value);
 	} else {
-		text = json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN);
+		text = json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN |
+						      JSON_C_TO_STRING_NOSLASHESCAPE);
 		len = strlen(text);
 	}
 	return strlen(field->value) == len && !memcmp(text, field->value, len);

@@ -115,12 +115,13 @@ def test_filters_leave_no_memory_behind(two):
     (["text=ü=\"\n"], [6]),
     (["disk="], [10]),
     (["disk=sd"], []),
+    (['paths=["/a"]'], [17]),
 ], ids=str)  # fmt: skip
 def test_fields_of_json(channel, fields, expected):
     texts_ = ['{"disk":"sda"}', '{"disk":"sda","errors":3}\n', '{"disk":"sdb","full":true,"nothing":null}',
               '{"at":{"cpu":7}}', '{"at.cpu":7}', '{"text":"ü=\\"\\n"}', "disk=sda", '{"disk":"sda"',
               '{"disk":"sda"} \n', '{"disk":""}', '{"disk":"sda"} {}', '["disk"]', b'{"disk":"sda\0"}',
-              '{"a":' * 400 + "1" + "}" * 400, b'{"disk":"sd\xff"}', "{}"]  # fmt: skip
+              '{"a":' * 400 + "1" + "}" * 400, b'{"disk":"sd\xff"}', "{}", '{"paths": ["/a"]}']  # fmt: skip
     channel([at(n, text, n) for n, text in enumerate(texts_, start=1)])
     options = [option for field in fields for option in ("--field", field)]
     done = flightrec("read", "-o", "json", *options)
