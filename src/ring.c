@@ -283,14 +283,16 @@ bool flightrec_ring_claim(struct flightrec_ring *ring, u32 cpu, u32 tries)
 
 static __always_inline void get_words(void *to, const u64 *from, u64 n)
 {
-	u8 *dst = to;
+	/* One pointer to step, and an end to compare it with. */
+	const ptrdiff_t apart = (u8 *)to - (const u8 *)from;
+	const u64 *end = from + n;
 	u64 word;
 
 #define GET_WORD(i) do {						\
 	word = READ_ONCE(from[i]);					\
-	__builtin_memcpy(dst + (i) * sizeof(word), &word, sizeof(word)); \
+	__builtin_memcpy((u8 *)&from[i] + apart, &word, sizeof(word));	\
 } while (0)
-	for (; n >= 8; n -= 8, from += 8, dst += 8 * sizeof(word)) {
+	for (; end - from >= 8; from += 8) {
 		GET_WORD(0);
 		GET_WORD(1);
 		GET_WORD(2);
@@ -300,7 +302,12 @@ static __always_inline void get_words(void *to, const u64 *from, u64 n)
 		GET_WORD(6);
 		GET_WORD(7);
 	}
-	for (; n; n--, from++, dst += sizeof(word))
+	if (end - from >= 2) {
+		GET_WORD(0);
+		GET_WORD(1);
+		from += 2;
+	}
+	for (; from != end; from++)
 		GET_WORD(0);
 #undef GET_WORD
 }
