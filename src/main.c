@@ -151,6 +151,16 @@ static u64 __init default_bytes(void)
 		    min_t(u64, bytes_per_cpu(DEFAULT_CPU_BLOCKS), share & ~1023ULL));
 }
 
+/* The longest texts, freed with the code that prints them: those of pr_err() are kept. */
+static const char too_large[] __initconst = KERN_ERR pr_fmt(
+	"parameter size_kb: %u for channel \"%s\" is too large; the most is %llu\n");
+static const char too_small[] __initconst = KERN_ERR pr_fmt(
+	"parameter size_kb: %u for channel \"%s\" is too small; with %u possible CPUs the least is %llu\n");
+static const char little[] __initconst = KERN_NOTICE pr_fmt(
+	"parameter size_kb: %u for channel \"%s\" is little for %u possible CPUs: the newest records of one may be overwritten before older ones of others; %llu or more avoids most of it\n");
+static const char more_than_memory[] __initconst = KERN_ERR pr_fmt(
+	"parameter size_kb: %llu KiB for all channels is more than a quarter of memory, %llu KiB\n");
+
 static int __init configure_size(struct flightrec_config *config, unsigned int i)
 {
 	config->bytes = default_bytes();
@@ -158,19 +168,16 @@ static int __init configure_size(struct flightrec_config *config, unsigned int i
 		return 0;
 	config->bytes = sizes_kb[i] * 1024ULL;
 	if (config->bytes > flightrec_ring_max_bytes()) {
-		pr_err("parameter size_kb: %u for channel \"%s\" is too large; the most is %llu\n",
-		       sizes_kb[i], config->name, flightrec_ring_max_bytes() >> 10);
+		printk(too_large, sizes_kb[i], config->name, flightrec_ring_max_bytes() >> 10);
 		return -EINVAL;
 	}
 	if (config->bytes >= flightrec_min_bytes()) {
 		if (config->bytes < bytes_per_cpu(SPARSE_CPU_BLOCKS))
-			pr_notice("parameter size_kb: %u for channel \"%s\" is little for %u possible CPUs: the newest records of one may be overwritten before older ones of others; %llu or more avoids most of it\n",
-				  sizes_kb[i], config->name, num_possible_cpus(),
-				  bytes_per_cpu(SPARSE_CPU_BLOCKS) >> 10);
+			printk(little, sizes_kb[i], config->name, num_possible_cpus(),
+			       bytes_per_cpu(SPARSE_CPU_BLOCKS) >> 10);
 		return 0;
 	}
-	pr_err("parameter size_kb: %u for channel \"%s\" is too small; with %u possible CPUs the least is %llu\n",
-	       sizes_kb[i], config->name, num_possible_cpus(),
+	printk(too_small, sizes_kb[i], config->name, num_possible_cpus(),
 	       flightrec_min_bytes() >> 10);
 	return -EINVAL;
 }
@@ -247,8 +254,7 @@ static int __init configure_all(struct flightrec_config *configs)
 	flightrec_quota_default(least);
 	if (total <= limit)
 		return 0;
-	pr_err("parameter size_kb: %llu KiB for all channels is more than a quarter of memory, %llu KiB\n",
-	       total >> 10, limit >> 10);
+	printk(more_than_memory, total >> 10, limit >> 10);
 	return -ENOMEM;
 }
 
