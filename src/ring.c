@@ -312,6 +312,15 @@ static __always_inline void get_words(void *to, const u64 *from, u64 n)
 #undef GET_WORD
 }
 
+/* Without a loop: these lengths are known. */
+static __always_inline void get_stamp(u64 *to, const u64 *from)
+{
+	static_assert(FLIGHTREC_STAMP_WORDS == 8 + 2 + 1);
+	get_words(to, from, 8);
+	get_words(to + 8, from + 8, 2);
+	get_words(to + 10, from + 10, 1);
+}
+
 /* Out of line, for those that have the time. */
 static noinline void get_words_slowly(void *to, const u64 *from, u64 n)
 {
@@ -472,8 +481,11 @@ static __always_inline int copy_words(const struct flightrec_ring *ring,
 
 	if (unlikely(!words))
 		return 0;
-	if (likely(words <= room))
-		get_words(to, record, words);
+	if (likely(words <= room)) {
+		get_stamp(to, record);
+		get_words(to + FLIGHTREC_STAMP_WORDS, record + FLIGHTREC_STAMP_WORDS,
+			  words - FLIGHTREC_STAMP_WORDS);
+	}
 	smp_rmb();	/* B, pairs with A */
 	if (unlikely(!still_there(ring, place)))
 		return 0;
