@@ -315,7 +315,7 @@ static __always_inline void get_words(void *to, const u64 *from, u64 n)
 /* Without a loop: these lengths are known. */
 static __always_inline void get_stamp(u64 *to, const u64 *from)
 {
-	static_assert(FLIGHTREC_STAMP_WORDS == 8 + 2 + 1);
+	_Static_assert(FLIGHTREC_STAMP_WORDS == 8 + 2 + 1, "each word of a stamp is copied");
 	get_words(to, from, 8);
 	get_words(to + 8, from + 8, 2);
 	get_words(to + 10, from + 10, 1);
