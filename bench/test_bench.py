@@ -7,7 +7,6 @@ import pytest
 
 from bench import deaths, figures, lifecycle, plot, report, retention, verdict
 from bench.measure import parse_results
-from tests.lib.cache import digest_tree
 
 # A driver that keeps every limit, and its peers.
 COSTS = {
@@ -150,13 +149,6 @@ def test_texts_show_what_was_measured(path):
     Without results that are committed, the README shows none.
     """
     assert path.read_text(encoding="utf-8") == figures.texts(figures.kept_rows())[path]
-
-
-@pytest.mark.parametrize("name", ["README.md", "docs/bench.md"])
-def test_figures_of_this_driver_are_not_called_old(name):
-    """The sentence that figures are older than the driver goes when they are measured again."""
-    old = "measured before records had a control group" in (figures.TOP / name).read_text(encoding="utf-8")
-    assert not old or all(row["driver_source"] != digest_tree(figures.TOP / "src") for row in figures.kept_rows())
 
 
 def test_figures_come_and_go():
