@@ -6,7 +6,8 @@ RING, INIT, WRITE = "ring.c", "ring_init.c", "ring_write.h"
 COPY_OUT = """stamp->len < room ? stamp->len : room);
 	smp_rmb();	/* B, pairs with A */
 	return still_there(ring, place);"""
-COPY_WORDS = """		get_words(to, record, words);
+COPY_WORDS = """			  words - FLIGHTREC_STAMP_WORDS);
+	}
 	smp_rmb();	/* B, pairs with A */
 	if (unlikely(!still_there(ring, place)))
 		return 0;
