@@ -58,10 +58,11 @@ export KCFLAGS="-ffile-prefix-map=$tree/build=." KAFLAGS="-ffile-prefix-map=$tre
 code=0
 dkms build -m "$name" -v "$version" -k "$RELEASE" || code=$?
 if [ "$code" != 0 ]; then
-	cat "$tree/build/make.log" 2>/dev/null || :
+	# A build that was refused before it began has none.
+	[ ! -e "$tree/build/make.log" ] || cat "$tree/build/make.log"
 	case $code in 9|77) exit 20 ;; *) exit 21 ;; esac
 fi
-cat "$tree/$RELEASE"/*/log/make.log || :
+cat "$tree/$RELEASE"/*/log/make.log
 cp "$tree/$RELEASE"/*/module/*.ko* /result
 printf '%s\n%s\n' "$name" "$version" >/result/driver
 tar --sort=name -cf - -C /result . >&3

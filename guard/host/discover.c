@@ -369,8 +369,12 @@ static void look_at_dkms(struct search *s)
 
 		dir = text_of("%s/%s", tree, e->d_name);
 		/* Links and files are no drivers; dkms keeps keys here. */
-		if (dir && e->d_name[0] != '.' &&
-		    readlink(dir, target, 1) < 0 && (sub = opendir(dir))) {
+		if (!dir || e->d_name[0] == '.' || readlink(dir, target, 1) >= 0) {
+			free(dir);
+			continue;
+		}
+		sub = opendir(dir);
+		if (sub) {
 			struct dirent *v;
 			bool any = false;
 
@@ -379,8 +383,8 @@ static void look_at_dkms(struct search *s)
 			closedir(sub);
 			if (any)
 				take_dkms(s, e->d_name, dir, kernels);
-		} else if (dir && errno == EACCES) {
-			complain_of(s, dir, -EACCES);
+		} else if (errno != ENOTDIR && errno != ENOENT) {
+			complain_of(s, dir, -errno);
 		}
 		free(dir);
 	}

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Out-of-tree drivers are judged without any drop-in."""
 
+import errno
 import json
+import os
 import subprocess
 
 import pytest
 
 from tests.unit.kmodkeep.dkms import ARCH
+from tests.unit.kmodkeep.host import PROGRAM
 from tests.unit.kmodkeep.system import NEW, OLD, System, module_bytes, packed
 
 
@@ -332,3 +335,16 @@ def test_kernels_own_module_that_is_empty(system):
     need.write_bytes(b"")
     finding = json.loads(system.tree.run("doctor", "--next-boot", "--json").out)["findings"][0]
     assert finding["verdict"] == "tampered" and "it needs need" in finding["message"], (finding, dep.read_text())
+
+
+@pytest.mark.parametrize("error", ["EIO", "ESTALE", "EMFILE"])
+def test_drivers_folder_that_cannot_be_opened(system, error):
+    """A disk that fails, a server that is gone: the driver there may be one that would be lost."""
+    dkms(system, "unread", 'PACKAGE_NAME=unread\nBUILT_MODULE_NAME=unread\nDEST_MODULE_LOCATION=/extra\n')
+    folder = system.path / "var/lib/dkms/unread"
+    # What looks for leaks cannot be traced.
+    done = subprocess.run(
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-P", folder, "-e", f"inject=openat:error={error}",
+         PROGRAM, "guard", "--root", system.path], capture_output=True, text=True, timeout=120,
+        env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})  # fmt: skip
+    assert done.returncode == 3 and f"{folder}: {os.strerror(getattr(errno, error))}" in done.stderr, done.stderr

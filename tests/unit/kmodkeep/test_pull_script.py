@@ -13,7 +13,11 @@ PROGRAM = """#!/bin/sh
 name=${{0##*/}}
 printf '%s\\n' "$name $*" >>{path}/calls
 case "$name ${{1-}}" in
-"kmodkeep gate") [ "$2" = --mark ] || cat {path}/said; exit 0 ;;
+"kmodkeep gate")
+	if [ "$2" != --mark ]; then cat {path}/said; fi
+	if [ "$2 ${{3-}}" = "--mark failed" ] && [ -e {path}/full ]; then exit 3; fi
+	exit 0
+	;;
 "kmodkeep state") exit 0 ;;
 "kmodkeep "*) exit "$(cat {path}/"$1")" ;;
 "apt-get "*)
@@ -116,6 +120,14 @@ def test_a_package_that_the_update_took_away(host):
     host.answer(next="")
     done = host.pull()
     assert host.marks == ["begun", "failed"] and "linux is not installed any more" in done.stderr
+
+
+def test_a_failure_that_cannot_be_recorded_is_said(host):
+    host.answer(next="", full="")
+    done = host.pull()
+    assert done.returncode == 1 and "record.json cannot be written" in done.stderr
+    # The state file is written nevertheless: the fleet sees its verdicts.
+    assert "kmodkeep state --write" in host.calls
 
 
 def test_one_that_was_cut_is_gone_on_with(host):
