@@ -28,7 +28,10 @@ SELECTED = os.environ["K"].split(",") if os.environ.get("K") else list(KERNELS)
 OOPS = [r"BUG: kernel NULL pointer dereference", r"Oops: ", r"flightrec: R .* what=Oops"]
 PANIC = [r"Kernel panic - not syncing: (sysrq triggered crash|Fatal exception)$"]
 
+# Each line that a script says is a message of the kernel: no other one tears it apart,
+# and it is on the console before whatever comes next, a panic included.
 LOAD = """
+exec >/dev/kmsg 2>&1
 insmod /modules/flightrec.ko channels=default,quiet crash=1,0 events=oops quota=67108864
 modprobe flightrec-events
 insmod /modules/guest-trouble.ko
@@ -69,7 +72,7 @@ def crash(kernel, script, allow, **options):
     with tempfile.TemporaryDirectory(prefix="crash-") as workdir:
         with direct_guest(
             kernel, {"tests/crash": program()}, script, workdir,
-            modules=list(modules.values()), cpus=2, **options,
+            modules=list(modules.values()), cpus=2, append="printk.devkmsg=on", **options,
         ) as guest:  # fmt: skip
             guest.wait_exit(150, "the panic")
             problems = guest.scan_console(allow)
@@ -87,7 +90,7 @@ def oops_is_panic(kernel):
 
 
 def boot_id(console):
-    text = re.search(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", console, re.M)[0]
+    text = re.search(r"\] ([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", console, re.M)[1]
     return text.replace("-", "")
 
 
