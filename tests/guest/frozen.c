@@ -30,8 +30,7 @@ static void panic_beside_a_frozen_cpu(void)
 	frozen = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	CHECK(trigger >= 0 && frozen != MAP_FAILED);
 	pin(0);
-	printf("== %llx %lx\n", guest_symbol("flightrec_write"), (unsigned long)frozen);
-	fflush(stdout);
+	guest_say("== %llx %lx", guest_symbol("flightrec_write"), (unsigned long)frozen);
 	CHECK_EQ(read(0, &line, 1), 1);
 	if (!fork()) {
 		pin(1);

@@ -220,6 +220,22 @@ unsigned long long guest_symbol(const char *name)
 	return strtoull(at, NULL, 16);
 }
 
+void guest_say(const char *fmt, ...)
+{
+	int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
+	char line[256];
+	va_list args;
+	int length;
+
+	va_start(args, fmt);
+	length = vsnprintf(line, sizeof(line) - 1, fmt, args);
+	va_end(args);
+	CHECK(fd >= 0 && length < (int)sizeof(line) - 1);
+	line[length++] = '\n';	/* a message without one is printed when the next comes */
+	CHECK_EQ(write(fd, line, length), length);
+	close(fd);
+}
+
 void guest_sleep_ms(unsigned int ms)
 {
 	/* Not nanosleep(), which a kernel may not have for programs of 32 bits. */

@@ -101,6 +101,13 @@ int guest_unload(const char *name);
 /* The address of a symbol of the driver, static ones too, from /proc/kallsyms. */
 unsigned long long guest_symbol(const char *name);
 
+/*
+ * Says a line as a message of the kernel: on the console no other message tears it
+ * apart. Ends the case if that fails.
+ */
+__attribute__((format(printf, 1, 2)))
+void guest_say(const char *fmt, ...);
+
 void guest_sleep_ms(unsigned int ms);
 
 #endif

@@ -5,10 +5,10 @@
  *
  * Runs with the core loaded as "channels=default,small size_kb=1024,MIN
  * events=cpu", without flightrec-events, and with modules/guest-storm. Lasts
- * STORM_SECONDS (3). Between the lines "== storm" and "== calm" on standard
- * output the host sends NMIs, if STORM_NMIS is set, and answers the second with a
- * line on standard input. Wants the kernel line
- * "apic_extnmi=all", for NMIs to reach all CPUs.
+ * STORM_SECONDS (3). Between the lines "== storm" and "== calm" on the console
+ * the host sends NMIs, if STORM_NMIS is set, and answers the second with a
+ * line on standard input. Wants the kernel line "apic_extnmi=all", for NMIs to
+ * reach all CPUs.
  */
 #define _GNU_SOURCE
 #include "harness.h"
@@ -293,8 +293,7 @@ static void calm(bool nmis, pid_t *writers, int count)
 	int i, status, fd = guest_open("small", O_WRONLY);
 	unsigned long long got;
 
-	printf("== calm\n");
-	fflush(stdout);
+	guest_say("== calm");
 	wait_for_host(nmis);
 	command("stop");
 	__atomic_store_n(&shared->stop, true, __ATOMIC_RELAXED);
@@ -342,8 +341,7 @@ static void storm(void)
 	}
 	command("start 1f %d", PERIOD_US);
 	__atomic_store_n(&shared->started, true, __ATOMIC_RELAXED);
-	printf("== storm\n");
-	fflush(stdout);
+	guest_say("== storm");
 	until = now_ms() + 1000ULL * (seconds ? atoi(seconds) : 3);
 	while (now_ms() < until)
 		guest_sleep_ms(20);

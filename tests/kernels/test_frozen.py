@@ -62,7 +62,7 @@ def crash(kernel, place, workdir):
         kernel, programs, SCRIPT, workdir, modules=modules, cpus=2,
         args=["-chardev", f"socket,id=gdb,path={stub},server=on,wait=off", "-gdb", "chardev:gdb"],
     ) as guest:  # fmt: skip
-        said = guest.wait_for(r"^== ([0-9a-f]+) ([0-9a-f]+)\n", 300)
+        said = guest.wait_for(r"\] == ([0-9a-f]+) ([0-9a-f]+)\n", 300)
         addresses = [int(said[1], 16) + offset for offset in offsets(module)[place]]
         debugger = GdbStub(stub)
         for address in addresses:

@@ -55,6 +55,8 @@ echo LISTED-BEGIN
 for channel in default app; do flightrec read -c $channel --json; done | gzip | base64
 echo LISTED-END
 cat /proc/sys/kernel/random/boot_id
+# A panic takes away what the console has not sent yet.
+read -r _ </dev/console
 echo c >/proc/sysrq-trigger
 """
 
@@ -83,6 +85,7 @@ def story(kernel):
             base64 = r"([A-Za-z0-9+/=\s]+)"
             listed = guest.wait_for(rf"LISTED-BEGIN\s+{base64}LISTED-END", 300)[1]
             boot = guest.wait_for(r"([0-9a-f-]{36})", 30)[1].replace("-", "")
+            guest.send("\n")
             traces = guest.wait_for(r"TRACES (\d+)\n", 400, "the boot after the panic")[1]
             found = guest.wait_for(rf"RECOVERED-BEGIN\s+{base64}RECOVERED-END", 60)[1]
             said = guest.wait_for(r"^flightrec: boot .*$", 60, "the line of the day")[0]

@@ -37,9 +37,8 @@ list() {{
 	for channel in default small kernel; do flightrec read -c "$channel" --json; done
 }}
 list | gzip >/run/listed.gz
-echo LISTED-BEGIN
-base64 /run/listed.gz
-echo LISTED-END
+note listed base64 /run/listed.gz
+tell LISTED-END
 read -r _ </dev/console
 echo c >/proc/sysrq-trigger
 """
@@ -69,7 +68,7 @@ class Crashed:
         with tempfile.TemporaryDirectory(prefix="recover-") as workdir:
             with direct_guest(kernel, tool()[1], SCRIPT, workdir, modules=modules, cpus=2,
                               memory="256M", append="panic=0") as guest:  # fmt: skip
-                listed = guest.wait_for(r"LISTED-BEGIN\s+([A-Za-z0-9+/=\s]+)LISTED-END", 400)[1]
+                listed = guest.wait_told(r"([A-Za-z0-9+/=\s]+)LISTED-END", 400)[1]
                 unzip = subprocess.run("base64 -d | gunzip", shell=True, input=listed.encode(),
                                        stdout=subprocess.PIPE, check=True)  # fmt: skip
                 self.listed = [json.loads(line) for line in unzip.stdout.splitlines()]

@@ -49,18 +49,23 @@ RECORDS = 10000 if os.environ.get("FULL") else 2000
 # A disk carries what the guest tells, since it is much: at 4 MiB for each step.
 DISK = 64 << 20
 
-SCRIPT = rf"""
+# As a message of the kernel, which no other one tears apart.
+SAY = """
+say() { echo "$*" >/dev/kmsg; }
+"""
+
+SCRIPT = SAY + rf"""
 packed() {{
 	gzip -1 | dd of=/dev/vda bs=4M iflag=fullblock conv=fsync,notrunc seek=$2 2>/dev/null
-	echo "$1-STORED"
+	say "$1-STORED"
 }}
 modprobe virtio_pci; modprobe virtio_blk
 insmod /modules/flightrec.ko $(cat /proc/cmdline | tr ' ' '\n' | sed -n 's/^for-flightrec://p') \
 	channels=default,app size_kb=2048,256 events=none quota=0 || exit 1
-echo "IMAGE $(stat -c '%a %s' /proc/flightrec/previous.image)"
+say "IMAGE $(stat -c '%a %s' /proc/flightrec/previous.image)"
 {{ flightrec read -b -1 --json; flightrec read -b -1 -c app --json; }} 2>/run/err | packed BACK 0
 cat /run/err
-grep previous_boot /proc/flightrec/stats
+say "$(grep -o 'previous_boot=[^ ]*' /proc/flightrec/stats)"
 seq {RECORDS} | sed 's/^/<3>event /' | flightrec write
 flightrec read --json >/run/listed
 ( n=0; while n=$((n + 1)); do echo "ceaseless $n of a"; done | flightrec write -c app ) &
@@ -68,7 +73,7 @@ flightrec read --json >/run/listed
 sleep 1
 flightrec read -c app -n 100 --json >>/run/listed
 packed LISTED 1 </run/listed
-echo "BOOT $(cat /proc/sys/kernel/random/boot_id)"
+say "BOOT $(cat /proc/sys/kernel/random/boot_id)"
 read -r death </dev/console
 eval "$death"
 """
@@ -181,9 +186,9 @@ def test_only_root_reads_it(kernel, death):
     assert after.said == before.boot_id
 
 
-OTHERS = r"""
+OTHERS = SAY + r"""
 modprobe ramoops mem_address=0xcf00000 mem_size=0x100000 record_size=0x10000 mem_type=0 || exit 1
-echo "RAMOOPS-READY"
+say RAMOOPS-READY
 read -r _ </dev/console
 said() { dmesg | grep -q "flightrec: .*$1" && echo "said: $1"; }
 check refuses-what-ramoops-has sh -c "! insmod /modules/flightrec.ko reserved=1M@0xcf00000"
@@ -194,7 +199,7 @@ check refuses-too-little sh -c "! insmod /modules/flightrec.ko reserved=1M@0xd00
 check says-how-much-is-needed said '1024 KiB are too few: the channels need [34][0-9]*'
 check refuses-less-than-two-blocks sh -c "! insmod /modules/flightrec.ko reserved=16K@0xd000000"
 dmesg | grep "flightrec: "
-echo "REFUSALS-DONE"
+say REFUSALS-DONE
 read -r _ </dev/console
 """
 

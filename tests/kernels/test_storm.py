@@ -55,7 +55,7 @@ def run_storm(kernel, files, script, limit=LIMIT, allow=(), **options):
     with tempfile.TemporaryDirectory(prefix="storm-") as workdir:
         with direct_guest(kernel, files, script, workdir, append="apic_extnmi=all",
                           **options) as guest:  # fmt: skip
-            begun = guest.wait_for(r"^(== storm|\[result\] not ok storm).*\n", limit, "the storm")
+            begun = guest.wait_for(r"(== storm|\[result\] not ok storm).*\n", limit, "the storm")
             if begun[1] == "== storm":
                 inject_nmis(guest, "== calm")
                 guest.send("\n")

@@ -4,8 +4,8 @@
 * The first serial port is the console: logged to a file, matched by
   :meth:`Guest.wait_for`, written to by :meth:`Guest.send`.
 * Memory that the guest shares with the test (a PCI device "ivshmem") carries the
-  verdict and nothing else, so that no kernel message can look like a result or tear
-  one apart.  What the guest has stored there has arrived: see tests/qemu/verdict.c.
+  verdict and what the guest tells (:meth:`Guest.wait_told`), so that no kernel message
+  can look like a result or tear one apart.  What the guest has stored there has arrived: see tests/qemu/verdict.c.
 
 The guest writes one line per test to it, lines of what it wants to tell, and one line
 at the end, with the number and the digest of all before it::
@@ -177,6 +177,7 @@ class Guest:
         self.console = None
         self.qmp = None
         self.started = None
+        self._told = 0
 
     def __enter__(self):
         self.start()
@@ -192,6 +193,7 @@ class Guest:
         ours, theirs = socket.socketpair()
         control = ["-chardev", f"socket,id=qmp,fd={theirs.fileno()}", "-mon", "qmp,mode=control"]
         self.channel.write_bytes(b"")
+        self._told = 0  # characters of what was told that matched already
         os.truncate(self.channel, self.channel_mib << 20)
         log = self.workdir / "console.log"
         with open(log, "wb") as out, open(self.workdir / "qemu.log", "wb") as err:
@@ -245,6 +247,24 @@ class Guest:
             return self.console.match(pattern)
 
         return self._wait(found, timeout, what)
+
+    def wait_told(self, pattern, timeout, what=None):
+        """Wait until the guest has told PATTERN, by `tell` or `note`, after what was matched before.
+
+        Returns the match, in all that was told, each piece a line of its own.  Unlike what
+        is on the console, no message of the kernel can tear it apart, and no panic takes
+        away what was told before it.  Not for a guest that resets later: a mapped channel
+        has ended QEMU 10.0 in its reset with several CPUs (iotlb_to_section).
+        """
+
+        def found():
+            lines = read_channel(self.channel).splitlines()
+            told = "".join(f"{line[5:]}\n" for line in lines if line.startswith("note "))
+            return re.compile(pattern, re.MULTILINE).search(told, self._told)
+
+        match = self._wait(found, timeout, what or f"{pattern!r} to be told")
+        self._told = match.end()
+        return match
 
     def wait_verdict(self, timeout, what="the verdict", exits=False, allow=()):
         """Wait for the guest's GUEST-DONE line, and return the Verdict.

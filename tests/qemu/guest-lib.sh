@@ -52,6 +52,11 @@ run_program() {
 	fi
 }
 
+# tell TEXT: a line for Guest.wait_told()
+tell() {
+	record "note $1"
+}
+
 # note NAME COMMAND...: what the command prints is told to the test, line by line; ok
 # if it succeeds
 note() {

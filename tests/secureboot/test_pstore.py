@@ -53,6 +53,8 @@ echo LISTED-BEGIN
 for channel in default app; do flightrec read -c $channel --json; done | gzip | base64
 echo LISTED-END
 cat /proc/sys/kernel/random/boot_id
+# A panic takes away what the console has not sent yet.
+read -r _ </dev/console
 echo c >/proc/sysrq-trigger
 """
 
@@ -101,6 +103,7 @@ class Story:
                 listed = started.wait_for(rf"LISTED-BEGIN\s+{BASE64}LISTED-END", 300)[1]
                 self.listed = unpacked(listed)
                 self.boot = started.wait_for(r"([0-9a-f-]{36})", 30)[1].replace("-", "")
+                started.send("\n")
                 self.files = started.wait_for(r"(?:/sys/fs/pstore/\S+\s+)+", BOOT_TIMEOUT,
                                               "the boot after the panic")[0].split()  # fmt: skip
                 self.traces = int(started.wait_for(r"TRACES (\d+)\n", 300)[1])
