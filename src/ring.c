@@ -234,7 +234,7 @@ static bool is_fresh(struct flightrec_ring *ring, const struct turn *turn)
  * The next block in turn. Those in the table are passed over: no more than they are, also
  * where others take the turns in between.
  */
-static struct turn next_turn(struct flightrec_ring *ring)
+static noinline struct turn next_turn(struct flightrec_ring *ring)
 {
 	struct turn turn = { .fresh = ring->fresh };
 	u32 passed = 0;
@@ -275,7 +275,8 @@ static struct turn next_turn(struct flightrec_ring *ring)
  * open block with its own: what the NMI had opened is then nobody's, keeps its
  * records, and is closed and taken in its turn like the block of an idle CPU.
  */
-static bool take_block(struct flightrec_ring *ring, const struct turn *turn, bool choosy)
+static noinline __cold bool take_block(struct flightrec_ring *ring, const struct turn *turn,
+				       bool choosy)
 {
 	u64 lap = turn->lap;
 	u32 block = turn->block;
@@ -356,7 +357,7 @@ static void claim_kept(struct flightrec_ring *ring, u32 writer, bool choosy)
  * holds, of both of which each CPU has at most a few, or lost it to a writer
  * that went on.
  */
-bool flightrec_ring_claim(struct flightrec_ring *ring, u32 writer, u32 tries)
+bool __cold flightrec_ring_claim(struct flightrec_ring *ring, u32 writer, u32 tries)
 {
 	bool choosy = tries < 2 * ring->ncpus + 4;
 
@@ -652,36 +653,27 @@ static __always_inline bool ends_before(const struct flightrec_ring *ring, u32 b
 
 /*
  * The least that the first number from @seq on in a block may be, if that is
- * before @best. Not before @seq, and @seq itself if nothing better is known.
+ * before @best. Not before @seq, and @seq itself if nothing better is known. With
+ * @place it is the first that is there, and gets where.
  */
-static u64 first_in_block(const struct flightrec_ring *ring, u32 block, u64 seq, u64 best)
+static noinline u64 first_in_block(const struct flightrec_ring *ring, u32 block, u64 seq,
+				   u64 best, struct spot *place)
 {
 	u64 first = READ_ONCE(ring->first[block]);
 	struct in_block found;
 
 	if (first >= best)
 		return best;
-	if (first >= seq)
+	if (first >= seq && !place)
 		return first;
 	if (ends_before(ring, block, seq))
 		return best;
-	if (!look_through(ring, block, seq, &found))
+	if (!look_through(ring, block, seq, &found) && !place)
 		return seq;
-	return found.first < best ? found.first : best;
-}
-
-/* The first number from @seq on in a block, with its place, or @best if that is before. */
-static u64 find_in_block(const struct flightrec_ring *ring, u32 block, u64 seq, u64 best,
-			 struct spot *place)
-{
-	struct in_block found;
-
-	if (READ_ONCE(ring->first[block]) >= best || ends_before(ring, block, seq))
-		return best;
-	look_through(ring, block, seq, &found);
 	if (found.first >= best)
 		return best;
-	*place = found.place;
+	if (place)
+		*place = found.place;
 	return found.first;
 }
 
@@ -692,7 +684,7 @@ static u64 find_in_block(const struct flightrec_ring *ring, u32 block, u64 seq, 
  * whose turn it is: it has the oldest records as a rule, and then all others
  * are seen to be younger at a glance. With @place it is one that is there, and where.
  */
-static noinline u64 skip_gone(const struct flightrec_ring *ring, u64 seq, u64 next,
+static noinline __cold u64 skip_gone(const struct flightrec_ring *ring, u64 seq, u64 next,
 			      struct spot *place)
 {
 	u32 ngroups = flightrec_ring_groups(ring->nblocks);
@@ -702,8 +694,7 @@ static noinline u64 skip_gone(const struct flightrec_ring *ring, u64 seq, u64 ne
 	for (left = 0; left < ring->nkept && next > seq; left++) {
 		kept = atomic64_read(&ring->kept[left]);
 		if (kept)
-			next = place ? find_in_block(ring, kept - 1, seq, next, place) :
-				       first_in_block(ring, kept - 1, seq, next);
+			next = first_in_block(ring, kept - 1, seq, next, place);
 	}
 	ring_div(atomic64_read(&ring->next_claim), ring->nblocks, &block);
 	group = block / GROUP_BLOCKS;
@@ -716,8 +707,7 @@ static noinline u64 skip_gone(const struct flightrec_ring *ring, u64 seq, u64 ne
 		block = group * GROUP_BLOCKS;
 		end = block + GROUP_BLOCKS < ring->nblocks ? block + GROUP_BLOCKS : ring->nblocks;
 		for (; block < end && next > seq; block++)
-			next = place ? find_in_block(ring, block, seq, next, place) :
-				       first_in_block(ring, block, seq, next);
+			next = first_in_block(ring, block, seq, next, place);
 	}
 	return next;
 }
@@ -899,7 +889,7 @@ static u64 records_in_block(const struct flightrec_ring *ring, u32 block, u64 se
 	return lap_of(committed) == lap_of(state) ? records_of(committed) : 0;
 }
 
-u64 flightrec_ring_oldest(const struct flightrec_ring *ring, u64 *retained)
+u64 __cold flightrec_ring_oldest(const struct flightrec_ring *ring, u64 *retained)
 {
 	/* From before all of them, so that each block is looked at. */
 	struct flightrec_cursor cursor = { .seq = 0, .from = ~0ULL };
@@ -918,7 +908,7 @@ u64 flightrec_ring_oldest(const struct flightrec_ring *ring, u64 *retained)
 	return cursor.seq;
 }
 
-u64 flightrec_ring_clear(struct flightrec_ring *ring)
+u64 __cold flightrec_ring_clear(struct flightrec_ring *ring)
 {
 	s64 cleared = atomic64_read(clear_seq(ring));
 	s64 next = flightrec_ring_next(ring);

@@ -113,8 +113,8 @@ MUTATIONS = {
     "entry that a later number has: gone, though kept": (
         RING, "			if (cursor->seq < reach(ring, flightrec_ring_next(ring)))\n				continue;\n", ""),
     "record under way hides those before it": (
-        RING, "	look_through(ring, block, seq, &found);\n	if (found.first >= best)",
-        "	if (!look_through(ring, block, seq, &found) || found.first >= best)"),
+        RING, "	if (!look_through(ring, block, seq, &found) && !place)\n		return seq;\n",
+        "	if (!look_through(ring, block, seq, &found))\n		return place ? best : seq;\n"),
     "record under way is taken for one that is there": (
         RING, "	u32 end = committed & RING_MASK(COMMITTED_RECORDS_SHIFT);", "	u32 end = state & RING_MASK(STATE_OFF_BITS);"),
     "skip does not look at kept blocks": (
