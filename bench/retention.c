@@ -71,7 +71,7 @@ static int measure(const char *load, u32 ncpus, u32 nblocks)
 			      (sizeof(struct flightrec_stamp) + LEN);
 	const u64 capacity = nblocks * per_block;
 	u64 *sums = calloc(ncpus, sizeof(*sums));
-	struct flightrec_ring_cpu *cpus = aligned_alloc(64, ncpus * sizeof(*cpus));
+	struct flightrec_ring_cpu *cpus = aligned_alloc(64, 2 * ncpus * sizeof(*cpus));
 	u64 *blocks = calloc(nblocks, FLIGHTREC_RING_BLOCK_BYTES);
 	u64 *index = malloc(flightrec_ring_index_bytes(nblocks));
 	struct flightrec_ring ring;
@@ -81,7 +81,7 @@ static int measure(const char *load, u32 ncpus, u32 nblocks)
 
 	if (!sums || !cpus || !blocks || !index)
 		return -ENOMEM;
-	memset(cpus, 0, ncpus * sizeof(*cpus));
+	memset(cpus, 0, 2 * ncpus * sizeof(*cpus));
 	if (flightrec_ring_init(&ring, &(struct flightrec_ring_setup) {
 			.blocks = blocks, .index = index, .cpus = cpus, .nblocks = nblocks,
 			.ncpus = ncpus, .name = "retention", .boot_id = payload }))

@@ -197,7 +197,7 @@ static int __init make_ring(struct flightrec_channel *channel)
 	u32 nblocks = flightrec_ring_blocks_in(channel->config.bytes);
 	u64 instance;
 
-	channel->ring_cpus = kvcalloc(nr_cpu_ids, sizeof(*channel->ring_cpus), GFP_KERNEL);
+	channel->ring_cpus = kvcalloc(2 * nr_cpu_ids, sizeof(*channel->ring_cpus), GFP_KERNEL);
 	channel->ring_blocks = channel->config.reserved ? flightrec_region_take(nblocks) :
 			       alloc_blocks(nblocks);
 	channel->ring_index = __vmalloc(flightrec_ring_index_bytes(nblocks), RING_GFP);
@@ -270,12 +270,14 @@ int flightrec_channel_append(struct flightrec_channel *channel,
 			     const void *payload)
 {
 	unsigned long flags;
+	u32 writer;
 	int err;
 
 	local_irq_save(flags);
 	stamp->cpu = smp_processor_id();
 	flightrec_clock_read(&stamp->boot_ns, &stamp->wall_ns);
-	err = flightrec_ring_append(&channel->ring, stamp->cpu, stamp, payload);
+	writer = flightrec_ring_writer(&channel->ring, stamp->cpu, stamp->severity);
+	err = flightrec_ring_append(&channel->ring, writer, stamp, payload);
 	local_irq_restore(flags);
 	return err ? flightrec_channel_reject(channel, FLIGHTREC_REJECT_BUSY, err) : 0;
 }

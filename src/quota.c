@@ -144,6 +144,11 @@ bool flightrec_quota_refill(struct flightrec_credit *credit, u32 uid, u32 bytes,
 	if (rate && credit->uid != uid)
 		give_back(credit, rate);
 	left = credit->uid == uid ? READ_ONCE(credit->bytes) : 0;
+	/* Whatever a record counts: an account that is full suffices for one. */
+	if (rate && bytes > max(rate, BURST_MIN)) {
+		bytes = max(rate, BURST_MIN);
+		left = min(left, bytes - 1);
+	}
 	more = rate ? draw(uid, bytes - left, rate, boot_ns) : ADVANCE_MAX;
 	if (!more)
 		return false;

@@ -54,11 +54,28 @@
  * look for its record any more. Which of two writers has the entry is therefore told
  * by numbers; tags, which wrap, only tell readers.
  *
+ * Urgent records have a share of their own. A CPU is a second writer for them, with a
+ * second open block, and such writers take their blocks from a table (kept), in a turn of
+ * their own: the block in the next place, which was claimed longest ago of those. A place
+ * that is still empty gets the block whose turn it is in the ring, and from then on that
+ * block is passed over by all others. So what is not urgent displaces nothing urgent, and the
+ * other way round nothing but what fills the table once. A ring without urgent records is all
+ * for the others. A claimer that fails to put its block into the table, because somebody else
+ * was quicker, has a block like others.
+ *
+ * The index does not reach as far back as blocks then may: its entries are those of the
+ * newest numbers, whatever their records. What is older is looked for in the blocks
+ * themselves, from stamp to stamp. A record that is under way there does not hide those before
+ * it: a CPU writes one at a time, with interrupts off, so they end at the offset that
+ * BLOCK_COMMITTED has. Where an NMI came in between they end before it, at a number that is
+ * 0, or, for some instructions, at whatever was there: no user writes into a channel that
+ * NMIs write to, and text does not look like a number that is sought.
+ *
  * Readers that fell behind do not visit each number that is gone. Of each block
  * is known what its numbers do not precede (first, stored by its claimer) and, as
  * soon as its CPU left it, before which they end (last); of 64 blocks in a row
  * what they all do not precede (group_first, never too great, since firsts only
- * grow). All are bounds: a record that was numbered before the reader looked at
+ * grow), but for those in the table, which are looked at by themselves. All are bounds: a record that was numbered before the reader looked at
  * the next number is never outside those of its block, because they were stored
  * before that number was taken. Within a block that is partly of interest the
  * reader goes from stamp to stamp. What is committed counts records as well, and is
@@ -146,21 +163,28 @@ static noinline void sum_up_group(struct flightrec_ring *ring, u32 group)
 	for (; block < end; block++) {
 		u64 first = READ_ONCE(ring->first[block]);
 
-		least = first < least ? first : least;
+		if (!READ_ONCE(ring->is_kept[block]))
+			least = first < least ? first : least;
 	}
 	WRITE_ONCE(ring->group_first[group], least);
 }
 
+/* The turn in which a writer's blocks are claimed. */
+static atomic64_t *turn_of(struct flightrec_ring *ring, u32 writer)
+{
+	return writer < ring->ncpus ? &ring->next_claim : &ring->next_kept;
+}
+
 /*
- * This CPU's open block, if it still is, is full: from now on it grows old. It is
+ * This writer's open block, if it still is, is full: from now on it grows old. It is
  * closed, so that no writer whom an NMI interrupted before it reserved comes
  * back to it, and if all that was reserved is committed, then every number in
  * it is known to be before the next one. Only this CPU writes there, so nothing
  * needs an order.
  */
-static void leave_block(struct flightrec_ring *ring, u32 cpu)
+static void leave_block(struct flightrec_ring *ring, u32 writer)
 {
-	u64 open = READ_ONCE(ring->cpus[cpu].open);
+	u64 open = READ_ONCE(ring->cpus[writer].open);
 	u32 block = open & RING_MASK(ENTRY_BLOCK_BITS);
 	u64 lap = open >> OPEN_LAP_SHIFT;
 	s64 unknown = LAST_UNKNOWN | lap;
@@ -179,28 +203,55 @@ static void leave_block(struct flightrec_ring *ring, u32 cpu)
 				     uncounted | COUNT_KNOWN | records_of(committed));
 	}
 	atomic64_set(&ring->marks[block],
-		     atomic64_read(&ring->next_claim) & ~MARK_OPEN);
+		     atomic64_read(turn_of(ring, writer)) & ~MARK_OPEN);
 	if (ring->summed)
 		ring_write_back(block_word(ring, block, BLOCK_STATE), 2 * sizeof(u64));
 }
 
+/* A block whose turn has come. */
+struct turn {
+	u64 claim;	/* the how manieth turn it is */
+	u64 lap;	/* that the block gets */
+	u32 block;
+	u32 fresh;	/* turns for which a full block is */
+};
+
 /* Were records written to the block not long ago, though its turn has come? */
-static bool is_fresh(struct flightrec_ring *ring, u32 block, u64 claim)
+static bool is_fresh(struct flightrec_ring *ring, const struct turn *turn)
 {
+	u32 block = turn->block;
 	u64 state = atomic64_read(block_word(ring, block, BLOCK_STATE));
 	u64 mark = atomic64_read(&ring->marks[block]);
 	u64 now = MARK_OPEN | (state & RING_MASK(STATE_OFF_BITS));
 
 	if (!(mark & MARK_OPEN))
-		return ((claim - mark) & ~MARK_OPEN) < ring->fresh;
+		return ((turn->claim - mark) & ~MARK_OPEN) < turn->fresh;
 	atomic64_set(&ring->marks[block], now);
 	return mark != now;
 }
 
 /*
- * Try to make the next block in turn this CPU's open one, unless @choosy and
- * it is fresh. That it may fail is left to the caller, which looks whether it
- * has an open block now.
+ * The next block in turn. Those in the table are passed over: no more than they are, also
+ * where others take the turns in between.
+ */
+static noinline struct turn next_turn(struct flightrec_ring *ring)
+{
+	struct turn turn = { .fresh = ring->fresh };
+	u32 passed = 0;
+
+	do {
+		turn.claim = atomic64_fetch_add(1, &ring->next_claim);
+		turn.lap = FIRST_LAP + ring_div(turn.claim, ring->nblocks, &turn.block);
+		/* Once in a round: the turn has just passed over the group before. */
+		if (!(turn.block % GROUP_BLOCKS))
+			sum_up_group(ring, ((turn.block ?: ring->nblocks) - 1) / GROUP_BLOCKS);
+	} while (unlikely(READ_ONCE(ring->is_kept[turn.block])) && passed++ < ring->nkept);
+	return turn;
+}
+
+/*
+ * Try to take the block whose turn it is, unless @choosy and it is fresh: then it is
+ * open and empty, and the caller's alone to write to.
  *
  * Two words are to change, and a claimer may be stopped between any two of these
  * lines, so there are three exchanges once the block is closed:
@@ -224,46 +275,81 @@ static bool is_fresh(struct flightrec_ring *ring, u32 block, u64 claim)
  * open block with its own: what the NMI had opened is then nobody's, keeps its
  * records, and is closed and taken in its turn like the block of an idle CPU.
  */
-static void claim_block(struct flightrec_ring *ring, u32 cpu, bool choosy)
+static noinline __cold bool take_block(struct flightrec_ring *ring, const struct turn *turn,
+				       bool choosy)
 {
-	u64 claim = atomic64_fetch_add(1, &ring->next_claim);
-	atomic64_t *state_word, *committed_word;
+	u64 lap = turn->lap;
+	u32 block = turn->block;
+	atomic64_t *state_word = block_word(ring, block, BLOCK_STATE);
+	atomic64_t *committed_word = block_word(ring, block, BLOCK_COMMITTED);
 	s64 state, committed;
-	u32 block;
-	u64 lap;
 
-	lap = FIRST_LAP + ring_div(claim, ring->nblocks, &block);
-	state_word = block_word(ring, block, BLOCK_STATE);
-	committed_word = block_word(ring, block, BLOCK_COMMITTED);
-
-	/* Once in a round: the turn has just passed over the group before. */
-	if (!(block % GROUP_BLOCKS))
-		sum_up_group(ring, ((block ?: ring->nblocks) - 1) / GROUP_BLOCKS);
-	if (choosy && is_fresh(ring, block, claim))
-		return;
+	if (choosy && is_fresh(ring, turn))
+		return false;
 	if (!close_block(state_word, lap, &state))
-		return;
+		return false;
 	committed = atomic64_read_acquire(committed_word);	/* G, pairs with F */
 	if (!all_committed(committed, state))
-		return;
+		return false;
 	/* A, pairs with B. Closed still: nobody may reserve before the next line. */
 	if (!atomic64_try_cmpxchg(state_word, &state,
 				  make_state(lap, BLOCK_HEADER) | STATE_CLOSED))
-		return;
+		return false;
 	/* Before the exchange below, and so before any number in this lap is taken. */
 	WRITE_ONCE(ring->first[block], atomic64_read(&ring->next_seq));
 	atomic64_set(&ring->last[block], LAST_UNKNOWN | lap);
 	atomic64_set(&ring->count[block], lap << COUNT_LAP_SHIFT);
 	if (!atomic64_try_cmpxchg(committed_word, &committed,
 				  make_state(lap, BLOCK_HEADER)))
-		return;
+		return false;
 	atomic64_set(&ring->marks[block], MARK_OPEN);
 	state = make_state(lap, BLOCK_HEADER) | STATE_CLOSED;
 	if (!atomic64_try_cmpxchg(state_word, &state, make_state(lap, BLOCK_HEADER)))
-		return;
+		return false;
 	if (ring->summed)
 		ring_write_back(state_word, sizeof(*state_word));
-	WRITE_ONCE(ring->cpus[cpu].open, lap << OPEN_LAP_SHIFT | block);
+	return true;
+}
+
+/*
+ * Try to make a block this writer's open one. That it may fail is left to the caller,
+ * which looks whether it has an open block now.
+ */
+static void claim_block(struct flightrec_ring *ring, u32 writer, bool choosy)
+{
+	struct turn turn = next_turn(ring);
+
+	if (take_block(ring, &turn, choosy))
+		WRITE_ONCE(ring->cpus[writer].open, turn.lap << OPEN_LAP_SHIFT | turn.block);
+}
+
+/*
+ * The same for urgent records: the block in the next place of the table. Its lap follows
+ * the one that it has, since it left the ring's turn. Two who met it in the same lap want the
+ * same next one, and the exchanges decide. The block goes into the table before its first
+ * number is taken, so whoever knows of that number finds it there.
+ */
+static void claim_kept(struct flightrec_ring *ring, u32 writer, bool choosy)
+{
+	struct turn turn = { .claim = atomic64_fetch_add(1, &ring->next_kept),
+			     .fresh = ring->kept_fresh };
+	s64 held, none = 0;
+	u32 at;
+
+	ring_div(turn.claim, ring->nkept, &at);
+	held = atomic64_read(&ring->kept[at]);
+	if (held) {
+		turn.block = held - 1;
+		turn.lap = (lap_of(atomic64_read(block_word(ring, turn.block, BLOCK_STATE))) + 1) &
+			   LAP_MASK;
+	} else {
+		turn = next_turn(ring);
+	}
+	if (!take_block(ring, &turn, choosy))
+		return;
+	if (held || atomic64_try_cmpxchg(&ring->kept[at], &none, turn.block + 1))
+		WRITE_ONCE(ring->is_kept[turn.block], 1);
+	WRITE_ONCE(ring->cpus[writer].open, turn.lap << OPEN_LAP_SHIFT | turn.block);
 }
 
 /*
@@ -271,13 +357,18 @@ static void claim_block(struct flightrec_ring *ring, u32 cpu, bool choosy)
  * holds, of both of which each CPU has at most a few, or lost it to a writer
  * that went on.
  */
-bool flightrec_ring_claim(struct flightrec_ring *ring, u32 cpu, u32 tries)
+bool __cold flightrec_ring_claim(struct flightrec_ring *ring, u32 writer, u32 tries)
 {
+	bool choosy = tries < 2 * ring->ncpus + 4;
+
 	if (tries >= 6 * ring->ncpus + 12)
 		return false;
 	if (!tries)
-		leave_block(ring, cpu);
-	claim_block(ring, cpu, tries < 2 * ring->ncpus + 4);
+		leave_block(ring, writer);
+	if (writer < ring->ncpus)
+		claim_block(ring, writer, choosy);
+	else
+		claim_kept(ring, writer, choosy);
 	return true;
 }
 
@@ -356,12 +447,12 @@ static void put_payload(const struct flightrec_place *place, const void *payload
 	}
 }
 
-int flightrec_ring_append(struct flightrec_ring *ring, u32 cpu,
+int flightrec_ring_append(struct flightrec_ring *ring, u32 writer,
 			  struct flightrec_stamp *stamp, const void *payload)
 {
 	struct flightrec_place place;
 
-	if (!flightrec_ring_reserve(ring, cpu, stamp->len, &place))
+	if (!flightrec_ring_reserve(ring, writer, stamp->len, &place))
 		return -ENOBUFS;
 	stamp->check = flightrec_ring_check(&place, stamp->boot_ns, stamp->len);
 	/* All but the number. */
@@ -381,18 +472,24 @@ u64 flightrec_ring_next(const struct flightrec_ring *ring)
 u64 flightrec_ring_bytes(const struct flightrec_ring *ring)
 {
 	u64 sum = 0;
-	u32 cpu;
+	u32 writer;
 
-	for (cpu = 0; cpu < ring->ncpus; cpu++)
-		sum += atomic64_read(&ring->cpus[cpu].bytes);
+	for (writer = 0; writer < ring->ncpus + ring->kept_writers; writer++)
+		sum += atomic64_read(&ring->cpus[writer].bytes);
 	return sum;
 }
 
-/* The first number that may still be there when @next is the next one. */
+/* The first number that has an entry of the index when @next is the next one. */
+static __always_inline u64 reach(const struct flightrec_ring *ring, u64 next)
+{
+	return next > ring->nindex ? next - ring->nindex : 1;
+}
+
+/* The first that is to be looked for there. */
 static __always_inline u64 horizon(const struct flightrec_ring *ring, u64 next)
 {
 	u64 cleared = atomic64_read(clear_seq(ring));
-	u64 far = next > ring->nindex ? next - ring->nindex : 1;
+	u64 far = reach(ring, next);
 
 	return far > cleared ? far : cleared;
 }
@@ -499,11 +596,12 @@ static __always_inline int copy_words(const struct flightrec_ring *ring,
 struct in_block {
 	u64 first;	/* the smallest number from the wanted one on, if any */
 	u32 records;	/* how many there are from it on */
+	struct spot place;	/* of the first */
 };
 
 /*
  * Look at each record of a block for those with numbers from @seq on; false if
- * that cannot be told because one is being written. A block that is overwritten
+ * there may be more because one is being written. A block that is overwritten
  * meanwhile has none: what comes instead has numbers that were not yet taken
  * when the caller looked.
  */
@@ -517,32 +615,32 @@ static bool look_through(const struct flightrec_ring *ring, u32 block, u64 seq,
 		.block = block, .lap = lap_of(state) & RING_MASK(ENTRY_LAP_BITS),
 		.off = BLOCK_HEADER,
 	};
-	u32 end = state & RING_MASK(STATE_OFF_BITS);
+	u32 end = committed & RING_MASK(COMMITTED_RECORDS_SHIFT);
 	u32 words;
 
 	*found = (struct in_block) { .first = ~0ULL };
 	if (lap_of(committed) != lap_of(state))
 		return true;
-	if (!all_committed(committed, state))
-		return false;
 	for (; place.off < end; place.off += words) {
 		const struct flightrec_stamp *stamp =
 			(const struct flightrec_stamp *)record_at(ring, &place);
 		u64 number = READ_ONCE(stamp->seq);
 
 		words = bounded_words(READ_ONCE(stamp->len), &place);
-		if (!words)
+		if (!words || !number)
 			break;
 		if (number < seq)
 			continue;
 		found->records++;
-		if (number < found->first)
+		if (number < found->first) {
 			found->first = number;
+			found->place = place;
+		}
 	}
 	smp_rmb();	/* B, pairs with A */
 	if (!still_there(ring, &place))
 		*found = (struct in_block) { .first = ~0ULL };
-	return true;
+	return all_committed(committed, state);
 }
 
 /* Do the numbers in a block end before @seq? */
@@ -555,22 +653,28 @@ static __always_inline bool ends_before(const struct flightrec_ring *ring, u32 b
 
 /*
  * The least that the first number from @seq on in a block may be, if that is
- * before @best. Not before @seq, and @seq itself if nothing better is known.
+ * before @best. Not before @seq, and @seq itself if nothing better is known. With
+ * @place it is the first that is there, and gets where.
  */
-static u64 first_in_block(const struct flightrec_ring *ring, u32 block, u64 seq, u64 best)
+static noinline u64 first_in_block(const struct flightrec_ring *ring, u32 block, u64 seq,
+				   u64 best, struct spot *place)
 {
 	u64 first = READ_ONCE(ring->first[block]);
 	struct in_block found;
 
 	if (first >= best)
 		return best;
-	if (first >= seq)
+	if (first >= seq && !place)
 		return first;
 	if (ends_before(ring, block, seq))
 		return best;
-	if (!look_through(ring, block, seq, &found))
+	if (!look_through(ring, block, seq, &found) && !place)
 		return seq;
-	return found.first < best ? found.first : best;
+	if (found.first >= best)
+		return best;
+	if (place)
+		*place = found.place;
+	return found.first;
 }
 
 /*
@@ -578,13 +682,20 @@ static u64 first_in_block(const struct flightrec_ring *ring, u32 block, u64 seq,
  * from what is known of blocks, not from the index, so it takes as many steps
  * as there are blocks at most, however many records are gone. From the group
  * whose turn it is: it has the oldest records as a rule, and then all others
- * are seen to be younger at a glance.
+ * are seen to be younger at a glance. With @place it is one that is there, and where.
  */
-static noinline u64 skip_gone(const struct flightrec_ring *ring, u64 seq, u64 next)
+static noinline __cold u64 skip_gone(const struct flightrec_ring *ring, u64 seq, u64 next,
+			      struct spot *place)
 {
 	u32 ngroups = flightrec_ring_groups(ring->nblocks);
 	u32 group, left, block, end;
+	s64 kept;
 
+	for (left = 0; left < ring->nkept && next > seq; left++) {
+		kept = atomic64_read(&ring->kept[left]);
+		if (kept)
+			next = first_in_block(ring, kept - 1, seq, next, place);
+	}
 	ring_div(atomic64_read(&ring->next_claim), ring->nblocks, &block);
 	group = block / GROUP_BLOCKS;
 	for (left = ngroups; left && next > seq; left--, group++) {
@@ -596,9 +707,22 @@ static noinline u64 skip_gone(const struct flightrec_ring *ring, u64 seq, u64 ne
 		block = group * GROUP_BLOCKS;
 		end = block + GROUP_BLOCKS < ring->nblocks ? block + GROUP_BLOCKS : ring->nblocks;
 		for (; block < end && next > seq; block++)
-			next = first_in_block(ring, block, seq, next);
+			next = first_in_block(ring, block, seq, next, place);
 	}
 	return next;
+}
+
+/*
+ * The first number from @seq on that is there, though the index does not reach so far back,
+ * and where its record is; @end, the first that the index has, if there is none.
+ */
+static noinline u64 find_old(const struct flightrec_ring *ring, u64 seq, u64 end,
+			     struct spot *place)
+{
+	u64 cleared = atomic64_read(clear_seq(ring));
+
+	seq = seq > cleared ? seq : cleared;
+	return ring->nkept && seq < end ? skip_gone(ring, seq, end, place) : end;
 }
 
 /*
@@ -623,8 +747,11 @@ static __always_inline int find_next(const struct flightrec_ring *ring,
 	for (;;) {
 		next = flightrec_ring_next(ring);
 		first = horizon(ring, next);
-		if (cursor->seq < first)
-			cursor->seq = first;
+		if (unlikely(cursor->seq < first)) {
+			cursor->seq = find_old(ring, cursor->seq, first, place);
+			if (cursor->seq < first)
+				return 0;
+		}
 		if (cursor->seq >= next)
 			return -EAGAIN;
 		if (unlikely(gone++ == skip_after)) {
@@ -632,7 +759,7 @@ static __always_inline int find_next(const struct flightrec_ring *ring,
 				return -EINTR;
 			gone = 0;
 			seq = cursor->seq;
-			cursor->seq = skip_gone(ring, seq, next);
+			cursor->seq = skip_gone(ring, seq, next, NULL);
 			if (cursor->seq != seq)
 				continue;
 			skip_after *= 2;
@@ -641,6 +768,9 @@ static __always_inline int find_next(const struct flightrec_ring *ring,
 		case LOOKUP_NOT_YET:
 			return -EAGAIN;
 		case LOOKUP_GONE:
+			/* It may be there, only that the index no longer reaches so far. */
+			if (cursor->seq < reach(ring, flightrec_ring_next(ring)))
+				continue;
 			break;
 		case LOOKUP_HERE:
 			if (likely(cursor->seq == cursor->from) || still_there(ring, place))
@@ -727,12 +857,18 @@ bool flightrec_ring_readable(const struct flightrec_ring *ring,
 			     const struct flightrec_cursor *cursor)
 {
 	u64 next = flightrec_ring_next(ring);
-	u64 first = horizon(ring, next);
+	u64 cleared = atomic64_read(clear_seq(ring));
 	u64 seq = READ_ONCE(cursor->seq);
 	struct spot place;
 
-	if (seq < first)
-		seq = first;
+	if (seq < cleared)
+		seq = cleared;
+	if (seq < reach(ring, next)) {
+		/* Who reads finds out, and is past it then. */
+		if (ring->nkept)
+			return true;
+		seq = reach(ring, next);
+	}
 	return seq < next && look_up(ring, seq, &place) != LOOKUP_NOT_YET;
 }
 
@@ -753,11 +889,12 @@ static u64 records_in_block(const struct flightrec_ring *ring, u32 block, u64 se
 	return lap_of(committed) == lap_of(state) ? records_of(committed) : 0;
 }
 
-u64 flightrec_ring_oldest(const struct flightrec_ring *ring, u64 *retained)
+u64 __cold flightrec_ring_oldest(const struct flightrec_ring *ring, u64 *retained)
 {
 	/* From before all of them, so that each block is looked at. */
 	struct flightrec_cursor cursor = { .seq = 0, .from = ~0ULL };
-	u64 first = horizon(ring, flightrec_ring_next(ring));
+	u64 first = ring->nkept ? (u64)atomic64_read(clear_seq(ring)) :
+		    horizon(ring, flightrec_ring_next(ring));
 	struct spot place;
 	u32 block;
 
@@ -771,7 +908,7 @@ u64 flightrec_ring_oldest(const struct flightrec_ring *ring, u64 *retained)
 	return cursor.seq;
 }
 
-u64 flightrec_ring_clear(struct flightrec_ring *ring)
+u64 __cold flightrec_ring_clear(struct flightrec_ring *ring)
 {
 	s64 cleared = atomic64_read(clear_seq(ring));
 	s64 next = flightrec_ring_next(ring);

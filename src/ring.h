@@ -27,6 +27,15 @@
 /* Memory is claimed in blocks of this size; a record lies within one. */
 #define FLIGHTREC_RING_BLOCK_BYTES FLIGHTREC_BLOCK_BYTES
 
+/*
+ * Records of this severity and more urgent ones have blocks of their own, which no others
+ * displace: one in so many, where the ring is large enough, and at most so many and two for
+ * each CPU. A claimer may have to pass over all of them in turn, hence the limit.
+ */
+#define FLIGHTREC_RING_KEPT_SEVERITY	3
+#define FLIGHTREC_RING_KEPT_PART	4
+#define FLIGHTREC_RING_KEPT_MAX		512
+
 /**
  * struct flightrec_stamp - what is stored before each payload
  *
@@ -55,9 +64,12 @@ struct flightrec_stamp {
 
 #define FLIGHTREC_STAMP_WORDS (sizeof(struct flightrec_stamp) / sizeof(u64))
 
-/* What a CPU writes to; only this CPU does. A cache line of its own. */
+/*
+ * What a writer has: a CPU is one, and another one when it writes what is kept. Only this
+ * CPU uses it. A cache line of its own.
+ */
 struct flightrec_ring_cpu {
-	u64 open;		/* its open block, see ring_write.h */
+	u64 open;		/* the open block, see ring_write.h */
 	atomic64_t bytes;	/* payload that it has written */
 } __attribute__((aligned(64)));
 
@@ -75,6 +87,8 @@ struct flightrec_ring {
 	atomic64_t *last;		/* nor after this one, once it is left */
 	atomic64_t *count;		/* nor are there other than so many, then */
 	u64 *group_first;		/* the least of @first in each group of blocks */
+	atomic64_t *kept;		/* the blocks of urgent records, see ring.c */
+	u64 *is_kept;			/* of each block: is it one of @kept? */
 	struct flightrec_ring_cpu *cpus;
 	u64 nindex;			/* entries of @index, a power of two */
 	u64 index_mask;			/* one less */
@@ -82,18 +96,22 @@ struct flightrec_ring {
 	u32 nblocks;
 	u32 ncpus;
 	u32 fresh;			/* claims for which a full block is */
+	u32 nkept;			/* places in @kept, 0 if the ring is too small */
+	u32 kept_fresh;			/* as @fresh, among those */
+	u32 kept_writers;		/* how far those of urgent records are in @cpus */
 	bool summed;			/* records have a sum, see ring_write.h */
 
 	/* Written by every append and every claim of a block. */
 	atomic64_t next_seq __attribute__((aligned(64)));
 	atomic64_t next_claim __attribute__((aligned(64)));
+	atomic64_t next_kept;
 };
 
 /**
  * struct flightrec_ring_setup - what a ring is made of
  * @blocks: @nblocks * FLIGHTREC_RING_BLOCK_BYTES of zeroes, aligned to 8
  * @index: flightrec_ring_index_bytes(), aligned to 8, with any content
- * @cpus: an array of @ncpus zeroed elements
+ * @cpus: an array of 2 * @ncpus zeroed elements
  * @nblocks: at least two more than @ncpus
  * @ncpus: CPUs that may append
  * @name: for whoever finds the blocks in a memory image, as are:
@@ -152,16 +170,27 @@ int flightrec_ring_init(struct flightrec_ring *ring,
 			const struct flightrec_ring_setup *setup);
 
 /**
+ * flightrec_ring_writer - by which writer a record is written
+ * @ring: the ring
+ * @cpu: the CPU that this runs on
+ * @severity: the record's
+ */
+static inline u32 flightrec_ring_writer(const struct flightrec_ring *ring, u32 cpu, u8 severity)
+{
+	return severity <= FLIGHTREC_RING_KEPT_SEVERITY ? cpu + ring->kept_writers : cpu;
+}
+
+/**
  * flightrec_ring_append - add a record, overwriting the oldest as needed
  * @ring: the ring
- * @cpu: the CPU that this runs on; interrupts are off
+ * @writer: flightrec_ring_writer() of the CPU that this runs on; interrupts are off
  * @stamp: filled in but for @seq, which is set here
  * @payload: @stamp->len bytes, at most FLIGHTREC_RING_PAYLOAD_MAX
  *
  * Return: 0, or -ENOBUFS if no block could be had: writers that stopped in
  * the middle hold too many of them. Then nothing is recorded, no number taken.
  */
-int flightrec_ring_append(struct flightrec_ring *ring, u32 cpu,
+int flightrec_ring_append(struct flightrec_ring *ring, u32 writer,
 			  struct flightrec_stamp *stamp, const void *payload);
 
 /* flightrec_ring_clear - drop all records; returns how many there were */
@@ -233,6 +262,9 @@ int flightrec_ring_read_words(const struct flightrec_ring *ring,
  * @stamp: the record's stamp
  * @payload: gets the first bytes of the payload, up to @room
  * @room: bytes of @payload
+ *
+ * Only as far back as the index reaches: what is kept for longer is found by
+ * flightrec_ring_read() alone.
  *
  * For what is printed after a crash: any context, with any CPU stopped
  * anywhere; takes a bounded number of steps.

@@ -19,9 +19,9 @@ static u64 __init index_entries(u64 nblocks)
 
 u64 __init flightrec_ring_index_bytes(u64 nblocks)
 {
-	/* A mark, the first and the last number, and the count of each. */
-	return (index_entries(nblocks) + 4 * nblocks + flightrec_ring_groups(nblocks)) *
-	       sizeof(u64);
+	/* A mark, the first and the last number, the count of each, and whether it is kept. */
+	return (index_entries(nblocks) + 5 * nblocks + flightrec_ring_groups(nblocks) +
+		nblocks / FLIGHTREC_RING_KEPT_PART) * sizeof(u64);
 }
 
 u64 __init flightrec_ring_bytes_of(u64 nblocks)
@@ -59,6 +59,19 @@ static u32 __init fresh_claims(u32 nblocks, u32 ncpus)
 	u32 spare = nblocks - ncpus;
 
 	return spare - (ncpus < spare / 2 ? ncpus : spare / 2);
+}
+
+/*
+ * How many blocks are kept for urgent records: enough that there is always one to be had
+ * among them, or none.
+ */
+static u32 __init kept_blocks(u32 nblocks, u32 ncpus)
+{
+	u32 most = FLIGHTREC_RING_KEPT_MAX + 2 * ncpus;
+	u32 kept = nblocks / FLIGHTREC_RING_KEPT_PART;
+
+	kept = kept < most ? kept : most;
+	return kept < ncpus + 2 ? 0 : kept;
 }
 
 /* All that never changes. */
@@ -104,8 +117,17 @@ int __init flightrec_ring_init(struct flightrec_ring *ring,
 	ring->last = (atomic64_t *)&ring->first[ring->nblocks];
 	ring->count = &ring->last[ring->nblocks];
 	ring->group_first = (u64 *)&ring->count[ring->nblocks];
+	ring->kept = (atomic64_t *)&ring->group_first[flightrec_ring_groups(ring->nblocks)];
+	ring->is_kept = (u64 *)&ring->kept[ring->nblocks / FLIGHTREC_RING_KEPT_PART];
 	ring->summed = setup->generation != 0;
 	ring->fresh = fresh_claims(ring->nblocks, ring->ncpus);
+	ring->nkept = kept_blocks(ring->nblocks, ring->ncpus);
+	if (ring->nkept) {
+		ring->kept_fresh = fresh_claims(ring->nkept, ring->ncpus);
+		ring->kept_writers = ring->ncpus;
+	}
+	for (i = 0; i < ring->nkept; i++)
+		atomic64_set(&ring->kept[i], 0);
 	atomic64_set(&ring->next_seq, 1);
 	for (i = 0; i < ring->nblocks; i++) {
 		describe_block(&ring->words[i * BLOCK_WORDS], i, setup);
@@ -116,6 +138,7 @@ int __init flightrec_ring_init(struct flightrec_ring *ring,
 		atomic64_set(&ring->last[i], 0);
 		atomic64_set(&ring->count[i], COUNT_KNOWN);
 		ring->group_first[i / GROUP_BLOCKS] = 0;
+		ring->is_kept[i] = 0;
 		/* Left a round before the first claim. */
 		atomic64_set(&ring->marks[i], (0 - ring->nblocks) & ~MARK_OPEN);
 	}

@@ -80,6 +80,7 @@ typedef struct {
 
 #define __init
 #define noinline		__attribute__((__noinline__))
+#define __cold			__attribute__((__cold__))
 
 #ifndef __always_inline	/* glibc has it */
 #define __always_inline		inline __attribute__((always_inline))

@@ -5,7 +5,7 @@
  * there would show. ring.c explains how the ring works and names the
  * barriers.
  *
- *   reserve   room in this CPU's open block
+ *   reserve   room in this writer's open block
  *   (the caller stores the stamp and the payload)
  *   commit    take a number, publish
  *
@@ -43,7 +43,7 @@ enum {
 #define ENTRY_TAG_SHIFT		(ENTRY_LAP_SHIFT + ENTRY_LAP_BITS)
 
 /*
- * What a CPU has open: lap (40 bits), block, so that its lower part is that of
+ * What a writer has open: lap (40 bits), block, so that its lower part is that of
  * an entry. 0, nothing yet, is a lap that no block ever has.
  */
 #define OPEN_LAP_SHIFT	ENTRY_BLOCK_BITS
@@ -77,7 +77,7 @@ enum {
  * struct flightrec_place - where a record goes
  * @block: the first word of its block
  * @stamp: the record
- * @own: what this CPU has of the ring
+ * @own: what this writer has of the ring
  * @open: the block as there
  * @off: the record's distance from @block in words
  * @words: its length, and one record, as BLOCK_COMMITTED counts them
@@ -156,11 +156,11 @@ static __always_inline void flightrec_put_words(u64 *to, const void *from, u64 n
 #undef PUT_WORD
 }
 
-/* Reserve room in this CPU's open block, if it has one and the record fits. */
-static __always_inline bool flightrec_ring_try_reserve(struct flightrec_ring *ring, u32 cpu,
+/* Reserve room in this writer's open block, if it has one and the record fits. */
+static __always_inline bool flightrec_ring_try_reserve(struct flightrec_ring *ring, u32 writer,
 					      u32 len, struct flightrec_place *place)
 {
-	struct flightrec_ring_cpu *own = &ring->cpus[cpu];
+	struct flightrec_ring_cpu *own = &ring->cpus[writer];
 	u64 open = READ_ONCE(own->open);
 	u64 *block = ring->words + (open & RING_MASK(ENTRY_BLOCK_BITS)) * BLOCK_WORDS;
 	u64 lap = open >> OPEN_LAP_SHIFT << STATE_LAP_SHIFT;
@@ -188,18 +188,18 @@ static __always_inline bool flightrec_ring_try_reserve(struct flightrec_ring *ri
 }
 
 /*
- * Claim another block for this CPU; whether that worked shows by the next try
+ * Claim another block for this writer; whether that worked shows by the next try
  * to reserve. False if it was tried often enough. ring.c has it.
  */
-bool flightrec_ring_claim(struct flightrec_ring *ring, u32 cpu, u32 tries);
+bool flightrec_ring_claim(struct flightrec_ring *ring, u32 writer, u32 tries);
 
-static __always_inline bool flightrec_ring_reserve(struct flightrec_ring *ring, u32 cpu,
+static __always_inline bool flightrec_ring_reserve(struct flightrec_ring *ring, u32 writer,
 						   u32 len, struct flightrec_place *place)
 {
 	u32 tries = 0;
 
-	while (unlikely(!flightrec_ring_try_reserve(ring, cpu, len, place)))
-		if (!flightrec_ring_claim(ring, cpu, tries++))
+	while (unlikely(!flightrec_ring_try_reserve(ring, writer, len, place)))
+		if (!flightrec_ring_claim(ring, writer, tries++))
 			return false;
 	return true;
 }

@@ -5,7 +5,9 @@
  * Overview
  * --------
  * A channel is a ring of records in kernel memory. The newest are kept, the
- * oldest are overwritten. Two channels always exist:
+ * oldest are overwritten; of severity 0 to 3 in a share of their own, a quarter of the
+ * channel, which others do not overwrite. So between records that are there, others may be
+ * gone. Two channels always exist:
  *
  *   kernel     written by the kernel only
  *   selftest   reserved for smoke tests; never holds anything of value
@@ -28,7 +30,8 @@
  *               parameter "quota" allows him in a second, in all channels: a
  *               quarter of the smallest one where the administrator set nothing;
  *               counted is what records take in memory, 88 bytes each and the
- *               payload in whole words. Root is a user like others: a daemon
+ *               payload in whole words, four times for severity 0 to 3, whose
+ *               share is a quarter. Root is a user like others: a daemon
  *               that runs wild mostly runs as root. Records of the kernel do
  *               not count.
  *     ENOBUFS   writers that were stopped in the middle hold all memory that

@@ -520,6 +520,102 @@ static void flood_leaves_history(void)
 	CHECK_EQ(guest_unload("flightrec"), 0);
 }
 
+#define EVIDENCE 300	/* records of 100 bytes: within the share of a channel of 1 MiB */
+#define FLOOD 300	/* of 4 KiB: more than the channel holds */
+#define SMALL_FLOOD 60000	/* more numbers than its index has */
+
+static void write_all(int fd, const char *text, size_t len, unsigned int times)
+{
+	while (times--)
+		CHECK_EQ(write(fd, text, len), len);
+}
+
+static void write_evidence(int fd)
+{
+	char text[100];
+	int i;
+
+	for (i = 0; i < EVIDENCE; i++) {
+		memset(text, ' ', sizeof(text));
+		snprintf(text, sizeof(text), "<%d>evidence %d", i % 4, i);
+		write_all(fd, text, sizeof(text), 1);
+	}
+}
+
+static void flood_with_large_ones(int fd)
+{
+	static char large[FLIGHTREC_PAYLOAD_MAX];
+
+	write_all(fd, large, sizeof(large), FLOOD);
+}
+
+static void flood_with_small_ones(int fd)
+{
+	write_all(fd, "x", 1, SMALL_FLOOD);
+}
+
+/* How many of the records of user 1000 are there, each whole and in order. */
+static int evidence_left(void)
+{
+	int fd = guest_open("default", O_RDONLY | O_NONBLOCK), found = 0, last = -1, number;
+	struct guest_record record;
+	__u64 next = 0;
+
+	while (guest_next(fd, &record)) {
+		if (next)
+			CHECK_EQ(record.head.seq, next + record.head.lost);
+		next = record.head.seq + 1;
+		if (record.head.uid != 1000)
+			continue;
+		CHECK_EQ(sscanf(record.payload, "evidence %d ", &number), 1);
+		CHECK(number > last);
+		CHECK_EQ(record.head.severity, number % 4);
+		last = number;
+		found++;
+	}
+	close(fd);
+	return found;
+}
+
+/* What users write at severity 6 displaces nothing of the share of severities 0 to 3. */
+static void flood_leaves_urgent_ones(void)
+{
+	CHECK_EQ(guest_load(CORE, "size_kb=1024 quota=0 events=none"), 0);
+	CHECK_EQ(as_user(1000, write_evidence), 0);
+	CHECK_EQ(evidence_left(), EVIDENCE);
+	CHECK_EQ(as_user(1001, flood_with_large_ones), 0);
+	CHECK_EQ(evidence_left(), EVIDENCE);
+	CHECK_EQ(as_user(1001, flood_with_small_ones), 0);
+	CHECK_EQ(evidence_left(), EVIDENCE);
+	CHECK(guest_stat("default", "retained") < SMALL_FLOOD);
+	CHECK_EQ(guest_unload("flightrec"), 0);
+}
+
+static void flood_urgently(int fd)
+{
+	static char large[FLIGHTREC_PAYLOAD_MAX] = "<0>";
+	unsigned long long begun = now_us(), took;
+	unsigned int taken = 0;
+
+	while (write(fd, large, sizeof(large)) == sizeof(large))
+		taken++;
+	CHECK_EQ(errno, EDQUOT);
+	took = now_us() - begun;
+	printf("# %u urgent records taken in %llu us\n", taken, took);
+	/* Each counts four times: of a burst, and of what that time brought. */
+	CHECK(taken * 4 * 4181ULL <= 262144 + took * 262144 / 1000000 + 4 * 8192);
+}
+
+/* Who floods with urgent ones has a quarter of the quota: a burst does not reach the evidence. */
+static void urgent_burst_leaves_urgent_ones(void)
+{
+	CHECK_EQ(guest_load(CORE, "size_kb=1024 events=none"), 0);
+	CHECK_EQ(as_user(1000, write_evidence), 0);
+	CHECK_EQ(as_user(1001, flood_urgently), 0);
+	CHECK_EQ(evidence_left(), EVIDENCE);
+	CHECK_EQ(guest_unload("flightrec"), 0);
+}
+
 #define TINY 180000	/* about as many as the channel holds */
 #define LARGE 4000	/* more than it holds of those */
 
@@ -594,6 +690,8 @@ static const struct guest_case cases[] = {
 	{ "unload-with-sleeping-reader", unload_with_sleeping_reader },
 	{ "load-and-unload-many-times", load_and_unload_many_times },
 	{ "load-flood-leaves-history", flood_leaves_history },
+	{ "load-flood-leaves-urgent-ones", flood_leaves_urgent_ones },
+	{ "load-urgent-burst-leaves-urgent-ones", urgent_burst_leaves_urgent_ones },
 	{ "reader-far-behind", reader_far_behind },
 	{ "events-on-demand", events_on_demand },
 	{ "events-not-wanted", events_not_wanted },

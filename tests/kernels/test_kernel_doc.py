@@ -28,8 +28,8 @@ def test_comments_are_whole(file):
 
 def test_a_missing_one_is_found(tmp_path):
     text = (SRC / "ring.h").read_text()
-    line = " * @cpu: the CPU that this runs on; interrupts are off\n"
+    line = " * @writer: flightrec_ring_writer() of the CPU that this runs on; interrupts are off\n"
     assert text.count(line) == 1
     broken = tmp_path / "ring.h"
     broken.write_text(text.replace(line, ""))
-    assert "'cpu' not described in 'flightrec_ring_append'" in complaints(broken)
+    assert "'writer' not described in 'flightrec_ring_append'" in complaints(broken)

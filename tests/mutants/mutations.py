@@ -75,9 +75,9 @@ MUTATIONS = {
         "	smp_store_release(&place->stamp->seq, seq);\n	flightrec_ring_publish(ring, seq, place);\n",
         "	flightrec_ring_publish(ring, seq, place);\n	smp_store_release(&place->stamp->seq, seq);\n"),
     "number taken early": (
-        RING, "	struct flightrec_place place;\n\n	if (!flightrec_ring_reserve(ring, cpu, stamp->len, &place))\n		return -ENOBUFS;\n",
+        RING, "	struct flightrec_place place;\n\n	if (!flightrec_ring_reserve(ring, writer, stamp->len, &place))\n		return -ENOBUFS;\n",
         "	struct flightrec_place place;\n\n	atomic64_fetch_add(1, &ring->next_seq);\n"
-        "	if (!flightrec_ring_reserve(ring, cpu, stamp->len, &place))\n		return -ENOBUFS;\n"
+        "	if (!flightrec_ring_reserve(ring, writer, stamp->len, &place))\n		return -ENOBUFS;\n"
         "	atomic64_fetch_add(-1, &ring->next_seq);\n"),
     "room never given back": (
         WRITE, "	atomic64_add_return_release(place->words,\n", "	atomic64_add_return_release(0 * place->words,\n"),
@@ -92,17 +92,37 @@ MUTATIONS = {
         RING, "		if (atomic64_try_cmpxchg(word, state, *state | STATE_CLOSED)) {",
         "		if (true) {"),
     "claim ignores what is not committed": (
-        RING, "	if (!all_committed(committed, state))\n		return;\n", ""),
+        RING, "	if (!all_committed(committed, state))\n		return false;\n", ""),
     "fresh blocks are claimed": (
-        RING, "	if (choosy && is_fresh(ring, block, claim))\n		return;\n", ""),
+        RING, "	if (choosy && is_fresh(ring, turn))\n		return false;\n", ""),
     "block that is left does not grow old": (
-        RING, "	if (!tries)\n		leave_block(ring, cpu);\n", ""),
+        RING, "	if (!tries)\n		leave_block(ring, writer);\n", ""),
     "open block never fresh": (RING, "	return mark != now;", "	return false;"),
     "open block fresh for ever": (RING, "	return mark != now;", "	return true;"),
     "block fresh for a round": (
         INIT, "	return spare - (ncpus < spare / 2 ? ncpus : spare / 2);", "	return nblocks;"),
     "claim gives the block the lap before": (
-        RING, "	lap = FIRST_LAP + ring_div(", "	lap = FIRST_LAP - 1 + ring_div("),
+        RING, "turn.lap = FIRST_LAP + ring_div(", "turn.lap = FIRST_LAP - 1 + ring_div("),
+    # blocks that are kept for urgent records
+    "blocks of urgent records are claimed by others": (
+        RING, "while (unlikely(READ_ONCE(ring->is_kept[turn.block])) &&", "while (false &&"),
+    "kept blocks are not in the table": (
+        RING, "WRITE_ONCE(ring->is_kept[turn.block], 1);", ";"),
+    "what the index does not reach is gone": (
+        RING, "			if (cursor->seq < first)\n				return 0;\n", "			cursor->seq = first;\n"),
+    "entry that a later number has: gone, though kept": (
+        RING, "			if (cursor->seq < reach(ring, flightrec_ring_next(ring)))\n				continue;\n", ""),
+    "record under way hides those before it": (
+        RING, "	if (!look_through(ring, block, seq, &found) && !place)\n		return seq;\n",
+        "	if (!look_through(ring, block, seq, &found))\n		return place ? best : seq;\n"),
+    "record under way is taken for one that is there": (
+        RING, "	u32 end = committed & RING_MASK(COMMITTED_RECORDS_SHIFT);", "	u32 end = state & RING_MASK(STATE_OFF_BITS);"),
+    "skip does not look at kept blocks": (
+        RING, "for (left = 0; left < ring->nkept && next > seq; left++) {", "for (left = 0; false; left++) {"),
+    "cleared records are found in kept blocks": (
+        RING, "	seq = seq > cleared ? seq : cleared;\n", ""),
+    "records not counted where the index does not reach": (
+        RING, "	u64 first = ring->nkept ? (u64)atomic64_read(clear_seq(ring)) :\n		    horizon(", "	u64 first = horizon("),
     "clear moves backwards": (
         RING, "	while (cleared < next)\n", "	while (true)\n"),
     "clear drops one too few": (

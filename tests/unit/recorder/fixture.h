@@ -30,7 +30,7 @@ static inline u64 ring_bytes(void)
 
 struct fixture {
 	struct flightrec_ring ring;
-	struct flightrec_ring_cpu cpus[CPUS];
+	struct flightrec_ring_cpu cpus[2 * CPUS];
 	u64 *memory;
 	u64 *index;
 };

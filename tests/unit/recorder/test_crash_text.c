@@ -27,7 +27,7 @@ static const u8 boot_id[16] = {
 static const char * const names[CHANNELS] = { "kernel", "default", "app" };
 
 static struct flightrec_ring rings[CHANNELS];
-static struct flightrec_ring_cpu cpus[CHANNELS][CPUS];
+static struct flightrec_ring_cpu cpus[CHANNELS][2 * CPUS];
 static u64 *memory[CHANNELS], *indices[CHANNELS];
 static u64 printed_to[CHANNELS];
 static u32 sets;

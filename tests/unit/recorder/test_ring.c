@@ -285,6 +285,177 @@ static void clear_counts_as_lost(void **state)
 	fixture_free(&f);
 }
 
+/* Urgent records are written by CPUs of numbers beyond all others. */
+#define URGENT CPUS
+
+/* How many of @n records of a CPU from @seq on are there, in order and whole. */
+static u64 there(struct fixture *f, u64 seq, u64 n, u32 cpu)
+{
+	struct flightrec_cursor cursor = flightrec_cursor_at(seq);
+	struct flightrec_stamp stamp;
+	u64 lost, found = 0, last = seq - 1;
+	u8 payload[4096];
+
+	while (!flightrec_ring_read(&f->ring, &cursor, &stamp, payload, &lost)) {
+		assert_true(intact(&stamp, payload));
+		assert_int_equal(stamp.seq, last + lost + 1);
+		last = stamp.seq;
+		found += stamp.cpu == cpu && stamp.seq < seq + n;
+	}
+	return found;
+}
+
+/* A flood of others, of whatever length, displaces nothing of their share. */
+static void urgent_ones_outlive_a_flood(void **state)
+{
+	u64 n, seq, kept, all = 0;
+	struct fixture f;
+	u32 cpu;
+
+	(void)state;
+	fixture_init(&f, 4 * ring_bytes());
+	assert_int_equal(f.ring.nkept, f.ring.nblocks / 4);
+	for (n = 1; n <= 2000; n++)
+		append(&f, n, n % CPUS);
+	seq = flightrec_ring_next(&f.ring);
+	for (n = 1; n <= 150; n++)
+		append(&f, n, URGENT + 1);
+	for (n = 1; n <= 10 * f.ring.nindex; n++)
+		append(&f, n, n % CPUS);
+	assert_int_equal(flightrec_ring_oldest(&f.ring, &kept), seq);
+	assert_int_equal(there(&f, seq, 150, URGENT + 1), 150);
+	for (cpu = 0; cpu < CPUS; cpu++)
+		all += there(&f, seq, ~0ULL - seq, cpu);
+	assert_int_equal(kept, 150 + all);
+	assert_int_equal(flightrec_ring_clear(&f.ring), kept);
+	assert_int_equal(flightrec_ring_oldest(&f.ring, &kept), flightrec_ring_next(&f.ring));
+	assert_int_equal(kept, 0);
+	fixture_free(&f);
+}
+
+/* And the other way round: of all others' blocks, all but those that are open and one. */
+static void a_flood_of_urgent_ones_displaces_its_share(void **state)
+{
+	const u64 per_block = FLIGHTREC_RING_BLOCK_BYTES / (300 + sizeof(struct flightrec_stamp));
+	u64 n, seq, fit, found = 0, urgent = 0;
+	struct fixture f;
+
+	(void)state;
+	fixture_init(&f, 4 * ring_bytes());
+	for (n = 1; n <= 2000; n++)
+		append(&f, n, n % CPUS);
+	fit = (f.ring.nblocks - f.ring.nkept - CPUS - 1) * per_block * 9 / 10;
+	seq = flightrec_ring_next(&f.ring) - fit;
+	for (n = 1; n <= 10 * f.ring.nindex; n++)
+		append(&f, n, URGENT + n % CPUS);
+	for (n = 0; n < CPUS; n++)
+		found += there(&f, seq, fit, n);
+	assert_int_equal(found, fit);
+	/* Of themselves the newest are there, as in a ring of that size. */
+	seq = flightrec_ring_next(&f.ring) - (f.ring.nkept - CPUS - 1) * per_block * 9 / 10;
+	for (n = 0; n < CPUS; n++)
+		urgent += there(&f, seq, ~0ULL - seq, URGENT + n);
+	assert_int_equal(urgent, flightrec_ring_next(&f.ring) - seq);
+	fixture_free(&f);
+}
+
+/* Without urgent ones the whole ring is for the others; the smallest ring has no shares. */
+static void no_urgent_ones_no_share(void **state)
+{
+	struct fixture f;
+	u64 n, kept;
+
+	(void)state;
+	fixture_init(&f, 4 * ring_bytes());
+	for (n = 1; n <= 5000; n++)
+		append(&f, n, 0);
+	flightrec_ring_oldest(&f.ring, &kept);
+	assert_true(kept > (f.ring.nblocks - 2) * (FLIGHTREC_RING_BLOCK_BYTES / 420));
+	fixture_free(&f);
+	fixture_init(&f, ring_bytes());
+	assert_int_equal(f.ring.nkept, 0);
+	assert_int_equal(flightrec_ring_writer(&f.ring, 3, 0), 3);
+	fixture_free(&f);
+	fixture_init(&f, 4 * ring_bytes());
+	assert_int_equal(flightrec_ring_writer(&f.ring, 3, 3), 3 + CPUS);
+	assert_int_equal(flightrec_ring_writer(&f.ring, 3, 4), 3);
+	fixture_free(&f);
+}
+
+/* A large ring keeps no more than a claimer may pass over in a row. */
+static void a_flood_of_urgent_ones_in_a_large_ring(void **state)
+{
+	struct flightrec_ring ring;
+	struct fixture f;
+	u64 n, seq;
+
+	(void)state;
+	fixture_init(&f, 40ULL << 20);
+	assert_int_equal(f.ring.nkept, FLIGHTREC_RING_KEPT_MAX + 2 * CPUS);
+	for (n = 1; n <= 40000; n++)
+		append(&f, n, URGENT);
+	seq = append(&f, n, 0);
+	ring = f.ring;
+	/* The table is full of blocks in a row, and their turn comes. */
+	atomic64_set(&f.ring.next_claim, f.ring.nblocks);
+	f.ring.cpus[0].open = 0;
+	append(&f, n + 1, 0);
+	assert_true((u64)f.ring.next_claim.counter <= f.ring.nblocks + f.ring.nkept + 2 * CPUS);
+	assert_int_equal(ring.nkept, f.ring.nkept);
+	assert_int_equal(there(&f, seq, 2, 0), 2);
+	fixture_free(&f);
+}
+
+/* CPUs that stopped in the middle of an urgent record: the others go on. */
+static void urgent_writers_stopped(void **state)
+{
+	struct fixture f;
+	u64 n, seq;
+	u32 cpu;
+
+	(void)state;
+	fixture_init(&f, 4 * ring_bytes());
+	for (cpu = 0; cpu < CPUS - 1; cpu++) {
+		append(&f, 1, URGENT + cpu);
+		f.memory[(f.cpus[URGENT + cpu].open & 0xfffff) * FLIGHTREC_RING_BLOCK_BYTES / 8] += 100;
+	}
+	for (n = 1; n <= 20000; n++)
+		append(&f, n, URGENT + CPUS - 1);
+	seq = flightrec_ring_next(&f.ring) - 30;
+	assert_int_equal(there(&f, seq, 30, URGENT + CPUS - 1), 30);
+	fixture_free(&f);
+}
+
+/* As loss_is_exact(), with urgent ones among them and a reader that comes by late. */
+static void loss_is_exact_with_shares(void **state)
+{
+	u64 delivered = 0, lost_sum = 0, lost, n, last = 0;
+	struct flightrec_cursor cursor;
+	struct flightrec_stamp stamp;
+	struct fixture f;
+	u8 payload[4096];
+
+	(void)state;
+	srand(1);
+	fixture_init(&f, 4 * ring_bytes());
+	cursor = at_oldest(&f);
+	for (n = 1; n <= 100000; n++) {
+		append(&f, n, n % 3000 < 500 ? URGENT + rand() % 2 : rand() % CPUS);
+		if (n % 17001 > 20 && n != 100000)
+			continue;
+		while (!flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost)) {
+			assert_true(intact(&stamp, payload));
+			assert_int_equal(stamp.seq, last + lost + 1);
+			last = stamp.seq;
+			lost_sum += lost;
+			delivered++;
+		}
+	}
+	assert_int_equal(delivered + lost_sum, 100000);
+	assert_true(lost_sum > 0);
+	fixture_free(&f);
+}
+
 struct stress {
 	struct fixture f;
 	u64 each;
@@ -304,7 +475,8 @@ static void *stress_writer(void *arg)
 	u64 n, last = 0;
 
 	for (n = 1; n <= w->stress->each; n++) {
-		u64 seq = append(&w->stress->f, n, w->id);
+		u64 seq = append(&w->stress->f, n,
+				 n % 8 || !w->stress->f.ring.nkept ? w->id : URGENT + w->id);
 
 		/* Written later, so a greater number. */
 		w->disordered += seq <= last;
@@ -321,7 +493,7 @@ static void account(struct worker *w, u64 *next, u64 *expect,
 {
 	w->torn += !intact(stamp, payload);
 	w->disordered += stamp->seq != *expect + lost;
-	if (stamp->cpu < CPUS) {
+	if (stamp->cpu < 2 * CPUS) {
 		w->disordered += stamp->boot_ns <= next[stamp->cpu];
 		next[stamp->cpu] = stamp->boot_ns;
 	}
@@ -334,7 +506,7 @@ static void *stress_reader(void *arg)
 {
 	struct worker *w = arg;
 	struct flightrec_stamp stamp;
-	u64 next[CPUS] = { 0 };
+	u64 next[2 * CPUS] = { 0 };
 	u64 expect = w->cursor.seq;
 	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
 	int done;
@@ -352,7 +524,7 @@ static void *stress_reader(void *arg)
 	return NULL;
 }
 
-static void writers_beside_readers(void **state)
+static void stress_ring(u64 bytes)
 {
 	const char *scale = getenv("RING_STRESS_RECORDS");
 	struct stress stress = { .writers_left = CPUS };
@@ -360,9 +532,8 @@ static void writers_beside_readers(void **state)
 	pthread_t threads[CPUS + READERS];
 	u32 i;
 
-	(void)state;
-	stress.each = scale ? strtoull(scale, NULL, 10) : 100000;
-	fixture_init(&stress.f, ring_bytes());
+	stress.each = (scale ? strtoull(scale, NULL, 10) : 100000) / 2;
+	fixture_init(&stress.f, bytes);
 	for (i = 0; i < CPUS + READERS; i++) {
 		workers[i] = (struct worker) {
 			.stress = &stress, .id = i, .cursor = at_oldest(&stress.f),
@@ -382,6 +553,14 @@ static void writers_beside_readers(void **state)
 					 CPUS * stress.each);
 	}
 	fixture_free(&stress.f);
+}
+
+/* In the smallest ring, and in one where urgent records have a share. */
+static void writers_beside_readers(void **state)
+{
+	(void)state;
+	stress_ring(ring_bytes());
+	stress_ring(4 * ring_bytes());
 }
 
 /*
@@ -583,6 +762,12 @@ int main(void)
 		cmocka_unit_test(fills_blocks_to_the_end),
 		cmocka_unit_test(loss_is_exact),
 		cmocka_unit_test(clear_counts_as_lost),
+		cmocka_unit_test(urgent_ones_outlive_a_flood),
+		cmocka_unit_test(a_flood_of_urgent_ones_displaces_its_share),
+		cmocka_unit_test(no_urgent_ones_no_share),
+		cmocka_unit_test(a_flood_of_urgent_ones_in_a_large_ring),
+		cmocka_unit_test(urgent_writers_stopped),
+		cmocka_unit_test(loss_is_exact_with_shares),
 		cmocka_unit_test(append_from_an_nmi),
 		cmocka_unit_test(one_cpu_stopped),
 		cmocka_unit_test(reader_waits_at_a_hole),

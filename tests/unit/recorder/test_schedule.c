@@ -371,13 +371,139 @@ static void skips_by_blocks(void **state)
 			assert_true(steps < 8 * f.ring.nblocks);
 			/* What is there is not skipped. */
 			if (round % 10 == 9)
-				assert_int_equal(skip_gone(&f.ring, stamp.seq, stamp.seq + 1),
+				assert_int_equal(skip_gone(&f.ring, stamp.seq, stamp.seq + 1, NULL),
 						 stamp.seq);
 			kept--;
 		}
 		end();
 		assert_int_equal(kept, 0);
 	}
+	fixture_free(&f);
+}
+
+/* Urgent records are written by CPUs of numbers beyond all others. */
+#define URGENT CPUS
+
+static void overwrite_urgent(void) { write_some(400, URGENT + 1); }
+static void urgent_from_an_nmi(void) { write_some(1, URGENT); }
+static void urgent_block_from_an_nmi(void) { write_some(90, URGENT); }
+static void overwrite_others(void) { write_some(1200, 1); }
+static void flood_beyond_the_index(void) { write_some(f.ring.nindex + 10, 1); }
+
+static void (* const beside_urgent[])(void) = {
+	overwrite_urgent, urgent_from_an_nmi, urgent_block_from_an_nmi, overwrite_others,
+	flood_beyond_the_index, drop_all,
+};
+#define URGENT_WAYS (sizeof(beside_urgent) / sizeof(beside_urgent[0]))
+
+/* Each step of the first ones, then fewer: an operation has many. */
+static u32 later(u32 at)
+{
+	return at + 1 + at / 16;
+}
+
+/* As all_intact(), also where the index does not reach. */
+static void all_readable(void)
+{
+	struct flightrec_cursor cursor;
+	u64 kept, found = 0, lost;
+	struct flightrec_stamp stamp;
+	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
+
+	cursor = flightrec_cursor_at(flightrec_ring_oldest(&f.ring, &kept));
+	while (!flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost)) {
+		assert_true(intact(&stamp, payload));
+		found++;
+	}
+	assert_int_equal(cursor.seq, flightrec_ring_next(&f.ring));
+	assert_int_equal(found, kept);
+}
+
+static void urgent_writer_at_each_step(void **state)
+{
+	bool more;
+	u64 seq, n;
+	u32 way, at;
+
+	(void)state;
+	count = 0;
+	fixture_init(&f, 4 * ring_bytes());
+	assert_true(f.ring.nkept >= CPUS + 2);
+	for (way = 0; way < URGENT_WAYS; way++) {
+		for (at = 1, more = true; more; at = later(at)) {
+			/* To the end of a block, whose next one is claimed. */
+			f.ring.cpus[URGENT].open = 0;
+			n = ++count;
+			inner_last = 0;
+			begin(at, beside_urgent[way]);
+			seq = append(&f, n, URGENT);
+			more = end();
+			assert_true(seq != inner_last);
+			seq = append(&f, ++count, URGENT);
+			assert_int_equal(seq, flightrec_ring_next(&f.ring) - 1);
+			all_readable();
+		}
+	}
+	fixture_free(&f);
+}
+
+/* Records that the index does not reach any more. */
+static void reader_of_old_ones_at_each_step(void **state)
+{
+	struct flightrec_cursor cursor;
+	bool more;
+	u32 way, at;
+
+	(void)state;
+	count = 0;
+	fixture_init(&f, 4 * ring_bytes());
+	for (way = 0; way < URGENT_WAYS; way++) {
+		for (at = 1, more = true; more; at = later(at)) {
+			write_some(60, URGENT + 2);
+			write_some(f.ring.nindex + 10, 2);
+			cursor = at_oldest(&f);
+			assert_true(cursor.seq < reach(&f.ring, flightrec_ring_next(&f.ring)));
+			drain(&cursor, true, at, beside_urgent[way], &more);
+		}
+	}
+	fixture_free(&f);
+}
+
+/* A record under way in an old block is passed over, those before it are not. */
+static void old_ones_beside_one_under_way(void **state)
+{
+	struct flightrec_place place;
+	struct flightrec_cursor cursor;
+	struct flightrec_stamp stamp;
+	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
+	u64 lost, seq;
+	u32 i;
+
+	(void)state;
+	count = 0;
+	fixture_init(&f, 4 * ring_bytes());
+	/* What was there before must not be taken for what is not there yet. */
+	write_some(2000, URGENT);
+	f.ring.cpus[URGENT].open = 0;
+	write_some(1, URGENT);
+	seq = inner_last;
+	write_some(19, URGENT);
+	assert_true(flightrec_ring_reserve(&f.ring, URGENT, 100, &place));
+	/* As if the writer had not got to its first store. */
+	place.stamp->seq = seq + 25;
+	place.stamp->len = 64;
+	write_some(f.ring.nindex + 10, 1);
+	cursor = flightrec_cursor_at(seq);
+	assert_true(flightrec_ring_readable(&f.ring, &cursor));
+	for (i = 0; i < 20; i++) {
+		assert_int_equal(flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost), 0);
+		assert_int_equal(lost, 0);
+		assert_int_equal(stamp.seq, seq + i);
+		assert_true(intact(&stamp, payload));
+	}
+	assert_int_equal(flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost), 0);
+	assert_int_equal(stamp.seq - lost, seq + 20);
+	assert_true(stamp.seq >= reach(&f.ring, flightrec_ring_next(&f.ring)));
 	fixture_free(&f);
 }
 
@@ -587,6 +713,9 @@ int main(void)
 		CASE(publishes_too_late),
 		CASE(torn_length_is_bounded),
 		CASE(skips_by_blocks),
+		CASE(urgent_writer_at_each_step),
+		CASE(reader_of_old_ones_at_each_step),
+		CASE(old_ones_beside_one_under_way),
 		CASE(ends_when_interrupted),
 		CASE(writer_barriers),
 		CASE(claim_barriers),
