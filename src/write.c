@@ -24,6 +24,7 @@
 #include "handle.h"
 #include "quota.h"
 #include "ring_write.h"
+#include "trace.h"
 
 /* Payloads up to this size are copied through the stack. */
 #define SMALL_PAYLOAD 1024
@@ -86,24 +87,36 @@ static __always_inline void put_stamp(const struct flightrec_place *place, u32 l
 	WRITE_ONCE(stamp->start_ns, flightrec_start_ns());
 }
 
-/* With interrupts off: room for a record, and its times. 0, -EDQUOT or -ENOBUFS. */
-static __always_inline int find_place(struct flightrec_ring *ring, u32 cpu, u32 len,
+/* With interrupts off: room for a record, and its times. 0, -ENODEV, -EDQUOT or -ENOBUFS. */
+static __always_inline int find_place(struct flightrec_channel *channel, u32 cpu, u32 len,
 				      struct flightrec_place *place, u64 *boot_ns, u64 *wall_ns)
 {
+	if (flightrec_channel_leaving(channel))
+		return -ENODEV;
 	flightrec_clock_read(boot_ns, wall_ns);
 	if (unlikely(!flightrec_quota_take(__kuid_val(current_uid()),
 					   flightrec_record_words(len) * sizeof(u64),
 					   *boot_ns)))
 		return -EDQUOT;
-	if (unlikely(!flightrec_ring_reserve(ring, cpu, len, place)))
+	if (unlikely(!flightrec_ring_reserve(&channel->ring, cpu, len, place)))
 		return -ENOBUFS;
 	return 0;
 }
 
 static noinline int refuse(struct flightrec_channel *channel, int err)
 {
+	if (err == -ENODEV)
+		return err;
 	return flightrec_channel_reject(channel, err == -EDQUOT ? FLIGHTREC_REJECT_QUOTA :
 					FLIGHTREC_REJECT_BUSY, err);
+}
+
+/* Out of line: while nobody traces, a write has one instruction that does nothing. */
+static noinline __cold void trace_write(const struct flightrec_channel *channel, u64 seq,
+					u8 severity, const char *payload, u32 len)
+{
+	trace_flightrec_record(channel->name, seq, severity, FLIGHTREC_ORIGIN_USER,
+			       __kuid_val(current_uid()), task_pid_nr(current), payload, len);
 }
 
 static __always_inline int write_payload(struct flightrec_channel *channel,
@@ -113,7 +126,7 @@ static __always_inline int write_payload(struct flightrec_channel *channel,
 	u8 severity = FLIGHTREC_SEVERITY_DEFAULT;
 	/* Filled in, or not looked at: no need for the compiler's zeroes. */
 	struct flightrec_place place __uninitialized;
-	u64 boot_ns __uninitialized, wall_ns __uninitialized, cgroup;
+	u64 boot_ns __uninitialized, wall_ns __uninitialized, cgroup, seq;
 	u32 cpu;
 	int err;
 
@@ -127,7 +140,7 @@ static __always_inline int write_payload(struct flightrec_channel *channel,
 	lockdep_assert_irqs_enabled();
 	local_irq_disable();
 	cpu = smp_processor_id();
-	err = find_place(ring, cpu, len, &place, &boot_ns, &wall_ns);
+	err = find_place(channel, cpu, len, &place, &boot_ns, &wall_ns);
 	if (unlikely(err)) {
 		local_irq_enable();
 		return refuse(channel, err);
@@ -137,8 +150,10 @@ static __always_inline int write_payload(struct flightrec_channel *channel,
 	/* The zeroes that follow the payload are its padding. */
 	flightrec_put_words((u64 *)(place.stamp + 1), payload,
 			    flightrec_record_words(len) - FLIGHTREC_STAMP_WORDS);
-	flightrec_ring_commit(ring, len, &place);
+	seq = flightrec_ring_commit(ring, len, &place);
 	local_irq_enable();
+	if (trace_flightrec_record_enabled())
+		trace_write(channel, seq, severity, payload, len);
 	flightrec_cgroup_see(cgroup);
 	flightrec_channel_wake(channel, severity);
 	return 0;
