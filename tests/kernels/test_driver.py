@@ -58,6 +58,8 @@ check tool-since tool_since
 check tool-follows-over-a-reload tool_follows_over_a_reload
 check tool-survives-a-closed-pipe tool_survives_a_closed_pipe
 check tool-stats tool_stats
+check tool-makes-channels tool_makes_channels
+check tool-follows-to-a-removal tool_follows_to_a_removal
 check tool-refuses-nonsense tool_refuses_nonsense
 run_program /tests/events
 check unload-both modprobe -r flightrec_events flightrec
