@@ -31,15 +31,17 @@ static bool ready;
 /* What a user may write follows the smallest channel. */
 static void adapt_quota(void)
 {
-	const struct flightrec_channel *channel;
+	struct flightrec_channel *channel;
 	u64 least = U64_MAX;
 	unsigned int i;
 
 	for (i = 0; i < FLIGHTREC_CHANNELS_MAX; i++) {
-		channel = flightrec_channels[i];
-		if (channel && channel->config.user_writes && !channel->leaving &&
-		    !flightrec_name_fixed(channel->name))
+		channel = flightrec_table_at(i);
+		if (!channel)
+			continue;
+		if (!flightrec_name_fixed(channel->name))
 			least = min(least, channel->config.bytes);
+		flightrec_channel_put(channel);
 	}
 	if (least != U64_MAX)
 		flightrec_quota_default(least);
@@ -95,8 +97,11 @@ static int create(struct flightrec_channel_setup *setup)
 	if (err)
 		return err;
 	channel = flightrec_table_find(setup->name);
-	if (channel)
-		return channel->leaving ? -EBUSY : -EEXIST;
+	if (channel) {
+		err = channel->leaving ? -EBUSY : -EEXIST;
+		flightrec_channel_put(channel);
+		return err;
+	}
 	err = check_size(setup);
 	if (err)
 		return err;
@@ -125,18 +130,24 @@ static int remove(const struct flightrec_channel_setup *setup)
 {
 	struct flightrec_channel_setup named = {};
 	struct flightrec_channel *channel;
+	int err = 0;
 
 	memcpy(named.name, setup->name, sizeof(named.name));
 	if (memcmp(&named, setup, sizeof(named)) || named.name[sizeof(named.name) - 1])
 		return -EINVAL;
 	channel = flightrec_table_find(named.name);
-	if (!channel || channel->leaving)
+	if (!channel)
 		return -ENOENT;
-	if (flightrec_name_fixed(named.name) || channel->config.reserved)
-		return -EBUSY;
-	flightrec_lifetime_remove(channel);
-	adapt_quota();
-	return 0;
+	if (channel->leaving)
+		err = -ENOENT;
+	else if (flightrec_name_fixed(named.name) || channel->config.reserved)
+		err = -EBUSY;
+	else
+		flightrec_lifetime_remove(channel);
+	flightrec_channel_put(channel);
+	if (!err)
+		adapt_quota();
+	return err;
 }
 
 static long control_ioctl(struct file *file, unsigned int cmd, unsigned long arg)

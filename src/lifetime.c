@@ -87,9 +87,8 @@ void flightrec_lifetime_remove(struct flightrec_channel *channel)
 	flightrec_channel_end(channel);
 	init_completion(&channel->removed);
 	INIT_WORK(&channel->removal, finish_removal);
-	refcount_inc(&channel->refs);
+	/* The table's reference goes with it. */
 	queue_work(removals, &channel->removal);
 	/* Only so that the name is free when it returns. */
 	wait_for_completion_killable_timeout(&channel->removed, HZ);
-	flightrec_channel_put(channel);
 }

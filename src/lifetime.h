@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * How a channel that is in the table becomes visible, and how it goes. All but init and exit,
- * which are the module's, are for one at a time: see table.h. All may sleep.
+ * which are the module's, are for one at a time. All may sleep.
  */
 #ifndef FLIGHTREC_LIFETIME_H
 #define FLIGHTREC_LIFETIME_H
@@ -23,7 +23,7 @@ void flightrec_lifetime_show(struct flightrec_channel *channel);
 
 /**
  * flightrec_lifetime_remove - remove a channel while others use it
- * @channel: a visible one; the caller's no longer
+ * @channel: a visible one, of which the caller has a reference
  *
  * When it returns, the channel cannot be opened and nothing more is written to it. Open
  * descriptors keep it until they are closed. Its place in the table and its name are free,

@@ -61,12 +61,20 @@ struct flightrec_channel *flightrec_table_get(unsigned int minor)
 
 struct flightrec_channel *flightrec_table_find(const char *name)
 {
+	struct flightrec_channel *channel, *found = NULL;
 	unsigned int i;
 
-	for (i = 0; i < FLIGHTREC_CHANNELS_MAX; i++)
-		if (flightrec_channels[i] && !strcmp(flightrec_channels[i]->name, name))
-			return flightrec_channels[i];
-	return NULL;
+	spin_lock(&lock);
+	for (i = 0; i < FLIGHTREC_CHANNELS_MAX && !found; i++) {
+		channel = flightrec_channels[i];
+		if (channel && !strcmp(channel->name, name))
+			found = channel;
+	}
+	/* What is in the table has the table's reference. */
+	if (found)
+		refcount_inc(&found->refs);
+	spin_unlock(&lock);
+	return found;
 }
 
 /* A node that somebody kept of a channel that is gone must not open another one soon. */
@@ -84,16 +92,16 @@ int flightrec_table_add(struct flightrec_channel *channel)
 {
 	unsigned int i;
 
-	for (i = 0; i < FLIGHTREC_CHANNELS_MAX; i++) {
-		if (flightrec_channels[i])
-			continue;
-		spin_lock(&lock);
+	spin_lock(&lock);
+	for (i = 0; i < FLIGHTREC_CHANNELS_MAX; i++)
+		if (!flightrec_channels[i])
+			break;
+	if (i < FLIGHTREC_CHANNELS_MAX) {
 		channel->minor = new_minor();
 		flightrec_channels[i] = channel;
-		spin_unlock(&lock);
-		return 0;
 	}
-	return -ENOSPC;
+	spin_unlock(&lock);
+	return i < FLIGHTREC_CHANNELS_MAX ? 0 : -ENOSPC;
 }
 
 void flightrec_table_del(struct flightrec_channel *channel)

@@ -20,10 +20,10 @@ struct flightrec_channel *flightrec_table_at(unsigned int place);
 /* 0, or -EPERM if the calling task may not open any channel. */
 int flightrec_may_open(void);
 
-/*
- * What follows is for one at a time: init, exit, or who holds the lock of control.c.
- * Places of channels that are gone are NULL.
- */
+/* The channel of that name, also one that is about to go, with a reference; or NULL. */
+struct flightrec_channel *flightrec_table_find(const char *name);
+
+/* Places of channels that are gone are NULL. For init and exit, when nobody else is there. */
 extern struct flightrec_channel *flightrec_channels[FLIGHTREC_CHANNELS_MAX];
 
 /* Give a channel a place and a minor number; -ENOSPC if there is no place. */
@@ -32,8 +32,5 @@ void flightrec_table_del(struct flightrec_channel *channel);
 
 /* From here on it can be opened, or no longer. */
 void flightrec_table_show(struct flightrec_channel *channel, bool visible);
-
-/* The channel of that name, also one that is about to go; NULL. */
-struct flightrec_channel *flightrec_table_find(const char *name);
 
 #endif
