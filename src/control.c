@@ -17,10 +17,10 @@
 #include <linux/uaccess.h>
 #include <linux/uidgid.h>
 
+#include "bounds.h"
 #include "channel.h"
 #include "control.h"
 #include "lifetime.h"
-#include "limits.h"
 #include "quota.h"
 #include "table.h"
 

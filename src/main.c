@@ -13,6 +13,7 @@
 #include <linux/uidgid.h>
 
 #include "bootid.h"
+#include "bounds.h"
 #include "channel.h"
 #include "chardev.h"
 #include "clock.h"
@@ -20,7 +21,6 @@
 #include "crash.h"
 #include "kevent.h"
 #include "lifetime.h"
-#include "limits.h"
 #include "procfs.h"
 #include "quota.h"
 #include "region.h"

@@ -6,8 +6,8 @@
 #include <linux/mm.h>
 #include <linux/string.h>
 
+#include "bounds.h"
 #include "channel.h"
-#include "limits.h"
 
 #define DEFAULT_SIZE_KB 1024U
 #define DEFAULT_CPU_BLOCKS 18	/* for each possible CPU, where that is more */

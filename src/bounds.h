@@ -2,8 +2,8 @@
 /*
  * What a channel may be like, at load and later.
  */
-#ifndef FLIGHTREC_LIMITS_H
-#define FLIGHTREC_LIMITS_H
+#ifndef FLIGHTREC_BOUNDS_H
+#define FLIGHTREC_BOUNDS_H
 
 #include <linux/types.h>
 
