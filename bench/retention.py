@@ -19,8 +19,8 @@ LIMIT = 25  # per cent of the capacity that is not the newest, at most
 
 def default_blocks(cpus):
     """The blocks of a ring of the default size: 1 MiB, or so many for each CPU."""
-    main = (TOP / "src/main.c").read_text(encoding="utf-8")
-    per_cpu = int(re.search(r"#define DEFAULT_CPU_BLOCKS (\d+)", main)[1])
+    bounds = (TOP / "src/bounds.c").read_text(encoding="utf-8")
+    per_cpu = int(re.search(r"#define DEFAULT_CPU_BLOCKS (\d+)", bounds)[1])
     return per_cpu * cpus
 
 

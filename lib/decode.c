@@ -44,6 +44,8 @@ EXPORT const char *flightrec_explain(int error)
 		return "the driver is not loaded. Next: modprobe flightrec";
 	case ENOENT:
 		return "there is no such channel: \"flightrec stats\" lists them";
+	case EOPNOTSUPP:
+		return "the driver that is loaded cannot do that. Next: load a later one";
 	case EACCES:
 		return "permission denied: reading needs the group flightrec, writing flightrec-write";
 	case EPERM:

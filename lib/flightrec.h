@@ -62,7 +62,7 @@ int flightrec_fd(const struct flightrec *handle);
  * flightrec_write, flightrec_writev - record one event
  *
  * Never waits. Return: the bytes given, or -EMSGSIZE, -ENOMEM, -ENOBUFS,
- * -EDQUOT: then nothing was recorded.
+ * -EDQUOT, -ENODEV (the channel was removed): then nothing was recorded.
  */
 ssize_t flightrec_write(struct flightrec *handle, const void *data, size_t len);
 ssize_t flightrec_writev(struct flightrec *handle, const struct iovec *parts, int count);
@@ -83,8 +83,8 @@ int flightrec_log(struct flightrec *handle, int severity, const void *data, size
  *
  * What flightrec_next() has already taken from the driver does not come again.
  *
- * Return: bytes for flightrec_decode(), 0 only at the end of a file that is no
- * channel, or -EAGAIN, -EINTR, -EINVAL (a record does not fit; a buffer of
+ * Return: bytes for flightrec_decode(), 0 only at the end of a channel that was
+ * removed, or -EAGAIN, -EINTR, -EINVAL (a record does not fit; a buffer of
  * FLIGHTREC_READ_MIN bytes holds any).
  */
 ssize_t flightrec_read(struct flightrec *handle, void *buffer, size_t size);
@@ -132,7 +132,7 @@ static inline uint64_t flightrec_start_ns(const struct flightrec_record *record)
  * Reads from the driver in large pieces. Waits for a record unless the handle
  * has FLIGHTREC_OPEN_NONBLOCK.
  *
- * Return: 1, 0 only at the end of a file that is no channel, -EAGAIN, -EINTR,
+ * Return: 1, 0 only at the end of a channel that was removed, -EAGAIN, -EINTR,
  * -EBADMSG, or what read(2) said.
  */
 int flightrec_next(struct flightrec *handle, const struct flightrec_record **record);
@@ -166,6 +166,30 @@ int flightrec_set_filter(struct flightrec *handle, const struct flightrec_filter
 
 /* Drops all records, and leaves one that says who did it: 0, -EPERM. */
 int flightrec_clear(struct flightrec *handle);
+
+/**
+ * flightrec_channel_create - make a channel while the driver runs
+ * @setup: see <linux/flightrec.h>; @size becomes what it has, or with -ERANGE the nearest
+ *	that can be had, 0 if there is none
+ *
+ * For root. It is gone when the driver is loaded again: modprobe.d names those that stay.
+ *
+ * Return: 0, or -ENODEV (the driver is not loaded), -EOPNOTSUPP (an earlier driver),
+ * -EACCES, -EPERM, -EINVAL, -EEXIST, -EBUSY, -ERANGE, -ENOSPC, -ENOMEM as the header
+ * describes them for FLIGHTREC_IOC_CREATE.
+ */
+int flightrec_channel_create(struct flightrec_channel_setup *setup);
+
+/**
+ * flightrec_channel_remove - remove a channel while the driver runs
+ * @channel: its name
+ *
+ * For root. Who has it open reads what was recorded, and then the end; writes get -ENODEV.
+ *
+ * Return: 0, or -ENODEV, -EOPNOTSUPP, -EACCES, -EPERM as above, -EINVAL (no name), -ENOENT,
+ * -EBUSY (a channel that is fixed).
+ */
+int flightrec_channel_remove(const char *channel);
 
 /* What /proc/flightrec/stats said at one moment. */
 struct flightrec_stats;

@@ -18,6 +18,9 @@
 #ifndef FLIGHTREC_DEV
 #define FLIGHTREC_DEV "/dev/flightrec"
 #endif
+#ifndef FLIGHTREC_CONTROL
+#define FLIGHTREC_CONTROL "/dev/flightrec-control"
+#endif
 #ifndef FLIGHTREC_PROC
 #define FLIGHTREC_PROC "/proc/flightrec"
 #endif

@@ -9,6 +9,7 @@
 #include <linux/nodemask.h>
 #include <linux/poll.h>
 #include <linux/random.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/clock.h>
 #include <linux/seq_file.h>
@@ -23,6 +24,7 @@
 #include "clock.h"
 #include "comm.h"
 #include "region.h"
+#include "trace.h"
 #include "compat/compat.h"
 
 static const char * const reject_names[FLIGHTREC_REJECTS] = {
@@ -33,7 +35,7 @@ static const char * const reject_names[FLIGHTREC_REJECTS] = {
 	[FLIGHTREC_REJECT_QUOTA] = "quota",
 };
 
-bool __init flightrec_name_ok(const char *name)
+bool flightrec_name_ok(const char *name)
 {
 	size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-");
 
@@ -42,7 +44,7 @@ bool __init flightrec_name_ok(const char *name)
 	       strcmp(name, "stats");
 }
 
-u64 __init flightrec_min_bytes(void)
+u64 flightrec_min_bytes(void)
 {
 	return ALIGN(flightrec_ring_min_bytes(nr_cpu_ids), 1024);
 }
@@ -106,6 +108,15 @@ void flightrec_waiters_wake(struct flightrec_waiters *waiters)
 	} while (was == WAKE_IDLE);
 }
 
+DEFINE_STATIC_KEY_FALSE(flightrec_leaving);
+
+static atomic64_t bytes_of_all = ATOMIC64_INIT(0);
+
+u64 flightrec_channels_bytes(void)
+{
+	return atomic64_read(&bytes_of_all);
+}
+
 static void free_memory(struct flightrec_channel *channel)
 {
 	if (!channel->config.reserved)
@@ -115,13 +126,35 @@ static void free_memory(struct flightrec_channel *channel)
 	kfree(channel);
 }
 
-void flightrec_channel_free(struct flightrec_channel *channel)
+void flightrec_channel_put(struct flightrec_channel *channel)
 {
+	if (!refcount_dec_and_test(&channel->refs))
+		return;
 	/* Nobody is woken any more. */
 	irq_work_sync(&channel->wake);
 	hrtimer_cancel(&channel->readers_wait.timer);
 	hrtimer_cancel(&channel->urgent_wait.timer);
+	if (channel->leaving)
+		static_branch_dec(&flightrec_leaving);
+	atomic64_sub(channel->config.bytes, &bytes_of_all);
 	free_memory(channel);
+}
+
+static void wake_for_the_end(struct flightrec_waiters *waiters)
+{
+	wake_up_interruptible_poll(&waiters->wait, EPOLLIN | EPOLLRDNORM | EPOLLHUP);
+}
+
+void flightrec_channel_end(struct flightrec_channel *channel)
+{
+	static_branch_inc(&flightrec_leaving);
+	WRITE_ONCE(channel->leaving, true);
+	/* Whoever has not seen it has interrupts off until his record is published. */
+	synchronize_rcu();
+	/* Pairs with the acquire in flightrec_channel_ended(). */
+	smp_store_release(&channel->ended, true);
+	wake_for_the_end(&channel->readers_wait);
+	wake_for_the_end(&channel->urgent_wait);
 }
 
 static void wake_work(struct irq_work *work)
@@ -139,7 +172,7 @@ void flightrec_channel_wake_later(struct flightrec_channel *channel, u8 severity
 	irq_work_queue(&channel->wake);
 }
 
-static void __init init_waiters(struct flightrec_waiters *waiters)
+static void init_waiters(struct flightrec_waiters *waiters)
 {
 	init_waitqueue_head(&waiters->wait);
 	flightrec_hrtimer_setup(&waiters->timer, wake_timer_ended, CLOCK_MONOTONIC,
@@ -149,7 +182,7 @@ static void __init init_waiters(struct flightrec_waiters *waiters)
 /* No retry: better no recorder than a machine that starts to swap. */
 #define RING_GFP	(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
 
-static void __init free_pages_of(struct page **pages, unsigned long count)
+static void free_pages_of(struct page **pages, unsigned long count)
 {
 	while (count--)
 		__free_page(pages[count]);
@@ -161,7 +194,7 @@ static void __init free_pages_of(struct page **pages, unsigned long count)
  * image of it, and all in one range of addresses. From all nodes in turn, since
  * any CPU comes to write into any block. Freed by vfree().
  */
-static u64 * __init alloc_blocks(u32 nblocks)
+static u64 *alloc_blocks(u32 nblocks)
 {
 	unsigned int order = get_order(FLIGHTREC_RING_BLOCK_BYTES);
 	unsigned long count = ALIGN(DIV_ROUND_UP((u64)nblocks * FLIGHTREC_RING_BLOCK_BYTES,
@@ -192,7 +225,7 @@ static u64 * __init alloc_blocks(u32 nblocks)
 	return blocks;
 }
 
-static int __init make_ring(struct flightrec_channel *channel)
+static int make_ring(struct flightrec_channel *channel)
 {
 	u32 nblocks = flightrec_ring_blocks_in(channel->config.bytes);
 	u64 instance;
@@ -217,7 +250,7 @@ static int __init make_ring(struct flightrec_channel *channel)
 	});
 }
 
-struct flightrec_channel * __init flightrec_channel_new(const struct flightrec_config *config)
+struct flightrec_channel *flightrec_channel_new(const struct flightrec_config *config)
 {
 	struct flightrec_channel *channel;
 	int err;
@@ -236,6 +269,8 @@ struct flightrec_channel * __init flightrec_channel_new(const struct flightrec_c
 	init_waiters(&channel->readers_wait);
 	init_waiters(&channel->urgent_wait);
 	init_irq_work(&channel->wake, wake_work);
+	refcount_set(&channel->refs, 1);
+	atomic64_add(channel->config.bytes, &bytes_of_all);
 	return channel;
 }
 
@@ -277,9 +312,16 @@ int flightrec_channel_append(struct flightrec_channel *channel,
 	stamp->cpu = smp_processor_id();
 	flightrec_clock_read(&stamp->boot_ns, &stamp->wall_ns);
 	writer = flightrec_ring_writer(&channel->ring, stamp->cpu, stamp->severity);
-	err = flightrec_ring_append(&channel->ring, writer, stamp, payload);
+	err = flightrec_channel_leaving(channel) ? -ENODEV :
+	      flightrec_ring_append(&channel->ring, writer, stamp, payload);
 	local_irq_restore(flags);
-	return err ? flightrec_channel_reject(channel, FLIGHTREC_REJECT_BUSY, err) : 0;
+	if (err == -ENODEV)
+		return err;
+	if (err)
+		return flightrec_channel_reject(channel, FLIGHTREC_REJECT_BUSY, err);
+	trace_flightrec_record(channel->name, stamp->seq, stamp->severity, stamp->origin,
+			       stamp->uid, stamp->pid, payload, stamp->len);
+	return 0;
 }
 
 int flightrec_channel_reject(struct flightrec_channel *channel,
@@ -296,6 +338,8 @@ int flightrec_channel_clear(struct flightrec_channel *channel)
 	static DEFINE_MUTEX(lock);
 	struct flightrec_stamp stamp;
 
+	if (flightrec_channel_ended(channel))
+		return -ENODEV;
 	if (mutex_lock_killable(&lock))
 		return -EINTR;
 	atomic64_add(flightrec_ring_clear(&channel->ring), &channel->cleared);

@@ -7,10 +7,14 @@
 #define FLIGHTREC_CHANNEL_H
 
 #include <linux/atomic.h>
+#include <linux/completion.h>
 #include <linux/hrtimer.h>
 #include <linux/irq_work.h>
+#include <linux/jump_label.h>
 #include <linux/proc_fs.h>
+#include <linux/refcount.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
 #include "crash_text.h"
 #include "ring.h"
@@ -85,6 +89,14 @@ struct flightrec_channel {
 
 	struct device *node;		/* chardev.c's */
 	struct proc_dir_entry *proc;
+
+	refcount_t refs;		/* the table's, and one of each open descriptor */
+	unsigned int minor;		/* table.c's, as is the next one */
+	bool visible;			/* can be opened */
+	bool leaving;			/* writes are refused */
+	bool ended;			/* and none is under way: readers come to an end */
+	struct work_struct removal;	/* lifetime.c's */
+	struct completion removed;
 };
 
 /* Is @name fit for a channel? Lower case, digits, '_' and '-'. */
@@ -101,8 +113,36 @@ u64 flightrec_min_bytes(void);
  */
 struct flightrec_channel *flightrec_channel_new(const struct flightrec_config *config);
 
-/* Free a channel that nobody sees any more. May sleep. */
-void flightrec_channel_free(struct flightrec_channel *channel);
+/* Give a reference back; the last one frees the channel. May sleep. */
+void flightrec_channel_put(struct flightrec_channel *channel);
+
+/* Bytes of all channels that there are, removed ones with open descriptors included. */
+u64 flightrec_channels_bytes(void);
+
+/**
+ * flightrec_channel_end - let nothing be written any more
+ * @channel: one that nobody can open any more
+ *
+ * From here on writes get -ENODEV. Readers get what there is, and then the end: all that
+ * was written is published before they can see it. May sleep; waits for a grace period.
+ */
+void flightrec_channel_end(struct flightrec_channel *channel);
+
+/* True from flightrec_channel_end() on, when all that was written can be read. */
+static inline bool flightrec_channel_ended(const struct flightrec_channel *channel)
+{
+	/* Pairs with the release in flightrec_channel_end(). */
+	return smp_load_acquire(&channel->ended);
+}
+
+/* On while there is a channel that was removed and has open descriptors. */
+DECLARE_STATIC_KEY_FALSE(flightrec_leaving);
+
+/* Is writing refused? To be asked with interrupts off, until the record is published. */
+static __always_inline bool flightrec_channel_leaving(const struct flightrec_channel *channel)
+{
+	return static_branch_unlikely(&flightrec_leaving) && READ_ONCE(channel->leaving);
+}
 
 /* Stamp of the calling task, or of no task when in an interrupt. */
 void flightrec_stamp_fill(struct flightrec_stamp *stamp, u8 origin, u8 severity,
@@ -117,7 +157,7 @@ void flightrec_stamp_fill(struct flightrec_stamp *stamp, u8 origin, u8 severity,
  * Any context, NMI too. Does not wake anybody: flightrec_channel_wake() and
  * flightrec_channel_wake_later() do.
  *
- * Return: 0, or -ENOBUFS, counted.
+ * Return: 0, -ENOBUFS, counted, or -ENODEV if the channel was removed.
  */
 int flightrec_channel_append(struct flightrec_channel *channel,
 			      struct flightrec_stamp *stamp,
@@ -158,7 +198,8 @@ int flightrec_channel_reject(struct flightrec_channel *channel,
  * @len: at most FLIGHTREC_PAYLOAD_MAX
  * @flags: FLIGHTREC_FL_* of the descriptor
  *
- * Return: 0, -ENOBUFS or -EDQUOT, counted. For tasks; in write.c.
+ * Return: 0, -ENOBUFS or -EDQUOT, counted, or -ENODEV if the channel was removed. For
+ * tasks; in write.c.
  */
 int flightrec_channel_write(struct flightrec_channel *channel,
 			     const char *payload, u32 len, const u32 *flags);
@@ -166,7 +207,8 @@ int flightrec_channel_write(struct flightrec_channel *channel,
 /*
  * Drop all records and say who did. May sleep.
  *
- * Return: 0, or -EINTR if the task was killed while another one cleared.
+ * Return: 0, -ENODEV if the channel was removed, or -EINTR if the task was killed while
+ * another one cleared.
  */
 int flightrec_channel_clear(struct flightrec_channel *channel);
 

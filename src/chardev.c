@@ -27,8 +27,7 @@ static struct class *node_class;
 
 static int node_open(struct inode *inode, struct file *file)
 {
-	struct flightrec_channel *channel =
-		flightrec_channel_at(iminor(inode) - MINOR(first_devt));
+	struct flightrec_channel *channel = flightrec_table_get(iminor(inode));
 	struct flightrec_handle *handle;
 	int err;
 
@@ -36,12 +35,16 @@ static int node_open(struct inode *inode, struct file *file)
 		return -ENXIO;
 	err = flightrec_may_open();
 	if (err)
-		return err;
-	if ((file->f_mode & FMODE_WRITE) && !channel->config.user_writes)
-		return -EACCES;
+		goto err_channel;
+	if ((file->f_mode & FMODE_WRITE) && !channel->config.user_writes) {
+		err = -EACCES;
+		goto err_channel;
+	}
 	handle = kzalloc(sizeof(*handle), GFP_KERNEL);
-	if (!handle)
-		return -ENOMEM;
+	if (!handle) {
+		err = -ENOMEM;
+		goto err_channel;
+	}
 	handle->channel = channel;
 	mutex_init(&handle->lock);
 	if (file->f_mode & FMODE_READ) {
@@ -55,6 +58,10 @@ static int node_open(struct inode *inode, struct file *file)
 	file->f_mode |= FMODE_NOWAIT;
 	flightrec_no_notify(file);
 	return 0;
+
+err_channel:
+	flightrec_channel_put(channel);
+	return err;
 }
 
 static int node_release(struct inode *inode, struct file *file)
@@ -63,6 +70,7 @@ static int node_release(struct inode *inode, struct file *file)
 
 	if (file->f_mode & FMODE_READ)
 		atomic_dec(&handle->channel->readers);
+	flightrec_channel_put(handle->channel);
 	kfree(handle);
 	return 0;
 }
@@ -96,6 +104,8 @@ static __poll_t node_poll(struct file *file, poll_table *wait)
 
 	if (channel->config.user_writes)
 		mask |= EPOLLOUT | EPOLLWRNORM;
+	if (flightrec_channel_ended(channel))
+		mask |= file->f_mode & FMODE_WRITE ? EPOLLHUP | EPOLLERR : EPOLLHUP;
 	/* Who may not read is not woken, either: each wake-up costs writers. */
 	if (!(file->f_mode & FMODE_READ))
 		return mask;
@@ -109,7 +119,8 @@ static __poll_t node_poll(struct file *file, poll_table *wait)
 	poll_wait(file, &waiters->wait, wait);
 	/* Pairs with flightrec_channel_wake()'s: poll_wait() has none before 6.14. */
 	smp_mb();
-	if (flightrec_handle_ready(handle))
+	/* At the end there is something to read: that it is the end. */
+	if (flightrec_handle_ready(handle) || flightrec_channel_ended(channel))
 		mask |= EPOLLIN | EPOLLRDNORM;
 	return mask;
 }
@@ -163,6 +174,7 @@ static int ioctl_info(struct file *file, void __user *arg, size_t size)
 		.flags = READ_ONCE(handle->flags),
 		.size = handle->channel->config.bytes,
 		.filters = FLIGHTREC_FILTER_ALL,
+		.features = FLIGHTREC_FEATURE_REMOVAL,
 	};
 	u64 from;
 
@@ -317,9 +329,9 @@ static const struct device_type node_type = {
  * after it was deleted, and what releases this one is the kernel's own code, so
  * that an unload need not wait for them.
  */
-int __init flightrec_chardev_add(struct flightrec_channel *channel, unsigned int id)
+int flightrec_chardev_add(struct flightrec_channel *channel)
 {
-	struct platform_device *pdev = platform_device_alloc("flightrec", id);
+	struct platform_device *pdev = platform_device_alloc("flightrec", channel->minor);
 	struct device *dev;
 	int err;
 
@@ -328,7 +340,7 @@ int __init flightrec_chardev_add(struct flightrec_channel *channel, unsigned int
 	dev = &pdev->dev;
 	dev->class = node_class;
 	dev->type = &node_type;
-	dev->devt = first_devt + id;
+	dev->devt = first_devt + channel->minor;
 	dev_set_drvdata(dev, channel);
 	err = dev_set_name(dev, "%s", channel->name);
 	if (!err) {
@@ -342,7 +354,7 @@ int __init flightrec_chardev_add(struct flightrec_channel *channel, unsigned int
 	return err;
 }
 
-void __init flightrec_chardev_announce(struct flightrec_channel *channel)
+void flightrec_chardev_announce(struct flightrec_channel *channel)
 {
 	dev_set_uevent_suppress(channel->node, false);
 	kobject_uevent(&channel->node->kobj, KOBJ_ADD);
@@ -357,8 +369,7 @@ int __init flightrec_chardev_init(void)
 {
 	int err;
 
-	err = alloc_chrdev_region(&first_devt, 0, FLIGHTREC_CHANNELS_MAX,
-				  "flightrec");
+	err = alloc_chrdev_region(&first_devt, 0, FLIGHTREC_MINORS, "flightrec");
 	if (err)
 		return err;
 	node_class = flightrec_class_create("flightrec");
@@ -373,7 +384,7 @@ int __init flightrec_chardev_init(void)
 	}
 	node_cdev->ops = &node_fops;
 	node_cdev->owner = THIS_MODULE;
-	err = cdev_add(node_cdev, first_devt, FLIGHTREC_CHANNELS_MAX);
+	err = cdev_add(node_cdev, first_devt, FLIGHTREC_MINORS);
 	if (err)
 		goto err_cdev;
 	return 0;
@@ -383,7 +394,7 @@ err_cdev:
 err_class:
 	class_destroy(node_class);
 err_region:
-	unregister_chrdev_region(first_devt, FLIGHTREC_CHANNELS_MAX);
+	unregister_chrdev_region(first_devt, FLIGHTREC_MINORS);
 	return err;
 }
 
@@ -391,5 +402,5 @@ void flightrec_chardev_exit(void)
 {
 	cdev_del(node_cdev);
 	class_destroy(node_class);
-	unregister_chrdev_region(first_devt, FLIGHTREC_CHANNELS_MAX);
+	unregister_chrdev_region(first_devt, FLIGHTREC_MINORS);
 }

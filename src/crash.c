@@ -56,7 +56,7 @@ static void print_set(struct printer *printer)
 	printer->set.number = atomic_inc_return(&sets);
 	printer->set.reason = printer->reason;
 	printer->set.print = print_line;
-	flightrec_crash_print(&printer->set, printer->first);
+	flightrec_crash_print(&printer->set, READ_ONCE(printer->first));
 	atomic_set_release(&printer->busy, 0);
 }
 
@@ -89,20 +89,41 @@ static struct notifier_block panic_nb = {
 	.priority = PANIC_PRIORITY,
 };
 
-static void __init add_to(struct printer *printer, struct flightrec_crash_channel *link,
-			  struct flightrec_channel *channel)
+/* Somebody may be printing: whoever finds the new one finds it whole. */
+static void add_to(struct printer *printer, struct flightrec_crash_channel *link,
+		   struct flightrec_channel *channel)
 {
 	link->name = channel->name;
 	link->ring = &channel->ring;
 	link->from = &channel->printed_to;
-	*printer->end = link;
+	smp_store_release(printer->end, link);
 	printer->end = &link->next;
 }
 
-void __init flightrec_crash_add(struct flightrec_channel *channel)
+/* Whoever is at it goes on to the next one. */
+static void take_from(struct printer *printer, struct flightrec_crash_channel *link)
+{
+	struct flightrec_crash_channel **at = &printer->first;
+
+	while (*at && *at != link)
+		at = &(*at)->next;
+	if (!*at)
+		return;
+	WRITE_ONCE(*at, link->next);
+	if (printer->end == &link->next)
+		printer->end = at;
+}
+
+void flightrec_crash_add(struct flightrec_channel *channel)
 {
 	add_to(&oops, &channel->in_oops, channel);
 	add_to(&panicked, &channel->in_panic, channel);
+}
+
+void flightrec_crash_del(struct flightrec_channel *channel)
+{
+	take_from(&oops, &channel->in_oops);
+	take_from(&panicked, &channel->in_panic);
 }
 
 /*

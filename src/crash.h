@@ -7,10 +7,15 @@
 
 struct flightrec_channel;
 
-/* Add a channel to those that are printed; before start. */
+/*
+ * A channel is printed from add to del. One at a time. After del somebody may still be
+ * printing it, with interrupts off or under rcu_read_lock(), until a grace period is over.
+ * Harmless for one that was never added.
+ */
 void flightrec_crash_add(struct flightrec_channel *channel);
+void flightrec_crash_del(struct flightrec_channel *channel);
 
-/* From here on until stop all channels added must stay. Both may sleep. */
+/* From here on crashes are printed, until stop. Both may sleep. */
 void flightrec_crash_start(void);
 void flightrec_crash_stop(void);
 

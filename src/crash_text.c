@@ -247,14 +247,14 @@ static void share_out(struct flightrec_crash_channel *first, u32 room)
 	u32 equal, open = 0;
 	bool settled;
 
-	for (channel = first; channel; channel = channel->next) {
+	for (channel = first; channel; channel = READ_ONCE(channel->next)) {
 		channel->share = 0;
 		open += channel->wanted > 0;
 	}
 	do {
 		settled = true;
 		equal = open ? room / open : 0;
-		for (channel = first; channel; channel = channel->next) {
+		for (channel = first; channel; channel = READ_ONCE(channel->next)) {
 			if (channel->share || !channel->wanted || channel->wanted > equal)
 				continue;
 			channel->share = channel->wanted;
@@ -263,7 +263,7 @@ static void share_out(struct flightrec_crash_channel *first, u32 room)
 			settled = false;
 		}
 	} while (!settled);
-	for (channel = first; channel; channel = channel->next)
+	for (channel = first; channel; channel = READ_ONCE(channel->next))
 		if (!channel->share && channel->wanted)
 			channel->share = equal;
 }
@@ -273,7 +273,7 @@ static void measure(struct flightrec_crash_set *set,
 {
 	struct flightrec_crash_channel *channel;
 
-	for (channel = first; channel; channel = channel->next) {
+	for (channel = first; channel; channel = READ_ONCE(channel->next)) {
 		channel->to = flightrec_ring_next(channel->ring);
 		channel->wanted = room;
 		first_fitting(set, channel, &channel->wanted);
@@ -295,7 +295,7 @@ void flightrec_crash_print(struct flightrec_crash_set *set,
 	end_line(set);
 	set->print(set->line, set->used);
 	measure(set, first, FLIGHTREC_CRASH_TEXT_MAX - line_bytes(set) - END_MAX);
-	for (channel = first; channel; channel = channel->next)
+	for (channel = first; channel; channel = READ_ONCE(channel->next))
 		print_channel(set, channel);
 	start_line(set);
 	put(set, "E ");

@@ -13,11 +13,14 @@
 #include <linux/uidgid.h>
 
 #include "bootid.h"
+#include "bounds.h"
 #include "channel.h"
 #include "chardev.h"
 #include "clock.h"
+#include "control.h"
 #include "crash.h"
 #include "kevent.h"
+#include "lifetime.h"
 #include "procfs.h"
 #include "quota.h"
 #include "region.h"
@@ -25,9 +28,7 @@
 #include "table.h"
 
 #define USER_CHANNELS_MAX (FLIGHTREC_CHANNELS_MAX - 2)
-#define DEFAULT_SIZE_KB 1024U
-#define DEFAULT_CPU_BLOCKS 18	/* for each possible CPU, where that is more */
-#define SPARSE_CPU_BLOCKS 4	/* with fewer, retention suffers much */
+#define SPARSE_CPU_BLOCKS 4	/* for each possible CPU; with fewer, retention suffers much */
 
 static char *names[USER_CHANNELS_MAX] = { "default" };
 static unsigned int names_count = 1;
@@ -119,7 +120,7 @@ static int __init check_name(unsigned int i)
 		       names[i], FLIGHTREC_NAME_MAX - 1);
 		return -EINVAL;
 	}
-	if (!strcmp(names[i], "kernel") || !strcmp(names[i], "selftest")) {
+	if (flightrec_name_fixed(names[i])) {
 		pr_err("parameter channels: \"%s\" is reserved and always exists\n",
 		       names[i]);
 		return -EINVAL;
@@ -131,24 +132,6 @@ static int __init check_name(unsigned int i)
 		return -EINVAL;
 	}
 	return 0;
-}
-
-/* A ring of so many blocks for each possible CPU, in bytes, whole KiB. */
-static u64 __init bytes_per_cpu(unsigned int blocks)
-{
-	return ALIGN(flightrec_ring_bytes_of((u64)blocks * nr_cpu_ids), 1024);
-}
-
-/*
- * Enough that three quarters hold the newest records however the CPUs share the
- * load (docs/bench.md), unless memory is small beside the number of CPUs.
- */
-static u64 __init default_bytes(void)
-{
-	u64 share = (u64)totalram_pages() * PAGE_SIZE / 32;
-
-	return max3((u64)DEFAULT_SIZE_KB * 1024, flightrec_min_bytes(),
-		    min_t(u64, bytes_per_cpu(DEFAULT_CPU_BLOCKS), share & ~1023ULL));
 }
 
 /* The longest texts, freed with the code that prints them: those of pr_err() are kept. */
@@ -163,7 +146,7 @@ static const char more_than_memory[] __initconst = KERN_ERR pr_fmt(
 
 static int __init configure_size(struct flightrec_config *config, unsigned int i)
 {
-	config->bytes = default_bytes();
+	config->bytes = flightrec_default_bytes();
 	if (i >= sizes_count)
 		return 0;
 	config->bytes = sizes_kb[i] * 1024ULL;
@@ -172,9 +155,9 @@ static int __init configure_size(struct flightrec_config *config, unsigned int i
 		return -EINVAL;
 	}
 	if (config->bytes >= flightrec_min_bytes()) {
-		if (config->bytes < bytes_per_cpu(SPARSE_CPU_BLOCKS))
+		if (config->bytes < flightrec_bytes_per_cpu(SPARSE_CPU_BLOCKS))
 			printk(little, sizes_kb[i], config->name, num_possible_cpus(),
-			       bytes_per_cpu(SPARSE_CPU_BLOCKS) >> 10);
+			       flightrec_bytes_per_cpu(SPARSE_CPU_BLOCKS) >> 10);
 		return 0;
 	}
 	printk(too_small, sizes_kb[i], config->name, num_possible_cpus(),
@@ -189,8 +172,7 @@ static int __init configure_access(struct flightrec_config *config, unsigned int
 	config->access_given = i < modes_count || i < gids_count;
 	if (i < modes_count) {
 		config->mode = modes[i];
-		/* procfs takes 0 for "readable by all". */
-		if (!modes[i] || modes[i] & ~0666) {
+		if (!flightrec_mode_ok(modes[i])) {
 			pr_err("parameter mode: 0%o for channel \"%s\" is not within 0002 to 0666\n",
 			       modes[i], config->name);
 			return -EINVAL;
@@ -225,8 +207,7 @@ static int __init configure(struct flightrec_config *config, unsigned int i)
 /* All channels as wanted: the two that always exist, then the user's. */
 static int __init configure_all(struct flightrec_config *configs)
 {
-	u64 limit = (u64)totalram_pages() * PAGE_SIZE / 4;
-	u64 least = U64_MAX;
+	u64 limit = flightrec_bytes_limit();
 	u64 total = 0;
 	unsigned int i;
 	int err;
@@ -235,7 +216,7 @@ static int __init configure_all(struct flightrec_config *configs)
 	if (err)
 		return err;
 	configs[0] = (struct flightrec_config) {
-		.name = "kernel", .bytes = default_bytes(), .mode = 0400,
+		.name = "kernel", .bytes = flightrec_default_bytes(), .mode = 0400,
 		.crash_text = true,
 	};
 	configs[1] = (struct flightrec_config) {
@@ -249,9 +230,6 @@ static int __init configure_all(struct flightrec_config *configs)
 	}
 	for (i = 0; i < names_count + 2; i++)
 		total += configs[i].bytes;
-	for (i = 2; i < names_count + 2; i++)
-		least = min(least, configs[i].bytes);
-	flightrec_quota_default(least);
 	if (total <= limit)
 		return 0;
 	printk(more_than_memory, total >> 10, limit >> 10);
@@ -287,8 +265,16 @@ static int __init put_into_region(struct flightrec_config *configs)
 
 static void destroy_channels(void)
 {
-	while (flightrec_channel_count)
-		flightrec_channel_free(flightrec_channels[--flightrec_channel_count]);
+	struct flightrec_channel *channel;
+	int i;
+
+	for (i = FLIGHTREC_CHANNELS_MAX - 1; i >= 0; i--) {
+		channel = flightrec_channels[i];
+		if (!channel)
+			continue;
+		flightrec_table_del(channel);
+		flightrec_channel_put(channel);
+	}
 }
 
 static int __init create_channels(void)
@@ -312,7 +298,8 @@ static int __init create_channels(void)
 			       configs[i].name, configs[i].bytes >> 10, channel);
 			break;
 		}
-		flightrec_channels[flightrec_channel_count++] = channel;
+		/* There is a place for each that was configured. */
+		flightrec_table_add(channel);
 	}
 	kfree(configs);
 	if (err)
@@ -320,12 +307,13 @@ static int __init create_channels(void)
 	return err;
 }
 
-static void hide_channels(unsigned int count)
+static void hide_channels(void)
 {
-	while (count--) {
-		flightrec_chardev_del(flightrec_channels[count]);
-		flightrec_procfs_del(flightrec_channels[count]);
-	}
+	int i;
+
+	for (i = FLIGHTREC_CHANNELS_MAX - 1; i >= 0; i--)
+		if (flightrec_channels[i])
+			flightrec_lifetime_del_nodes(flightrec_channels[i]);
 }
 
 static int __init show_channels(void)
@@ -333,23 +321,16 @@ static int __init show_channels(void)
 	unsigned int i;
 	int err;
 
-	for (i = 0; i < flightrec_channel_count; i++) {
-		err = flightrec_procfs_add(flightrec_channels[i]);
-		if (err)
-			goto err_hide;
-		err = flightrec_chardev_add(flightrec_channels[i], i);
+	for (i = 0; i < names_count + 2; i++) {
+		err = flightrec_lifetime_add_nodes(flightrec_channels[i]);
 		if (err) {
-			flightrec_procfs_del(flightrec_channels[i]);
-			goto err_hide;
+			pr_err("no nodes for channel \"%s\": %pe\n", flightrec_channels[i]->name,
+			       ERR_PTR(err));
+			hide_channels();
+			return err;
 		}
 	}
 	return 0;
-
-err_hide:
-	pr_err("no nodes for channel \"%s\": %pe\n", flightrec_channels[i]->name,
-	       ERR_PTR(err));
-	hide_channels(i);
-	return err;
 }
 
 static int __init flightrec_init(void)
@@ -379,17 +360,21 @@ static int __init flightrec_init(void)
 	err = show_channels();
 	if (err)
 		goto err_procfs;
+	err = flightrec_control_init();
+	if (err) {
+		pr_err("no /dev/" FLIGHTREC_CONTROL ": %pe\n", ERR_PTR(err));
+		goto err_nodes;
+	}
 	/* From here on nothing fails. */
-	flightrec_table_publish();
-	for (i = 0; i < flightrec_channel_count; i++)
-		flightrec_chardev_announce(flightrec_channels[i]);
-	for (i = 0; i < flightrec_channel_count; i++)
-		if (flightrec_channels[i]->config.crash_text)
-			flightrec_crash_add(flightrec_channels[i]);
+	for (i = 0; i < names_count + 2; i++)
+		flightrec_lifetime_show(flightrec_channels[i]);
+	flightrec_control_start();
 	flightrec_crash_start();
 	flightrec_requests_start(flightrec_channels[0]);
 	return 0;
 
+err_nodes:
+	hide_channels();
 err_procfs:
 	flightrec_procfs_exit();
 err_chardev:
@@ -403,9 +388,10 @@ err_region:
 
 static void __exit flightrec_exit(void)
 {
+	flightrec_control_exit();
 	flightrec_requests_stop();
 	flightrec_crash_stop();
-	hide_channels(flightrec_channel_count);
+	hide_channels();
 	flightrec_procfs_exit();
 	flightrec_chardev_exit();
 	destroy_channels();

@@ -225,10 +225,15 @@ static const struct proc_ops file_ops = {
 static int stats_show(struct seq_file *m, void *v)
 {
 	struct flightrec_channel *channel;
-	unsigned int id;
+	unsigned int i;
 
-	for (id = 0; (channel = flightrec_channel_at(id)); id++)
+	for (i = 0; i < FLIGHTREC_CHANNELS_MAX; i++) {
+		channel = flightrec_table_at(i);
+		if (!channel)
+			continue;
 		flightrec_channel_stats(channel, m);
+		flightrec_channel_put(channel);
+	}
 	flightrec_requests_stats(m);
 	flightrec_region_stats(m);
 	seq_putc(m, '\n');
@@ -299,7 +304,7 @@ static bool __init add_image(void)
 	return image;
 }
 
-int __init flightrec_procfs_add(struct flightrec_channel *channel)
+int flightrec_procfs_add(struct flightrec_channel *channel)
 {
 	const struct flightrec_config *config = &channel->config;
 

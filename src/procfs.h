@@ -11,6 +11,7 @@ struct flightrec_channel;
 int flightrec_procfs_init(void);
 void flightrec_procfs_exit(void);
 int flightrec_procfs_add(struct flightrec_channel *channel);
+/* Waits for calls on its file that are under way, in which a buffer may be slow. */
 void flightrec_procfs_del(struct flightrec_channel *channel);
 
 #endif

@@ -161,10 +161,23 @@ bool flightrec_quota_refill(struct flightrec_credit *credit, u32 uid, u32 bytes,
  * Accounts count in time, so a new rate starts them anew. A CPU that is in
  * the middle of a write may keep what it had in advance.
  */
+static void start_anew(u32 rate)
+{
+	int cpu, i;
+
+	WRITE_ONCE(quota, rate);
+	for (i = 0; i < ACCOUNTS; i++)
+		atomic64_set(&accounts[i].full_ns, 0);
+	atomic64_set(&shared.full_ns, 0);
+	for_each_possible_cpu(cpu)
+		for (i = 0; i < FLIGHTREC_CREDITS; i++)
+			WRITE_ONCE(per_cpu(flightrec_credits, cpu).of[i].bytes, 0);
+}
+
 static int set_quota(const char *val, const struct kernel_param *kp)
 {
 	unsigned int rate;
-	int cpu, i, err;
+	int err;
 
 	err = kstrtouint(val, 0, &rate);
 	if (err) {
@@ -173,21 +186,17 @@ static int set_quota(const char *val, const struct kernel_param *kp)
 		return err;
 	}
 	given = true;
-	WRITE_ONCE(quota, rate);
-	for (i = 0; i < ACCOUNTS; i++)
-		atomic64_set(&accounts[i].full_ns, 0);
-	atomic64_set(&shared.full_ns, 0);
-	for_each_possible_cpu(cpu)
-		for (i = 0; i < FLIGHTREC_CREDITS; i++)
-			WRITE_ONCE(per_cpu(flightrec_credits, cpu).of[i].bytes, 0);
+	start_anew(rate);
 	return 0;
 }
 
-void __init flightrec_quota_default(u64 ring_bytes)
+void flightrec_quota_default(u64 ring_bytes)
 {
+	u32 rate = min_t(u64, ring_bytes / DEFAULT_PART, U32_MAX);
+
 	kernel_param_lock(THIS_MODULE);
-	if (!given)
-		WRITE_ONCE(quota, min_t(u64, ring_bytes / DEFAULT_PART, U32_MAX));
+	if (!given && rate != quota)
+		start_anew(rate);
 	kernel_param_unlock(THIS_MODULE);
 }
 

@@ -31,7 +31,10 @@ DECLARE_PER_CPU(struct flightrec_credits, flightrec_credits);
 /* Operations of the parameter "quota"; its value is kept in quota.c. */
 extern const struct kernel_param_ops flightrec_quota_ops;
 
-/* Where the administrator set none: so much that a ring of this size keeps its history. */
+/*
+ * Where the administrator set none: so much that a ring of this size, the smallest one,
+ * keeps its history. Starts all accounts anew if that is another rate. May sleep.
+ */
 void flightrec_quota_default(u64 ring_bytes);
 
 /* Get more credit and take from it; false if the user has had his share. */

@@ -302,10 +302,13 @@ static ssize_t read_or_wait(struct flightrec_handle *handle, bool nonblock,
 	struct flightrec_channel *channel = handle->channel;
 	struct flightrec_waiters *waiters;
 	ssize_t ret;
+	bool ended;
 
 	for (;;) {
+		/* First, since nothing more is written then: what is read after it is all. */
+		ended = flightrec_channel_ended(channel);
 		ret = read_once(handle, nonblock, bounce, room, to);
-		if (ret)
+		if (ret || ended)
 			return ret;
 		if (nonblock)
 			return -EAGAIN;
@@ -318,6 +321,7 @@ static ssize_t read_or_wait(struct flightrec_handle *handle, bool nonblock,
 		if (wait_event_interruptible(waiters->wait,
 					     flightrec_ring_readable(&channel->ring,
 								     &handle->cursor) ||
+					     flightrec_channel_ended(channel) ||
 					     waiters != flightrec_handle_waiters(handle)))
 			return -ERESTARTSYS;
 	}

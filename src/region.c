@@ -337,7 +337,7 @@ void __init flightrec_region_wipe(void)
 	}
 }
 
-u64 * __init flightrec_region_take(u32 nblocks)
+u64 *flightrec_region_take(u32 nblocks)
 {
 	u8 *blocks = region.halves[region.own] + region.taken * FLIGHTREC_BLOCK_BYTES;
 

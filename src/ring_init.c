@@ -12,35 +12,35 @@
 #define RECORDS_PER_BLOCK ((BLOCK_WORDS - BLOCK_HEADER) / RECORD_WORDS_MIN)
 
 /* The index has an entry for each record that may be retained. */
-static u64 __init index_entries(u64 nblocks)
+static u64 index_entries(u64 nblocks)
 {
 	return roundup_pow_of_two(nblocks * RECORDS_PER_BLOCK);
 }
 
-u64 __init flightrec_ring_index_bytes(u64 nblocks)
+u64 flightrec_ring_index_bytes(u64 nblocks)
 {
 	/* A mark, the first and the last number, the count of each, and whether it is kept. */
 	return (index_entries(nblocks) + 5 * nblocks + flightrec_ring_groups(nblocks) +
 		nblocks / FLIGHTREC_RING_KEPT_PART) * sizeof(u64);
 }
 
-u64 __init flightrec_ring_bytes_of(u64 nblocks)
+u64 flightrec_ring_bytes_of(u64 nblocks)
 {
 	return nblocks * FLIGHTREC_RING_BLOCK_BYTES +
 	       flightrec_ring_index_bytes(nblocks);
 }
 
-u64 __init flightrec_ring_min_bytes(u32 ncpus)
+u64 flightrec_ring_min_bytes(u32 ncpus)
 {
 	return flightrec_ring_bytes_of(ncpus + 2ULL);
 }
 
-u64 __init flightrec_ring_max_bytes(void)
+u64 flightrec_ring_max_bytes(void)
 {
 	return flightrec_ring_bytes_of(BLOCKS_MAX);
 }
 
-u64 __init flightrec_ring_blocks_in(u64 bytes)
+u64 flightrec_ring_blocks_in(u64 bytes)
 {
 	u64 nblocks = bytes / FLIGHTREC_RING_BLOCK_BYTES;
 
@@ -54,7 +54,7 @@ u64 __init flightrec_ring_blocks_in(u64 bytes)
  * round, but so few that those which are full in due time never are when their
  * turn comes, and in the smallest ring one of the two that are not open is not.
  */
-static u32 __init fresh_claims(u32 nblocks, u32 ncpus)
+static u32 fresh_claims(u32 nblocks, u32 ncpus)
 {
 	u32 spare = nblocks - ncpus;
 
@@ -75,7 +75,7 @@ static u32 __init kept_blocks(u32 nblocks, u32 ncpus)
 }
 
 /* All that never changes. */
-static void __init describe_block(u64 *words, u32 i, const struct flightrec_ring_setup *setup)
+static void describe_block(u64 *words, u32 i, const struct flightrec_ring_setup *setup)
 {
 	struct flightrec_block *block = (struct flightrec_block *)words;
 	const size_t from = offsetof(struct flightrec_block, magic);
@@ -95,7 +95,7 @@ static void __init describe_block(u64 *words, u32 i, const struct flightrec_ring
 				       offsetof(struct flightrec_block, check) - from);
 }
 
-int __init flightrec_ring_init(struct flightrec_ring *ring,
+int flightrec_ring_init(struct flightrec_ring *ring,
 			const struct flightrec_ring_setup *setup)
 {
 	u64 state = make_state(FIRST_LAP - 1, BLOCK_HEADER);

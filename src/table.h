@@ -8,17 +8,29 @@
 
 #include "channel.h"
 
-/* The channel of that number. NULL past the last one, and for all before publish. */
-struct flightrec_channel *flightrec_channel_at(unsigned int id);
+/* Minor numbers: one is not given to another channel until all others were. */
+#define FLIGHTREC_MINORS (1U << 20)
+
+/* The visible channel of that minor number, with a reference, or NULL. */
+struct flightrec_channel *flightrec_table_get(unsigned int minor);
+
+/* The visible channel at that place, below FLIGHTREC_CHANNELS_MAX, likewise. */
+struct flightrec_channel *flightrec_table_at(unsigned int place);
 
 /* 0, or -EPERM if the calling task may not open any channel. */
 int flightrec_may_open(void);
 
-/* For main.c, which fills it during init; then constant until exit. */
-extern struct flightrec_channel *flightrec_channels[FLIGHTREC_CHANNELS_MAX];
-extern unsigned int flightrec_channel_count;
+/* The channel of that name, also one that is about to go, with a reference; or NULL. */
+struct flightrec_channel *flightrec_table_find(const char *name);
 
-/* When init can no longer fail: from here on channels can be opened. */
-void flightrec_table_publish(void);
+/* Places of channels that are gone are NULL. For init and exit, when nobody else is there. */
+extern struct flightrec_channel *flightrec_channels[FLIGHTREC_CHANNELS_MAX];
+
+/* Give a channel a place and a minor number; -ENOSPC if there is no place. */
+int flightrec_table_add(struct flightrec_channel *channel);
+void flightrec_table_del(struct flightrec_channel *channel);
+
+/* From here on it can be opened, or no longer. */
+void flightrec_table_show(struct flightrec_channel *channel, bool visible);
 
 #endif

@@ -24,6 +24,7 @@
 #include "handle.h"
 #include "quota.h"
 #include "ring_write.h"
+#include "trace.h"
 
 /* Payloads up to this size are copied through the stack. */
 #define SMALL_PAYLOAD 1024
@@ -87,29 +88,41 @@ static __always_inline void put_stamp(const struct flightrec_place *place, u32 l
 }
 
 /*
- * With interrupts off: room for a record, and its times. 0, -EDQUOT or -ENOBUFS. The share
- * of urgent records is a part of the channel, so each counts for more.
+ * With interrupts off: room for a record, and its times. 0, -ENODEV, -EDQUOT or -ENOBUFS.
+ * The share of urgent records is a part of the channel, so each counts for more.
  */
-static __always_inline int find_place(struct flightrec_ring *ring, u32 writer, bool kept,
+static __always_inline int find_place(struct flightrec_channel *channel, u32 writer, bool kept,
 				      u32 len, struct flightrec_place *place, u64 *boot_ns,
 				      u64 *wall_ns)
 {
 	u32 bytes = flightrec_record_words(len) * sizeof(u64);
 
+	if (flightrec_channel_leaving(channel))
+		return -ENODEV;
 	if (unlikely(kept))
 		bytes *= FLIGHTREC_RING_KEPT_PART;
 	flightrec_clock_read(boot_ns, wall_ns);
 	if (unlikely(!flightrec_quota_take(__kuid_val(current_uid()), bytes, *boot_ns)))
 		return -EDQUOT;
-	if (unlikely(!flightrec_ring_reserve(ring, writer, len, place)))
+	if (unlikely(!flightrec_ring_reserve(&channel->ring, writer, len, place)))
 		return -ENOBUFS;
 	return 0;
 }
 
 static noinline int refuse(struct flightrec_channel *channel, int err)
 {
+	if (err == -ENODEV)
+		return err;
 	return flightrec_channel_reject(channel, err == -EDQUOT ? FLIGHTREC_REJECT_QUOTA :
 					FLIGHTREC_REJECT_BUSY, err);
+}
+
+/* Out of line: while nobody traces, a write has one instruction that does nothing. */
+static noinline __cold void trace_write(const struct flightrec_channel *channel, u64 seq,
+					u8 severity, const char *payload, u32 len)
+{
+	trace_flightrec_record(channel->name, seq, severity, FLIGHTREC_ORIGIN_USER,
+			       __kuid_val(current_uid()), task_pid_nr(current), payload, len);
 }
 
 static __always_inline int write_payload(struct flightrec_channel *channel,
@@ -119,7 +132,7 @@ static __always_inline int write_payload(struct flightrec_channel *channel,
 	u8 severity = FLIGHTREC_SEVERITY_DEFAULT;
 	/* Filled in, or not looked at: no need for the compiler's zeroes. */
 	struct flightrec_place place __uninitialized;
-	u64 boot_ns __uninitialized, wall_ns __uninitialized, cgroup;
+	u64 boot_ns __uninitialized, wall_ns __uninitialized, cgroup, seq;
 	u32 cpu, kept = 0;
 	int err;
 
@@ -134,7 +147,7 @@ static __always_inline int write_payload(struct flightrec_channel *channel,
 	lockdep_assert_irqs_enabled();
 	local_irq_disable();
 	cpu = smp_processor_id();
-	err = find_place(ring, cpu + kept, kept, len, &place, &boot_ns, &wall_ns);
+	err = find_place(channel, cpu + kept, kept, len, &place, &boot_ns, &wall_ns);
 	if (unlikely(err)) {
 		local_irq_enable();
 		return refuse(channel, err);
@@ -144,8 +157,10 @@ static __always_inline int write_payload(struct flightrec_channel *channel,
 	/* The zeroes that follow the payload are its padding. */
 	flightrec_put_words((u64 *)(place.stamp + 1), payload,
 			    flightrec_record_words(len) - FLIGHTREC_STAMP_WORDS);
-	flightrec_ring_commit(ring, len, &place);
+	seq = flightrec_ring_commit(ring, len, &place);
 	local_irq_enable();
+	if (trace_flightrec_record_enabled())
+		trace_write(channel, seq, severity, payload, len);
 	flightrec_cgroup_see(cgroup);
 	flightrec_channel_wake(channel, severity);
 	return 0;

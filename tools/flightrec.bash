@@ -22,7 +22,7 @@ _flightrec() {
 	COMPREPLY=()
 
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W "write run read stats recover collect save boots report --help --version" -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W "write run read channel stats recover collect save boots report --help --version" -- "$word")
 		return
 	fi
 	case $before in
@@ -61,7 +61,16 @@ _flightrec() {
 		mapfile -t COMPREPLY < <(compgen -W "-1 -2 $(_flightrec_boots)" -- "$word")
 		return
 		;;
-	-n | --lines | -g | --grep | --pid | --comm | --unit | --cgroup)
+	-g | --group)
+		if [[ $command == channel ]]; then
+			mapfile -t COMPREPLY < <(compgen -g -- "$word")
+		fi
+		return
+		;;
+	-s | --size | -m | --mode)
+		return
+		;;
+	-n | --lines | --grep | --pid | --comm | --unit | --cgroup)
 		return
 		;;
 	esac
@@ -69,6 +78,7 @@ _flightrec() {
 	write | run) options="--channel --priority --tag --help" ;;
 	read) options="--channel --all --boot --follow --lines --reverse --priority --grep --case-sensitive
 		--pid --uid --comm --field --unit --cgroup --since --until --output --json --time --utc --cursor-file --help" ;;
+	channel) options="--size --mode --group --no-crash --help" ;;
 	stats) options="--all --watch --json --metrics --help" ;;
 	recover) options="--channel --boot --priority --grep --case-sensitive --pid --uid --comm --field --since
 		--until --output --time --json --quiet --help" ;;
@@ -79,6 +89,12 @@ _flightrec() {
 	esac
 	if [[ $word == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
+	elif [[ $command == channel ]]; then
+		if ((COMP_CWORD == 2)); then
+			mapfile -t COMPREPLY < <(compgen -W "create remove list" -- "$word")
+		elif [[ ${COMP_WORDS[2]} == remove ]]; then
+			mapfile -t COMPREPLY < <(compgen -W "$(_flightrec_channels)" -- "$word")
+		fi
 	elif [[ $command == run ]]; then
 		mapfile -t COMPREPLY < <(compgen -c -- "$word")
 	elif [[ $command == recover || $command == collect ]]; then

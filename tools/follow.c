@@ -47,8 +47,11 @@ static struct pollfd *polled_of(struct timeline *timeline)
 	if (!polled)
 		abort();
 	for (i = 0; i < timeline->count; i++)
+		/* One that was removed, and read to its end, has nothing more. */
 		polled[i] = (struct pollfd) {
-			.fd = flightrec_fd(timeline->channels[i].handle), .events = POLLIN,
+			.fd = timeline->channels[i].ended ? -1 :
+			      flightrec_fd(timeline->channels[i].handle),
+			.events = POLLIN,
 		};
 	polled[i].fd = STDOUT_FILENO;
 	return polled;
@@ -57,10 +60,19 @@ static struct pollfd *polled_of(struct timeline *timeline)
 int follow_wait(struct timeline *timeline)
 {
 	const short broken = POLLERR | POLLHUP | POLLNVAL;
+	/* A channel hangs up when it was removed: what is left of it is read first. */
+	const short failed = POLLERR | POLLNVAL;
 	struct pollfd *polled = polled_of(timeline);
 	int status = FOLLOW_ON;
-	size_t i;
+	size_t i, left = 0;
 
+	for (i = 0; i < timeline->count; i++)
+		left += !timeline->channels[i].ended;
+	if (!left) {
+		complain("no channel is left: removed");
+		free(polled);
+		return EXIT_YES;
+	}
 	if (!let_go && poll(polled, timeline->count + 1, -1) < 0 && errno != EINTR) {
 		complain("poll: %s", strerror(errno));
 		status = EXIT_NO;
@@ -70,7 +82,7 @@ int follow_wait(struct timeline *timeline)
 		status = EXIT_YES;
 	} else {
 		for (i = 0; i < timeline->count && status == FOLLOW_ON; i++)
-			if (polled[i].revents & broken) {
+			if (polled[i].revents & failed) {
 				status = follow_reopen(timeline, &timeline->channels[i], -ENODEV);
 				break;
 			}
@@ -156,6 +168,7 @@ static int open_again(struct channel *channel, bool reloaded)
 
 int follow_reopen(struct timeline *timeline, struct channel *channel, int err)
 {
+	struct channel *first = NULL;
 	int status = FOLLOW_ON;
 	bool reloaded;
 	size_t i;
@@ -173,9 +186,16 @@ int follow_reopen(struct timeline *timeline, struct channel *channel, int err)
 		channel->head = NULL;
 	}
 	let_go = 0;
-	/* The nodes of all come and go together. */
-	reloaded = wait_for_node(&timeline->channels[0]);
+	/* Those that were removed are not waited for. */
+	for (i = 0; i < timeline->count && !first; i++)
+		if (!timeline->channels[i].ended)
+			first = &timeline->channels[i];
+	if (!first)
+		return EXIT_YES;
+	/* With the driver the nodes of all come and go together. */
+	reloaded = wait_for_node(first);
 	for (i = 0; i < timeline->count && status == FOLLOW_ON; i++)
-		status = open_again(&timeline->channels[i], reloaded);
+		if (!timeline->channels[i].ended)
+			status = open_again(&timeline->channels[i], reloaded);
 	return status;
 }

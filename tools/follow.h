@@ -15,7 +15,10 @@
 /* From now on SIGHUP lets the channels go. */
 void follow_start(void);
 
-/* Waits for records: FOLLOW_ON, or the exit status if nobody listens any more. */
+/*
+ * Waits for records: FOLLOW_ON, or the exit status if nobody listens any more, or all
+ * channels were removed and read to their end.
+ */
 int follow_wait(struct timeline *timeline);
 
 /* Does this error say that the driver has gone? */

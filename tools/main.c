@@ -10,6 +10,7 @@ static const struct command commands[] = {
 	{ "write", command_write, "record a text, or each line of standard input" },
 	{ "read", command_read, "print records, the oldest first" },
 	{ "run", command_run, "run a program, and record each line that it prints" },
+	{ "channel", command_channel, "create, remove and list channels" },
 	{ "stats", command_stats, "print what each channel has recorded and refused" },
 	{ "recover", command_recover, "find records after a crash: in pstore, logs, memory dumps" },
 	{ "collect", command_collect, "keep what is left of the boots before this one" },

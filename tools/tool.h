@@ -29,6 +29,7 @@ struct command {
 int command_write(int argc, char **argv);
 int command_run(int argc, char **argv);
 int command_read(int argc, char **argv);
+int command_channel(int argc, char **argv);
 int command_stats(int argc, char **argv);
 int command_recover(int argc, char **argv);
 int command_collect(int argc, char **argv);

@@ -72,7 +72,8 @@ static int record(struct flightrec *handle, const char *text, size_t len)
 		parts[1] = (struct iovec) { (void *)"\n", 1 };
 	n = flightrec_writev(handle, parts, 2);
 	if (n < 0)
-		say_refused((int)n, flightrec_explain((int)n));
+		say_refused((int)n, n == -ENODEV ? "the channel was removed" :
+			    flightrec_explain((int)n));
 	return n < 0 ? -1 : 0;
 }
 

@@ -13,7 +13,8 @@
  *   selftest   reserved for smoke tests; never holds anything of value
  *
  * The others are those that the module's parameter "channels" names; where it is
- * not given, there is one, "default".
+ * not given, there is one, "default". More can be created, and these removed, while
+ * the driver runs: see FLIGHTREC_IOC_CREATE.
  *
  * write(2), writev(2): one call is one record
  *   Returns the number of bytes given, never fewer. Never waits for a reader
@@ -36,6 +37,7 @@
  *               not count.
  *     ENOBUFS   writers that were stopped in the middle hold all memory that
  *               could be overwritten; seen only where CPUs are being stopped
+ *     ENODEV    the channel was removed
  *     ESPIPE    pwrite(2) and its kin
  *   A refused record has no sequence number and leaves no gap.
  *   Through io_uring a write is done at once and never by a worker, so that
@@ -217,7 +219,7 @@ struct flightrec_filter {
  * @next_seq: number that the next record will get; 0 likewise
  * @name: the channel's name, zero-padded
  * @filters: FLIGHTREC_FILTER_* that the driver knows
- * @reserved: 0
+ * @features: FLIGHTREC_FEATURE_* that the driver has; 0 in earlier ones
  * @waiting: records between this descriptor's place and the newest one, whether its
  *	filter wants them or not, overwritten ones left aside; 0 for a descriptor that is
  *	not open for reading
@@ -232,9 +234,15 @@ struct flightrec_info {
 	__u64 next_seq;
 	char name[FLIGHTREC_NAME_MAX];
 	__u32 filters;
-	__u32 reserved;
+	__u32 features;
 	__u64 waiting;
 };
+
+/*
+ * struct flightrec_info's "features". Channels can be removed: then write(2) gets ENODEV,
+ * and read(2) returns 0 at the end; and /dev/flightrec-control is there.
+ */
+#define FLIGHTREC_FEATURE_REMOVAL	0x00000001
 
 /* Of struct flightrec_info what all drivers have. */
 #define FLIGHTREC_INFO_MIN	64
@@ -279,5 +287,66 @@ struct flightrec_info {
 #define FLIGHTREC_IOC_CLEAR	_IO(0xf1, 3)
 #define FLIGHTREC_IOC_SET_FLAGS	_IOW(0xf1, 4, __u32)
 #define FLIGHTREC_IOC_SET_FILTER _IOW(0xf1, 5, struct flightrec_filter)
+
+/* struct flightrec_channel_setup's "features". */
+#define FLIGHTREC_CHANNEL_MODE		0x00000001	/* @mode was chosen */
+#define FLIGHTREC_CHANNEL_GID		0x00000002	/* @gid was chosen */
+#define FLIGHTREC_CHANNEL_NO_CRASH	0x00000004	/* a crash does not print its records */
+#define FLIGHTREC_CHANNEL_ALL		0x00000007
+
+/**
+ * struct flightrec_channel_setup - a channel as /dev/flightrec-control makes it
+ * @features: FLIGHTREC_CHANNEL_*
+ * @mode: with FLIGHTREC_CHANNEL_MODE: permissions of its two nodes, 0002 to 0666; else 0600
+ * @gid: with FLIGHTREC_CHANNEL_GID: their group, in the initial user namespace; else 0. With
+ *	neither, udev's rule for all channels decides
+ * @reserved: 0
+ * @size: bytes that it keeps, a multiple of 1024, as the parameter "size_kb" has them; 0: as
+ *	many as where that is not given. CREATE returns the size here
+ * @name: 1 to 31 of a-z, 0-9, _ and -, and not "stats"; zero-padded
+ *
+ * Members may follow in later versions; the request has the size that the caller knows.
+ */
+struct flightrec_channel_setup {
+	__u32 features;
+	__u32 mode;
+	__u32 gid;
+	__u32 reserved;
+	__u64 size;
+	char name[FLIGHTREC_NAME_MAX];
+};
+
+/*
+ * ioctl(2) on /dev/flightrec-control. Each needs CAP_SYS_ADMIN in the initial user
+ * namespace (EPERM), and is done wholly or not at all. Channels at the next load are still
+ * those of the parameter "channels".
+ *
+ * CREATE     makes a channel. The records of the others are not touched. Where the
+ *            administrator set no "quota", it follows the smallest channel.
+ *              EINVAL  bad name, mode, group or unknown bits; not whole KiB
+ *              EEXIST  there is one of that name
+ *              EBUSY   one of that name was removed, and a call on its file in /proc
+ *                      has not yet ended
+ *              ERANGE  too small or too large: @size is then the nearest that can be had,
+ *                      0 if there is none. All channels together have at most a
+ *                      quarter of memory, removed ones that are still open included
+ *              ENOSPC  there are 32 already, "kernel" and "selftest" included
+ *              ENOMEM  that much memory is not free at this moment
+ * REMOVE     removes the channel @name; all other members are 0 (EINVAL). Its nodes go,
+ *            and udev is told. Who has it open keeps it: write(2) gets ENODEV, read(2)
+ *            returns what was recorded and then 0, poll(2) says POLLHUP, seeks and GET_INFO
+ *            work as before, CLEAR gets ENODEV. Its memory is free when the last descriptor
+ *            is closed. Files in /proc that are open are closed to their users: EIO. A
+ *            crash does not print it any more.
+ *              ENOENT  there is none
+ *              EBUSY   it is "kernel" or "selftest", or its memory is one that a reset
+ *                      leaves alone: those are fixed at load
+ *
+ * Either: EINTR if the task was killed while it waited for another request; EFAULT; E2BIG
+ * for members that the driver does not know and that are not 0; ENODEV while the driver
+ * is being loaded. A channel that is created is never in memory that a reset leaves alone.
+ */
+#define FLIGHTREC_IOC_CREATE	_IOWR(0xf1, 16, struct flightrec_channel_setup)
+#define FLIGHTREC_IOC_REMOVE	_IOW(0xf1, 17, struct flightrec_channel_setup)
 
 #endif /* _UAPI_FLIGHTREC_H */

@@ -140,3 +140,40 @@ tool_without_driver() {
 smoke_test_fails_without_driver() {
 	expect_status 1 /usr/lib/flightrec/smoke-test
 }
+
+# The quota, which nobody has set, follows the smallest channel.
+tool_makes_channels() {
+	before=$(cat /sys/module/flightrec/parameters/quota)
+	expect_status 0 flightrec channel create --size 200 --mode 0620 --group 7 run &&
+		[ "$(stat -c '%a %g' /dev/flightrec/run)" = "620 7" ] &&
+		[ "$(cat /sys/module/flightrec/parameters/quota)" -eq $((200 * 1024 / 4)) ] &&
+		expect_status 0 flightrec channel list &&
+		grep -Eq '^run +200  0620  7$' /run/out &&
+		grep -Eq '^kernel +[0-9]+  0400  ' /run/out &&
+		expect_status 0 flightrec write -c run first &&
+		expect_status 0 flightrec read -c run -o cat &&
+		[ "$(cat /run/out)" = first ] &&
+		expect_status 1 flightrec channel create run &&
+		grep -q 'there is one of that name' /run/err &&
+		expect_status 1 flightrec channel create -s 1 small-one &&
+		grep -q '1 KiB are too few; the least is [0-9]*$' /run/err &&
+		expect_status 1 flightrec channel create -s 1000000000 large-one &&
+		grep -q 'KiB are too many; of a quarter of memory' /run/err &&
+		expect_status 2 flightrec channel create Run &&
+		expect_status 2 flightrec channel remove Run &&
+		expect_status 1 flightrec channel remove kernel &&
+		grep -q 'always exist' /run/err &&
+		expect_status 1 flightrec channel remove nowhere run &&
+		grep -q 'nowhere: there is no such channel' /run/err &&
+		[ ! -e /dev/flightrec/run ] &&
+		[ "$(cat /sys/module/flightrec/parameters/quota)" = "$before" ]
+}
+
+tool_follows_to_a_removal() {
+	flightrec channel create -s 200 run && flightrec write -c run one || return 1
+	timeout 60 flightrec read -f -c run -o cat >/run/followed 2>/run/followed.err &
+	until grep -q one /run/followed; do sleep 0.1; done
+	flightrec write -c run two && flightrec channel remove run
+	wait $! && [ "$(cat /run/followed)" = "one
+two" ] && grep -q removed /run/followed.err
+}

@@ -20,7 +20,8 @@ from tests.qemu.direct import compile_static, run_direct
 
 TOP = Path(__file__).parents[2]
 GUEST = TOP / "tests/guest"
-PROGRAMS = ["load", "abi", "reading", "quota", "procfs", "stamps", "events", "fuzz"]
+PROGRAMS = ["load", "abi", "reading", "quota", "procfs", "stamps", "trace", "channels", "events",
+            "fuzz"]
 # Run a second time as 32-bit programs on the 64-bit kernel.
 PROGRAMS_32 = ["abi", "reading", "procfs"]
 
@@ -39,6 +40,8 @@ run_program /tests/reading
 run_program /tests/quota
 run_program /tests/procfs
 run_program /tests/stamps
+run_program /tests/trace
+run_program /tests/channels
 run_program /tests/abi-32
 run_program /tests/reading-32
 run_program /tests/procfs-32
@@ -55,6 +58,8 @@ check tool-since tool_since
 check tool-follows-over-a-reload tool_follows_over_a_reload
 check tool-survives-a-closed-pipe tool_survives_a_closed_pipe
 check tool-stats tool_stats
+check tool-makes-channels tool_makes_channels
+check tool-follows-to-a-removal tool_follows_to_a_removal
 check tool-refuses-nonsense tool_refuses_nonsense
 run_program /tests/events
 check unload-both modprobe -r flightrec_events flightrec

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The driver under load on four CPUs: records from every context, NMIs injected by the
-emulator, writers that stall and are killed, descriptors passed on, bad input.
+emulator, writers that stall and are killed, descriptors passed on, bad input, channels that
+come and go.
 
 One boot per kernel.  FULL=1 makes the storm longer.
 """
@@ -16,7 +17,7 @@ from tests.lib.guestmodules import build_guest_modules
 from tests.lib.scratch import scratch
 from tests.qemu.direct import direct_guest
 
-PROGRAMS = ["storm", "torture", "badinput", "unload"]
+PROGRAMS = ["storm", "torture", "badinput", "comings", "unload"]
 SECONDS = 120 if os.environ.get("FULL") else 3
 LIMIT = 600
 
@@ -28,6 +29,7 @@ export STORM_SECONDS={SECONDS} UNLOAD_SECONDS={SECONDS} STORM_NMIS=1
 run_program /tests/storm
 run_program /tests/torture
 run_program /tests/badinput
+run_program /tests/comings
 rmmod guest-storm
 check unload-after-the-storm rmmod flightrec
 run_program /tests/unload

@@ -14,7 +14,7 @@ import pytest
 from tests.unit.lib import crashdata as crash
 from tests.unit.lib.tools import NODES, OUT, PROC, SANITIZED, STRICT, TOP, build, flightrec, payload
 
-COMMANDS = ["write", "run", "read", "stats", "recover", "collect", "save", "boots", "report"]
+COMMANDS = ["write", "run", "read", "channel", "stats", "recover", "collect", "save", "boots", "report"]
 
 
 @pytest.fixture

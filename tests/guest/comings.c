@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Channels are created and removed without end while others write, read, wait and list.
+ * Runs with the core loaded, as root. Lasts UNLOAD_SECONDS (3).
+ */
+#include "harness.h"
+
+#include <sys/epoll.h>
+
+#define NAMES 3
+
+/* What all share. */
+static struct {
+	bool stop;
+	unsigned long long written, ends, refused;
+} *shared;
+
+static const char *name_of(int round)
+{
+	static char name[16];
+
+	snprintf(name, sizeof(name), "come-%d", round % NAMES);
+	return name;
+}
+
+static long long now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+static void count(unsigned long long *what)
+{
+	__atomic_fetch_add(what, 1, __ATOMIC_RELAXED);
+}
+
+/* -1 if it is not there, or just about to come or to go. */
+static int try_open(const char *folder, int round, int flags)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name_of(round));
+	fd = open(path, flags);
+	if (fd < 0 && errno != ENOENT && errno != ENXIO && errno != EINVAL)
+		FAIL("open %s: %s", path, strerror(errno));
+	return fd;
+}
+
+static void changer(int round)
+{
+	static int fd = -1;
+	struct flightrec_channel_setup setup = {};
+
+	if (fd < 0)
+		fd = open("/dev/flightrec-control", O_RDWR);
+	CHECK(fd >= 0);
+	strcpy(setup.name, name_of(round));
+	if (!ioctl(fd, FLIGHTREC_IOC_REMOVE, &setup))
+		return;
+	CHECK_EQ(errno, ENOENT);
+	setup.size = 256 << 10;
+	if (ioctl(fd, FLIGHTREC_IOC_CREATE, &setup))
+		CHECK(errno == EEXIST || errno == EBUSY || errno == ENOMEM || errno == ERANGE);
+}
+
+/* Until it is refused: then all that follows is. */
+static void writer(int round)
+{
+	int fd = try_open("/dev/flightrec", round, O_WRONLY), i;
+
+	for (i = 0; fd >= 0 && i < 300; i++) {
+		if (write(fd, "while it goes", 13) == 13) {
+			count(&shared->written);
+			continue;
+		}
+		CHECK_EQ(errno, ENODEV);
+		CHECK_ERRNO(write(fd, "after it went", 13), ENODEV);
+		count(&shared->refused);
+		break;
+	}
+	close(fd);
+}
+
+/*
+ * Reads until the end of the channel, or a while. Numbers go on without a gap that is not
+ * told, and the end stays the end.
+ */
+static void reader(int round)
+{
+	static char buf[16384] __attribute__((aligned(8)));
+	int fd = try_open("/dev/flightrec", round, O_RDONLY);
+	const struct flightrec_record *record;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	unsigned long long seq = 0;
+	ssize_t n, at;
+	int i;
+
+	for (i = 0; fd >= 0 && i < 20; i++) {
+		CHECK(poll(&p, 1, 20) >= 0);
+		if (!p.revents)
+			continue;
+		n = read(fd, buf, sizeof(buf));
+		CHECK(n >= 0);
+		for (at = 0; at < n; at += record->size) {
+			record = (const void *)(buf + at);
+			CHECK(!seq || record->seq == seq + record->lost + 1);
+			seq = record->seq;
+		}
+		if (n)
+			continue;
+		CHECK_EQ(poll(&p, 1, 0), 1);
+		CHECK_EQ(p.revents, POLLIN | POLLHUP);
+		CHECK_EQ(read(fd, buf, sizeof(buf)), 0);
+		count(&shared->ends);
+		break;
+	}
+	close(fd);
+}
+
+/* Leaves its descriptor to a set that goes a moment later. */
+static void poller(int round)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	int set = epoll_create1(0), fd = try_open("/dev/flightrec", round, O_RDONLY);
+	struct flightrec_info info;
+
+	if (fd >= 0) {
+		CHECK(!lseek(fd, 0, SEEK_END));
+		CHECK(!epoll_ctl(set, EPOLL_CTL_ADD, fd, &event));
+		CHECK(epoll_wait(set, &event, 1, round % 5) >= 0);
+		CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_GET_INFO, &info), 0);
+		if (ioctl(fd, FLIGHTREC_IOC_CLEAR))
+			CHECK_EQ(errno, ENODEV);
+		CHECK(mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED);
+		close(fd);
+	}
+	close(set);
+}
+
+static void proc_user(int round)
+{
+	int fd = try_open("/proc/flightrec", round, O_RDWR);
+	char buf[4096];
+
+	if (fd >= 0) {
+		CHECK(read(fd, buf, sizeof(buf)) >= 0 || errno == EIO);
+		CHECK(write(fd, "by procfs", 9) == 9 || errno == EIO || errno == ENODEV);
+		close(fd);
+	}
+	free(guest_slurp("/proc/flightrec/stats"));
+}
+
+static void (* const users[])(int round) = {
+	changer, changer, writer, writer, reader, poller, proc_user,
+};
+
+#define USERS (sizeof(users) / sizeof(*users))
+
+static pid_t start_user(size_t i)
+{
+	pid_t pid = fork();
+	int round;
+
+	CHECK(pid >= 0);
+	if (pid)
+		return pid;
+	for (round = 0; !__atomic_load_n(&shared->stop, __ATOMIC_RELAXED); round++)
+		users[i](round);
+	exit(0);
+}
+
+static bool seen_enough(void)
+{
+	return __atomic_load_n(&shared->written, __ATOMIC_RELAXED) > 100 &&
+	       __atomic_load_n(&shared->ends, __ATOMIC_RELAXED) > 3 &&
+	       __atomic_load_n(&shared->refused, __ATOMIC_RELAXED) > 3;
+}
+
+/* All memory is given back, and the channels that were there are as they were. */
+static void channels_come_and_go(void)
+{
+	const char *seconds = getenv("UNLOAD_SECONDS");
+	long long until = now_ms() + 1000LL * (seconds ? atoi(seconds) : 3);
+	struct flightrec_channel_setup setup = { .size = 1ULL << 62, .name = "come-0" };
+	int fd = guest_open("small", O_RDWR), status, control;
+	unsigned long long most;
+	struct guest_record record;
+	pid_t pids[USERS];
+	size_t i;
+
+	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	control = open("/dev/flightrec-control", O_RDWR);
+	CHECK(shared != MAP_FAILED && control >= 0);
+	CHECK_ERRNO(ioctl(control, FLIGHTREC_IOC_CREATE, &setup), ERANGE);
+	most = setup.size;
+	CHECK_EQ(lseek(fd, 0, SEEK_END), 0);
+	guest_write(fd, "untouched");
+	for (i = 0; i < USERS; i++)
+		pids[i] = start_user(i);
+	while (now_ms() < until || !seen_enough())
+		guest_sleep_ms(20);
+	__atomic_store_n(&shared->stop, true, __ATOMIC_RELAXED);
+	for (i = 0; i < USERS; i++) {
+		CHECK_EQ(waitpid(pids[i], &status, 0), pids[i]);
+		CHECK_EQ(status, 0);
+	}
+	printf("# %llu written, %llu refused, %llu ends\n", shared->written, shared->refused,
+	       shared->ends);
+	for (i = 0; i < NAMES; i++) {
+		setup = (struct flightrec_channel_setup) {};
+		strcpy(setup.name, name_of(i));
+		if (ioctl(control, FLIGHTREC_IOC_REMOVE, &setup))
+			CHECK_EQ(errno, ENOENT);
+	}
+	guest_read(fd, &record);
+	CHECK(!memcmp(record.payload, "untouched", 9));
+	setup = (struct flightrec_channel_setup) { .size = 1ULL << 62, .name = "come-0" };
+	CHECK_ERRNO(ioctl(control, FLIGHTREC_IOC_CREATE, &setup), ERANGE);
+	CHECK_EQ(setup.size, most);
+}
+
+static const struct guest_case cases[] = {
+	{ "channels-come-and-go", channels_come_and_go },
+};
+
+int main(int argc, char **argv)
+{
+	return guest_main(argc, argv, cases, sizeof(cases) / sizeof(*cases), 600);
+}
