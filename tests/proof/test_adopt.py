@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A host as people have it: drivers of others, dkms's own key enrolled, kmodkeep installed last.
+
+It adopts them; the kernel is updated, and one driver does not build; a newer source of it
+comes, and is repaired; its firmware forgets all keys; kmodkeep goes. Each prediction and each
+step is compared with what the kernel then does, under Secure Boot.
+
+SYSTEM=bookworm chooses the system. What the guests said stays in build/results/adopt-SYSTEM.
+"""
+
+import json
+import os
+import secrets
+import shutil
+
+import pytest
+
+from tests.demo.story import PASSWORD_CHARACTERS
+from tests.lib import apt
+from tests.proof.guest import PATIENCE, ask, by_kernel_and_module, differences, load
+from tests.proof.host import Host
+from tests.proof.system import TOP
+from tests.qemu import mokmanager
+
+# By suite: drivers that build on both kernels, one that does not, and where its newer source is.
+SYSTEMS = {
+    "bookworm": (("acpi-call", "bbswitch", "jool", "librem-ec-acpi", "rapiddisk"), "v4l2loopback",
+                 "trixie"),
+}
+SELECTED = [name for name in os.environ.get("SYSTEM", ",".join(SYSTEMS)).split(",")
+            if name in SYSTEMS]
+SUMS = "cd /lib/modules && find . -path '*/updates/*' -name '*.ko*' | sort | xargs sha256sum"
+
+
+@pytest.fixture(scope="module", params=SELECTED)
+def host(request):
+    logs = TOP / f"build/results/adopt-{request.param}"
+    shutil.rmtree(logs, ignore_errors=True)
+    drivers, broken, newer = SYSTEMS[request.param]
+    made = Host(request.param, (*drivers, broken), logs,
+                apt.download(newer, [f"{broken}-dkms"]).glob("*.deb"))
+    made.broken = broken
+    made.lost = set(made.system.drivers[broken])
+    yield made
+    made.close()
+
+
+def at_work(guest, command, status=None):
+    """Run COMMAND, which may fail or must end with STATUS; its Result. All is in the logs."""
+    result = guest.run(command, PATIENCE)
+    with open(guest.workdir / "commands.log", "a", encoding="utf-8") as log:
+        log.write(f"\n# {command}\n{result.output}# exit status {result.status}\n")
+    assert status is None or result.status == status, f"{result.status}: {result.output}"
+    return result
+
+
+def next_boot(guest):
+    """What `kmodkeep next` says."""
+    at_work(guest, "kmodkeep next")
+    return json.loads(at_work(guest, "kmodkeep next --json").output)
+
+
+def running(guest):
+    return guest.check("uname -r").strip()
+
+
+def predict(guest):
+    return by_kernel_and_module(ask(guest))
+
+
+def compare(host, guest, before=None):
+    """Load all that was predicted, BEFORE a boot or now; which served. All must be as predicted."""
+    kernel = running(guest)
+    now = predict(guest)
+    loads = load(guest, host.modules)
+    assert set(loads) == {(kernel, module) for module in host.modules}
+    for predicted in (now, before or now):
+        assert {(kernel, module) for module in host.modules} <= set(predicted)
+        assert "unknown" not in {finding["verdict"] for finding in predicted.values()}
+        wrong = list(differences(predicted, loads))
+        assert not wrong, "\n".join(wrong)
+    return {module for (_, module), seen in loads.items() if seen.served}
+
+
+def test_adopt_takes_them_as_they_are(host):
+    """The kernel trusts what dkms signed: nothing is signed again."""
+    with host.booted("adopt") as guest:
+        host.old = running(guest)
+        files = guest.check(SUMS, PATIENCE)
+        at_work(guest, "dpkg -i /mnt/kmodkeep_*.deb", 0)
+        at_work(guest, "update-grub", 0)
+        at_work(guest, "kmodkeep status")
+        assert at_work(guest, "kmodkeep adopt --all --dry-run").status == 1
+        assert not guest.run("ls -A /etc/kmodkeep/drivers.d").output.strip()
+        plan = at_work(guest, "kmodkeep adopt --all --yes", 0)
+        assert "/var/lib/dkms/mok.key (enrolled)" in plan.output, plan.output
+        assert "kmodkeep: adopted already" in at_work(guest, "kmodkeep adopt --all --yes", 0).output
+        assert guest.check(SUMS, PATIENCE) == files
+        assert f"next boot safe (kernel {host.old})" in at_work(guest, "kmodkeep guard", 0).output
+        assert compare(host, guest) == host.modules
+
+
+def test_update_of_the_kernel_keeps_all_that_build(host):
+    """What does not build is named before the boot, with the kernel that has it."""
+    host.new = host.update_kernel()
+    with host.booted("updated") as guest:
+        assert running(guest) == host.old
+        at_work(guest, "update-grub", 0)
+        assert compare(host, guest) == host.modules
+        said = next_boot(guest)
+        assert (said["safe"], said["kernel"], said["serves"]["kernel"]) == ("no", host.new, host.old)
+        assert {finding["module"] for finding in said["lost"]} == host.lost
+        # What cannot be repaired is not made worse.
+        assert at_work(guest, "kmodkeep repair --yes").status == 1
+        assert {finding["module"] for finding in next_boot(guest)["lost"]} == host.lost
+        before = predict(guest)
+        guest.restart()
+        assert running(guest) == host.new
+        assert compare(host, guest, before) == host.modules - host.lost
+        repair(host, guest)
+
+
+def repair(host, guest):
+    """A newer source comes, as one that is taken from elsewhere does: dkms is told of it."""
+    guest.check("mount -o ro LABEL=packages /mnt", PATIENCE)
+    at_work(guest, f"dpkg-deb -x /mnt/{host.broken}-dkms_*.deb /run/newer && "
+                   "cp -r /run/newer/usr/src/* /usr/src/", 0)
+    version = guest.check("basename /run/newer/usr/src/*").strip().removeprefix(f"{host.broken}-")
+    at_work(guest, f"dkms add {host.broken}/{version}", 0)
+    build = f"dkms install {host.broken}/{version} -k {host.new}"
+    steps = [step["command"] for step in next_boot(guest)["repair"]]
+    assert build in steps, steps
+    before = guest.check("dkms status; dpkg -l | md5sum")
+    assert at_work(guest, "kmodkeep repair --dry-run").status == 1
+    assert guest.check("dkms status; dpkg -l | md5sum") == before
+    said = at_work(guest, "kmodkeep repair --yes", 0).output
+    assert f": {build}\n" in said, said
+    assert f"now: {host.broken} on {host.new}: ok" in said, said
+    assert f"kmodkeep: next boot safe (kernel {host.new})" in said, said
+    assert not guest.check("dpkg --audit")
+    assert compare(host, guest) == host.modules
+
+
+def test_cleared_keys_are_noticed_and_enrolled_again(host):
+    password = "".join(secrets.choice(PASSWORD_CHARACTERS) for _ in range(10))
+    with host.booted("cleared", trusted=False) as guest:
+        assert running(guest) == host.new
+        assert compare(host, guest) == set()
+        assert {finding["verdict"] for (kernel, _), finding in predict(guest).items()
+                if kernel == host.new} == {"untrusted-key"}
+        said = next_boot(guest)
+        assert said["safe"] == "no"
+        assert "keys-cleared" in [change["change"] for change in said["changes"]], said
+        assert "shim trusts these keys no more" in guest.check("cat /run/motd.d/kmodkeep")
+        assert at_work(guest, "kmodkeep repair --yes").status == 1
+        asked = f"printf '%s\\n' {password} | kmodkeep adopt --all --yes --password-stdin"
+        at_work(guest, asked, 0)
+        guest.reboot()
+        mokmanager.enrol(guest, password, guest.workdir)
+        guest.wait_booted()
+        assert compare(host, guest) == host.modules
+        assert next_boot(guest)["safe"] == "yes"
+        goes(host, guest)
+
+
+def goes(host, guest):
+    """kmodkeep is purged, and the drivers stay."""
+    before = guest.check("dkms status"), guest.check(SUMS, PATIENCE)
+    at_work(guest, "DEBIAN_FRONTEND=noninteractive dpkg --purge kmodkeep", 0)
+    assert (guest.check("dkms status"), guest.check(SUMS, PATIENCE)) == before
+    guest.restart()
+    assert guest.run("command -v kmodkeep").status
+    assert {module for (_, module), seen in load(guest, host.modules).items()
+            if seen.served} == host.modules
