@@ -9,6 +9,7 @@ import datetime
 import json
 from typing import NamedTuple
 
+from tests.lib.cache import locked
 from tests.proof.system import DRIVERS, TOP
 
 PAGE, KEPT = TOP / "docs/proof.md", TOP / "docs/proof.json"
@@ -53,11 +54,12 @@ def answers(record):
 
 def keep(record):
     """Put RECORD on the page, and what it is made of into KEPT."""
-    everything = kept()
-    everything[record.name] = {"when": datetime.date.today().isoformat(),
-                               "kernels": record.kernels, "answers": answers(record)}
-    KEPT.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
-    PAGE.write_text(page(everything), encoding="utf-8")
+    run = {"when": datetime.date.today().isoformat(), "kernels": record.kernels,
+           "answers": answers(record)}  # fmt: skip
+    with locked("proof-page"):  # two systems run side by side
+        everything = {**kept(), record.name: run}
+        KEPT.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+        PAGE.write_text(page(everything), encoding="utf-8")
 
 
 def kept():
