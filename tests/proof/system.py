@@ -77,7 +77,7 @@ class System:
 def system(name, drivers=None, updated=True):
     """The System NAME of DRIVERS, or with other DRIVERS (without -dkms), made now if need be.
 
-    One that is not UPDATED has the suite's kernel alone.
+    A driver may be given as NAME/SUITE.  One that is not UPDATED has the suite's kernel alone.
     """
     suite, drivers = name.partition("-")[0], drivers or DRIVERS[name]
     needs = run("dpkg-deb", "--field", kmodkeep_deb(name), "Depends").decode().strip()
@@ -109,7 +109,7 @@ def _make(directory, suite, base, drivers, needs, updated):
     log.write_text("")
     with ThrowAwayRoot(base, f"guest-{suite}") as root:
         (root.path / "etc/apt/sources.list").write_text(apt.sources_list(suite, COMPONENTS))
-        packages = [f"{driver}-dkms" for driver in drivers]
+        packages = [re.sub("(/.*)?$", r"-dkms\1", driver, count=1) for driver in drivers]
         run_logged(root, log, [*APT, "update"])
         run_logged(root, log, [*APT, "satisfy", needs])
         with progress(f"{suite}: install {', '.join(packages)}"):

@@ -24,8 +24,8 @@ from tests.qemu import mokmanager
 
 # By suite: drivers that build on both kernels, one that does not, and where its newer source is.
 SYSTEMS = {
-    "bookworm": (("acpi-call", "bbswitch", "jool", "librem-ec-acpi", "rapiddisk"), "v4l2loopback",
-                 "trixie"),
+    "bookworm": (("acpi-call", "bbswitch", "ddcci/bookworm-backports", "tp-smapi/bookworm-backports",
+                  "v4l2loopback/bookworm-backports"), "dm-writeboost", "trixie"),
 }
 SELECTED = [name for name in os.environ.get("SYSTEM", ",".join(SYSTEMS)).split(",")
             if name in SYSTEMS]
@@ -97,7 +97,9 @@ def test_adopt_takes_them_as_they_are(host):
         assert "kmodkeep: adopted already" in at_work(guest, "kmodkeep adopt --all --yes", 0).output
         assert guest.check(SUMS, PATIENCE) == files
         assert f"next boot safe (kernel {host.old})" in at_work(guest, "kmodkeep guard", 0).output
-        assert compare(host, guest) == host.modules
+        host.serving = compare(host, guest)
+        # Of a module with the version of the kernel's own dkms leaves the kernel's own in place.
+        assert host.modules - host.serving <= {"hdaps"}
 
 
 def test_update_of_the_kernel_keeps_all_that_build(host):
@@ -106,7 +108,7 @@ def test_update_of_the_kernel_keeps_all_that_build(host):
     with host.booted("updated") as guest:
         assert running(guest) == host.old
         at_work(guest, "update-grub", 0)
-        assert compare(host, guest) == host.modules
+        assert compare(host, guest) == host.serving
         said = next_boot(guest)
         assert (said["safe"], said["kernel"], said["serves"]["kernel"]) == ("no", host.new, host.old)
         assert {finding["module"] for finding in said["lost"]} == host.lost
@@ -116,7 +118,7 @@ def test_update_of_the_kernel_keeps_all_that_build(host):
         before = predict(guest)
         guest.restart()
         assert running(guest) == host.new
-        assert compare(host, guest, before) == host.modules - host.lost
+        assert compare(host, guest, before) == host.serving - host.lost
         repair(host, guest)
 
 
@@ -138,7 +140,7 @@ def repair(host, guest):
     assert f"now: {host.broken} on {host.new}: ok" in said, said
     assert f"kmodkeep: next boot safe (kernel {host.new})" in said, said
     assert not guest.check("dpkg --audit")
-    assert compare(host, guest) == host.modules
+    assert compare(host, guest) == host.serving
 
 
 def test_cleared_keys_are_noticed_and_enrolled_again(host):
@@ -158,7 +160,7 @@ def test_cleared_keys_are_noticed_and_enrolled_again(host):
         guest.reboot()
         mokmanager.enrol(guest, password, guest.workdir)
         guest.wait_booted()
-        assert compare(host, guest) == host.modules
+        assert compare(host, guest) == host.serving
         assert next_boot(guest)["safe"] == "yes"
         goes(host, guest)
 
@@ -171,4 +173,4 @@ def goes(host, guest):
     guest.restart()
     assert guest.run("command -v kmodkeep").status
     assert {module for (_, module), seen in load(guest, host.modules).items()
-            if seen.served} == host.modules
+            if seen.served} == host.serving
