@@ -2,7 +2,7 @@
 """A host over its life: one disk, booted by one guest after the other.
 
 Its kernel is updated while it is off, by apt in a chroot on its disk, where compiling takes
-no emulator. What happens to its firmware meanwhile is another store of variables.
+no emulator.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ SOURCES = "etc/apt/sources.list"
 class Host:
     """Of SUITE, with DRIVERS and the suite's own kernel; its logs are in LOGS."""
 
-    def __init__(self, suite, drivers, logs, more=()):
+    def __init__(self, suite, drivers, logs):
         self.suite = suite
         self.logs = Path(logs)
         self.logs.mkdir(parents=True)
@@ -37,8 +37,7 @@ class Host:
         self.packages = self.logs / "packages.img"
         tree = self.logs / "packages"
         tree.mkdir()
-        for deb in (kmodkeep_deb(suite), *more):
-            shutil.copy(deb, tree)
+        shutil.copy(kmodkeep_deb(suite), tree)
         run("mkfs.ext4", "-q", "-F", "-L", "packages", "-d", tree, self.packages, "32M")
 
     @property
@@ -46,13 +45,12 @@ class Host:
         return {m for of_driver in self.system.drivers.values() for m in of_driver}
 
     @contextlib.contextmanager
-    def booted(self, name, trusted=True):
-        """A guest that has booted the disk; off at the end. TRUSTED: dkms's key is enrolled."""
+    def booted(self, name):
+        """A guest that has booted the disk, with dkms's key enrolled; off at the end."""
         guest = SecureBootGuest([(self.disk, self._options), (self.packages, FIXED)],
                                 self.logs / name, name=f"{self.suite}-{name}")
-        if trusted:
-            variables.add(guest.workdir / "efivars.fd", "MokList",
-                          variables.signature_list(variables.X509, [self.system.certificate]))
+        variables.add(guest.workdir / "efivars.fd", "MokList",
+                      variables.signature_list(variables.X509, [self.system.certificate]))
         with guest:
             guest.wait_booted()
             guest.check("mount -o ro LABEL=packages /mnt", PATIENCE)
