@@ -30,9 +30,6 @@ DRIVERS = {
                  "iptables-netflow", "lime-forensics", "openrazer-driver", "r8168", "tp-smapi",
                  "v4l2loopback", "vpoll"),
     "bookworm-large": ("lttng-modules", "nvidia-kernel", "xtables-addons", "zfs"),
-    "trixie": ("acpi-call", "bbswitch", "ddcci", "digimend", "dm-writeboost", "evdi",
-               "iptables-netflow", "lime-forensics", "openrazer-driver", "r8168", "tp-smapi",
-               "v4l2loopback", "vhba", "vpoll"),
 }
 
 RECIPE = 1  # raise it when a disk must be made anew though its packages are the same
