@@ -15,6 +15,8 @@ help:
 	@echo 'make test-all    everything: $(TEST_ALL), more combinations'
 	@echo 'make check       style, static checks, unit tests under sanitizers'
 	@echo 'make test-TIER   one of: $(TIERS); K=6.12 narrows to a kernel'
+	@echo 'make test-proof  drivers of the archive: was the prediction right? SYSTEM=bookworm narrows,'
+	@echo '                 KEEP=1 puts the tables into docs/proof.md'
 	@echo 'make test-fleet-200  roll-outs to 200 hosts in namespaces; what they cost'
 	@echo 'make test-mutants  break the ring on purpose: do its tests notice? its model, its barriers'
 	@echo 'make shell       a guest with the driver loaded; K=6.12 chooses its kernel'

@@ -82,13 +82,12 @@ class Record:
             for page in PAGES:
                 self.pages[page] = guest.run(f"kmodkeep {page}", PATIENCE).output
             self._write_pages()
-            self.document = self._ask(guest)
+            self.document = ask(guest)
             self.predicted = by_kernel_and_module(self.document)
             self._load(guest)
-            guest.reboot()
-            guest.wait_booted()
+            guest.restart()
             assert guest.check("uname -r", PATIENCE).strip() == self.kernels[1]
-            self.after_boot = by_kernel_and_module(self._ask(guest))
+            self.after_boot = by_kernel_and_module(ask(guest))
             self._load(guest)
         return self
 
@@ -106,40 +105,48 @@ class Record:
                       variables.signature_list(variables.X509, [self.system.certificate]))
         return guest
 
-    def _ask(self, guest):
-        text = guest.run("kmodkeep doctor --all --json", PATIENCE).output
-        release = guest.check("uname -r", PATIENCE).strip()
-        (self.workdir / f"predicted-on-{release}.json").write_text(text)
-        return json.loads(text[text.index("{"):])
-
     def _load(self, guest):
-        release = guest.check("uname -r", PATIENCE).strip()
-        modules = sorted({m for of_driver in self.system.drivers.values() for m in of_driver}
-                         | {module for kernel, module in self.predicted})
-        output = guest.check(f"modules='{' '.join(modules)}'\n{LOAD}", PATIENCE)
-        (self.workdir / f"loads-on-{release}").write_text(output)
-        (self.workdir / f"dmesg-on-{release}").write_text(guest.check("dmesg", PATIENCE))
-        for line in output.splitlines():
-            module, code, taint, said = line.split("\t")
-            self.loads[release, module] = Load(int(code), taint, said.strip())
+        modules = {m for of_driver in self.system.drivers.values() for m in of_driver}
+        self.loads |= load(guest, modules | {module for _, module in self.predicted})
 
     def _write_pages(self):
         for command, text in self.pages.items():
             (self.workdir / f"page-{re.sub('[^a-z]+', '-', command)}").write_text(text)
 
 
+def ask(guest):
+    """What doctor says of all kernels; it stays in the guest's logs."""
+    text = guest.run("kmodkeep doctor --all --json", PATIENCE).output
+    release = guest.check("uname -r", PATIENCE).strip()
+    (guest.workdir / f"predicted-on-{release}.json").write_text(text)
+    return json.loads(text[text.index("{"):])
+
+
+def load(guest, modules):
+    """Run modprobe for each of MODULES: {(kernel, module): Load}."""
+    release = guest.check("uname -r", PATIENCE).strip()
+    output = guest.check(f"modules='{' '.join(sorted(modules))}'\n{LOAD}", PATIENCE)
+    (guest.workdir / f"loads-on-{release}").write_text(output)
+    (guest.workdir / f"dmesg-on-{release}").write_text(guest.check("dmesg", PATIENCE))
+    loads = {}
+    for line in output.splitlines():
+        module, code, taint, said = line.split("\t")
+        loads[release, module] = Load(int(code), taint, said.strip())
+    return loads
+
+
 def by_kernel_and_module(document):
     return {(f["kernel"], f["module"]): f for f in document["findings"]}
 
 
-def differences(record):
+def differences(predicted, loads):
     """Lines: where modprobe did not do what was predicted."""
-    for (kernel, module), load in sorted(record.loads.items()):
-        finding = record.predicted.get((kernel, module))
+    for (kernel, module), seen in sorted(loads.items()):
+        finding = predicted.get((kernel, module))
         word = finding["verdict"] if finding else "not named"
-        if finding and (word == "ok") == load.served:
+        if finding and (word == "ok") == seen.served:
             continue
-        if not finding and not load.served:
+        if not finding and not seen.served:
             continue
         yield (f"{kernel}: {module}: {word} ({finding and finding['message']}), but modprobe: "
-               f"{load.status}, taint {load.taint}: {load.said}")
+               f"{seen.status}, taint {seen.taint}: {seen.said}")

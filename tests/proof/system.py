@@ -20,7 +20,6 @@ from tests.lib.clone import ThrowAwayRoot
 from tests.packaging.variants import TOP, build_packages
 from tests.qemu import image
 from tests.qemu.esp import run
-from tests.secureboot import cells
 
 COMPONENTS = "main contrib non-free non-free-firmware"
 
@@ -62,19 +61,27 @@ class System:
         return {line.split()[0]: line.split()[1:] for line in lines}
 
     @property
+    def versions(self):
+        """{driver: its version}, as dkms says."""
+        return dict(re.findall(r"^([^/\s]+)/([^,:\s]+)", (self.directory / "status").read_text(), re.M))
+
+    @property
     def kernels(self):
         """The releases: the suite's own, then that of backports."""
         return (self.directory / "kernels").read_text().split()
 
 
-def system(name, drivers=None):
-    """The System NAME of DRIVERS, or with other DRIVERS (without -dkms), made now if need be."""
+def system(name, drivers=None, updated=True):
+    """The System NAME of DRIVERS, or with other DRIVERS (without -dkms), made now if need be.
+
+    A driver may be given as NAME/SUITE.  One that is not UPDATED has the suite's kernel alone.
+    """
     suite, drivers = name.partition("-")[0], drivers or DRIVERS[name]
     needs = run("dpkg-deb", "--field", kmodkeep_deb(name), "Depends").decode().strip()
     base = _base(suite)
-    key = digest(RECIPE, base.name, sorted(drivers), needs)
+    key = digest(RECIPE, base.name, sorted(drivers), needs, *(() if updated else ("one kernel",)))
     return System(cached("image", f"drivers-{suite}-{key}",
-                         lambda path: _make(path, suite, base, drivers, needs)))
+                         lambda path: _make(path, suite, base, drivers, needs, updated)))
 
 
 def kmodkeep_deb(name):
@@ -92,52 +99,52 @@ def _base(suite):
     return cached("roots", f"guest-{suite}-{digest(Path(image.__file__).read_bytes())}", make)
 
 
-def _make(directory, suite, base, drivers, needs):
+def _make(directory, suite, base, drivers, needs, updated):
     """Install DRIVERS and then the kernel of backports on a copy of BASE, and keep it as a disk."""
     directory.mkdir(parents=True)
+    log = cache_dir("logs") / f"{directory.name.removeprefix('.partial-')}.log"
+    log.write_text("")
     with ThrowAwayRoot(base, f"guest-{suite}") as root:
-        key = cells.make_key(directory, "good")
-        _put_key(root.path, key)
-        (directory / "mok.der").write_bytes(key.der)
         (root.path / "etc/apt/sources.list").write_text(apt.sources_list(suite, COMPONENTS))
-        root.run([*APT, "update"])
-        log = cache_dir("logs") / f"drivers-{suite}.log"
-        log.write_text("")
-        packages = [f"{driver}-dkms" for driver in drivers]
-        _run(root, log, [*APT, "satisfy", needs])
+        packages = [re.sub("(/.*)?$", r"-dkms\1", driver, count=1) for driver in drivers]
+        run_logged(root, log, [*APT, "update"])
+        run_logged(root, log, [*APT, "satisfy", needs])
         with progress(f"{suite}: install {', '.join(packages)}"):
-            _run(root, log, [*APT, "install", *packages], check=False)
-        with progress(f"{suite}: install the kernel of backports"):
-            _run(root, log, [*APT, "-t", f"{suite}-backports", "install", "linux-image-amd64",
-                             "linux-headers-amd64"], check=False)
-        kernels = _kernels(root)
-        # What an administrator does about a kernel whose hooks failed.
-        _run(root, log, f"[ -e /boot/initrd.img-{kernels[1]} ] || update-initramfs -c -k {kernels[1]}")
+            run_logged(root, log, [*APT, "install", *packages], check=False)
+        if updated:
+            update_kernel(root, suite, log)
+        shutil.copy(root.path / "var/lib/dkms/mok.pub", directory / "mok.der")
+        kernels = kernels_of(root)
         (directory / "kernels").write_text(" ".join(kernels))
         (directory / "drivers").write_text(_drivers(root))
         (directory / "status").write_text(root.run("dkms status; dpkg -l '*-dkms' 'linux-*'").stdout)
+        root_uuid = str(uuid.uuid4())
+        image.settle(root.path, root_uuid, kernels[0])
         with progress(f"{suite}: write the disk"):
-            _write(directory, root, kernels[0])
+            write(directory / "disk.img", root, root_uuid)
 
 
-def _put_key(root, key):
-    """Have dkms sign with KEY."""
-    place = root / "var/lib/dkms"
-    place.mkdir(exist_ok=True)
-    shutil.copy(key.key, place / "mok.key")
-    (place / "mok.key").chmod(0o600)
-    (place / "mok.pub").write_bytes(key.der)
+def update_kernel(root, suite, log):
+    """What an administrator does for a newer kernel; its release.
+
+    Some drivers may not build for it, so that its hooks fail: then it lacks an initramfs.
+    """
+    with progress(f"{suite}: install the kernel of backports"):
+        run_logged(root, log, [*APT, "-t", f"{suite}-backports", "install", "linux-image-amd64",
+                               "linux-headers-amd64"], check=False)
+    new = kernels_of(root)[-1]
+    run_logged(root, log, f"[ -e /boot/initrd.img-{new} ] || update-initramfs -c -k {new}")
+    return new
 
 
-def _run(root, log, command, check=True):
+def run_logged(root, log, command, check=True):
     done = root.run(command, check=check, timeout=BUILDS)
     with open(log, "a", encoding="utf-8") as file:
         file.write(f"# {command}\n{done.stdout}# exit status {done.returncode}\n")
 
 
-def _kernels(root):
+def kernels_of(root):
     names = [p.name.removeprefix("vmlinuz-") for p in (root.path / "boot").glob("vmlinuz-*")]
-    assert len(names) == 2, names
     return sorted(names, key=lambda name: [int(n) for n in re.findall(r"\d+", name)])
 
 
@@ -151,17 +158,16 @@ def _drivers(root):
              echo "$PACKAGE_NAME ${DEST_MODULE_NAME[@]:-${BUILT_MODULE_NAME[@]:-$PACKAGE_NAME}}")
         done
     """
-    return root.run(["bash", "-c", script, "bash", _kernels(root)[0]]).stdout
+    return root.run(["bash", "-c", script, "bash", kernels_of(root)[0]]).stdout
 
 
-def _write(directory, root, kernel):
-    root_uuid = str(uuid.uuid4())
+def write(disk, root, root_uuid):
+    """Write what is in the chroot ROOT to DISK."""
     (root.path / "usr/sbin/policy-rc.d").unlink()
-    image.settle(root.path, root_uuid, kernel)
-    with tempfile.TemporaryDirectory(dir=directory) as mount_point:
+    with tempfile.TemporaryDirectory(dir=disk.parent) as mount_point:
         # Without what is mounted below it.
         run("mount", "--bind", root.path, mount_point)
         try:
-            image.write_disk(directory / "disk.img", Path(mount_point), root_uuid, DISK_MIB)
+            image.write_disk(disk, Path(mount_point), root_uuid, DISK_MIB)
         finally:
             run("umount", mount_point)

@@ -87,6 +87,17 @@ class SecureBootGuest(Guest):
         # Later, so that the answer to this very command still gets out.
         self.run(f"(sleep 1; {self.reboot_command}) >/dev/null 2>&1 &")
 
+    def restart(self, timeout=BOOT_TIMEOUT):
+        """Reboot; returns when the guest is up again."""
+        def boot():
+            return self._shell.run("cat /proc/sys/kernel/random/boot_id", timeout, again=True).output
+
+        # The boot that ends may answer once more.
+        before = boot()
+        self.reboot()
+        self.wait_until(lambda: boot() != before, timeout, "the guest's next boot")
+        return self.wait_booted(timeout)
+
     def run(self, command, timeout=60, what=None):
         """Run COMMAND in the guest; returns its Result, whatever its exit status."""
         return self._shell.run(command, timeout, what)

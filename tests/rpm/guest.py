@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 
-from tests.qemu.secureboot import BOOT_TIMEOUT, FIXED, OVERLAY, SecureBootGuest
+from tests.qemu.secureboot import FIXED, OVERLAY, SecureBootGuest
 from tests.rpm import repo, system
 
 DNF_TIMEOUT = 1800  # seconds; an idle machine needs 100
@@ -49,18 +49,6 @@ class RpmGuest(SecureBootGuest):
     def dnf(self, arguments, timeout=DNF_TIMEOUT):
         """Run dnf, which asks nothing; its Result. What it returns proves nothing."""
         return self.run(f"dnf -y {arguments}", timeout)
-
-    def restart(self):
-        """Reboot; returns when the guest is up again."""
-        before = self.check("cat /proc/sys/kernel/random/boot_id")
-        self.reboot()
-        self.wait_until(lambda: self.run_again("cat /proc/sys/kernel/random/boot_id") != before,
-                        BOOT_TIMEOUT, "the guest's next boot")
-        return self.wait_booted()
-
-    def run_again(self, command):
-        """The output of COMMAND, from whichever boot answers."""
-        return self._shell.run(command, BOOT_TIMEOUT, again=True).output
 
     def kernels(self):
         """The releases of the installed kernels, oldest first."""
