@@ -12,6 +12,7 @@
 #include "guard/boot/loader.h"
 #include "guard/host/bootfile.h"
 #include "guard/host/efivars.h"
+#include "guard/host/mounts.h"
 
 #define CFG_MAX (1u << 20)
 #define ENV_MAX (64u << 10)
@@ -623,12 +624,57 @@ static int set_default(const struct host *h, const char *entry, char said[LOADER
 	return err;
 }
 
+/* Does a stub search for the file system of /boot? */
+static bool leads_to_boot(const struct host *h, const struct buf *stub)
+{
+	static const char *const parts = "0123456789abcdefABCDEF-";
+	char *text = strndup((char *)stub->data, stub->len), *rest = text, *word;
+	bool leads = false;
+
+	while (!leads && (word = strsep(&rest, " \t\n'\"=,"))) {
+		char *mount = strlen(word) >= 8 && strspn(word, parts) == strlen(word) ?
+			      mount_of(h, word) : NULL;
+
+		leads = mount && (!strcmp(mount, "/") || !strcmp(mount, "/boot"));
+		free(mount);
+	}
+	free(text);
+	return leads;
+}
+
+/* GRUB, or shim before it, with a grub.cfg beside it that is ours or leads to it. */
+static bool reads_same(const struct host *h, const char *program, const char *mount)
+{
+	const char *name = strrchr(program, '/') + 1;
+	char *dir = find_directory(h), *path = dir ? host_path(h, dir) : NULL;
+	char *beside = text_of("%.*sgrub.cfg", (int)(name - program), program);
+	struct buf text = { 0 };
+	bool same = false;
+
+	(void)mount;
+	if (path && beside && (!strncasecmp(name, "shim", 4) || !strncasecmp(name, "grub", 4)) &&
+	    !file_read(beside, CFG_MAX, &text)) {
+		bool stub = memmem(text.data, text.len, "configfile", 10);
+
+		same = stub ? leads_to_boot(h, &text) &&
+			      !memmem(text.data, text.len, "/grub2", 6) == !str_ends_with(dir, "/grub2") :
+			      !strncmp(path, beside, strlen(path)) &&
+			      !strcmp(beside + strlen(path), "/grub.cfg");
+	}
+	buf_free(&text);
+	free(beside);
+	free(path);
+	free(dir);
+	return same;
+}
+
 static const char *const partitions[] = { "/boot", NULL };
 
 const struct loader_ops grub_loader = {
 	.name = "grub",
 	.info = "GRUB",
 	.partitions = partitions,
+	.reads_same = reads_same,
 	.is_here = is_here,
 	.next_boot = next_boot,
 	.entry_for = entry_for,

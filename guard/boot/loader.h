@@ -19,6 +19,11 @@ struct loader_ops {
 	const char *const *partitions;
 	/* Does the host have what this loader reads? */
 	bool (*is_here)(const struct host *h);
+	/*
+	 * Is a program of EFI, in a partition that is mounted there, this loader, and does it
+	 * read the same menu? NULL: that is not told.
+	 */
+	bool (*reads_same)(const struct host *h, const char *program, const char *mount);
 	/* Fills in all but loader; see next_boot_read(). 0 or -errno. */
 	int (*next_boot)(const struct host *h, const struct kernels *k,
 			 const char *saved, struct next_boot *out);

@@ -461,10 +461,25 @@ static int set_default(const struct host *h, const char *entry, char said[LOADER
 	return err;
 }
 
+static bool reads_same(const struct host *h, const char *program, const char *mount)
+{
+	struct sdboot s;
+	bool same = false;
+
+	if (strncasecmp(strrchr(program, '/') + 1, "systemd-boot", 12) ||
+	    sdboot_open(h, partitions, &s))
+		return false;
+	for (size_t i = 0; partitions[i]; i++)
+		same |= !strcmp(partitions[i], mount);
+	sdboot_close(&s);
+	return same;
+}
+
 const struct loader_ops sd_boot_loader = {
 	.name = "systemd-boot",
 	.info = "systemd-boot",
 	.partitions = partitions,
+	.reads_same = reads_same,
 	.is_here = is_here,
 	.next_boot = next_boot,
 	.entry_for = entry_for,

@@ -548,7 +548,7 @@ static int judge_kernel(const struct doctor *d, const struct early *e, struct fi
 				  "the file that the boot loader's entry of kernel %s loads is not "
 				  "found", k->release);
 	/* One that is called after the kernel is not what the entry names. */
-	if (of && of->unclear && (of->count || k->initramfs))
+	if (of && of->unclear)
 		return report_set(&f->report, VERDICT_UNKNOWN, "look at the boot loader's entry",
 				  "not every initramfs that boots with kernel %s is found",
 				  k->release);

@@ -171,6 +171,7 @@ class System:
     def kernel(self, release, config="CONFIG_MODULES=y\nCONFIG_INTEGRITY_PLATFORM_KEYRING=y\n"):
         self.tree.put(f"boot/vmlinuz-{release}", bzimage(release))
         self.tree.put(f"boot/config-{release}", config)
+        self.initramfs(release, {})
         for name in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
             self.tree.put(f"lib/modules/{release}/{name}")
         self.depmod(release)

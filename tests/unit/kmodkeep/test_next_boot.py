@@ -126,6 +126,7 @@ def test_grubenv_that_is_junk(system):
 def test_firmware_that_was_asked_for_something_else(system):
     system.tree.variable("BootNext", b"\x07\0\0\0\x02\0", GLOBAL)
     system.tree.variable("BootCurrent", b"\x07\0\0\0\x01\0", GLOBAL)
+    system.tree.variable("Boot0002", b"\x07\0\0\0\x01\0\0\0\x04\0x\0\0\0\x7f\xff\x04\0", GLOBAL)
     found = next_boot(system)
     assert found["kernel"] is None and "BootNext" in found["why"]
     system.tree.variable("BootCurrent", b"\x07\0\0\0\x02\0", GLOBAL)
