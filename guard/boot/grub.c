@@ -624,42 +624,47 @@ static int set_default(const struct host *h, const char *entry, char said[LOADER
 	return err;
 }
 
-/* Does a stub search for the file system of /boot? */
-static bool leads_to_boot(const struct host *h, const struct buf *stub)
+/* Does a stub search for the file system of /boot? Not told, where it is none of these. */
+static enum menu leads_to_boot(const struct host *h, const struct buf *stub)
 {
 	static const char *const parts = "0123456789abcdefABCDEF-";
+	static const char *const places[] = { "/boot", "/", NULL };
 	char *text = strndup((char *)stub->data, stub->len), *rest = text, *word;
-	bool leads = false;
+	enum menu leads = MENU_UNKNOWN;
 
-	while (!leads && (word = strsep(&rest, " \t\n'\"=,"))) {
-		char *mount = strlen(word) >= 8 && strspn(word, parts) == strlen(word) ?
-			      mount_of(h, word) : NULL;
+	while (leads != MENU_SAME && (word = strsep(&rest, " \t\n'\"=,"))) {
+		int at = strlen(word) >= 8 && strspn(word, parts) == strlen(word) ?
+			 mount_is_at(h, word, places) : -ENOENT;
 
-		leads = mount && (!strcmp(mount, "/") || !strcmp(mount, "/boot"));
-		free(mount);
+		leads = at == 1 ? MENU_SAME : at == 0 ? MENU_OTHER : leads;
 	}
 	free(text);
 	return leads;
 }
 
-/* GRUB, or shim before it, with a grub.cfg beside it that is ours or leads to it. */
-static bool reads_same(const struct host *h, const char *program, const char *mount)
+/*
+ * GRUB, or shim before it, looks at the grub.cfg beside it, which is ours, or leads to
+ * ours, or to that of another system on this machine.
+ */
+static enum menu reads_same(const struct host *h, const char *program, const char *mount)
 {
 	const char *name = strrchr(program, '/') + 1;
 	char *dir = find_directory(h), *path = dir ? host_path(h, dir) : NULL;
 	char *beside = text_of("%.*sgrub.cfg", (int)(name - program), program);
 	struct buf text = { 0 };
-	bool same = false;
+	enum menu same = MENU_UNKNOWN;
 
 	(void)mount;
-	if (path && beside && (!strncasecmp(name, "shim", 4) || !strncasecmp(name, "grub", 4)) &&
+	if (path && beside && (!strncasecmp(name, "shim", 4) || !strncasecmp(name, "grub", 4) ||
+			       !strncasecmp(name, "boot", 4)) &&
 	    !file_read(beside, CFG_MAX, &text)) {
-		bool stub = memmem(text.data, text.len, "configfile", 10);
-
-		same = stub ? leads_to_boot(h, &text) &&
-			      !memmem(text.data, text.len, "/grub2", 6) == !str_ends_with(dir, "/grub2") :
-			      !strncmp(path, beside, strlen(path)) &&
-			      !strcmp(beside + strlen(path), "/grub.cfg");
+		if (memmem(text.data, text.len, "configfile", 10) &&
+		    !memmem(text.data, text.len, "menuentry", 9))
+			same = !memmem(text.data, text.len, "/grub2", 6) !=
+			       !str_ends_with(dir, "/grub2") ? MENU_OTHER : leads_to_boot(h, &text);
+		else
+			same = !strncmp(path, beside, strlen(path)) &&
+			       !strcmp(beside + strlen(path), "/grub.cfg") ? MENU_SAME : MENU_OTHER;
 	}
 	buf_free(&text);
 	free(beside);

@@ -9,6 +9,7 @@
 
 #include "guard/base/util.h"
 #include "guard/boot/efi_start.h"
+#include "guard/boot/kexec.h"
 #include "guard/boot/loader.h"
 #include "guard/host/bootfile.h"
 
@@ -68,7 +69,8 @@ static const struct loader_ops *find_loader(const struct host *h)
 static const struct loader_ops *started_next(const struct host *h, const struct efi_start *s)
 {
 	for (size_t i = 0; s->other && s->program && !s->once && i < ARRAY_SIZE(loaders); i++)
-		if (loaders[i]->reads_same && loaders[i]->reads_same(h, s->program, s->mount))
+		if (loaders[i]->reads_same &&
+		    loaders[i]->reads_same(h, s->program, s->mount) == MENU_SAME)
 			return loaders[i];
 	return NULL;
 }
@@ -84,11 +86,21 @@ static bool starts_kernel(const struct efi_start *s)
 }
 
 /* What the firmware makes of the answer. 0 or -ENOMEM. */
-static int ask_firmware(const struct efi_start *s, bool other, struct next_boot *out)
+static int ask_firmware(const struct host *h, const struct efi_start *s, bool other,
+			struct next_boot *out)
 {
+	const struct loader_ops *l = out->loader;
 	char *why = out->why;
 	int err;
 
+	if (!other && s->program && l && l->reads_same &&
+	    l->reads_same(h, s->program, s->mount) == MENU_OTHER) {
+		free(out->kernel);
+		out->kernel = NULL;
+		return next_boot_say(out, "%s, which the firmware starts, reads another menu than is "
+				     "here, as of another system on this machine: look at efibootmgr -v, "
+				     "and put first what reads this one: efibootmgr -o", s->program);
+	}
 	if (other || starts_kernel(s)) {
 		free(out->kernel);
 		out->kernel = NULL;
@@ -153,16 +165,6 @@ static const char *unmounted(const struct host *h, const struct loader_ops *l)
 	return found;
 }
 
-/* What a reboot would start may be in memory already: systemctl takes that one. */
-static bool kexec_waits(const struct host *h)
-{
-	char *loaded = host_line(h, "/sys/kernel/kexec_loaded");
-	bool waits = loaded && !strcmp(loaded, "1");
-
-	free(loaded);
-	return waits;
-}
-
 /* What nobody's menu says makes it unknown. 0 or -ENOMEM. */
 static int look_around(const struct host *h, struct next_boot *out)
 {
@@ -174,12 +176,7 @@ static int look_around(const struct host *h, struct next_boot *out)
 		return next_boot_say(out, "%s is in /etc/fstab and is not mounted, so what boots "
 				     "is not to be seen: mount it", hidden);
 	}
-	if (!kexec_waits(h))
-		return 0;
-	free(out->kernel);
-	out->kernel = NULL;
-	return next_boot_say(out, "a kernel is loaded for kexec, and a reboot may start that one "
-			     "(kexec -u forgets it)");
+	return kexec_look(h, out);
 }
 
 /*
@@ -239,7 +236,7 @@ int next_boot_read(const struct host *h, const struct kernels *k,
 	if (!err)
 		err = look_around(h, out);
 	if (!err)
-		err = ask_firmware(&start, start.other && !next, out);
+		err = ask_firmware(h, &start, start.other && !next, out);
 	efi_start_free(&start);
 	if (err)
 		next_boot_free(out);

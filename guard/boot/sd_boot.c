@@ -461,17 +461,16 @@ static int set_default(const struct host *h, const char *entry, char said[LOADER
 	return err;
 }
 
-static bool reads_same(const struct host *h, const char *program, const char *mount)
+/* It reads the partition that it lies in. */
+static enum menu reads_same(const struct host *h, const char *program, const char *mount)
 {
-	struct sdboot s;
-	bool same = false;
+	enum menu same = MENU_OTHER;
 
-	if (strncasecmp(strrchr(program, '/') + 1, "systemd-boot", 12) ||
-	    sdboot_open(h, partitions, &s))
-		return false;
+	if (!is_here(h) || strncasecmp(strrchr(program, '/') + 1, "systemd-boot", 12))
+		return MENU_UNKNOWN;
 	for (size_t i = 0; partitions[i]; i++)
-		same |= !strcmp(partitions[i], mount);
-	sdboot_close(&s);
+		if (!strcmp(partitions[i], mount))
+			same = MENU_SAME;
 	return same;
 }
 

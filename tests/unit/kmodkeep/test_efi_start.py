@@ -174,6 +174,25 @@ def test_other_entries_that_lead_to_the_same_menu(firmware):
         assert (firmware.boots()[0] == NEW) == same, (where, folder)
 
 
+@pytest.mark.parametrize("name", ["debian/shimx64.efi", "debian/grubx64.efi", "BOOT/BOOTX64.EFI"])
+def test_grub_of_another_system_started_this_one(firmware, name):
+    """Two systems on one machine: the other one's menu boots this one, and ours has no say."""
+    firmware.tree.put(f"boot/efi/EFI/{name}", "grub")
+    firmware.entry(1, "ubuntu", OURS, "\\EFI\\" + name.replace("/", "\\"))
+    beside = f"boot/efi/EFI/{name.split('/')[0]}/grub.cfg"
+    stub = "search --no-floppy --fs-uuid --set=dev {}\nset prefix=($dev)/{}\nconfigfile $prefix/grub.cfg\n"
+    for where, folder, kernel in ((BOOT_UUID, "grub", NEW), (BOOT_UUID.upper(), "grub", NEW), (ESP_UUID, "grub", None),
+                                  (BOOT_UUID, "grub2", None), ("cccccccc-1111-2222-3333-444455556666", "grub", NEW)):  # fmt: skip
+        firmware.tree.put(beside, stub.format(where, folder))
+        found, why = firmware.boots()
+        assert found == kernel and ("another menu" in why) == (kernel is None), (where, folder, why)
+    # A part of a file system, as btrfs has them.
+    firmware.tree.put(beside, stub.format(BOOT_UUID, "grub"))
+    firmware.tree.put("proc/self/mountinfo", "1 1 8:1 / /boot/efi rw - vfat /dev/sda1 rw\n"
+                      "2 1 8:2 /@ / rw - btrfs /dev/sda2 rw\n")
+    assert firmware.boots()[0] == NEW
+
+
 def test_another_loader_whose_menu_is_read(firmware):
     """systemd-boot goes first, on a host that GRUB started."""
     firmware.tree.variable("LoaderInfo", utf16("GRUB 2.12"), LOADER)

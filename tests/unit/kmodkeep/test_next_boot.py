@@ -326,6 +326,27 @@ def test_kernel_that_waits_for_kexec(system):
         assert boots(system) == kernel
 
 
+@pytest.mark.parametrize("settings,kernel", [
+    ("", NEW), ("LOAD_KEXEC=false\n", NEW), ("LOAD_KEXEC=true\nUSE_GRUB_CONFIG=false\n", NEW),
+    ("# LOAD_KEXEC=false\nLOAD_KEXEC=true\nLOAD_KEXEC=false\n", NEW),
+    ("LOAD_KEXEC=true\nUSE_GRUB_CONFIG=true\n", None), ("LOAD_KEXEC=$(x)\nINITRD=\n", None),
+    (f'LOAD_KEXEC="true"\nKERNEL_IMAGE="/boot/vmlinuz-{OLD}"\n', None),
+    (f"LOAD_KEXEC=true\nINITRD='/boot/initrd.img-{OLD}'\n", None),
+    (f"LOAD_KEXEC=true\nKERNEL_IMAGE=/boot/vmlinuz-{NEW} # x\nINITRD=/boot/initrd.img-{NEW}\n", NEW),
+])  # fmt: skip
+def test_kexec_tools_go_past_the_boot_loader(system, settings, kernel):
+    """They load the kernel of the link in / when the host reboots, whatever the menu says."""
+    system.tree.put("etc/default/kexec", settings)
+    for link, file in (("vmlinuz", f"boot/vmlinuz-{NEW}"), ("initrd.img", f"boot/initrd.img-{NEW}")):
+        (system.path / link).symlink_to(file)
+    assert boots(system) == NEW  # they are not installed
+    system.tree.put("etc/init.d/kexec-load")
+    assert boots(system) == kernel
+    # The menu's default is another one.
+    system.tree.put("boot/grub/grubenv", grubenv(saved_entry=advanced(OLD)))
+    assert boots(system) == (None if "true" in settings or "$" in settings else OLD)
+
+
 def test_folder_that_does_not_run_has_no_firmware(sdboot):
     sdboot.tree.variable("LoaderEntryDefault", utf16(f"0123-{OLD}.conf"), LOADER)
     sdboot.tree.variable("BootNext", b"\x07\0\0\0\x02\0", GLOBAL)
@@ -368,7 +389,8 @@ def test_files_of_several_loaders(system):
 
 @pytest.fixture
 def raspberry(system):
-    """A Raspberry Pi 5; each of its names is another kernel."""
+    """A Raspberry Pi 5, without an initramfs; each of its names is another kernel."""
+    system.no_initramfs()
     (system.path / "boot/grub/grub.cfg").unlink()
     for kernel in (OLD, NEW):
         system.tree.put(f"boot/vmlinuz-{kernel}", arm64(kernel))
