@@ -259,14 +259,17 @@ static int read_environment(struct grub *g)
 	return err == -ENOENT ? 0 : err;
 }
 
-/* All that is read, and the menu as of now. 0, -ENOMEM, or why it cannot be. */
-static int grub_open(const struct host *h, struct grub *g)
+/*
+ * All that is read in a folder, which is taken over, and the menu as of now. 0, -ENOMEM,
+ * or why it cannot be.
+ */
+static int open_in(const struct host *h, char *dir, struct grub *g)
 {
 	int err;
 
 	memset(g, 0, sizeof(*g));
 	g->h = h;
-	g->dir = find_directory(h);
+	g->dir = dir;
 	if (!g->dir)
 		return -ENOENT;
 	err = read_in(h, g->dir, "grub.cfg", CFG_MAX, &g->text);
@@ -282,6 +285,11 @@ static int grub_open(const struct host *h, struct grub *g)
 	if (err)
 		grub_close(g);
 	return err;
+}
+
+static int grub_open(const struct host *h, struct grub *g)
+{
+	return open_in(h, find_directory(h), g);
 }
 
 static char *saved_value(const struct grub_vars *v, const char *name)
@@ -474,6 +482,38 @@ static int fill(struct grub *g, const struct kernels *k, struct next_boot *out)
 	return err;
 }
 
+/*
+ * Two folders with a menu, as after a change of distribution: which of them GRUB reads
+ * stands in GRUB itself, so they have to agree. 0 or -ENOMEM.
+ */
+static int see_other_menu(const struct grub *g, const struct kernels *k, struct next_boot *out)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(directories) && out->kernel && !err; i++) {
+		struct next_boot other = { 0 };
+		struct grub second;
+
+		if (!strcmp(directories[i], g->dir) || !has_menu(g->h, directories[i]) ||
+		    is_stub(g->h, directories[i]))
+			continue;
+		err = open_in(g->h, strdup(directories[i]), &second);
+		if (!err) {
+			err = fill(&second, k, &other);
+			grub_close(&second);
+		}
+		if (err != -ENOMEM && (err || !other.kernel || strcmp(other.kernel, out->kernel))) {
+			free(out->kernel);
+			out->kernel = NULL;
+			err = next_boot_say(out, "%s and %s both have a menu of GRUB, and they boot "
+					    "other kernels: take away the one that is not used",
+					    g->dir, directories[i]);
+		}
+		next_boot_free(&other);
+	}
+	return err;
+}
+
 /* Would another saved_entry boot something else? Asked with an unknown one. */
 static int see_obstacle(struct grub *g, struct next_boot *out)
 {
@@ -507,6 +547,8 @@ static int next_boot(const struct host *h, const struct kernels *k,
 	}
 	if (!err)
 		err = fill(&g, k, out);
+	if (!err)
+		err = see_other_menu(&g, k, out);
 	if (!err)
 		err = see_obstacle(&g, out);
 	grub_close(&g);

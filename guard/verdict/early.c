@@ -129,6 +129,14 @@ static char *initramfs_step(const struct doctor *d, const struct kernel *k, cons
 	return all;
 }
 
+/* The file that boots a kernel; NULL: none is known. */
+static const char *image_of(const struct doctor *d, const struct kernel *k)
+{
+	const struct boot_files *f = next_boot_files(&d->next, k->release);
+
+	return f && f->image ? f->image : k->image;
+}
+
 /* The image that came with the modules: where a package has it beside them, that one. */
 static char *installed_image(const struct doctor *d, const struct kernel *k)
 {
@@ -146,7 +154,7 @@ static char *installed_image(const struct doctor *d, const struct kernel *k)
 static int compare_image(const struct doctor *d, const struct kernel *k, struct early_build *out)
 {
 	const struct boot_files *f = next_boot_files(&d->next, k->release);
-	const char *boots = f && f->image ? f->image : k->image;
+	const char *boots = image_of(d, k);
 	char *installed = installed_image(d, k), *is, *was;
 	int same = boots && installed && strcmp(boots, installed) != 0 ?
 		   boot_file_same_build(boots, installed) : 1;
@@ -191,13 +199,6 @@ static int compare_modules(const struct doctor *d, const struct kernel *k,
 			"%s and that on disk cannot be compared", k->release, unsure);
 	out->next = initramfs_step(d, k, NULL);
 	return out->why && out->next ? 0 : -ENOMEM;
-}
-
-static const char *image_of(const struct doctor *d, const struct kernel *k)
-{
-	const struct boot_files *f = next_boot_files(&d->next, k->release);
-
-	return f && f->image ? f->image : k->image;
 }
 
 /*

@@ -24,6 +24,7 @@ from tests.unit.kmodkeep.system import (
     packed,
     utf16,
 )
+from tests.unit.kmodkeep.test_firmware_ca import program
 
 
 @pytest.fixture
@@ -130,6 +131,21 @@ def test_firmware_that_was_asked_for_something_else(system):
     found = next_boot(system)
     assert found["kernel"] is None and "BootNext" in found["why"]
     system.tree.variable("BootCurrent", b"\x07\0\0\0\x02\0", GLOBAL)
+    assert boots(system) == NEW
+
+
+def test_two_menus_of_grub(system):
+    """Which one GRUB reads stands in GRUB itself."""
+    system.tree.put("boot/grub2/grub.cfg", grub_cfg([NEW, OLD]))
+    assert boots(system) == NEW
+    system.tree.put("boot/grub2/grub.cfg", grub_cfg([OLD, NEW]))
+    found = next_boot(system)
+    assert found["kernel"] is None and "/boot/grub2 both have a menu" in found["why"]
+    (system.path / "boot/grub2/grub.cfg").write_text("configfile /boot/grub/grub.cfg\n")
+    assert boots(system) == NEW
+    # One that is a link to the other.
+    shutil.rmtree(system.path / "boot/grub2")
+    (system.path / "boot/grub2").symlink_to("grub")
     assert boots(system) == NEW
 
 
@@ -885,6 +901,22 @@ def test_initramfs_with_modules_of_another_build(sdboot, pair, other_pair, tool)
     sdboot.tree.put(f"lib/modules/{NEW}/kernel/z.ko", disk.read_bytes())
     copy.write_bytes(cpio(both))
     assert next_finding(sdboot)["verdict"] == "kernel-incomplete"
+
+
+def test_kernel_without_a_signature(system, pair):
+    """Under Secure Boot it does not start, where the running one shows that something asks."""
+    system.install(NEW, sign=pair)
+    system.tree.enrol(pair.cert)
+    system.tree.secure_boot()
+    for running, following, verdict in ((b"PKCS#7", b"PKCS#7", "ok"), (b"PKCS#7", b"", "unknown"), (b"", b"", "ok")):
+        system.tree.put(f"boot/vmlinuz-{OLD}", program(*[running] * bool(running)))
+        system.tree.put(f"boot/vmlinuz-{NEW}", program(*[following] * bool(following)))
+        finding = next_finding(system)
+        assert finding["verdict"] == verdict and ("is not signed" in finding["message"]) == (verdict != "ok")
+    system.tree.put(f"boot/vmlinuz-{OLD}", program(b"PKCS#7"))
+    assert system.tree.run("guard").code == 3
+    system.tree.secure_boot(False)
+    assert next_finding(system)["verdict"] == "ok"
 
 
 def test_boot_partition_without_room_for_the_next_kernel(system):
