@@ -86,7 +86,7 @@ static bool is_same(const struct walk *w, const struct load_option *o)
 	const char *b = c->file ? strrchr(c->file, '/') : NULL;
 
 	if (!w->known || !same_text(o->partition, c->partition) || o->more.len != c->more.len ||
-	    memcmp(o->more.data, c->more.data, o->more.len))
+	    (o->more.len && memcmp(o->more.data, c->more.data, o->more.len)))
 		return false;
 	/* A name that was not understood is no name. */
 	if (o->file && strchr(o->file, '?'))

@@ -1039,7 +1039,8 @@ static int tell_loss_from_note(struct doctor *d, size_t from)
 		struct finding *f = &d->findings[i];
 		char *state = NULL;
 		bool only_running = f->report.verdict == VERDICT_NOT_FOR_KERNEL;
-		bool anywhere = false;
+		/* It was there when the drivers were looked for, whatever happened since. */
+		bool anywhere = !only_running && f->driver && f->driver->sources & SOURCE_FILE;
 
 		/* Not loaded now either, where that can be seen. */
 		if (f->driver && f->report.verdict == VERDICT_BLOCKED)

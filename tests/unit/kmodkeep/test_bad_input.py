@@ -57,10 +57,13 @@ def test_variables_full_of_junk(system, pair):
     system.tree.variable("SecureBoot", b"\6\0\0\0", GLOBAL)
     assert next_boot(system)[0] in ("ok", "unknown")
     (system.path / f"sys/firmware/efi/efivars/SecureBoot-{GLOBAL}").unlink()
-    for name in ("dbx", "db", "MokNew", "MokListXRT", "LoaderInfo", "BootOrder", "Boot0001"):
+    for name in ("dbx", "db", "MokNew", "MokListXRT", "LoaderInfo", "Boot0001"):
         for guid in (SHIM, GLOBAL):
             system.tree.variable(name, os.urandom(333), guid)
     assert next_boot(system)[0] in ("ok", "unknown", "untrusted-key", "revoked")
+    for junk in (os.urandom(333), os.urandom(334)):
+        system.tree.variable("BootOrder", junk, GLOBAL)
+        assert system.tree.run("guard").code == 3
 
 
 def test_kernel_without_its_configuration(system):

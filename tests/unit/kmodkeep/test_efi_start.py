@@ -75,6 +75,9 @@ class Firmware:
     def next(self, *entries):
         self.tree.variable("BootNext", numbers(*entries), GLOBAL)
 
+    def no_next(self):
+        (self.tree.path / f"sys/firmware/efi/efivars/BootNext-{GLOBAL}").unlink()
+
     def boots(self):
         found = next_boot(self.system)
         return found["kernel"], found["why"]
@@ -115,7 +118,8 @@ def test_another_system_goes_first(firmware, disk, file, mounted, how):
     assert firmware.tree.run("guard").code == 3
     # Behind the one that started this system it does not count.
     firmware.order(1, 2)
-    firmware.next(1)
+    if how == "next":
+        firmware.no_next()
     assert firmware.boots()[0] == NEW
 
 
@@ -134,7 +138,7 @@ def test_entries_that_the_firmware_passes(firmware):
         # What was asked for is started all the same.
         firmware.next(2)
         assert firmware.boots()[0] is None
-        firmware.next(1)
+        firmware.no_next()
 
 
 def test_entry_without_a_partition(firmware):
@@ -145,7 +149,7 @@ def test_entry_without_a_partition(firmware):
     assert kernel == NEW and "'UEFI PXEv4' (Boot0002)" in why
     firmware.next(2)
     assert firmware.boots()[0] is None
-    firmware.next(1)
+    firmware.no_next()
     # This boot was chosen by hand, and what comes first is not known to fail.
     firmware.order(2)
     assert firmware.boots()[0] is None
@@ -200,8 +204,7 @@ def test_another_loader_whose_menu_is_read(firmware):
     firmware.tree.put("boot/efi/loader/loader.conf", "timeout 3\n")
     firmware.entry(2, "Linux Boot Manager", OURS, "\\EFI\\systemd\\systemd-bootx64.efi")
     firmware.order(2, 1)
-    found = next_boot(firmware.system)
-    assert found["loader"] == "systemd-boot" and found["kernel"] is None
+    assert firmware.boots()[0] is None
     firmware.tree.put(f"boot/efi/{NEW}/linux", bzimage(NEW))
     firmware.tree.put("boot/efi/loader/entries/one.conf", f"title One\nversion {NEW}\nlinux /{NEW}/linux\n")
     found = next_boot(firmware.system)
