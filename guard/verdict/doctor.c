@@ -1027,6 +1027,22 @@ static int advise(const struct doctor *d, struct finding *f)
 	return f->report.next_step ? 0 : -ENOMEM;
 }
 
+/* A driver that was found by its files, and none of them is there any more. */
+static bool vanished(const struct doctor *d, const struct driver *driver)
+{
+	bool any = !(driver->sources & SOURCE_FILE);
+
+	for (size_t i = 0; i < driver->module_count && !any; i++)
+		for (size_t k = 0; k < d->kernels.count && !any; k++) {
+			const struct finding probe = {
+				.driver = driver, .module = driver->modules[i],
+			};
+
+			any = kernel_has_it(d, &probe, &d->kernels.list[k]);
+		}
+	return !any;
+}
+
 /*
  * What no kernel here has, and a drop-in does not ask for, cannot be lost; nor
  * what its maker leaves out, where the running kernel has it as little.
@@ -1039,8 +1055,7 @@ static int tell_loss_from_note(struct doctor *d, size_t from)
 		struct finding *f = &d->findings[i];
 		char *state = NULL;
 		bool only_running = f->report.verdict == VERDICT_NOT_FOR_KERNEL;
-		/* It was there when the drivers were looked for, whatever happened since. */
-		bool anywhere = !only_running && f->driver && f->driver->sources & SOURCE_FILE;
+		bool anywhere = false;
 
 		/* Not loaded now either, where that can be seen. */
 		if (f->driver && f->report.verdict == VERDICT_BLOCKED)
@@ -1055,6 +1070,7 @@ static int tell_loss_from_note(struct doctor *d, size_t from)
 			if (!only_running || d->kernels.list[k].running)
 				anywhere = kernel_has_it(d, f,
 							 &d->kernels.list[k]);
+		anywhere |= !only_running && vanished(d, f->driver);
 		state = sysfs_line(d->h, f->module, "taint");
 		anywhere |= state && strchr(state, 'O');
 		free(state);
