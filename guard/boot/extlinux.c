@@ -3,13 +3,14 @@
  * extlinux.conf, as U-Boot and SYSLINUX read it: labels with a kernel each, one of
  * them the default. What U-Boot's own environment may put before it is not seen.
  */
+#include "guard/boot/extlinux.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "guard/base/util.h"
-#include "guard/boot/labels.h"
 
 #define CONF_MAX (256u << 10)
 
@@ -19,25 +20,26 @@ static const char *const places[] = {
 	"/boot/syslinux/syslinux.cfg",
 };
 
-struct extlinux {
-	struct labels labels;
-	char *chosen;		/* name of the default; NULL: the first */
-	bool unclear;		/* it includes what is not read here */
-};
-
-static void extlinux_close(struct extlinux *x)
+void extlinux_free(struct extlinux *x)
 {
 	labels_free(&x->labels);
 	free(x->chosen);
 }
 
-/* "initrd=a,b" of an old APPEND line names archives, too. */
+/* "initrd=a,b" of an old APPEND line names archives, too; of several the last counts. */
 static int take_initrds(struct label *l)
 {
-	char *at = l->cmdline && !l->initrds ? strstr(l->cmdline, "initrd=") : NULL;
-	char *list = at && (at == l->cmdline || at[-1] == ' ') ?
-		     strndup(at + 7, strcspn(at + 7, " ")) : NULL;
-	int err = list ? label_set(&l->initrds, list) : 0;
+	const char *at = NULL, *next = l->cmdline && !l->initrds ? l->cmdline : NULL;
+	char *list;
+	int err;
+
+	for (; next && (next = strstr(next, "initrd=")); next++)
+		if (next == l->cmdline || next[-1] == ' ')
+			at = next;
+	list = at ? strndup(at + 7, strcspn(at + 7, " ")) : NULL;
+	if (at && !list)
+		return -ENOMEM;
+	err = list ? label_set(&l->initrds, list) : 0;
 
 	free(list);
 	for (char *p = l->initrds; p && *p; p++)
@@ -97,9 +99,21 @@ static char *file_of(const void *arg, const char *name)
 	return NULL;
 }
 
+int extlinux_read(struct extlinux *x, const char *bytes, size_t len)
+{
+	char *text = strndup(bytes, len), *rest = text, *line;
+	int err = text ? 0 : -ENOMEM;
+
+	while (!err && (line = strsep(&rest, "\n")))
+		err = take_line(x, line);
+	for (size_t i = 0; i < x->labels.count && !err; i++)
+		err = take_initrds(&x->labels.list[i]);
+	free(text);
+	return err;
+}
+
 static int extlinux_open(const struct host *h, struct extlinux *x)
 {
-	char *text = NULL, *rest, *line;
 	struct buf b = { 0 };
 	int err = -ENOENT;
 
@@ -111,22 +125,15 @@ static int extlinux_open(const struct host *h, struct extlinux *x)
 		err = path ? file_read(path, CONF_MAX, &b) : -ENOMEM;
 		free(path);
 	}
-	if (!err) {
-		text = strndup((char *)b.data, b.len);
-		err = text ? 0 : -ENOMEM;
-	}
+	if (!err)
+		err = extlinux_read(x, (char *)b.data, b.len);
 	buf_free(&b);
-	for (rest = text; !err && (line = strsep(&rest, "\n")); )
-		err = take_line(x, line);
-	free(text);
-	for (size_t i = 0; i < x->labels.count && !err; i++)
-		err = take_initrds(&x->labels.list[i]);
 	if (err)
-		extlinux_close(x);
+		extlinux_free(x);
 	return err;
 }
 
-static const struct label *chosen(const struct extlinux *x)
+const struct label *extlinux_chosen(const struct extlinux *x)
 {
 	for (size_t i = 0; i < x->labels.count && x->chosen; i++)
 		if (!strcmp(x->labels.list[i].name, x->chosen))
@@ -145,7 +152,7 @@ static int next_boot(const struct host *h, const struct kernels *k,
 	out->obstacle = strdup("the default of extlinux or U-Boot cannot be set by kmodkeep");
 	if (err == -ENOMEM || !out->obstacle) {
 		if (!err)
-			extlinux_close(&x);
+			extlinux_free(&x);
 		return -ENOMEM;
 	}
 	if (err)
@@ -154,12 +161,12 @@ static int next_boot(const struct host *h, const struct kernels *k,
 	if (x.unclear || !x.labels.count)
 		err = next_boot_say(out, "%s has %s", x.labels.place, x.labels.count ?
 				    "parts that are not read by kmodkeep" : "no label");
-	else if (!chosen(&x))
+	else if (!extlinux_chosen(&x))
 		err = next_boot_say(out, "%s has no label '%s', which is its default",
 				    x.labels.place, x.chosen);
 	else
-		err = labels_fill(&x.labels, k, chosen(&x), out);
-	extlinux_close(&x);
+		err = labels_fill(&x.labels, k, extlinux_chosen(&x), out);
+	extlinux_free(&x);
 	return err;
 }
 
@@ -181,7 +188,7 @@ static int choice(const struct host *h, const struct kernels *k, const char *rel
 	if (err)
 		return err;
 	out->menu = labels_choice(&x.labels, k, release);
-	extlinux_close(&x);
+	extlinux_free(&x);
 	return 0;
 }
 

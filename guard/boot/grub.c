@@ -12,6 +12,7 @@
 #include "guard/boot/loader.h"
 #include "guard/host/bootfile.h"
 #include "guard/host/efivars.h"
+#include "guard/host/mounts.h"
 
 #define CFG_MAX (1u << 20)
 #define ENV_MAX (64u << 10)
@@ -258,14 +259,17 @@ static int read_environment(struct grub *g)
 	return err == -ENOENT ? 0 : err;
 }
 
-/* All that is read, and the menu as of now. 0, -ENOMEM, or why it cannot be. */
-static int grub_open(const struct host *h, struct grub *g)
+/*
+ * All that is read in a folder, which is taken over, and the menu as of now. 0, -ENOMEM,
+ * or why it cannot be.
+ */
+static int open_in(const struct host *h, char *dir, struct grub *g)
 {
 	int err;
 
 	memset(g, 0, sizeof(*g));
 	g->h = h;
-	g->dir = find_directory(h);
+	g->dir = dir;
 	if (!g->dir)
 		return -ENOENT;
 	err = read_in(h, g->dir, "grub.cfg", CFG_MAX, &g->text);
@@ -281,6 +285,11 @@ static int grub_open(const struct host *h, struct grub *g)
 	if (err)
 		grub_close(g);
 	return err;
+}
+
+static int grub_open(const struct host *h, struct grub *g)
+{
+	return open_in(h, find_directory(h), g);
 }
 
 static char *saved_value(const struct grub_vars *v, const char *name)
@@ -473,6 +482,38 @@ static int fill(struct grub *g, const struct kernels *k, struct next_boot *out)
 	return err;
 }
 
+/*
+ * Two folders with a menu, as after a change of distribution: which of them GRUB reads
+ * stands in GRUB itself, so they have to agree. 0 or -ENOMEM.
+ */
+static int see_other_menu(const struct grub *g, const struct kernels *k, struct next_boot *out)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(directories) && out->kernel && !err; i++) {
+		struct next_boot other = { 0 };
+		struct grub second;
+
+		if (!strcmp(directories[i], g->dir) || !has_menu(g->h, directories[i]) ||
+		    is_stub(g->h, directories[i]))
+			continue;
+		err = open_in(g->h, strdup(directories[i]), &second);
+		if (!err) {
+			err = fill(&second, k, &other);
+			grub_close(&second);
+		}
+		if (err != -ENOMEM && (err || !other.kernel || strcmp(other.kernel, out->kernel))) {
+			free(out->kernel);
+			out->kernel = NULL;
+			err = next_boot_say(out, "%s and %s both have a menu of GRUB, and they boot "
+					    "other kernels: take away the one that is not used",
+					    g->dir, directories[i]);
+		}
+		next_boot_free(&other);
+	}
+	return err;
+}
+
 /* Would another saved_entry boot something else? Asked with an unknown one. */
 static int see_obstacle(struct grub *g, struct next_boot *out)
 {
@@ -506,6 +547,8 @@ static int next_boot(const struct host *h, const struct kernels *k,
 	}
 	if (!err)
 		err = fill(&g, k, out);
+	if (!err)
+		err = see_other_menu(&g, k, out);
 	if (!err)
 		err = see_obstacle(&g, out);
 	grub_close(&g);
@@ -623,12 +666,62 @@ static int set_default(const struct host *h, const char *entry, char said[LOADER
 	return err;
 }
 
+/* Does a stub search for the file system of /boot? Not told, where it is none of these. */
+static enum menu leads_to_boot(const struct host *h, const struct buf *stub)
+{
+	static const char *const parts = "0123456789abcdefABCDEF-";
+	static const char *const places[] = { "/boot", "/", NULL };
+	char *text = strndup((char *)stub->data, stub->len), *rest = text, *word;
+	enum menu leads = MENU_UNKNOWN;
+
+	while (leads != MENU_SAME && (word = strsep(&rest, " \t\n'\"=,"))) {
+		int at = strlen(word) >= 8 && strspn(word, parts) == strlen(word) ?
+			 mount_is_at(h, word, places) : -ENOENT;
+
+		leads = at == 1 ? MENU_SAME : at == 0 ? MENU_OTHER : leads;
+	}
+	free(text);
+	return leads;
+}
+
+/*
+ * GRUB, or shim before it, looks at the grub.cfg beside it, which is ours, or leads to
+ * ours, or to that of another system on this machine.
+ */
+static enum menu reads_same(const struct host *h, const char *program, const char *mount)
+{
+	const char *name = strrchr(program, '/') + 1;
+	char *dir = find_directory(h), *path = dir ? host_path(h, dir) : NULL;
+	char *beside = text_of("%.*sgrub.cfg", (int)(name - program), program);
+	struct buf text = { 0 };
+	enum menu same = MENU_UNKNOWN;
+
+	(void)mount;
+	if (path && beside && (!strncasecmp(name, "shim", 4) || !strncasecmp(name, "grub", 4) ||
+			       !strncasecmp(name, "boot", 4)) &&
+	    !file_read(beside, CFG_MAX, &text)) {
+		if (memmem(text.data, text.len, "configfile", 10) &&
+		    !memmem(text.data, text.len, "menuentry", 9))
+			same = !memmem(text.data, text.len, "/grub2", 6) !=
+			       !str_ends_with(dir, "/grub2") ? MENU_OTHER : leads_to_boot(h, &text);
+		else
+			same = !strncmp(path, beside, strlen(path)) &&
+			       !strcmp(beside + strlen(path), "/grub.cfg") ? MENU_SAME : MENU_OTHER;
+	}
+	buf_free(&text);
+	free(beside);
+	free(path);
+	free(dir);
+	return same;
+}
+
 static const char *const partitions[] = { "/boot", NULL };
 
 const struct loader_ops grub_loader = {
 	.name = "grub",
 	.info = "GRUB",
 	.partitions = partitions,
+	.reads_same = reads_same,
 	.is_here = is_here,
 	.next_boot = next_boot,
 	.entry_for = entry_for,

@@ -10,6 +10,9 @@
 
 #define LOADER_GUID "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 
+/* Which menu a program reads: the one that is read here, or that of another system. */
+enum menu { MENU_UNKNOWN, MENU_SAME, MENU_OTHER };
+
 struct loader_ops {
 	/* Stable word for JSON and for people. */
 	const char *name;
@@ -19,6 +22,11 @@ struct loader_ops {
 	const char *const *partitions;
 	/* Does the host have what this loader reads? */
 	bool (*is_here)(const struct host *h);
+	/*
+	 * Of a program of EFI that is this loader, in a partition that is mounted there;
+	 * unknown also if it is another loader. NULL: that is not told.
+	 */
+	enum menu (*reads_same)(const struct host *h, const char *program, const char *mount);
 	/* Fills in all but loader; see next_boot_read(). 0 or -errno. */
 	int (*next_boot)(const struct host *h, const struct kernels *k,
 			 const char *saved, struct next_boot *out);

@@ -8,8 +8,10 @@
 #include <string.h>
 
 #include "guard/base/util.h"
+#include "guard/boot/efi_start.h"
+#include "guard/boot/kexec.h"
 #include "guard/boot/loader.h"
-#include "guard/host/efivars.h"
+#include "guard/host/bootfile.h"
 
 #define TABLE_MAX (1u << 20)
 
@@ -63,22 +65,56 @@ static const struct loader_ops *find_loader(const struct host *h)
 	return l;
 }
 
-/* Somebody asked the firmware for something else the next time. */
-static bool firmware_goes_elsewhere(const struct host *h)
+/* The loader that the firmware starts next in place of this one, if its menu is read here. */
+static const struct loader_ops *started_next(const struct host *h, const struct efi_start *s)
 {
-	struct buf next, current;
-	bool other;
+	for (size_t i = 0; s->other && s->program && !s->once && i < ARRAY_SIZE(loaders); i++)
+		if (loaders[i]->reads_same &&
+		    loaders[i]->reads_same(h, s->program, s->mount) == MENU_SAME)
+			return loaders[i];
+	return NULL;
+}
 
-	if (!host_may_act(h) || efivar_read(h, "BootNext", EFI_GLOBAL_GUID, &next))
-		return false;
-	other = true;
-	if (!efivar_read(h, "BootCurrent", EFI_GLOBAL_GUID, &current)) {
-		other = next.len < 2 || current.len < 2 ||
-			memcmp(next.data, current.data, 2);
-		buf_free(&current);
+/* Without a loader between them: what the loaders have here does not count. */
+static bool starts_kernel(const struct efi_start *s)
+{
+	char *release = s->program ? boot_file_release(s->program) : NULL;
+	bool kernel = release || (s->program && boot_file_has(s->program, ".linux"));
+
+	free(release);
+	return kernel;
+}
+
+/* What the firmware makes of the answer. 0 or -ENOMEM. */
+static int ask_firmware(const struct host *h, const struct efi_start *s, bool other,
+			struct next_boot *out)
+{
+	const struct loader_ops *l = out->loader;
+	char *why = out->why;
+	int err;
+
+	if (!other && s->program && l && l->reads_same &&
+	    l->reads_same(h, s->program, s->mount) == MENU_OTHER) {
+		free(out->kernel);
+		out->kernel = NULL;
+		return next_boot_say(out, "%s, which the firmware starts, reads another menu than is "
+				     "here, as of another system on this machine: look at efibootmgr -v, "
+				     "and put first what reads this one: efibootmgr -o", s->program);
 	}
-	buf_free(&next);
-	return other;
+	if (other || starts_kernel(s)) {
+		free(out->kernel);
+		out->kernel = NULL;
+		return next_boot_say(out, "%s%s%s", other ? s->other : "the firmware starts ",
+				     other ? "" : s->program, other ? "" : " itself, without a boot "
+				     "loader, and what it is told is not read: look at efibootmgr -v");
+	}
+	if (!s->note || !out->kernel)
+		return 0;
+	out->why = NULL;
+	err = next_boot_say(out, "%s; the firmware tries %s before, which had nothing to boot the "
+			    "last time", why, s->note);
+	free(why);
+	return err;
 }
 
 /* Is there a line of fstab, or of mountinfo, with this mount point in its field? */
@@ -129,16 +165,6 @@ static const char *unmounted(const struct host *h, const struct loader_ops *l)
 	return found;
 }
 
-/* What a reboot would start may be in memory already: systemctl takes that one. */
-static bool kexec_waits(const struct host *h)
-{
-	char *loaded = host_line(h, "/sys/kernel/kexec_loaded");
-	bool waits = loaded && !strcmp(loaded, "1");
-
-	free(loaded);
-	return waits;
-}
-
 /* What nobody's menu says makes it unknown. 0 or -ENOMEM. */
 static int look_around(const struct host *h, struct next_boot *out)
 {
@@ -150,12 +176,7 @@ static int look_around(const struct host *h, struct next_boot *out)
 		return next_boot_say(out, "%s is in /etc/fstab and is not mounted, so what boots "
 				     "is not to be seen: mount it", hidden);
 	}
-	if (!kexec_waits(h))
-		return 0;
-	free(out->kernel);
-	out->kernel = NULL;
-	return next_boot_say(out, "a kernel is loaded for kexec, and a reboot may start that one "
-			     "(kexec -u forgets it)");
+	return kexec_look(h, out);
 }
 
 /*
@@ -191,27 +212,32 @@ static int ask_others(const struct host *h, const struct kernels *k, struct next
 int next_boot_read(const struct host *h, const struct kernels *k,
 		   const char *saved, struct next_boot *out)
 {
-	int err = 0;
+	const struct loader_ops *next;
+	struct efi_start start;
+	int err;
 
 	memset(out, 0, sizeof(*out));
 	out->loader = find_loader(h);
+	/* After that: looking for their files mounts what is mounted when it is used. */
+	err = efi_start_read(h, &start);
+	if (err)
+		return err;
+	next = started_next(h, &start);
+	if (next)
+		out->loader = next;
 	if (out->loader)
 		err = out->loader->next_boot(h, k, saved, out);
 	else
 		err = next_boot_say(out, "no boot loader is found that is "
 				    "known here: neither grub.cfg nor entries "
 				    "of systemd-boot can be read");
-	if (!err && out->kernel && !started_by(h))
+	if (!err && out->kernel && !next && !started_by(h))
 		err = ask_others(h, k, out);
 	if (!err)
 		err = look_around(h, out);
-	if (!err && firmware_goes_elsewhere(h)) {
-		free(out->kernel);
-		out->kernel = NULL;
-		err = next_boot_say(out, "the firmware is asked to start "
-				    "something else at the next boot "
-				    "(BootNext)");
-	}
+	if (!err)
+		err = ask_firmware(h, &start, start.other && !next, out);
+	efi_start_free(&start);
 	if (err)
 		next_boot_free(out);
 	return err;

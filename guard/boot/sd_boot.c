@@ -461,10 +461,24 @@ static int set_default(const struct host *h, const char *entry, char said[LOADER
 	return err;
 }
 
+/* It reads the partition that it lies in. */
+static enum menu reads_same(const struct host *h, const char *program, const char *mount)
+{
+	enum menu same = MENU_OTHER;
+
+	if (!is_here(h) || strncasecmp(strrchr(program, '/') + 1, "systemd-boot", 12))
+		return MENU_UNKNOWN;
+	for (size_t i = 0; partitions[i]; i++)
+		if (!strcmp(partitions[i], mount))
+			same = MENU_SAME;
+	return same;
+}
+
 const struct loader_ops sd_boot_loader = {
 	.name = "systemd-boot",
 	.info = "systemd-boot",
 	.partitions = partitions,
+	.reads_same = reads_same,
 	.is_here = is_here,
 	.next_boot = next_boot,
 	.entry_for = entry_for,

@@ -94,6 +94,36 @@ static bool read_section(int fd, off_t table, int i, char name[9], off_t *at, ui
 	return true;
 }
 
+#define OPTIONAL_MAX 152	/* of a PE header, up to the size of its certificates */
+
+/* By the entry for certificates, the fifth of those at the end of the optional header. */
+static int has_certificates(int fd)
+{
+	unsigned char dos[64], pe[24 + OPTIONAL_MAX], *optional = pe + 24, *directory;
+
+	if (!read_at(fd, 0, dos, sizeof(dos)) || memcmp(dos, "MZ", 2) ||
+	    !read_at(fd, le32(dos + 60), pe, sizeof(pe)) || memcmp(pe, "PE\0\0", 4))
+		return -EBADMSG;
+	switch (le16(optional)) {
+	case 0x10b: directory = optional + 96; break;
+	case 0x20b: directory = optional + 112; break;
+	default: return -EBADMSG;
+	}
+	return le32(directory - 4) > 4 && le32(directory + 4 * 8 + 4);
+}
+
+int boot_file_signed(const char *path)
+{
+	struct stat st;
+	int fd = open_file(path, &st), is;
+
+	if (fd < 0)
+		return fd;
+	is = has_certificates(fd);
+	close(fd);
+	return is;
+}
+
 static bool starts_as_pe(int fd)
 {
 	char magic[2];

@@ -45,6 +45,8 @@ char *boot_file_section(const char *path, const char *name);
  * -EBADMSG: it is no PE image, or cut short.
  */
 int boot_file_find(int fd, const char *name, off_t *at, uint64_t *size);
+/* Does a PE image bring a signature, whosesoever? 1, 0, -EBADMSG: it is no PE image; or -errno. */
+int boot_file_signed(const char *path);
 /* Is there such a section in the file? */
 bool boot_file_has(const char *path, const char *name);
 

@@ -196,66 +196,149 @@ int efi_siglist_walk(const struct buf *list, efi_sig_fn *fn, void *arg)
 }
 
 #define NODE_MEDIA 4
+#define NODE_PARTITION 1
 #define NODE_FILE_PATH 4
 #define NODE_END 0x7f
+#define PARTITION_LEN 42	/* of its node, with the header */
 
-/* The file path of a load option (UEFI 2.10, 3.1.3), as ASCII. */
-static char *load_option_file(const struct buf *option)
+/* UTF-16 up to its end or to a zero, as printable ASCII; malloc'ed. */
+static char *ascii_of(const unsigned char *p, size_t bytes, char blank)
 {
-	const unsigned char *p = option->data, *end = p + option->len;
-	size_t paths, n;
-	char *file;
+	char *text = calloc(1, bytes / 2 + 1);
 
-	if (option->len < 6)
-		return NULL;
-	paths = le16(p + 4);
-	for (p += 6; end - p >= 2 && le16(p); p += 2)
-		;
-	if (end - p < 2)
-		return NULL;
-	p += 2;
-	if ((size_t)(end - p) > paths)
-		end = p + paths;
-	for (;; p += n) {
-		if (end - p < 4 || p[0] == NODE_END)
-			return NULL;
-		n = le16(p + 2);
-		if (n < 4 || n > (size_t)(end - p))
-			return NULL;
-		if (p[0] == NODE_MEDIA && p[1] == NODE_FILE_PATH)
-			break;
-	}
-	file = calloc(1, n / 2);
-	for (size_t i = 0; file && 4 + 2 * i + 1 < n; i++) {
-		uint16_t c = le16(p + 4 + 2 * i);
+	for (size_t i = 0; text && 2 * i + 1 < bytes; i++) {
+		uint16_t c = le16(p + 2 * i);
 
 		if (!c)
 			break;
-		/* Odd names are not ours; a mark keeps them from matching. */
-		file[i] = c == '\\' ? '/' : c > ' ' && c < 0x7f ? c : '?';
+		text[i] = c == ' ' ? blank : c > ' ' && c < 0x7f ? c : '?';
 	}
-	return file;
+	return text;
+}
+
+/* What the kernel calls it: PARTUUID, of a partition of either kind; malloc'ed. */
+static char *partition_name(const unsigned char *node)
+{
+	const unsigned char *id = node + 24;
+	char rest[17];
+
+	/* One byte for the number is not all that there is room for; nobody has more. */
+	if (node[41] == 1)
+		return text_of("%08x-%02x", le32(id), le32(node + 4) & 0xff);
+	hex_encode(id + 8, 8, rest);
+	return node[41] == 2 ? text_of("%08x-%04x-%04x-%.4s-%s", le32(id), le16(id + 4),
+				       le16(id + 6), rest, rest + 4) : NULL;
+}
+
+/* A node of the device path (UEFI 2.10, chapter 10). 0 or -ENOMEM. */
+static int take_node(struct load_option *o, const unsigned char *p, size_t len)
+{
+	char **field = p[0] != NODE_MEDIA ? NULL : p[1] == NODE_PARTITION && len >= PARTITION_LEN ?
+		       &o->partition : p[1] == NODE_FILE_PATH ? &o->file : NULL;
+
+	if (!field || *field)
+		return 0;
+	if (field == &o->partition) {
+		*field = partition_name(p);
+		return 0;
+	}
+	/* Odd names are not ours; a mark keeps them from matching. */
+	*field = ascii_of(p + 4, len - 4, '?');
+	for (char *c = *field; c && *c; c++)
+		if (*c == '\\')
+			*c = '/';
+	return *field ? 0 : -ENOMEM;
+}
+
+/* UEFI 2.10, 3.1.3: attributes, length of the device path, title, device path, data. */
+static int parse_load_option(const struct buf *b, struct load_option *o)
+{
+	const unsigned char *p = b->data + 6, *end = b->data + b->len, *paths;
+	uint32_t attributes;
+	size_t n;
+	int err = 0;
+
+	if (b->len < 6)
+		return -EBADMSG;
+	attributes = le32(b->data);
+	o->active = attributes & 1;
+	o->boots = !(attributes & 0x1f00);
+	for (paths = p; end - paths >= 2 && le16(paths); paths += 2)
+		;
+	if (end - paths < 2 || end - paths - 2 < le16(b->data + 4))
+		return -EBADMSG;
+	o->title = ascii_of(p, paths - p, ' ');
+	p = paths + 2;
+	end = p + le16(b->data + 4);
+	for (; !err; p += n) {
+		if (end - p < 4)
+			return -EBADMSG;
+		n = le16(p + 2);
+		if (p[0] == NODE_END)
+			break;
+		if (n < 4 || n > (size_t)(end - p))
+			return -EBADMSG;
+		err = take_node(o, p, n);
+	}
+	o->more.len = b->data + b->len - end;
+	o->more.data = malloc(o->more.len + 1);
+	if (o->more.data)
+		memcpy(o->more.data, end, o->more.len);
+	return err ? err : o->more.data && o->title ? 0 : -ENOMEM;
+}
+
+void load_option_free(struct load_option *o)
+{
+	free(o->title);
+	free(o->partition);
+	free(o->file);
+	buf_free(&o->more);
+	memset(o, 0, sizeof(*o));
+}
+
+int efi_load_option(const struct host *h, uint16_t number, struct load_option *out)
+{
+	char name[16];
+	struct buf b;
+	int err;
+
+	memset(out, 0, sizeof(*out));
+	snprintf(name, sizeof(name), "Boot%04X", number);
+	err = efivar_read(h, name, EFI_GLOBAL_GUID, &b);
+	if (err)
+		return err;
+	err = parse_load_option(&b, out);
+	if (err)
+		load_option_free(out);
+	buf_free(&b);
+	return err;
+}
+
+int efi_numbers(const struct host *h, const char *name, uint16_t *list, size_t max)
+{
+	struct buf b;
+	int n = efivar_read(h, name, EFI_GLOBAL_GUID, &b);
+
+	if (n)
+		return n;
+	n = b.len % 2 || b.len / 2 > max ? -EBADMSG : (int)(b.len / 2);
+	for (int i = 0; i < n; i++)
+		list[i] = le16(b.data + 2 * i);
+	buf_free(&b);
+	return n;
 }
 
 char *efi_boot_file(const struct host *h)
 {
-	struct buf b;
-	char name[16], *file;
+	struct load_option o;
 	uint16_t number;
+	char *file;
 
-	if (efivar_read(h, "BootCurrent", EFI_GLOBAL_GUID, &b))
+	if (efi_numbers(h, "BootCurrent", &number, 1) != 1 || efi_load_option(h, number, &o))
 		return NULL;
-	number = b.len >= 2 ? le16(b.data) : 0;
-	if (b.len < 2) {
-		buf_free(&b);
-		return NULL;
-	}
-	buf_free(&b);
-	snprintf(name, sizeof(name), "Boot%04X", number);
-	if (efivar_read(h, name, EFI_GLOBAL_GUID, &b))
-		return NULL;
-	file = load_option_file(&b);
-	buf_free(&b);
+	file = o.file;
+	o.file = NULL;
+	load_option_free(&o);
 	return file;
 }
 

@@ -7,6 +7,8 @@
 #ifndef KMODKEEP_EFIVARS_H
 #define KMODKEEP_EFIVARS_H
 
+#include <stdint.h>
+
 #include "guard/base/util.h"
 
 struct host;
@@ -46,6 +48,21 @@ enum efi_sig { EFI_SIG_X509, EFI_SIG_SHA256, EFI_SIG_OTHER };
 typedef int efi_sig_fn(void *arg, enum efi_sig type,
 		       const unsigned char *data, size_t len);
 int efi_siglist_walk(const struct buf *list, efi_sig_fn *fn, void *arg);
+
+/* An entry of the firmware's boot menu: the program that it starts. */
+struct load_option {
+	char *title;		/* printable */
+	char *partition;	/* PARTUUID as the kernel writes it; NULL: it names none */
+	char *file;		/* with slashes, '?' for what is no ASCII; NULL: it names none */
+	struct buf more;	/* what the program is told */
+	bool active;		/* the firmware skips others */
+	bool boots;		/* it is no tool of the firmware */
+};
+/* 0; -ENOENT: there is none of this number; -EBADMSG: it is damaged; or -errno. */
+int efi_load_option(const struct host *h, uint16_t number, struct load_option *out);
+void load_option_free(struct load_option *o);
+/* How many numbers a variable has, as BootOrder; -ENOENT, -EBADMSG (or more than max), -errno. */
+int efi_numbers(const struct host *h, const char *name, uint16_t *list, size_t max);
 
 /*
  * Directory on the ESP of what this boot started from, with slashes,

@@ -3,6 +3,7 @@
 #include "guard/host/mounts.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,27 +63,70 @@ static bool is_device(const struct host *h, const char *source, const char *devi
 	return is;
 }
 
-char *mount_of(const struct host *h, const char *id)
+/* Calls fn with each place where a device is mounted: what of it, and where. */
+static void walk_mounts(const struct host *h, const char *device,
+			void (*fn)(void *arg, const char *root, const char *where), void *arg)
 {
-	char *device = device_of(h, id), *path = host_path(h, "/proc/self/mountinfo"), *found = NULL;
-	char *text = NULL, *rest, *line, root[4096], where[4096], source[4096];
+	char *path = host_path(h, "/proc/self/mountinfo"), *text = NULL, *rest, *line;
+	char root[4096], where[4096], source[4096];
 	struct buf b = { 0 };
 
-	if (device && path && !file_read(path, MOUNTS_MAX, &b))
+	if (path && !file_read(path, MOUNTS_MAX, &b))
 		text = strndup((char *)b.data, b.len);
 	for (rest = text; (line = strsep(&rest, "\n")); ) {
 		const char *dash = strstr(line, " - ");
 
-		if (!dash || sscanf(line, "%*u %*u %*u:%*u %4095s %4095s ", root, where) != 2 ||
-		    sscanf(dash, " - %*s %4095s", source) != 1 || strcmp(root, "/") ||
-		    strchr(where, '\\') || !is_device(h, source, device))
-			continue;
-		free(found);
-		found = strdup(where);
+		if (dash && sscanf(line, "%*u %*u %*u:%*u %4095s %4095s ", root, where) == 2 &&
+		    sscanf(dash, " - %*s %4095s", source) == 1 && is_device(h, source, device))
+			fn(arg, root, where);
 	}
 	buf_free(&b);
 	free(text);
 	free(path);
+}
+
+static void keep_place(void *arg, const char *root, const char *where)
+{
+	char **found = arg;
+
+	if (strcmp(root, "/") || strchr(where, '\\'))
+		return;
+	free(*found);
+	*found = strdup(where);
+}
+
+char *mount_of(const struct host *h, const char *id)
+{
+	char *device = device_of(h, id), *found = NULL;
+
+	if (device)
+		walk_mounts(h, device, keep_place, &found);
 	free(device);
 	return found;
+}
+
+struct wanted {
+	const char *const *places;
+	bool found;
+};
+
+static void compare_place(void *arg, const char *root, const char *where)
+{
+	struct wanted *w = arg;
+
+	(void)root;
+	for (size_t i = 0; w->places[i]; i++)
+		w->found |= !strcmp(where, w->places[i]);
+}
+
+int mount_is_at(const struct host *h, const char *id, const char *const *places)
+{
+	struct wanted w = { places, false };
+	char *device = device_of(h, id);
+
+	if (!device)
+		return -ENOENT;
+	walk_mounts(h, device, compare_place, &w);
+	free(device);
+	return w.found;
 }

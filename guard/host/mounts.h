@@ -11,4 +11,10 @@
  */
 char *mount_of(const struct host *h, const char *id);
 
+/*
+ * Is that file system mounted at one of these places (the end is NULL), whole or a part
+ * of it, as btrfs is? 1; 0: not there; -ENOENT: there is no such device.
+ */
+int mount_is_at(const struct host *h, const char *id, const char *const *places);
+
 #endif

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "guard/module/modsig.h"
 
@@ -34,13 +35,29 @@ int modfile_take(struct buf *raw, struct modfile *out)
 	return err;
 }
 
+/* What was read in parts of two files may look like one that is good. */
+static bool changed(const struct stat *was, const char *path)
+{
+	struct stat is;
+
+	return stat(path, &is) < 0 || is.st_dev != was->st_dev || is.st_ino != was->st_ino ||
+	       is.st_size != was->st_size || is.st_mtim.tv_sec != was->st_mtim.tv_sec ||
+	       is.st_mtim.tv_nsec != was->st_mtim.tv_nsec ||
+	       is.st_ctim.tv_sec != was->st_ctim.tv_sec || is.st_ctim.tv_nsec != was->st_ctim.tv_nsec;
+}
+
 int modfile_read(const char *path, struct modfile *out)
 {
+	struct stat was;
 	struct buf raw;
 	int err;
 
 	memset(out, 0, sizeof(*out));
-	err = file_read(path, MODULE_MAX, &raw);
+	err = stat(path, &was) < 0 ? -errno : file_read(path, MODULE_MAX, &raw);
+	if (!err && changed(&was, path)) {
+		buf_free(&raw);
+		err = -EAGAIN;
+	}
 	return err ? err : modfile_take(&raw, out);
 }
 

@@ -13,7 +13,10 @@ struct modfile {
 	bool kernel_refuses;	/* to unpack it, where it does that itself */
 };
 
-/* -EBADMSG: damaged compression; -EFBIG: no module is that large. */
+/*
+ * -EBADMSG: damaged compression; -EFBIG: no module is that large; -EAGAIN: it changed
+ * while it was read.
+ */
 int modfile_read(const char *path, struct modfile *out);
 /* The same from the bytes of a file, which it takes over. */
 int modfile_take(struct buf *raw, struct modfile *out);

@@ -1027,6 +1027,22 @@ static int advise(const struct doctor *d, struct finding *f)
 	return f->report.next_step ? 0 : -ENOMEM;
 }
 
+/* A driver that was found by its files, and none of them is there any more. */
+static bool vanished(const struct doctor *d, const struct driver *driver)
+{
+	bool any = !(driver->sources & SOURCE_FILE);
+
+	for (size_t i = 0; i < driver->module_count && !any; i++)
+		for (size_t k = 0; k < d->kernels.count && !any; k++) {
+			const struct finding probe = {
+				.driver = driver, .module = driver->modules[i],
+			};
+
+			any = kernel_has_it(d, &probe, &d->kernels.list[k]);
+		}
+	return !any;
+}
+
 /*
  * What no kernel here has, and a drop-in does not ask for, cannot be lost; nor
  * what its maker leaves out, where the running kernel has it as little.
@@ -1054,6 +1070,7 @@ static int tell_loss_from_note(struct doctor *d, size_t from)
 			if (!only_running || d->kernels.list[k].running)
 				anywhere = kernel_has_it(d, f,
 							 &d->kernels.list[k]);
+		anywhere |= !only_running && vanished(d, f->driver);
 		state = sysfs_line(d->h, f->module, "taint");
 		anywhere |= state && strchr(state, 'O');
 		free(state);

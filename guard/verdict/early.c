@@ -10,6 +10,7 @@
 
 #include "guard/base/util.h"
 #include "guard/host/bootfile.h"
+#include "guard/host/firmware.h"
 #include "guard/verdict/cmdline.h"
 #include "guard/verdict/verify.h"
 
@@ -128,6 +129,14 @@ static char *initramfs_step(const struct doctor *d, const struct kernel *k, cons
 	return all;
 }
 
+/* The file that boots a kernel; NULL: none is known. */
+static const char *image_of(const struct doctor *d, const struct kernel *k)
+{
+	const struct boot_files *f = next_boot_files(&d->next, k->release);
+
+	return f && f->image ? f->image : k->image;
+}
+
 /* The image that came with the modules: where a package has it beside them, that one. */
 static char *installed_image(const struct doctor *d, const struct kernel *k)
 {
@@ -145,7 +154,7 @@ static char *installed_image(const struct doctor *d, const struct kernel *k)
 static int compare_image(const struct doctor *d, const struct kernel *k, struct early_build *out)
 {
 	const struct boot_files *f = next_boot_files(&d->next, k->release);
-	const char *boots = f && f->image ? f->image : k->image;
+	const char *boots = image_of(d, k);
 	char *installed = installed_image(d, k), *is, *was;
 	int same = boots && installed && strcmp(boots, installed) != 0 ?
 		   boot_file_same_build(boots, installed) : 1;
@@ -192,11 +201,34 @@ static int compare_modules(const struct doctor *d, const struct kernel *k,
 	return out->why && out->next ? 0 : -ENOMEM;
 }
 
+/*
+ * Under Secure Boot a kernel without a signature does not start, unless somebody enrolled
+ * its hash, or nothing on this host asks, as the running one shows then.
+ */
+static int see_signature(const struct doctor *d, const struct kernel *k, struct early_build *out)
+{
+	const char *image = image_of(d, k), *now = NULL;
+
+	for (size_t i = 0; i < d->kernels.count; i++)
+		if (d->kernels.list[i].running)
+			now = image_of(d, &d->kernels.list[i]);
+	if (k->running || out->why || !image || boot_file_signed(image) != 0 ||
+	    (now && boot_file_signed(now) == 0) || host_secure_boot(d->h) != SB_ON)
+		return 0;
+	out->unsure = true;
+	out->why = text_of("Secure Boot is on, and %s, which boots, is not signed", image);
+	out->next = strdup("install that kernel from a package that is signed, or sign it with a key "
+			   "that is enrolled");
+	return out->why && out->next ? 0 : -ENOMEM;
+}
+
 static int read_build(const struct doctor *d, struct early *e, size_t i)
 {
 	const struct kernel *k = kernels_find(&d->kernels, e->kernels[i].release);
 	int err = k ? compare_image(d, k, &e->builds[i]) : 0;
 
+	if (k && !err)
+		err = see_signature(d, k, &e->builds[i]);
 	if (k && !err && (!e->builds[i].why || e->builds[i].unsure))
 		err = compare_modules(d, k, &e->copies[i], &e->builds[i]);
 	return err;
@@ -547,12 +579,16 @@ static int judge_kernel(const struct doctor *d, const struct early *e, struct fi
 				  "see that /boot is mounted, and install that kernel again",
 				  "the file that the boot loader's entry of kernel %s loads is not "
 				  "found", k->release);
-	/* One that is called after the kernel is not what the entry names. */
-	if (of && of->unclear && (of->count || k->initramfs))
+	/*
+	 * One that is called after the kernel is not what the entry names, and that no kernel
+	 * has one does not make it one that is not wanted. That only this one lacks it is said
+	 * below, with how to make it.
+	 */
+	if (of && of->unclear && (!none || k->initramfs || k->running || !d->kernels.uses_initramfs))
 		return report_set(&f->report, VERDICT_UNKNOWN, "look at the boot loader's entry",
 				  "not every initramfs that boots with kernel %s is found",
 				  k->release);
-	if (k->running && of && (of->image || of->unclear) && !k->initramfs && none &&
+	if (k->running && of && of->image && !k->initramfs && none &&
 	    d->kernels.uses_initramfs)
 		return report_set(&f->report, VERDICT_UNKNOWN, "look at the boot loader's entry",
 				  "the initramfs of the running kernel is not found, and the others "

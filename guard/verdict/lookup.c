@@ -43,12 +43,22 @@ static bool kernel_has(const struct host *h, const char *kernel,
 	return there;
 }
 
+/* In an image a link that leads out of it means a file of the image. */
+static int read_found(const struct host *h, const char *path, struct modfile *m)
+{
+	char *real = host_is_live(h) ? NULL : host_resolve(h, path + strlen(host_root(h)));
+	int err = host_is_live(h) ? modfile_read(path, m) : real ? modfile_read(real, m) : -ENOENT;
+
+	free(real);
+	return err;
+}
+
 /* As verify_file(), and with the symbols that the index of that kernel has. */
 static int judge_found(const struct host *h, const struct trust *t,
 		       const char *path, const char *kernel, struct report *r)
 {
 	struct modfile m;
-	int err = modfile_read(path, &m);
+	int err = read_found(h, path, &m);
 
 	if (err)
 		return err == -ENOMEM ? err :

@@ -752,6 +752,8 @@ int verify_unread(int err, struct report *r)
 	if (err == -EBADMSG || err == -EFBIG)
 		return report_cause(r, VERDICT_TAMPERED, CAUSE_DAMAGED,
 				  "damaged: cannot be decompressed");
+	if (err == -EAGAIN)
+		return report_set(r, VERDICT_UNKNOWN, "ask again", "it changed while it was read");
 	return report_set(r, VERDICT_UNKNOWN, err == -EACCES ?
 			  "ask again as root" : "look at its name",
 			  "cannot be read: %s", strerror(-err));

@@ -87,7 +87,7 @@ def kernel_package(path, version, kernels):
         (root / "usr/share/sim" / kernel).mkdir(parents=True)
         shutil.move(system.module_file(kernel), root / "usr/share/sim" / kernel)
         shutil.copytree(system.path / "lib/modules" / kernel, root / "usr/lib/modules" / kernel)
-        for name in ("vmlinuz", "config"):
+        for name in ("vmlinuz", "config", "initrd.img"):
             file = root / f"boot/{name}-{kernel}"
             file.parent.mkdir(exist_ok=True)
             shutil.copy(system.path / f"boot/{name}-{kernel}", file)

@@ -14,7 +14,7 @@ from tests.packaging.target import Target
 from tests.packaging.test_vendor import become_host, doctor, efivar, keep
 from tests.packaging.variants import packages
 from tests.unit.kmodkeep.host import SHIM, siglist
-from tests.unit.kmodkeep.system import grub_cfg
+from tests.unit.kmodkeep.system import grub_cfg, without_initrds
 
 DRIVER = "acpi-call"
 TOLD = "etc/dkms/framework.conf.d/kmodkeep.conf"
@@ -36,7 +36,7 @@ def target():
         for kernel in (clone.old, clone.new):
             clone.write(f"/boot/vmlinuz-{kernel}", "a kernel")
             (clone.path / f"boot/initrd.img-{kernel}").unlink(missing_ok=True)
-        clone.write("/boot/grub/grub.cfg", grub_cfg([clone.old]))
+        clone.write("/boot/grub/grub.cfg", without_initrds(grub_cfg([clone.old])))
         become_host(clone)
         enrolled = (clone.path / "var/lib/dkms/mok.pub").read_bytes()
         efivar(clone, f"MokListRT-{SHIM}", siglist(enrolled))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Feeds the parsers of what boots: the menu of GRUB and its saved variables,
- * the configurations of Limine, rEFInd and the Raspberry Pi, boot loader entries, initramfs archives, dpkg's status, and what unlocks an
+ * the configurations of extlinux, Limine, rEFInd and the Raspberry Pi, boot loader entries, initramfs archives, dpkg's status, and what unlocks an
  * encrypted disk. The first byte says which one is meant.
  */
 #include <errno.h>
@@ -13,6 +13,7 @@
 
 #include "guard/boot/bls.h"
 #include "guard/host/dpkg.h"
+#include "guard/boot/extlinux.h"
 #include "guard/boot/grub_cfg.h"
 #include "guard/boot/limine.h"
 #include "guard/boot/raspberry.h"
@@ -182,6 +183,16 @@ static void refind(const char *text, size_t len)
 	refind_free(&x);
 }
 
+static void extlinux(const char *text, size_t len)
+{
+	struct extlinux x = { .labels.find = find_file };
+
+	if (extlinux_read(&x, text, len) || x.labels.count > LABELS_MAX)
+		abort();
+	check_chosen(&x.labels, extlinux_chosen(&x));
+	extlinux_free(&x);
+}
+
 static void raspberry(const char *text, size_t len)
 {
 	struct raspberry c = { .model = strdup("Raspberry Pi 5 Model B Rev 1.0") };
@@ -202,7 +213,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	b.data = (unsigned char *)data + 1;
 	b.len = size - 1;
-	switch (data[0] % 10) {
+	switch (data[0] % 11) {
 	case 0:
 		menu(text, size - 1);
 		break;
@@ -230,6 +241,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 9:
 		raspberry(text, size - 1);
+		break;
+	case 10:
+		extlinux(text, size - 1);
 		break;
 	case 5:
 		tpm_take(&t, "disk", &b);

@@ -80,6 +80,10 @@ def grub_cfg(kernels, default="${saved_entry}"):
     return GRUB_CFG.format(default=default, entries=entries)
 
 
+def without_initrds(menu):
+    return "".join(line for line in menu.splitlines(True) if not line.strip().startswith("initrd"))
+
+
 def advanced(kernel):
     return f"gnulinux-advanced-42>gnulinux-{kernel}-advanced-42"
 
@@ -171,6 +175,7 @@ class System:
     def kernel(self, release, config="CONFIG_MODULES=y\nCONFIG_INTEGRITY_PLATFORM_KEYRING=y\n"):
         self.tree.put(f"boot/vmlinuz-{release}", bzimage(release))
         self.tree.put(f"boot/config-{release}", config)
+        self.initramfs(release, {})
         for name in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
             self.tree.put(f"lib/modules/{release}/{name}")
         self.depmod(release)
@@ -222,6 +227,11 @@ class System:
         named = {f"usr/lib/modules/{release}/{name}": data for name, data in files.items()}
         archive = cpio({"etc/fstab": b"/dev/vda1 /\n", **named})
         self.tree.put(f"boot/initrd.img-{release}", before + packed(archive, tool))
+
+    def no_initramfs(self):
+        """As with drivers that are all built in: no kernel has one."""
+        for path in self.path.glob("boot/initrd.img-*"):
+            path.unlink()
 
     def digest(self):
         """Names and contents of all files, to see that nothing was written."""

@@ -57,10 +57,13 @@ def test_variables_full_of_junk(system, pair):
     system.tree.variable("SecureBoot", b"\6\0\0\0", GLOBAL)
     assert next_boot(system)[0] in ("ok", "unknown")
     (system.path / f"sys/firmware/efi/efivars/SecureBoot-{GLOBAL}").unlink()
-    for name in ("dbx", "db", "MokNew", "MokListXRT", "LoaderInfo", "BootOrder", "Boot0001"):
+    for name in ("dbx", "db", "MokNew", "MokListXRT", "LoaderInfo", "Boot0001"):
         for guid in (SHIM, GLOBAL):
             system.tree.variable(name, os.urandom(333), guid)
     assert next_boot(system)[0] in ("ok", "unknown", "untrusted-key", "revoked")
+    for junk in (os.urandom(333), os.urandom(334)):
+        system.tree.variable("BootOrder", junk, GLOBAL)
+        assert system.tree.run("guard").code == 3
 
 
 def test_kernel_without_its_configuration(system):
@@ -112,6 +115,62 @@ def test_what_a_user_may_not_see_is_no_guess(open_system, what):
     assert re.search(r"unknown|cannot tell|Permission denied", text), text
     assert "extra" in what or not re.search(rf"{NEW}: sample: ok", text), text
     assert as_nobody(open_system, "status")[0] != 0
+
+
+def test_links_out_of_the_tree(system, tmp_path):
+    """A link of a host in a folder means a file of that host, not of the one that looks."""
+    outside = tmp_path / "outside.ko"
+    outside.write_bytes(module_bytes(NEW))
+    system.tree.put("opt/sample.ko", module_bytes(NEW))
+    path = system.module_file(NEW)
+    up = "/".join([".."] * 40)
+    for target, good in (("/opt/sample.ko", True), (f"{up}/opt/sample.ko", True), (outside, False),
+                         (f"{up}{outside}", False), ("sample.ko", False), ("/opt", False)):  # fmt: skip
+        path.unlink()
+        path.symlink_to(target)
+        verdict, said = next_boot(system)
+        assert (verdict == "ok") == good, (target, verdict, said)
+
+
+def test_state_that_is_a_link(system, tmp_path):
+    """Nothing is written to where it leads."""
+    outside = tmp_path / "outside"
+    outside.write_text("precious")
+    state = system.path / "var/lib/kmodkeep"
+    state.mkdir(parents=True, exist_ok=True)
+    for name in ("state.json", "guard.lock"):
+        (state / name).symlink_to(outside)
+    system.tree.run("guard")
+    assert outside.read_text() == "precious"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_trees_owned_by_others(system):
+    """Who owns a file of a host says nothing of what its kernel does with it."""
+    before = next_boot(system)
+    for path in [system.path, *system.path.rglob("*")]:
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    assert next_boot(system) == before
+    assert system.tree.run("guard").code == 0
+    system.module_file(NEW).chmod(0)
+    assert next_boot(system) == before
+
+
+def test_two_hundred_drivers(system):
+    """One of them is not there for the next kernel, and it is that one that is named."""
+    for kernel in (OLD, NEW):
+        data = module_bytes(kernel, name="many000")
+        for number in range(200):
+            name = f"many{number:03}"
+            if (kernel, number) != (NEW, 137):
+                system.tree.put(f"lib/modules/{kernel}/updates/dkms/{name}.ko",
+                                data.replace(b"many000", name.encode()))  # fmt: skip
+        system.depmod(kernel)
+    document = json.loads(system.tree.run("doctor", "--next-boot", "--json").out)
+    bad = [f["module"] for f in document["findings"] if f["verdict"] != "ok"]
+    assert len(document["findings"]) == 201 and bad == ["many137"]
+    result = system.tree.run("guard")
+    assert result.code == 1 and "next boot would lose many137 " in result.out
 
 
 def test_disk_full_under_the_state(system):

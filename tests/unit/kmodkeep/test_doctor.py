@@ -19,6 +19,7 @@ from tests.unit.kmodkeep.system import (
     grub_cfg,
     module_bytes,
     packed,
+    without_initrds,
 )
 
 
@@ -158,8 +159,15 @@ def test_kernel_without_index(system):
 
 
 def test_kernel_without_initramfs(system):
-    # Where no kernel has one, none is needed.
+    # Where no kernel has one, and the menu names none, none is needed.
+    system.no_initramfs()
+    system.tree.put("boot/grub/grub.cfg", without_initrds(grub_cfg([NEW, OLD])))
     assert new_verdict(system)["verdict"] == "ok"
+    # One that the menu names is lost, whether or not another kernel has one.
+    system.tree.put("boot/grub/grub.cfg", grub_cfg([NEW, OLD]))
+    finding = new_verdict(system)
+    assert finding["verdict"] == "unknown" and "not every initramfs" in finding["message"]
+    assert system.tree.run("guard").code == 3
     system.initramfs(OLD, {})
     finding = new_verdict(system)
     assert finding["verdict"] == "kernel-incomplete" and "no initramfs" in finding["message"]

@@ -83,10 +83,11 @@ def test_fuzzed_parsers_of_what_boots(tmp_path):
         b"\4" + status,
         b"\7timeout: 5\ndefault_entry: 2\n${R}=root=/dev/x\n/+Arch\n//linux\nprotocol: linux\n"
         b"path: boot():/vmlinuz#0a\nmodule_path: boot():/initrd\ncmdline: quiet ${R}\n",
-        b"\x89DEFAULT_ENTRY=1\n:Linux\nPROTOCOL=linux\nKERNEL_PATH=boot:///vmlinuz\n::Sub\nCMDLINE=x\n",
+        b"\x80DEFAULT_ENTRY=1\n:Linux\nPROTOCOL=linux\nKERNEL_PATH=boot:///vmlinuz\n::Sub\nCMDLINE=x\n",
         b"\x08scanfor manual,internal\ndefault_selection \"Arch\"\nmenuentry \"Arch\" {\nvolume \"B\"\n"
         b"loader \\vmlinuz\noptions \"ro initrd=\\i\"\nsubmenuentry x {\n}\ndisabled\n}\n",
         b"\x09[pi5]\nkernel=kernel_2712.img\ninitramfs initramfs_2712 followkernel\n[all]\nos_prefix=a/\n",
+        b"\x0adefault l0\nlabel l0\n\tmenu default\n\tlinux ../vmlinuz-1\n\tappend a initrd=/b,c initrd=/d\n",
     ]  # fmt: skip
     for number, text in enumerate(texts):
         (directory / str(number)).write_bytes(text)

@@ -24,6 +24,7 @@ from tests.unit.kmodkeep.system import (
     packed,
     utf16,
 )
+from tests.unit.kmodkeep.test_firmware_ca import program
 
 
 @pytest.fixture
@@ -126,9 +127,25 @@ def test_grubenv_that_is_junk(system):
 def test_firmware_that_was_asked_for_something_else(system):
     system.tree.variable("BootNext", b"\x07\0\0\0\x02\0", GLOBAL)
     system.tree.variable("BootCurrent", b"\x07\0\0\0\x01\0", GLOBAL)
+    system.tree.variable("Boot0002", b"\x07\0\0\0\x01\0\0\0\x04\0x\0\0\0\x7f\xff\x04\0", GLOBAL)
     found = next_boot(system)
     assert found["kernel"] is None and "BootNext" in found["why"]
     system.tree.variable("BootCurrent", b"\x07\0\0\0\x02\0", GLOBAL)
+    assert boots(system) == NEW
+
+
+def test_two_menus_of_grub(system):
+    """Which one GRUB reads stands in GRUB itself."""
+    system.tree.put("boot/grub2/grub.cfg", grub_cfg([NEW, OLD]))
+    assert boots(system) == NEW
+    system.tree.put("boot/grub2/grub.cfg", grub_cfg([OLD, NEW]))
+    found = next_boot(system)
+    assert found["kernel"] is None and "/boot/grub2 both have a menu" in found["why"]
+    (system.path / "boot/grub2/grub.cfg").write_text("configfile /boot/grub/grub.cfg\n")
+    assert boots(system) == NEW
+    # One that is a link to the other.
+    shutil.rmtree(system.path / "boot/grub2")
+    (system.path / "boot/grub2").symlink_to("grub")
     assert boots(system) == NEW
 
 
@@ -325,6 +342,28 @@ def test_kernel_that_waits_for_kexec(system):
         assert boots(system) == kernel
 
 
+@pytest.mark.parametrize("settings,kernel", [
+    ("", NEW), ("LOAD_KEXEC=false\n", NEW), ("LOAD_KEXEC=true\nUSE_GRUB_CONFIG=false\n", NEW),
+    ("# LOAD_KEXEC=false\nLOAD_KEXEC=true\nLOAD_KEXEC=false\n", NEW),
+    ("LOAD_KEXEC=true\nUSE_GRUB_CONFIG=true\n", None), ("LOAD_KEXEC=$(x)\nINITRD=\n", None),
+    (f'LOAD_KEXEC="true"\nKERNEL_IMAGE="/boot/vmlinuz-{OLD}"\n', None),
+    (f"LOAD_KEXEC=true\nINITRD='/boot/initrd.img-{OLD}'\n", None),
+    (f"LOAD_KEXEC=true\nKERNEL_IMAGE=/boot/vmlinuz-{NEW} # x\nINITRD=/boot/initrd.img-{NEW}\n", NEW),
+])  # fmt: skip
+def test_kexec_tools_go_past_the_boot_loader(system, settings, kernel):
+    """They load the kernel of the link in / when the host reboots, whatever the menu says."""
+    system.tree.put("etc/default/kexec", settings)
+    for link, file in (("vmlinuz", f"boot/vmlinuz-{NEW}"), ("initrd.img", f"boot/initrd.img-{NEW}")):
+        (system.path / link).symlink_to(file)
+    assert boots(system) == NEW  # they are not installed
+    system.tree.put("etc/init.d/kexec-load")
+    assert boots(system) == kernel
+    # The menu's default is another one.
+    system.tree.put("boot/grub/grubenv", grubenv(saved_entry=advanced(OLD)))
+    switched_off = not settings or settings.endswith("LOAD_KEXEC=false\n")
+    assert boots(system) == (OLD if switched_off else None)
+
+
 def test_folder_that_does_not_run_has_no_firmware(sdboot):
     sdboot.tree.variable("LoaderEntryDefault", utf16(f"0123-{OLD}.conf"), LOADER)
     sdboot.tree.variable("BootNext", b"\x07\0\0\0\x02\0", GLOBAL)
@@ -367,7 +406,8 @@ def test_files_of_several_loaders(system):
 
 @pytest.fixture
 def raspberry(system):
-    """A Raspberry Pi 5; each of its names is another kernel."""
+    """A Raspberry Pi 5, without an initramfs; each of its names is another kernel."""
+    system.no_initramfs()
     (system.path / "boot/grub/grub.cfg").unlink()
     for kernel in (OLD, NEW):
         system.tree.put(f"boot/vmlinuz-{kernel}", arm64(kernel))
@@ -862,6 +902,22 @@ def test_initramfs_with_modules_of_another_build(sdboot, pair, other_pair, tool)
     sdboot.tree.put(f"lib/modules/{NEW}/kernel/z.ko", disk.read_bytes())
     copy.write_bytes(cpio(both))
     assert next_finding(sdboot)["verdict"] == "kernel-incomplete"
+
+
+def test_kernel_without_a_signature(system, pair):
+    """Under Secure Boot it does not start, where the running one shows that something asks."""
+    system.install(NEW, sign=pair)
+    system.tree.enrol(pair.cert)
+    system.tree.secure_boot()
+    for running, following, verdict in ((b"PKCS#7", b"PKCS#7", "ok"), (b"PKCS#7", b"", "unknown"), (b"", b"", "ok")):
+        system.tree.put(f"boot/vmlinuz-{OLD}", program(*[running] * bool(running)))
+        system.tree.put(f"boot/vmlinuz-{NEW}", program(*[following] * bool(following)))
+        finding = next_finding(system)
+        assert finding["verdict"] == verdict and ("is not signed" in finding["message"]) == (verdict != "ok")
+    system.tree.put(f"boot/vmlinuz-{OLD}", program(b"PKCS#7"))
+    assert system.tree.run("guard").code == 3
+    system.tree.secure_boot(False)
+    assert next_finding(system)["verdict"] == "ok"
 
 
 def test_boot_partition_without_room_for_the_next_kernel(system):

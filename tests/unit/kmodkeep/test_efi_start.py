@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the firmware starts next: what started this system, or another loader, or another system."""
+
+import struct
+import uuid
+
+import pytest
+
+from tests.unit.kmodkeep.host import GLOBAL
+from tests.unit.kmodkeep.system import LOADER, NEW, System, bzimage, utf16
+from tests.unit.kmodkeep.test_next_boot import next_boot, unified
+
+OURS, OTHERS = (str(uuid.UUID(int=n << 100 | n)) for n in (1, 2))
+ESP_UUID, BOOT_UUID = "1234-ABCD", "0a1b2c3d-1111-2222-3333-444455556666"
+NETWORK = struct.pack("<BBH", 3, 11, 37) + bytes(33)
+CATEGORY_TOOL = 0x100
+
+
+def text(string):
+    return (string + "\0").encode("utf-16-le")
+
+
+def partition(name, kind=2):
+    signature = uuid.UUID(name).bytes_le if kind == 2 else bytes.fromhex("78563412") + bytes(12)
+    return struct.pack("<BBHIQQ16sBB", 4, 1, 42, 1, 2048, 4096, signature, kind, kind)
+
+
+def program(name):
+    path = text(name)
+    return struct.pack("<BBH", 4, 4, 4 + len(path)) + path
+
+
+def option(title, *nodes, attributes=1, more=b""):
+    path = b"".join(nodes) + struct.pack("<BBH", 0x7F, 0xFF, 4)
+    return b"\7\0\0\0" + struct.pack("<IH", attributes, len(path)) + text(title) + path + more
+
+
+def numbers(*list_of):
+    return b"\7\0\0\0" + struct.pack(f"<{len(list_of)}H", *list_of)
+
+
+class Firmware:
+    """Two disks; this system was started by shim on the first, entry 1."""
+
+    def __init__(self, system):
+        self.system, self.tree = system, system.tree
+        self.tree.put("dev/sda1")
+        self.tree.put("dev/sdb1")
+        for link, device in ((f"by-partuuid/{OURS}", "sda1"), (f"by-partuuid/{OTHERS}", "sdb1"),
+                             (f"by-uuid/{ESP_UUID}", "sda1"), (f"by-uuid/{BOOT_UUID}", "sda2")):  # fmt: skip
+            path = self.tree.path / "dev/disk" / link
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(f"../../{device}")
+        self.tree.put("dev/sda2")
+        self.mounts(("sda1", "/boot/efi"), ("sda2", "/boot"))
+        self.tree.put("boot/efi/EFI/debian/shimx64.efi", "shim")
+        self.tree.put("boot/efi/EFI/debian/grubx64.efi", "grub")
+        self.tree.variable("BootCurrent", numbers(1), GLOBAL)
+        self.entry(1, "debian", OURS, "\\EFI\\debian\\shimx64.efi")
+        self.order(1)
+
+    def mounts(self, *pairs):
+        self.tree.put("proc/self/mountinfo", "".join(
+            f"{n} 1 8:{n} / {where} rw - vfat /dev/{device} rw\n" for n, (device, where) in enumerate(pairs)))  # fmt: skip
+
+    def entry(self, number, title, disk, file, **kwargs):
+        self.option(number, option(title, partition(disk), program(file), **kwargs))
+
+    def option(self, number, data):
+        self.tree.variable(f"Boot{number:04X}", data, GLOBAL)
+
+    def order(self, *entries):
+        self.tree.variable("BootOrder", numbers(*entries), GLOBAL)
+
+    def next(self, *entries):
+        self.tree.variable("BootNext", numbers(*entries), GLOBAL)
+
+    def no_next(self):
+        (self.tree.path / f"sys/firmware/efi/efivars/BootNext-{GLOBAL}").unlink()
+
+    def boots(self):
+        found = next_boot(self.system)
+        return found["kernel"], found["why"]
+
+
+@pytest.fixture
+def firmware(tree):
+    return Firmware(System(tree))
+
+
+def test_the_entry_that_started_this_system(firmware):
+    assert firmware.boots()[0] == NEW
+    firmware.next(1)
+    assert firmware.boots()[0] == NEW
+
+
+@pytest.mark.parametrize("disk,file,mounted", [
+    (OTHERS, "\\EFI\\Microsoft\\Boot\\bootmgfw.efi", True),
+    (OTHERS, "\\EFI\\fedora\\shimx64.efi", True),
+    (OTHERS, "\\EFI\\fedora\\shimx64.efi", False),
+    (OURS, "\\EFI\\ubuntu\\shimx64.efi", True),
+    (OURS, "\\EFI\\debian\\fwupdx64.efi", True),
+    (OURS, "\\EFI\\d\u00e9bian\\shimx64.efi", True),
+])  # fmt: skip
+@pytest.mark.parametrize("how", ["order", "next"])
+def test_another_system_goes_first(firmware, disk, file, mounted, how):
+    where = "boot/efi" if disk == OURS else "mnt/other"
+    if mounted:
+        firmware.mounts(("sda1", "/boot/efi"), ("sda2", "/boot"), ("sdb1", "/mnt/other"))
+        firmware.tree.put(where + file.replace("\\", "/"), "another")
+    firmware.entry(2, "Other System", disk, file)
+    if how == "order":
+        firmware.order(2, 1)
+    else:
+        firmware.next(2)
+    kernel, why = firmware.boots()
+    assert kernel is None and "Other System" in why and "efibootmgr" in why, why
+    assert firmware.tree.run("guard").code == 3
+    # Behind the one that started this system it does not count.
+    firmware.order(1, 2)
+    if how == "next":
+        firmware.no_next()
+    assert firmware.boots()[0] == NEW
+
+
+def test_entries_that_the_firmware_passes(firmware):
+    firmware.mounts(("sda1", "/boot/efi"), ("sda2", "/boot"), ("sdb1", "/mnt/other"))
+    windows = "\\EFI\\Microsoft\\Boot\\bootmgfw.efi"
+    firmware.entry(2, "no file", OTHERS, windows)
+    firmware.entry(3, "no disk", str(uuid.UUID(int=77)), windows)
+    firmware.order(2, 3, 4, 1)  # there is no variable of 4
+    assert firmware.boots()[0] == NEW
+    firmware.tree.put("mnt/other/EFI/Microsoft/Boot/bootmgfw.efi", "windows")
+    assert firmware.boots()[0] is None
+    for attributes in (0, 1 | CATEGORY_TOOL):
+        firmware.entry(2, "not started by itself", OTHERS, windows, attributes=attributes)
+        assert firmware.boots()[0] == NEW
+        # What was asked for is started all the same.
+        firmware.next(2)
+        assert firmware.boots()[0] is None
+        firmware.no_next()
+
+
+def test_entry_without_a_partition(firmware):
+    """Network, CD: it had nothing if this boot came to one behind it."""
+    firmware.option(2, option("UEFI PXEv4", NETWORK))
+    firmware.order(2, 1)
+    kernel, why = firmware.boots()
+    assert kernel == NEW and "'UEFI PXEv4' (Boot0002)" in why
+    firmware.next(2)
+    assert firmware.boots()[0] is None
+    firmware.no_next()
+    # This boot was chosen by hand, and what comes first is not known to fail.
+    firmware.order(2)
+    assert firmware.boots()[0] is None
+    # The same for a loader behind it.
+    firmware.order(1, 2)
+    kernel, why = firmware.boots()
+    assert kernel == NEW and "PXE" not in why
+
+
+def test_other_entries_that_lead_to_the_same_menu(firmware):
+    firmware.entry(2, "again", OURS.upper(), "\\efi\\DEBIAN\\SHIMX64.EFI")
+    firmware.entry(3, "without shim", OURS, "\\EFI\\debian\\grubx64.efi")
+    firmware.entry(4, "told something", OURS, "\\EFI\\debian\\shimx64.efi", more=text("\\x.efi"))
+    for number, same in ((2, True), (3, True), (4, False)):
+        firmware.order(number, 1)
+        assert (firmware.boots()[0] == NEW) == same, number
+    # Of another folder, whose stub searches for /boot.
+    firmware.entry(5, "fallback", OURS, "\\EFI\\BOOT\\grubx64.efi")
+    firmware.tree.put("boot/efi/EFI/BOOT/grubx64.efi", "grub")
+    firmware.order(5, 1)
+    assert firmware.boots()[0] is None
+    stub = "search.fs_uuid {} root hd0,gpt2\nset prefix=($root)'/{}'\nconfigfile $prefix/grub.cfg\n"
+    for where, folder, same in ((BOOT_UUID, "grub", True), (BOOT_UUID, "grub2", False), (ESP_UUID, "grub", False),
+                                ("aaaaaaaa-1111-2222-3333-444455556666", "grub", False)):  # fmt: skip
+        firmware.tree.put("boot/efi/EFI/BOOT/grub.cfg", stub.format(where, folder))
+        assert (firmware.boots()[0] == NEW) == same, (where, folder)
+
+
+@pytest.mark.parametrize("name", ["debian/shimx64.efi", "debian/grubx64.efi", "BOOT/BOOTX64.EFI"])
+def test_grub_of_another_system_started_this_one(firmware, name):
+    """Two systems on one machine: the other one's menu boots this one, and ours has no say."""
+    firmware.tree.put(f"boot/efi/EFI/{name}", "grub")
+    firmware.entry(1, "ubuntu", OURS, "\\EFI\\" + name.replace("/", "\\"))
+    beside = f"boot/efi/EFI/{name.split('/')[0]}/grub.cfg"
+    stub = "search --no-floppy --fs-uuid --set=dev {}\nset prefix=($dev)/{}\nconfigfile $prefix/grub.cfg\n"
+    for where, folder, kernel in ((BOOT_UUID, "grub", NEW), (BOOT_UUID.upper(), "grub", NEW), (ESP_UUID, "grub", None),
+                                  (BOOT_UUID, "grub2", None), ("cccccccc-1111-2222-3333-444455556666", "grub", NEW)):  # fmt: skip
+        firmware.tree.put(beside, stub.format(where, folder))
+        found, why = firmware.boots()
+        assert found == kernel and ("another menu" in why) == (kernel is None), (where, folder, why)
+    # A part of a file system, as btrfs has them.
+    firmware.tree.put(beside, stub.format(BOOT_UUID, "grub"))
+    firmware.tree.put("proc/self/mountinfo", "1 1 8:1 / /boot/efi rw - vfat /dev/sda1 rw\n"
+                      "2 1 8:2 /@ / rw - btrfs /dev/sda2 rw\n")
+    assert firmware.boots()[0] == NEW
+
+
+def test_another_loader_whose_menu_is_read(firmware):
+    """systemd-boot goes first, on a host that GRUB started."""
+    firmware.tree.variable("LoaderInfo", utf16("GRUB 2.12"), LOADER)
+    firmware.tree.put("boot/efi/EFI/systemd/systemd-bootx64.efi", "sd-boot")
+    firmware.tree.put("boot/efi/loader/loader.conf", "timeout 3\n")
+    firmware.entry(2, "Linux Boot Manager", OURS, "\\EFI\\systemd\\systemd-bootx64.efi")
+    firmware.order(2, 1)
+    assert firmware.boots()[0] is None
+    firmware.tree.put(f"boot/efi/{NEW}/linux", bzimage(NEW))
+    firmware.tree.put("boot/efi/loader/entries/one.conf", f"title One\nversion {NEW}\nlinux /{NEW}/linux\n")
+    found = next_boot(firmware.system)
+    assert (found["loader"], found["kernel"]) == ("systemd-boot", NEW)
+
+
+def test_kernel_that_the_firmware_starts_itself(firmware):
+    """GRUB's files are here as well, and have no say."""
+    for data in (bzimage(NEW), unified(linux=bzimage(NEW), uname=NEW)):
+        firmware.tree.put("boot/efi/EFI/Linux/linux.efi", data)
+        firmware.entry(1, "kernel", OURS, "\\EFI\\Linux\\linux.efi")
+        kernel, why = firmware.boots()
+        assert kernel is None and "without a boot loader" in why
+
+
+def test_no_entry_that_can_be_started(firmware):
+    firmware.order()
+    kernel, why = firmware.boots()
+    assert kernel is None and "/EFI/BOOT" in why
+    firmware.entry(1, "UEFI OS", OURS, "\\EFI\\BOOT\\BOOTX64.EFI")
+    assert firmware.boots()[0] == NEW
+    (firmware.tree.path / f"sys/firmware/efi/efivars/BootOrder-{GLOBAL}").unlink()
+    assert firmware.boots()[0] == NEW
+
+
+@pytest.mark.parametrize("name,data", [
+    ("BootNext", b"\7\0\0\0\1"), ("BootNext", b"\7\0\0\0"), ("BootNext", numbers(1, 1)),
+    ("BootOrder", numbers(1) + b"\0"), ("BootOrder", numbers(*range(2000))),
+    ("BootCurrent", b"\7\0\0\0\1"),
+    ("Boot0002", b"\7\0\0\0\1\0\0"), ("Boot0002", option("x", partition(OURS))[:-10]),
+    ("Boot0002", option("x", b"\4\4\2\0")),
+])  # fmt: skip
+def test_variable_that_is_damaged(firmware, name, data):
+    firmware.order(2, 1)
+    firmware.entry(2, "debian", OURS, "\\EFI\\debian\\shimx64.efi")
+    assert firmware.boots()[0] == NEW
+    firmware.tree.variable(name, data, GLOBAL)
+    kernel, why = firmware.boots()
+    assert kernel is None and "damaged" in why, why
+
+
+def test_variable_that_cannot_be_read(firmware):
+    """A read that fails is not the same as a variable that is not there."""
+    for name in ("BootNext", "BootOrder", "BootCurrent"):
+        path = firmware.tree.path / f"sys/firmware/efi/efivars/{name}-{GLOBAL}"
+        before = path.read_bytes() if path.exists() else None
+        path.unlink(missing_ok=True)
+        path.mkdir()
+        kernel, why = firmware.boots()
+        assert kernel is None and name in why, why
+        path.rmdir()
+        if before:
+            path.write_bytes(before)
+
+
+def test_disk_with_a_table_of_the_old_kind(firmware):
+    path = firmware.tree.path / "dev/disk/by-partuuid/12345678-01"
+    path.symlink_to("../../sdb1")
+    firmware.option(2, option("old", partition(OURS, kind=1), program("\\EFI\\x.efi")))
+    firmware.order(2, 1)
+    assert firmware.boots()[0] is None
+    firmware.mounts(("sda1", "/boot/efi"), ("sdb1", "/mnt/other"))
+    assert firmware.boots()[0] == NEW
+    firmware.tree.put("mnt/other/EFI/x.efi", "x")
+    assert firmware.boots()[0] is None
