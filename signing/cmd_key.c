@@ -303,6 +303,15 @@ static int status(int argc, char **argv)
 	return code;
 }
 
+/* Is it by this way that enroll shall go? */
+static bool is_via(int argc, char **argv, const char *way)
+{
+	for (int i = 2; i + 1 < argc; i++)
+		if (!strcmp(argv[i], "--via"))
+			return !strcmp(argv[i + 1], way);
+	return false;
+}
+
 int verb_key(int argc, char **argv)
 {
 	if (argc < 2) {
@@ -323,6 +332,8 @@ int verb_key(int argc, char **argv)
 		return key_revoke(argc - 1, argv + 1);
 	if (!strcmp(argv[1], "retire"))
 		return key_retire(argc - 1, argv + 1);
+	if (!strcmp(argv[1], "enroll") && is_via(argc, argv, "setup-mode"))
+		return key_setup_mode(argc - 1, argv + 1);
 	if (!strcmp(argv[1], "enroll"))
 		return run_script("key-enroll", argc - 1, argv + 1);
 	return complain(EXIT_USAGE, "no verb 'key %s'; see kmodkeep key "

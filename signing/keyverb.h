@@ -9,6 +9,7 @@ int key_create(int argc, char **argv);
 int key_rotate(int argc, char **argv);
 int key_revoke(int argc, char **argv);
 int key_retire(int argc, char **argv);
+int key_setup_mode(int argc, char **argv);
 
 /*
  * Opens the host for a verb that handles private keys: refuses where there is

@@ -175,6 +175,22 @@ static X509 *certify(EVP_PKEY *key, const char *cn)
 	return NULL;
 }
 
+int newkey_in_memory(const struct host *h, EVP_PKEY **key, X509 **cert)
+{
+	char cn[65];
+	int err = common_name(h, cn);
+
+	if (err)
+		return err;
+	*key = generate();
+	*cert = *key ? certify(*key, cn) : NULL;
+	ERR_clear_error();
+	if (*cert)
+		return 0;
+	EVP_PKEY_free(*key);
+	return -EIO;
+}
+
 static int write_new(int dir, const char *name, const void *data, size_t len,
 		     mode_t mode)
 {
@@ -246,16 +262,12 @@ static int write_machine(int dir, const struct host *h)
 static int fill(int dir, const struct host *h)
 {
 	EVP_PKEY *key;
-	X509 *cert = NULL;
-	char cn[65];
-	int err = common_name(h, cn);
+	X509 *cert;
+	int err = newkey_in_memory(h, &key, &cert);
 
 	if (err)
 		return err;
-	key = generate();
-	if (key)
-		cert = certify(key, cn);
-	err = cert ? write_key(dir, key) : -EIO;
+	err = write_key(dir, key);
 	if (!err)
 		err = write_cert(dir, cert);
 	if (!err)

@@ -3,6 +3,8 @@
 #ifndef KMODKEEP_NEWKEY_H
 #define KMODKEEP_NEWKEY_H
 
+#include <openssl/x509.h>
+
 #include "guard/host/host.h"
 
 /*
@@ -15,6 +17,9 @@
  * The caller holds the lock of the key verbs.
  */
 int newkey_make(const struct host *h, const char *dir, char **what);
+
+/* A pair that is nowhere but in memory: 0, -EIO: it could not be made. */
+int newkey_in_memory(const struct host *h, EVP_PKEY **key, X509 **cert);
 
 /*
  * Is the directory that holds the keys fit for them? It is made if it is not

@@ -5,7 +5,7 @@ import argparse
 import os
 import sys
 
-from . import build, gate, package, publish, pull, radar, report, rollout
+from . import build, gate, package, publish, pull, radar, redfish, report, rollout
 from .states import Usage
 
 VERBS = {
@@ -15,6 +15,7 @@ VERBS = {
     "package": (package, "Debian packages of such modules, and one that holds the kernel until it has them"),
     "publish": (publish, "a signed apt repository, whose rings get the same files one after the other"),
     "radar": (radar, "which driver builds for which kernel, before anybody installs either"),
+    "redfish": (redfish, "a certificate into the firmware's list db, through the machine's management controller"),
     "rollout": (rollout, "update hosts, a few at first; stop and go back where it goes wrong"),
     "pull": (pull, "publish the gate file, by which hosts update themselves; the next share where it goes well"),
 }

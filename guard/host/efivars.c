@@ -46,16 +46,21 @@ static int read_mirror(const struct host *h, const char *name, struct buf *out)
 	return err;
 }
 
+char *efivar_path(const struct host *h, const char *name, const char *guid)
+{
+	char *rel = text_of(DIR_EFIVARS "/%s-%s", name, guid);
+	char *path = rel ? host_path(h, rel) : NULL;
+
+	free(rel);
+	return path;
+}
+
 int efivar_read(const struct host *h, const char *name, const char *guid,
 		struct buf *out)
 {
-	char *rel, *path;
+	char *path = efivar_path(h, name, guid);
 	int err;
 
-	if (asprintf(&rel, DIR_EFIVARS "/%s-%s", name, guid) < 0)
-		return -ENOMEM;
-	path = host_path(h, rel);
-	free(rel);
 	if (!path)
 		return -ENOMEM;
 	err = file_read(path, VARIABLE_MAX, out);

@@ -20,6 +20,9 @@ struct host;
 /* Is the file system there with anything in it? */
 bool efivars_readable(const struct host *h);
 
+/* The file of a variable, there or not; malloc'ed. */
+char *efivar_path(const struct host *h, const char *name, const char *guid);
+
 /*
  * The data of a variable without its attributes; -ENOENT if there is none. One of shim
  * is also looked for where the kernel keeps shim's copies.

@@ -375,6 +375,24 @@ int firmware_ca_read(const struct host *h, struct firmware_ca *out)
 	return err;
 }
 
+int firmware_starts(const struct host *h, const struct buf *db, const struct buf *dbx,
+		    struct boot_program *out)
+{
+	struct list trusted = { .err = 0 }, revoked = { .err = 0 };
+	char *file = efi_boot_file(h);
+	int err = 0;
+
+	memset(out, 0, sizeof(*out));
+	trusted.err = efi_siglist_walk(db, take, &trusted);
+	revoked.err = efi_siglist_walk(dbx, take, &revoked);
+	if (file && !strstr(file, ".."))
+		err = judge(out, on_partition(h, file), &trusted, &revoked);
+	free(file);
+	free_list(&trusted);
+	free_list(&revoked);
+	return err;
+}
+
 const char *firmware_ca_meaning(const struct firmware_ca *f)
 {
 	if (f->first.boots == BOOTS_NO)

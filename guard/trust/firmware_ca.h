@@ -41,6 +41,14 @@ struct firmware_ca {
 int firmware_ca_read(const struct host *h, struct firmware_ca *out);
 void firmware_ca_free(struct firmware_ca *f);
 
+/*
+ * Would firmware with these lists db and dbx start what it started for this boot? In
+ * *out: its path, its signers, the answer. 0 or -ENOMEM.
+ */
+struct buf;
+int firmware_starts(const struct host *h, const struct buf *db, const struct buf *dbx,
+		    struct boot_program *out);
+
 /* One line for people on what it means; NULL: nothing to say. */
 const char *firmware_ca_meaning(const struct firmware_ca *f);
 /* What to do; NULL: nothing. */
@@ -52,7 +60,6 @@ struct json_object *firmware_ca_json(const struct firmware_ca *f);
  * above it that the signature brings along, and at last with the signer's. -EBADMSG: it is no PE image, or its
  * signatures are damaged.
  */
-struct buf;
 int pe_signers_walk(const struct buf *image,
 		    int (*fn)(void *arg, size_t signature, const void *issuer),
 		    void *arg);

@@ -89,7 +89,8 @@ int verb_smoke(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct smoke s = { 0 };
+	struct signers policy = { 0 };
+	struct smoke s = { .policy = &policy };
 	const char *root = NULL;
 	struct host *h = NULL;
 	struct trust *t = NULL;
@@ -107,6 +108,8 @@ int verb_smoke(int argc, char **argv)
 	err = host_new(root, &h);
 	if (!err)
 		err = trust_new(h, &t);
+	if (!err)
+		err = signers_of_host(h, &policy);
 	if (err) {
 		code = h ? complain_errno(err, "smoke") :
 			   complain_root(err, root, "smoke");
@@ -118,6 +121,7 @@ int verb_smoke(int argc, char **argv)
 	s.modprobe = host_is_live(h) ? "modprobe" : NULL;
 	code = all(&s, argv[optind]);
 out:
+	signers_free(&policy);
 	trust_free(t);
 	host_free(h);
 	return code;

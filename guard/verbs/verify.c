@@ -252,20 +252,18 @@ static int read_logs(struct options *o)
 /* What more than a kernel is asked for: by the command, or by the host. */
 static int read_policy(struct options *o, const struct host *h)
 {
-	char *why = NULL;
 	int code = EXIT_YES, err = 0;
 
 	o->policy.required = o->required;
 	for (size_t i = 0; i < o->cert_count && !err && o->required; i++)
 		err = signers_add_cert(&o->policy, o->certs[i]);
 	if (!o->cert_count)
-		err = signers_of_host(h, &o->policy, &why);
-	if (err == -EBADMSG && why)
+		err = signers_of_host(h, &o->policy);
+	if (o->policy.unread)
 		code = complain(EXIT_UNSURE, "%s, so it is not known who must have signed. "
-				"Next: correct it", why);
+				"Next: correct it", o->policy.unread);
 	else if (err)
 		code = complain_errno(err, "verify");
-	free(why);
 	return code ? code : read_logs(o);
 }
 

@@ -48,6 +48,8 @@ int doctor_new(const char *root, dropin_error_fn *report, void *arg,
 	if (!err)
 		err = trust_new(d->h, &d->t);
 	if (!err)
+		err = signers_of_host(d->h, &d->policy);
+	if (!err)
 		err = drivers_read_all(d->h, &d->drivers, note_error, &errors);
 	if (!err)
 		err = kernels_read(d->h, &d->kernels);
@@ -88,6 +90,7 @@ void doctor_free(struct doctor *d)
 	next_boot_free(&d->next);
 	kernels_free(&d->kernels);
 	drivers_free(&d->drivers);
+	signers_free(&d->policy);
 	trust_free(d->t);
 	host_free(d->h);
 	free(d);
@@ -552,6 +555,14 @@ static bool is_called(const char *file, const char *name)
 	return is;
 }
 
+/* A kernel is content with one signer that it trusts; this host may not be. */
+static int judge_signers(const struct doctor *d, const char *file, struct report *r)
+{
+	int ret = r->verdict == VERDICT_OK ? signers_check(&d->policy, file, r) : 0;
+
+	return ret < 0 ? ret : 0;
+}
+
 /* A file that is loaded before: *r has what is said of it. */
 static int judge_need(const struct doctor *d, struct finding *f,
 		      const char *file, struct report *r)
@@ -564,6 +575,8 @@ static int judge_need(const struct doctor *d, struct finding *f,
 	if (is_kernels_own(file) && !stat(file, &st) && st.st_size)
 		return 0;
 	err = verify_file(d->h, d->t, file, f->kernel->release, r);
+	if (!err)
+		err = judge_signers(d, file, r);
 	if (err || verdict_exit(r->verdict) != EXIT_NO)
 		return err;
 	err = report_set(&f->report, r->verdict, r->next_step, "it needs %.*s: %s",
@@ -836,6 +849,8 @@ static int examine(struct doctor *d, struct finding *f,
 	if (!err)
 		err = verify_module(d->h, d->t, f->module, f->kernel->release,
 				    &f->file, &f->report);
+	if (!err && f->file)
+		err = judge_signers(d, f->file, &f->report);
 	if (!err)
 		err = judge_twin(d, f, &twin);
 	if (!err)

@@ -13,6 +13,7 @@
 #include "guard/host/kernels.h"
 #include "guard/module/copies.h"
 #include "guard/verdict/report.h"
+#include "guard/verdict/signers.h"
 
 /* One module on one kernel. */
 struct finding {
@@ -35,6 +36,7 @@ struct doctor {
 	struct kernels kernels;
 	struct next_boot next;
 	struct packages unfinished;
+	struct signers policy;	/* who must have signed what this host loads */
 	struct copies_cache *cache;
 	struct finding *findings;
 	size_t count;

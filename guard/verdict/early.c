@@ -295,7 +295,7 @@ static int judge_bytes(const struct doctor *d, struct finding *f,
 	struct buf raw = { malloc(copy->bytes.len + 1), copy->bytes.len };
 	const char *was = f->report.info.srcversion;
 	char *next;
-	int err;
+	int err, judged = 1;
 
 	if (!raw.data)
 		return -ENOMEM;
@@ -306,13 +306,17 @@ static int judge_bytes(const struct doctor *d, struct finding *f,
 		err = report_set(&r, VERDICT_TAMPERED, NULL, "damaged");
 	else if (!err)
 		err = verify_modfile(d->h, d->t, &m, f->kernel->release, &r);
+	if (!err && r.verdict == VERDICT_OK)
+		judged = signers_check_modfile(&d->policy, &m, &r);
+	err = judged < 0 ? judged : err;
 	/* What allows that holds for the copy as for the file: see judge_cmdline(). */
 	if (!err && r.verdict == VERDICT_OK)
 		f->report.waived |= r.waived;
 	if (!err && r.verdict != VERDICT_OK)
 		err = report_set(&f->report, VERDICT_STALE_INITRAMFS, next,
-				 "its copy in the initramfs would be refused: "
-				 "%s: %s", verdict_word(r.verdict), r.message);
+				 "its copy in the initramfs %s: %s: %s",
+				 judged ? "would be refused" : "is not what this host accepts",
+				 verdict_word(r.verdict), r.message);
 	else if (!err && (!was || !r.info.srcversion ||
 			  strcmp(was, r.info.srcversion)))
 		err = report_set(&f->report, VERDICT_STALE_INITRAMFS, next,

@@ -45,42 +45,41 @@ void signers_free(struct signers *s)
 		X509_free(s->certs[i]);
 	for (size_t i = 0; i < s->log_count; i++)
 		signlog_free(&s->logs[i]);
+	free(s->unread);
 	memset(s, 0, sizeof(*s));
 }
 
-static int refuse(char **why, char *text)
+/* Not known is neither signed nor not signed as required. */
+static int unread(struct signers *s, char *why)
 {
-	*why = text;
-	return text ? -EBADMSG : -ENOMEM;
+	s->unread = why;
+	return why ? 0 : -ENOMEM;
 }
 
-int signers_of_host(const struct host *h, struct signers *s, char **why)
+int signers_of_host(const struct host *h, struct signers *s)
 {
 	struct signing_conf c;
 	unsigned int line;
 	int err = signing_policy_read(h, &c, &line);
 
-	*why = NULL;
 	if (err == -ENOMEM)
 		return err;
 	if (err == -EINVAL && !line)
-		return refuse(why, strdup(SIGNING_CONF ": require_signers is more "
-					  "than there are signers, or not there"));
+		return unread(s, strdup(SIGNING_CONF ": require_signers is more than there "
+					"are signers, or not there"));
 	if (err == -EINVAL)
-		return refuse(why, text_of(SIGNING_CONF ", line %u: not as it may be",
-					   line));
+		return unread(s, text_of(SIGNING_CONF ", line %u: not as it may be", line));
 	if (err)
-		return refuse(why, text_of(SIGNING_CONF ": %s", strerror(-err)));
+		return unread(s, text_of(SIGNING_CONF ": %s", strerror(-err)));
 	s->required = c.required;
-	for (size_t i = 0; i < c.signer_count && !err; i++) {
+	for (size_t i = 0; i < c.signer_count && !err && !s->unread; i++) {
 		char *path = host_path(h, c.signers[i]);
 
 		err = path ? signers_add_cert(s, path) : -ENOMEM;
 		if (err && err != -ENOMEM)
-			err = refuse(why, text_of(SIGNING_CONF ": the certificate %s "
-						  "cannot be read: %s", path,
-						  err == -EBADMSG ? "it is none" :
-						  strerror(-err)));
+			err = unread(s, text_of(SIGNING_CONF ": the certificate %s cannot be "
+						"read: %s", path, err == -EBADMSG ?
+						"it is none" : strerror(-err)));
 		free(path);
 	}
 	signing_conf_free(&c);
@@ -214,13 +213,32 @@ static int check_logs(const struct signers *s, const struct modsig *sig,
 	return 1;
 }
 
-int signers_check(const struct signers *s, const char *path, struct report *r)
+int signers_check_modfile(const struct signers *s, const struct modfile *m,
+			  struct report *r)
 {
 	struct modsig *sig = NULL;
+	int ret = 0;
+
+	if (s->unread)
+		return report_set(r, VERDICT_UNKNOWN, "correct it, or ask again as root",
+				  "who must have signed it is not known: %s", s->unread);
+	/* A signature behind a compressed file is none to kernels. */
+	if (!m->signed_outside)
+		ret = modsig_parse(m->bytes.data, m->bytes.len, &sig);
+	if (ret != -ENOMEM)
+		ret = s->required ? check_count(s, sig, &m->bytes, r) : 1;
+	if (ret == 1 && s->log_count)
+		ret = check_logs(s, sig, &m->bytes, r);
+	modsig_free(sig);
+	return ret;
+}
+
+int signers_check(const struct signers *s, const char *path, struct report *r)
+{
 	struct modfile m;
 	int ret;
 
-	if (!s->required && !s->log_count)
+	if (!s->required && !s->log_count && !s->unread)
 		return 1;
 	ret = path ? read_same(path, r, &m) : -ENOENT;
 	if (ret == -ENOMEM)
@@ -229,14 +247,7 @@ int signers_check(const struct signers *s, const char *path, struct report *r)
 		return report_set(r, VERDICT_UNKNOWN, "ask again", "who signed it could "
 				  "not be read: %s", ret == -ESTALE ?
 				  "it was changed meanwhile" : strerror(-ret));
-	/* A signature behind a compressed file is none to kernels. */
-	if (!m.signed_outside)
-		ret = modsig_parse(m.bytes.data, m.bytes.len, &sig);
-	if (ret != -ENOMEM)
-		ret = s->required ? check_count(s, sig, &m.bytes, r) : 1;
-	if (ret == 1 && s->log_count)
-		ret = check_logs(s, sig, &m.bytes, r);
-	modsig_free(sig);
+	ret = signers_check_modfile(s, &m, r);
 	modfile_free(&m);
 	return ret;
 }

@@ -9,6 +9,7 @@
 #include <openssl/x509.h>
 
 #include "guard/host/host.h"
+#include "guard/module/modfile.h"
 #include "guard/trust/signlog.h"
 #include "guard/trust/signing_conf.h"
 #include "guard/verdict/report.h"
@@ -20,6 +21,7 @@ struct signers {
 	size_t count, required;		/* required 0: any signer will do */
 	struct signlog logs[SIGNER_LOGS_MAX];
 	size_t log_count;		/* 0: no line in a log is needed */
+	char *unread;			/* why it is not known who must have signed; NULL: it is */
 };
 
 /*
@@ -29,16 +31,19 @@ struct signers {
 int signers_add_cert(struct signers *s, const char *path);
 int signers_add_log(struct signers *s, const char *path, char **why);
 /*
- * As signing.conf of the host has it; none there: nothing is required. 0, -EBADMSG
- * with *why, or -ENOMEM.
+ * As signing.conf of the host has it; none there: nothing is required. 0, also where
+ * it cannot be read (s->unread), or -ENOMEM.
  */
-int signers_of_host(const struct host *h, struct signers *s, char **why);
+int signers_of_host(const struct host *h, struct signers *s);
 void signers_free(struct signers *s);
 
 /*
- * Is a file that was judged signed as required? 1; 0: not, and r says so; or
- * -ENOMEM. Different certificates on one key count as one.
+ * Is a file that was judged signed as required? 1; 0: not, or it is not known what is
+ * required, and r says so; or -ENOMEM. Different certificates on one key count as one.
  */
 int signers_check(const struct signers *s, const char *path, struct report *r);
+/* The same of a file that was read. */
+int signers_check_modfile(const struct signers *s, const struct modfile *m,
+			  struct report *r);
 
 #endif

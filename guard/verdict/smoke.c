@@ -152,14 +152,16 @@ static int load(const struct smoke *s, const char *module, struct report *r)
 			       (char *)module, NULL };
 	struct run_result run;
 	char *path;
-	int err;
+	int err, required = 1;
 
 	err = verify_module(s->h, s->t, module, s->kernel, &path, r);
+	if (!err && r->verdict == VERDICT_OK)
+		required = signers_check(s->policy, path, r);
 	free(path);
-	if (err)
-		return err;
-	/* Where no signature is demanded the kernel would run it. */
-	if (r->verdict == VERDICT_TAMPERED || r->verdict == VERDICT_MISSING) {
+	if (err || required < 0)
+		return err ? err : required;
+	/* Where no signature is demanded, or one signer is enough, the kernel would run it. */
+	if (r->verdict == VERDICT_TAMPERED || r->verdict == VERDICT_MISSING || !required) {
 		err = name_module(r, module);
 		return err ? err : 1;
 	}

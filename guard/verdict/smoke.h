@@ -5,12 +5,14 @@
 
 #include "guard/host/dropin.h"
 #include "guard/verdict/report.h"
+#include "guard/verdict/signers.h"
 
 enum smoke_result { SMOKE_PASSED, SMOKE_FAILED, SMOKE_NOT_APPLICABLE };
 
 struct smoke {
 	const struct host *h;
 	const struct trust *t;
+	const struct signers *policy;	/* who must have signed what is loaded */
 	const char *kernel;
 	const char *modprobe;	/* what loads a module; NULL: nothing can */
 };

@@ -17,7 +17,7 @@ SHA256 = uuid.UUID("c1c41626-504c-4092-aca9-41f936934328")
 OWNER = uuid.UUID("00000000-0000-0000-0000-000000000001")
 
 AUTHENTICATED = uuid.UUID("aaf32c78-947b-439a-a180-2e144ec37792")
-START, ADDED = 0x55AA, 0x3F
+START, ADDED, DELETED = 0x55AA, 0x3F, 0xFD
 NON_VOLATILE, BOOT_SERVICES, RUNTIME = 1, 2, 4
 HEADER = struct.Struct("<HBBIQ16sIII16s")
 STORE_HEADER = 28
@@ -44,16 +44,52 @@ def add(store, name, data, attributes=NON_VOLATILE | BOOT_SERVICES, vendor=SHIM)
     Path(store).write_bytes(content)
 
 
-def _free_space(content):
-    """Where the next variable goes, and where the store ends."""
+def _first(content):
+    """Where the first variable is, and where the store ends."""
     assert content[40:44] == b"_FVH", "not a firmware volume"
     (length,) = struct.unpack_from("<H", content, 48)
     assert content[length : length + 16] == AUTHENTICATED.bytes_le
     (size,) = struct.unpack_from("<I", content, length + 16)
-    at = length + STORE_HEADER
+    return length + STORE_HEADER, length + size
+
+
+def _step(content, at):
+    """Where the variable after the one at AT would be."""
+    fields = HEADER.unpack_from(content, at)
+    return (at + HEADER.size + fields[7] + fields[8] + 3) & ~3
+
+
+def _free_space(content):
+    """Where the next variable goes, and where the store ends."""
+    at, end = _first(content)
+    while struct.unpack_from("<H", content, at)[0] == START:
+        at = _step(content, at)
+    assert content[at : at + HEADER.size] == b"\xff" * HEADER.size
+    return at, end
+
+
+def _walk(content):
+    """(where, name, data) of each variable that was not deleted."""
+    at, _ = _first(content)
     while struct.unpack_from("<H", content, at)[0] == START:
         fields = HEADER.unpack_from(content, at)
-        at += HEADER.size + fields[7] + fields[8]
-        at = (at + 3) & ~3
-    assert content[at : at + HEADER.size] == b"\xff" * HEADER.size
-    return at, length + size
+        name = bytes(content[at + HEADER.size : at + HEADER.size + fields[7]]).decode("utf-16-le")[:-1]
+        data = at + HEADER.size + fields[7]
+        if fields[1] == ADDED:
+            yield at, name, bytes(content[data : data + fields[8]])
+        at = _step(content, at)
+
+
+def delete(store, name):
+    """Take the variable NAME away from the file STORE, as the firmware's own set-up does."""
+    content = bytearray(Path(store).read_bytes())
+    found = [at for at, variable, _ in _walk(content) if variable == name]
+    assert found, f"no variable {name} in {store}"
+    for at in found:
+        content[at + 2] &= DELETED
+    Path(store).write_bytes(content)
+
+
+def names(store):
+    """The variables of the file STORE that are there."""
+    return {name for _, name, _ in _walk(Path(store).read_bytes())}

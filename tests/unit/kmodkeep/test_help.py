@@ -12,7 +12,7 @@ MANUAL = (TOP / "man/kmodkeep.8").read_text().replace("\\-", "-")
 VERBS = [["doctor"], ["status"], ["next"], ["repair"], ["adopt"], ["guard"], ["pin"], ["verify"], ["sign"],
          ["smoke"], ["state"], ["gate"], ["notice"], ["manifest", "create"], ["manifest", "check"],
          ["manifest", "sign"], ["manifest", "join"], ["log", "verify"],
-         ["key", "create"], ["key", "enroll"], ["key", "status"],
+         ["key", "create"], ["key", "enroll"], ["key", "enroll", "--via", "setup-mode"], ["key", "status"],
          ["key", "rotate"], ["key", "revoke"], ["key", "retire"]]  # fmt: skip
 
 

@@ -227,6 +227,7 @@ struct world {
 	char *tree;
 	struct host *h;
 	struct trust *t;
+	struct signers policy;
 	struct smoke s;
 	struct driver d;
 	struct smoke_outcome out;
@@ -276,7 +277,8 @@ static void smoke(struct world *w)
 {
 	assert_int_equal(host_new(w->tree, &w->h), 0);
 	assert_int_equal(trust_new(w->h, &w->t), 0);
-	w->s = (struct smoke){ w->h, w->t, KERNEL, w->modprobe };
+	assert_int_equal(signers_of_host(w->h, &w->policy), 0);
+	w->s = (struct smoke){ w->h, w->t, &w->policy, KERNEL, w->modprobe };
 	assert_int_equal(smoke_driver(&w->s, &w->d, &w->out), 0);
 	print_message("%s\n", w->out.report.message);
 }
@@ -285,6 +287,7 @@ static void end_world(struct world *w)
 {
 	report_free(&w->out.report);
 	driver_free(&w->d);
+	signers_free(&w->policy);
 	trust_free(w->t);
 	host_free(w->h);
 	remove_tree(w->tree);
@@ -359,6 +362,52 @@ static void smoke_names_the_cause(void **state)
 	}
 	buf_free(&good);
 	buf_free(&plain);
+}
+
+static void put_der(const char *tree, const char *path, const struct pair *p)
+{
+	unsigned char *der = NULL;
+	int len = i2d_X509(p->cert, &der);
+
+	put_file(tree, path, der, len);
+	OPENSSL_free(der);
+}
+
+/* The kernel would load what one of two has signed: it is not tried here. */
+static void smoke_asks_who_must_have_signed(void **state)
+{
+	static const char policy[] =
+		"require_signers = 2\nsigner = /one.der\nsigner = /two.der\n";
+	const struct pair *both[] = { rsa_pair("one"), rsa_pair("two") };
+	struct buf module, by_one, by_two;
+	struct world w;
+
+	(void)state;
+	make_module(&module);
+	sign_with(&module, both, 1, CMS_NOATTR | CMS_DETACHED, "sha256", &by_one);
+	sign_with(&module, both, 2, CMS_NOATTR | CMS_DETACHED, "sha256", &by_two);
+	for (int i = 0; i < 3; i++) {
+		make_world(&w, i == 1 ? &by_two : &by_one);
+		enrol(&w);
+		put_text(w.tree, "/etc/kmodkeep/signing.conf", i == 2 ?
+			 "require_signers = 2\n" : policy);
+		put_der(w.tree, "/one.der", both[0]);
+		put_der(w.tree, "/two.der", both[1]);
+		if (i != 1)
+			add_script(&w, w.modprobe, "modprobe", "echo tried; exit 1");
+		smoke(&w);
+		assert_int_equal(w.out.result, i == 1 ? SMOKE_PASSED : SMOKE_FAILED);
+		assert_int_equal(w.out.report.verdict, i == 0 ? VERDICT_UNTRUSTED_KEY :
+				 i == 1 ? VERDICT_OK : VERDICT_UNKNOWN);
+		if (i != 1)
+			assert_non_null(strstr(w.out.report.message, i == 0 ?
+					       "signed by 1 of the 2 signers" :
+					       "who must have signed it is not known"));
+		end_world(&w);
+	}
+	buf_free(&module);
+	buf_free(&by_one);
+	buf_free(&by_two);
 }
 
 static void smoke_unexplained_refusal(void **state)
@@ -575,6 +624,7 @@ int main(void)
 		cmocka_unit_test(the_whole_group_ends),
 		cmocka_unit_test(smoke_passes),
 		cmocka_unit_test(smoke_names_the_cause),
+		cmocka_unit_test(smoke_asks_who_must_have_signed),
 		cmocka_unit_test(smoke_unexplained_refusal),
 		cmocka_unit_test(smoke_names_the_loaded_release),
 		cmocka_unit_test(smoke_stale_module),
