@@ -86,7 +86,9 @@ class Chain:
         names = dict.fromkeys([str(self.path), str(self.path).removeprefix("/usr"), f"/usr{self.path}"])
         if self.below("var/lib/dpkg/status").exists():
             for name in names:
-                code, out, _ = ask("dpkg-query", f"--admindir={self.below('var/lib/dpkg')}", "-S", name)
+                code, out, last = ask("dpkg-query", f"--admindir={self.below('var/lib/dpkg')}", "-S", name)
+                if code > 1:
+                    raise Missing(last)
                 owners = re.findall(rf"^([a-z0-9.+-]+)(?::[a-z0-9]+)?: {re.escape(name)}$", out, re.M)
                 if code == 0 and len(owners) == 1:
                     self.package = owners[0]
