@@ -35,8 +35,9 @@ static const struct {
 	{ "gate", verb_gate, "may this host take the fleet's update now?" },
 	{ "pull", verb_pull, "ask the gate, and do what it says" },
 	{ "fleet", verb_fleet, "roll-outs and reports of many hosts" },
-	/* For maintainer scripts: not in the usage text. */
+	/* For maintainer scripts and preflight: not in the usage text. */
 	{ "package", verb_package, NULL },
+	{ "radar", verb_radar, NULL },
 };
 
 static void print_usage(FILE *to)

@@ -4,6 +4,7 @@
 # shellcheck disable=SC2034,SC2154 # both sides of what preflight reads
 manager=apt
 tools='apt-get apt-cache dpkg-deb'
+radar_tools='apt-get apt-cache'
 
 how_to_look() { printf 'apt-get update, then look at: apt-get download linux-headers-%s' "$1"; }
 how_to_keep() { printf 'apt-mark hold linux-image-%s' "$(dpkg --print-architecture)"; }
@@ -14,6 +15,11 @@ candidates() {
 		fail 3 "preflight: apt-get -s full-upgrade: $(tail -n 1 "$scratch/apt.log"). Next: apt-get -f install"
 	sed -n 's/^Inst linux-image-\([0-9][^ ]*\) .*/\1/p' "$scratch/simulation" |
 		grep -v -e '-dbg$' -e '-unsigned$' | sort -u
+}
+
+# The version of a kernel's package, as it would be installed.
+version_of() {
+	apt-cache policy "linux-image-$1" 2>/dev/null | sed -n 's/^  Candidate: \([^(].*\)/\1/p'
 }
 
 # The header packages of a release: its own, and those it is made of.

@@ -4,6 +4,7 @@
 # shellcheck disable=SC2034,SC2154 # both sides of what preflight reads
 manager=dnf
 tools='dnf rpm2cpio cpio'
+radar_tools=dnf
 
 how_to_look() { printf 'look at: dnf install --downloadonly kernel-devel-%s' "$1"; }
 how_to_keep() { printf "put excludepkgs=kernel* into /etc/dnf/dnf.conf"; }
@@ -20,6 +21,9 @@ candidates() {
 		fail 3 "preflight: dnf repoquery: $(printf '%s\n' "$trouble" | head -n 1). Next: dnf check-update"
 	grep -E '^[0-9][^ ]*\.[a-z0-9_]+$' "$scratch/updates" | sort -u
 }
+
+# The version of a kernel's package, without its architecture.
+version_of() { printf '%s\n' "${1%.*}"; }
 
 # fetch_headers KERNEL DIR: into DIR; prints where they are now.
 fetch_headers() {

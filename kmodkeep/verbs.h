@@ -9,6 +9,8 @@
 int verb_status(int argc, char **argv);
 int verb_adopt(int argc, char **argv);
 int verb_preflight(int argc, char **argv);
+/* For preflight: not in the usage text. */
+int verb_radar(int argc, char **argv);
 int verb_state(int argc, char **argv);
 int verb_gate(int argc, char **argv);
 int verb_pull(int argc, char **argv);

@@ -300,7 +300,8 @@ class Builder:
 def add_root_options(parser):
     parser.add_argument("--cache", metavar="DIR", default=str(cache.directory()),
                         help="where roots are kept (default: $XDG_CACHE_HOME/kmodkeep-fleet)")  # fmt: skip
-    parser.add_argument("--sources", metavar="FILE", help="a sources.list, where a suite's own archive is not enough")
+    parser.add_argument("--sources", metavar="[SUITE=]FILE", action="append", default=[],
+                        help="a sources.list, of one suite or of all, where a suite's own archive is not enough")  # fmt: skip
     parser.add_argument("--apt-option", metavar="LINE", action="append", default=[], help="for apt in the root")
     parser.add_argument("--include", metavar="PACKAGE", action="append", default=[],
                         help="needed by the build besides the kernel's headers")  # fmt: skip
@@ -312,10 +313,13 @@ def add_root_options(parser):
 
 def builder(options):
     roots.need_root()
-    try:
-        sources = Path(options.sources).read_text(encoding="utf-8") if options.sources else None
-    except UnicodeDecodeError:
-        raise Usage(f"{options.sources}: is no sources.list") from None
+    sources = {}
+    for word in options.sources:
+        suite, _, file = word.rpartition("=")
+        try:
+            sources[suite] = Path(file).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise Usage(f"{file}: is no sources.list") from None
     base = Path(options.cache)
     made = roots.Roots(base, sources, options.apt_option, options.include)
     return Builder(made, options.builder, base, options.timeout, options.jobs)

@@ -34,7 +34,7 @@ def digest_tree(top):
             kind, data = b"d", b""
         for field in (str(path.relative_to(top)).encode(), kind, data):
             sha.update(len(field).to_bytes(8, "big") + field)
-    return sha.hexdigest()[:24]
+    return sha.hexdigest()
 
 
 @contextlib.contextmanager

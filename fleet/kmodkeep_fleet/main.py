@@ -5,7 +5,7 @@ import argparse
 import os
 import sys
 
-from . import build, gate, package, publish, pull, radar, redfish, report, rollout
+from . import build, gate, package, publish, pull, radar, redfish, report, rollout, verify
 from .states import Usage
 
 VERBS = {
@@ -14,6 +14,7 @@ VERBS = {
     "build": (build, "modules of a driver with a dkms.conf, for kernels that are not here"),
     "package": (package, "Debian packages of such modules, and one that holds the kernel until it has them"),
     "publish": (publish, "a signed apt repository, whose rings get the same files one after the other"),
+    "verify": (verify, "a module file on a host, back to its package, builders, log entry and source"),
     "radar": (radar, "which driver builds for which kernel, before anybody installs either"),
     "redfish": (redfish, "a certificate into the firmware's list db, through the machine's management controller"),
     "rollout": (rollout, "update hosts, a few at first; stop and go back where it goes wrong"),
@@ -38,11 +39,13 @@ def parser():
     return top
 
 
-def main(arguments):
+def main(arguments, program="kmodkeep"):
+    """PROGRAM: the kmodkeep that runs this."""
     # Names and messages of hosts are not ASCII alone, and kmodkeep sets the locale C.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="replace")
     options = parser().parse_args(arguments)
+    options.program = program
     try:
         code = options.run(options)
         sys.stdout.flush()

@@ -18,12 +18,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from . import cache, module
+from . import cache, module, provenance
 from .states import Usage
 
-MANIFEST_MAX = 1024 * 1024
 FOLDER = "updates/prebuilt"
 HOLD = "/usr/lib/kmodkeep/kernel-hold"
+KEEPER = "kmodkeep (>= 0.1.0~)"  # the first that has it
 
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~:_-]{0,199}")
 FILE = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*\.ko")
@@ -65,12 +65,8 @@ class Modules:
     def __init__(self, directory):
         self.directory = Path(directory)
         path = self.directory / "manifest.json"
-        with open(path, "rb") as file:
-            data = file.read(MANIFEST_MAX + 1)
         try:
-            if len(data) > MANIFEST_MAX:
-                raise ValueError("larger than 1 MiB")
-            doc = json.loads(data)
+            self.manifest, doc = provenance.read_json(path)
             if doc["schema"] != 1:
                 raise ValueError("schema is not 1")
             self.release = self._word(doc, "kernel")
@@ -87,6 +83,12 @@ class Modules:
             self.names = [one["name"] for one in doc["modules"]]
             if not self.files or len(self.files) != len(doc["modules"]):
                 raise ValueError("no module, or one twice")
+            inputs = doc.setdefault("inputs", {})
+            if not isinstance(inputs, dict) or not all(isinstance(one, str) for one in inputs.values()):
+                raise ValueError("'inputs' are no packages and versions")
+            if doc.get("source_sha256") is not None and not re.fullmatch("[0-9a-f]{64}", doc["source_sha256"]):
+                raise ValueError("'source_sha256' is no SHA-256")
+            self.doc = doc
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise Usage(f"{path}: not used: {error}. Next: build it anew") from None
         found = RELEASE.fullmatch(self.release)
@@ -94,6 +96,17 @@ class Modules:
             raise Usage(f"{path}: kernel '{self.release}' names no flavour, so no metapackage can be followed. "
                         "Next: --follow PACKAGE,PACKAGE")  # fmt: skip
         self.flavour = found[1]
+        self.others = provenance.others(directory, self.doc)
+
+    def provenance(self, version, logs):
+        """(path, content) of what the package carries of where it comes from."""
+        digests = {one["sha256"] for one in self.doc["modules"]}
+        found = {"manifest.json": self.manifest, **self.others}
+        lines = [line for log in logs for line in provenance.log_lines(log, digests)]
+        if lines:
+            found["log.jsonl"] = b"".join(lines)
+        found["sbom.spdx.json"] = provenance.spdx(self.package, version, self.doc, self.files)
+        return [(f"{provenance.FOLDER}/{self.package}/{name}", data) for name, data in sorted(found.items())]
 
     @staticmethod
     def _word(doc, key):
@@ -199,6 +212,7 @@ def modules_package(one, options):
     override = "".join(f"override {name} {one.release} {FOLDER}\n" for name in one.names)
     files = [(f"lib/modules/{one.release}/{FOLDER}/{name}", data) for name, data in sorted(one.files.items())]
     files.append((f"lib/depmod.d/{one.package}.conf", override.encode()))
+    files += one.provenance(fields["Version"], options.log)
     scripts = [("postinst", POSTINST.format(release=one.release)), ("postrm", POSTRM.format(release=one.release)),
                ("prerm", PRERM.format(name=one.package))]  # fmt: skip
     return deb(options.out, fields, files, scripts)
@@ -218,7 +232,7 @@ def meta_package(newest, options):
         "Maintainer": options.maintainer,
         "Section": "metapackages",
         "Priority": "optional",
-        "Depends": f"{newest.package} (= {version}), {metas[0]} (>= {newest.kernel_version}), kmodkeep",
+        "Depends": f"{newest.package} (= {version}), {metas[0]} (>= {newest.kernel_version}), {KEEPER}",
         "Breaks": ", ".join(f"{meta} (>> {newest.kernel_version})" for meta in metas),
         "Kmodkeep-Kernel-Version": newest.kernel_version,
         "Kmodkeep-Kernel-Metas": " ".join(metas),
@@ -240,8 +254,11 @@ def add_options(parser):
     parser.add_argument("--revision", metavar="N", type=int, default=1, help="higher for the same version once more")
     parser.add_argument("--follow", metavar="PACKAGE[,PACKAGE]",
                         help="the kernel's metapackages (default: linux-image- and linux-headers-FLAVOUR)")  # fmt: skip
+    parser.add_argument("--log", metavar="FILE", action="append", default=[],
+                        help="the log of a signer, whose lines about these modules go into their packages")  # fmt: skip
     parser.add_argument("--unsigned", action="store_true", help="take modules that nobody has signed")
-    parser.add_argument("modules", metavar="DIR", nargs="+", help="a folder that build made: manifest.json and modules")
+    parser.add_argument("modules", metavar="DIR", nargs="+",
+                        help="a folder that build made: manifest.json and modules; and NAME.manifest.json of other builders")  # fmt: skip
 
 
 def run(options):

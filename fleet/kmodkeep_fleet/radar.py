@@ -72,11 +72,12 @@ class Radar:
         except (FileNotFoundError, ValueError):
             pass  # never built, or cut when the disk was full
         started = time.time()
-        found = {"verdict": "builds", "error": None, "built": int(started),
+        found = {"verdict": "builds", "error": None, "modules": [], "built": int(started),
                  "kernel_package_version": roots.packages(root)[kernel.headers]}  # fmt: skip
         with tempfile.TemporaryDirectory(dir=self.remembered) as directory:
             try:
-                self.builder.build(source.folder, kernel, Path(directory, "built"))
+                manifest = self.builder.build(source.folder, kernel, Path(directory, "built"))
+                found["modules"] = sorted(one["name"] for one in manifest["modules"])
             except build.Failed as failed:
                 found.update(verdict=failed.verdict, error=plain(failed))
         found["seconds"] = round(time.time() - started, 1)

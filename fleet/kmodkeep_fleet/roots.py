@@ -78,9 +78,9 @@ def need_root():
 class Roots:
     """Where roots are kept, and what they are made from."""
 
-    def __init__(self, base, sources=None, aptopts=(), extra=()):
+    def __init__(self, base, sources=(), aptopts=(), extra=()):
         self.base = Path(base)
-        self.sources = sources  # text of a sources.list; None: what mmdebstrap takes for a suite
+        self.sources = dict(sources)  # suite, or "" for all -> text of a sources.list; none: what mmdebstrap takes
         self.aptopts = list(aptopts)
         self.extra = sorted(extra)
 
@@ -88,18 +88,19 @@ class Roots:
         """The root for KERNEL, made now if need be."""
         exact = f"{kernel.headers}={kernel.version}" if kernel.version else kernel.headers
         packages = ["ca-certificates", "dkms", exact, *self.extra]
-        key = cache.digest(RECIPE, kernel.suite, self.sources or "", packages)
+        sources = self.sources.get(kernel.suite, self.sources.get("", ""))
+        key = cache.digest(RECIPE, kernel.suite, sources, packages)
         name = f"{kernel.suite}-{kernel.release}-{key}"
-        return cache.cached(self.base / "roots", name, lambda path: self._make(kernel, packages, path))
+        return cache.cached(self.base / "roots", name, lambda path: self._make(kernel, packages, sources, path))
 
-    def _make(self, kernel, packages, target):
+    def _make(self, kernel, packages, sources, target):
         log = self.base / "logs" / f"root-{kernel.suite}-{kernel.release}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         command = ["mmdebstrap", "--mode=root", "--variant=apt", "--dpkgopt=force-unsafe-io",
                    f"--include={','.join(packages)}", *[f"--aptopt={line}" for line in self.aptopts],
-                   kernel.suite, str(target), *(["-"] if self.sources else [])]  # fmt: skip
+                   kernel.suite, str(target), *(["-"] if sources else [])]  # fmt: skip
         with open(log, "wb") as out:
-            done = subprocess.run(command, input=(self.sources or "").encode(), stdout=out, stderr=out)
+            done = subprocess.run(command, input=sources.encode(), stdout=out, stderr=out)
         if done.returncode:
             text = log.read_text(errors="replace")
             if re.search(rf"Version .* for '{re.escape(kernel.headers)}' was not found|"

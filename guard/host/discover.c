@@ -203,22 +203,37 @@ static char *newest_version(const struct host *h, const char *tree,
 	return best;
 }
 
+int driver_source(const struct host *h, const char *dkms, char **version,
+		  char **path)
+{
+	char *tree;
+	int err = dkms_tree(h, &tree);
+
+	*path = NULL;
+	*version = err ? NULL : newest_version(h, tree, dkms);
+	if (*version && !(*path = source_of(h, tree, dkms, *version)))
+		err = -ENOMEM;
+	else if (!err && !*version)
+		err = -ENOENT;
+	free(tree);
+	if (err) {
+		free(*version);
+		*version = NULL;
+	}
+	return err;
+}
+
 int driver_conf(const struct host *h, const char *dkms,
 		const struct dkmsconf_kernel *k, struct dkmsconf *out)
 {
-	char *version, *source, *tree, *rel[4];
+	char *version, *source, *rel[4];
 	char *files[6] = { NULL };
-	int err = dkms_tree(h, &tree);
+	int err = driver_source(h, dkms, &version, &source);
 
 	memset(out, 0, sizeof(*out));
-	version = err ? NULL : newest_version(h, tree, dkms);
-	if (!version) {
-		free(tree);
-		return err ? err : -ENOENT;
-	}
-	source = source_of(h, tree, dkms, version);
-	free(tree);
-	files[0] = source ? text_of("%s/dkms.conf", source) : NULL;
+	if (err)
+		return err;
+	files[0] = text_of("%s/dkms.conf", source);
 	rel[0] = text_of("/etc/dkms/%s.conf", dkms);
 	rel[1] = text_of("/etc/dkms/%s-%s.conf", dkms, version);
 	rel[2] = text_of("/etc/dkms/%s-%s-%s.conf", dkms, version, k->release);

@@ -27,6 +27,14 @@ int drivers_discover(const struct host *h, const struct kernels *k,
 int driver_conf(const struct host *h, const char *dkms,
 		const struct dkmsconf_kernel *k, struct dkmsconf *out);
 
+/*
+ * The newest version of a driver that dkms has the source of, and the folder of
+ * that source; both malloc'ed. 0, -ENOENT: there is none, -ENOMEM, or why dkms's
+ * tree cannot be found.
+ */
+int driver_source(const struct host *h, const char *dkms, char **version,
+		  char **path);
+
 /* Where a driver is known from: "dkms, loaded"; malloc'ed. */
 char *driver_sources(const struct driver *d);
 

@@ -34,7 +34,7 @@ def test_the_fields_that_hold_the_kernel(tmp_path):
     assert field(one, "Depends").startswith(f"linux-image-{FIRST.release} (= {FIRST.version}) | ")
     meta = made["sample-modules"]
     assert field(meta, "Version") == "1.0-1+99.1.2.1"
-    assert field(meta, "Depends") == f"sample-modules-{SECOND.release} (= 1.0-1+99.1.2.1), linux-image-amd64 (>= 99.1.2-1), kmodkeep"
+    assert field(meta, "Depends") == f"sample-modules-{SECOND.release} (= 1.0-1+99.1.2.1), linux-image-amd64 (>= 99.1.2-1), kmodkeep (>= 0.1.0~)"
     assert field(meta, "Breaks") == "linux-image-amd64 (>> 99.1.2-1), linux-headers-amd64 (>> 99.1.2-1)"
 
 

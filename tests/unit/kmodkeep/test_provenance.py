@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""kmodkeep fleet verify: from a module on a host back to its sources, and which link is missing or broken."""
+
+import json
+import re
+import shutil
+import subprocess
+from hashlib import sha256
+
+import pytest
+
+from fleet.kmodkeep_fleet.build import pack
+from tests.fleet.standins import MAINTAINER
+from tests.unit.kmodkeep.host import KERNEL, PROGRAM, TOP
+from tests.unit.kmodkeep.test_manifest import Works
+
+PACKAGE = f"sample-modules-{KERNEL}"
+LINKS = ["file", "package", "manifest", "builders", "source", "log", "signatures"]
+
+
+class Host:
+    """One with a package of modules that two built and two signed."""
+
+    def __init__(self, works):
+        self.works = works
+        self.root = works.tree.path
+        self.source = works.path / "source"
+        self.source.mkdir()
+        (self.source / "dkms.conf").write_text("PACKAGE_NAME=sample\n")
+        for builder in "ab":
+            document = json.loads(works.manifest(builder).read_text())
+            document |= {"driver": "sample", "driver_version": "1.2", "architecture": "amd64", "inputs": {"gcc-12": "12.2.0-14", "dkms": "3.0"},
+                         "source_sha256": sha256(pack(self.source)).hexdigest()}  # fmt: skip
+            works.manifest(builder).write_text(json.dumps(document))
+        for signer in (0, 1):
+            assert works.sign(signer).code == 0
+        assert works.join(0, 1).code == 0
+        self.signed = works.path / "out"
+        shutil.copy(works.manifest("a"), self.signed / "manifest.json")
+        shutil.copy(works.manifest("b"), self.signed / "b.manifest.json")
+
+    def fleet(self, *words):
+        return subprocess.run([TOP / "fleet/fleet", PROGRAM, *words], capture_output=True, text=True, timeout=300)
+
+    def package(self, *words):
+        return self.fleet("package", "--maintainer", MAINTAINER, "--out", self.works.path / "debs", *words, self.signed)
+
+    def install(self, *words):
+        done = self.package(*(words or ["--log", self.works.log]))
+        assert done.returncode == 0, done.stderr
+        deb = done.stdout.split()[0]
+        subprocess.run(["dpkg-deb", "-x", deb, self.root], check=True)
+        listing = subprocess.run(["dpkg-deb", "--fsys-tarfile", deb], check=True, capture_output=True).stdout
+        names = subprocess.run(["tar", "-tf", "-"], input=listing, check=True, capture_output=True).stdout.decode()
+        control = subprocess.run(["dpkg-deb", "-f", deb], check=True, capture_output=True, text=True).stdout
+        self.works.tree.put("var/lib/dpkg/status", control.replace("\nVersion", "\nStatus: install ok installed\nVersion", 1) + "\n")
+        self.works.tree.put(f"var/lib/dpkg/info/{PACKAGE}.list", "".join(f"{name.rstrip('/').removeprefix('.')}\n" for name in names.split() if name != "./"))
+        return self
+
+    @property
+    def module(self):
+        return self.root / f"lib/modules/{KERNEL}/updates/prebuilt/sample.ko"
+
+    @property
+    def folder(self):
+        return self.root / "usr/share/kmodkeep/provenance" / PACKAGE
+
+    def asked(self, *words, certs=True, log=True):
+        """(exit code, link -> verdict, all that was said)."""
+        known = [part for pair in self.works.pairs[:2] for part in ("--cert", pair.cert)] if certs else []
+        known += ["--log", self.works.log] if log else []
+        done = self.fleet("verify", "--root", self.root, *known, *words, self.module)
+        found = dict(re.findall(r"^  (\w+): (\w+): ", done.stdout, re.M))
+        assert list(found) == LINKS, done.stdout + done.stderr
+        return done.returncode, found, done.stdout
+
+
+@pytest.fixture
+def host(tree, tmp_path, plain_module, pair, other_pair):
+    return Host(Works(tree, tmp_path, plain_module, [pair, other_pair]))
+
+
+def test_each_link_is_there(host):
+    code, found, said = host.install().asked("--source", host.source)
+    assert code == 0 and set(found.values()) == {"ok"}, said
+    assert "builders: ok: a, b made the same" in said and f"package: ok: {PACKAGE}" in said and "for release team" in said
+
+
+def only(found, **others):
+    return found == {**dict.fromkeys(LINKS, "ok"), **others}
+
+
+def test_what_is_missing_is_named(host):
+    host.install("--revision", "1")  # without a log
+    code, found, said = host.asked(certs=False, log=False)
+    assert code == 3 and only(found, log="missing", signatures="missing"), said
+    (host.folder / "b.manifest.json").unlink()
+    code, found, said = host.asked()
+    assert code == 3 and only(found, builders="missing") and "1 of 2: a" in said, said
+    assert host.asked("--builders", "1")[0] == 0
+    (host.folder / "manifest.json").unlink()
+    code, found, said = host.asked()
+    assert code == 3 and f"{PACKAGE} carries none" in said and found["builders"] == found["log"] == "missing"
+    host.works.tree.put("var/lib/dpkg/status", "")
+    code, found, said = host.asked()
+    assert code == 3 and found["package"] == "missing" and "no package owns this file" in said, said
+
+
+def change_module(host):
+    data = bytearray(host.module.read_bytes())
+    data[200] ^= 1
+    host.module.write_bytes(data)
+
+
+def change_manifest(host, name="manifest.json", **keys):
+    document = json.loads((host.folder / name).read_text())
+    document["modules"][0].update(keys)
+    (host.folder / name).write_text(json.dumps(document))
+
+
+def change_log(host):
+    lines = host.works.log.read_bytes().splitlines(keepends=True)
+    host.works.log.write_bytes(lines[0].replace(b"release team", b"another team") + b"".join(lines[1:]))
+
+
+CHANGES = {
+    "the module": (change_module, "manifest", "the file is not the one that was built"),
+    "the manifest": (lambda host: change_manifest(host, sha256="0" * 64), "manifest", "the file is not the one that was built"),
+    "a builder's statement": (lambda host: change_manifest(host, "b.manifest.json", srcversion="X"), "builders", "disagree on sample.ko"),
+    "a statement that is no JSON": (lambda host: (host.folder / "b.manifest.json").write_text("["), "builders", "cannot be read"),
+    "the log": (change_log, "log", "signing.log"),
+    "the entry": (lambda host: (host.folder / "log.jsonl").write_text(
+        (host.folder / "log.jsonl").read_text().replace("release team", "nobody")), "log", "is not in"),
+    "the source": (lambda host: (host.source / "dkms.conf").write_text("PACKAGE_NAME=other\n"), "source", "is not the source"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "link", "why"), CHANGES.values(), ids=CHANGES)
+def test_what_was_changed_since_is_named(host, change, link, why):
+    host.install()
+    change(host)
+    code, found, said = host.asked("--source", host.source)
+    assert code == 1 and found[link] == "broken" and why in said, said
+
+
+def test_a_signer_who_was_not_asked_for(host):
+    host.install()
+    stranger = host.works.path / "stranger.der"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null", "-outform", "DER",
+                    "-out", stranger, "-subj", "/CN=stranger"], check=True, capture_output=True)  # fmt: skip
+    code, found, said = host.asked("--cert", stranger, "--require-signers", "3")
+    assert code == 1 and only(found, signatures="broken"), said
+
+
+def test_builders_that_disagree_make_no_package(host):
+    """Nor does a manifest that was changed after the signing."""
+    document = json.loads((host.signed / "b.manifest.json").read_text())
+    document["modules"][0]["sha256"] = "0" * 64
+    (host.signed / "b.manifest.json").write_text(json.dumps(document))
+    done = host.package()
+    assert done.returncode == 2 and "disagree on sample.ko" in done.stderr and not (host.works.path / "debs").exists()
+    shutil.copy(host.signed / "manifest.json", host.signed / "b.manifest.json")
+    assert "one builder is not two" in host.package().stderr
+    (host.signed / "b.manifest.json").unlink()
+    document["builder"] = "a"
+    (host.signed / "manifest.json").write_text(json.dumps(document))
+    done = host.package()
+    assert done.returncode == 2 and "sample.ko is not the file of the manifest" in done.stderr
+
+
+def test_the_sbom_says_what_went_in(host):
+    host.install()
+    sbom = json.loads((host.folder / "sbom.spdx.json").read_text())
+    names = {one["SPDXID"]: f"{one['name']} {one['versionInfo']}" for one in sbom["packages"]}
+    inputs = [names[one["spdxElementId"]] for one in sbom["relationships"] if one["relationshipType"] == "BUILD_DEPENDENCY_OF"]
+    assert inputs == ["dkms 3.0", "gcc-12 12.2.0-14"] and names["SPDXRef-source"] == "sample 1.2"
+    (file,) = sbom["files"]
+    assert file["checksums"][1]["checksumValue"] == sha256(host.module.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(("words", "said"), [(["nothere"], "Next: --kernel"), (["/nothere.ko"], "no such file")])
+def test_words_that_name_no_module(tmp_path, words, said):
+    done = subprocess.run([TOP / "fleet/fleet", PROGRAM, "verify", "--root", tmp_path, *words], capture_output=True, text=True)
+    assert done.returncode == 2 and said in done.stderr
