@@ -625,9 +625,14 @@ static int set_default(const struct host *h, const char *entry, char said[LOADER
 
 static const char *const partitions[] = { "/boot", NULL };
 
+static const char *const watched[] = {
+	"/boot/grub*/{grub,custom}.cfg", "{/boot/efi,/efi}/EFI/*/grub.cfg", "/boot/loader/entries", NULL
+};
+
 const struct loader_ops grub_loader = {
 	.name = "grub",
 	.info = "GRUB",
+	.watched = watched,
 	.partitions = partitions,
 	.is_here = is_here,
 	.next_boot = next_boot,

@@ -461,9 +461,14 @@ static int set_default(const struct host *h, const char *entry, char said[LOADER
 	return err;
 }
 
+static const char *const watched[] = {
+	"{/efi,/boot/efi,/boot}/loader/{entries,loader.conf}", "{/efi,/boot/efi,/boot}/EFI/Linux", NULL
+};
+
 const struct loader_ops sd_boot_loader = {
 	.name = "systemd-boot",
 	.info = "systemd-boot",
+	.watched = watched,
 	.partitions = partitions,
 	.is_here = is_here,
 	.next_boot = next_boot,

@@ -485,7 +485,8 @@ def test_a_transaction_that_writes_the_menu_is_judged(pinning):
     assert default(pinning) == advanced(OLD)
 
 
-@pytest.mark.parametrize("changed", ["boot", "boot/limine/limine.conf", "boot/refind_linux.conf",
+@pytest.mark.parametrize("changed", ["boot", "boot/limine/limine.conf", "boot/efi/EFI/BOOT/limine.conf",
+                                     "boot/EFI/BOOT/refind.conf", "boot/efi/EFI/fedora/grub.cfg",
                                      "etc/kernel/next-boot-pin", "boot/firmware/config.txt"])  # fmt: skip
 def test_a_transaction_that_writes_what_boots_is_judged(pinning, changed):
     """An initramfs that another package had made again, or another loader's configuration."""

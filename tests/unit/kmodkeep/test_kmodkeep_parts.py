@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.lib.cache import locked
+from tests.unit.kmodkeep.build import build
 from tests.unit.kmodkeep.host import HERE, OUT, siglist
 from tests.unit.kmodkeep.system import cpio, grub_cfg, grubenv, module_bytes, packed
 
@@ -53,9 +53,7 @@ def seeds(tmp_path, plain_module, tree, pair):
 
 def fuzz(name, runs, seeds, tmp_path):
     """Feed one fuzzer; also `make fuzz`, for as long as one likes."""
-    with locked("unit-kmodkeep"):
-        subprocess.run(["make", "-j2", "-C", HERE, OUT / name], check=True, capture_output=True,
-                       timeout=900)  # fmt: skip
+    build(OUT / name)
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     done = subprocess.run(
