@@ -15,7 +15,7 @@ struct loader_ops {
 	const char *name;
 	/* How LoaderInfo, which the loader itself writes, begins. */
 	const char *info;
-	/* What it reads, patterns of glob(3) with braces, for next_boot_changed(); ends with NULL. */
+	/* What decides what boots: patterns of glob(3) with braces; ends with NULL. */
 	const char *const *watched;
 	/* Where what it reads is mounted, if that is a partition; ends with NULL. */
 	const char *const *partitions;
