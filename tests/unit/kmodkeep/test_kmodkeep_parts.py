@@ -2,6 +2,7 @@
 """The parts of kmodkeep in C, each case of the cmocka programs, and the fuzzer."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -88,7 +89,7 @@ def test_fuzzed_parsers_of_what_boots(tmp_path):
     ]  # fmt: skip
     for number, text in enumerate(texts):
         (directory / str(number)).write_bytes(text)
-    fuzz("fuzz_boot", 60000, directory, tmp_path)
+    fuzz("fuzz_boot", 60000 if os.environ.get("FULL") else 20000, directory, tmp_path)
 
 
 def test_fuzzed_parsers_of_settings(tmp_path):
