@@ -270,7 +270,8 @@ static int add_block(struct flightrec_recover *recover, const struct block *bloc
 		return 0;
 	}
 	if (!(blocks->nfound & (blocks->nfound - 1))) {
-		more = realloc(blocks->found, (blocks->nfound ? 2 * blocks->nfound : 1) * sizeof(*more));
+		more = realloc(blocks->found,
+			       (blocks->nfound ? 2 * blocks->nfound : 1) * sizeof(*more));
 		if (!more)
 			return -ENOMEM;
 		blocks->found = more;

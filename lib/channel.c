@@ -89,7 +89,8 @@ EXPORT int flightrec_open(struct flightrec **handle, const char *channel, unsign
 
 	if (!channel)
 		channel = "default";
-	if (!flightrec_name_ok(channel) || !(flags & (FLIGHTREC_OPEN_READ | FLIGHTREC_OPEN_WRITE)) ||
+	if (!flightrec_name_ok(channel) ||
+	    !(flags & (FLIGHTREC_OPEN_READ | FLIGHTREC_OPEN_WRITE)) ||
 	    flags & ~(FLIGHTREC_OPEN_READ | FLIGHTREC_OPEN_WRITE | FLIGHTREC_OPEN_NONBLOCK |
 		      FLIGHTREC_OPEN_RAW))
 		return -EINVAL;

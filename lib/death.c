@@ -338,7 +338,8 @@ static size_t part_head(const char *bytes, size_t n, struct part *part)
 	memcpy(line, bytes, len);
 	line[len] = '\0';
 	word = strstr(line, " Part");
-	if (!word || !isdigit((unsigned char)word[5]) || !strchr(line, '#') || strchr(line, '#') > word)
+	if (!word || !isdigit((unsigned char)word[5]) || !strchr(line, '#') ||
+	    strchr(line, '#') > word)
 		return 0;
 	*word = '\0';
 	memset(part, 0, sizeof(*part));
@@ -352,7 +353,8 @@ static bool belongs(const struct deaths *deaths, const struct part *part)
 	size_t i;
 
 	for (i = 0; i < deaths->nparts; i++)
-		if (strcmp(deaths->parts[i].head, part->head) || deaths->parts[i].number == part->number)
+		if (strcmp(deaths->parts[i].head, part->head) ||
+		    deaths->parts[i].number == part->number)
 			return false;
 	return true;
 }

@@ -245,7 +245,8 @@ static bool unpack(struct kdump *kdump, const struct descriptor *desc)
 		memcpy(out, in, kdump->page);
 		return true;
 	case PACKED_ZLIB:
-		return uncompress(out, &zlib_len, in, desc->size) == Z_OK && zlib_len == kdump->page;
+		return uncompress(out, &zlib_len, in, desc->size) == Z_OK &&
+		       zlib_len == kdump->page;
 	case PACKED_LZO:
 		return lzo1x_decompress_safe(in, desc->size, out, &lzo_len, NULL) == LZO_E_OK &&
 		       lzo_len == kdump->page;

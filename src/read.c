@@ -165,8 +165,8 @@ static ssize_t __cold fill_filtered(const struct flightrec_handle *handle,
 		if (words)
 			break;
 		next = *cursor;
-		words = take_wanted(handle, &next, record, left < HEAD_BYTES ? 0 : left - HEAD_BYTES,
-				    &lost);
+		words = take_wanted(handle, &next, record,
+				    left < HEAD_BYTES ? 0 : left - HEAD_BYTES, &lost);
 		if (words < 0)
 			break;
 		*cursor = next;

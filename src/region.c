@@ -85,7 +85,8 @@ static const struct flightrec_block * __init newest_in(const u8 *half)
 	u64 i;
 
 	for (i = 0; i < region.half_blocks; i++) {
-		const struct flightrec_block *block = (const void *)(half + i * FLIGHTREC_BLOCK_BYTES);
+		const struct flightrec_block *block =
+			(const void *)(half + i * FLIGHTREC_BLOCK_BYTES);
 
 		if (is_block(block) && has_records(block) &&
 		    (!newest || block->generation > newest->generation))

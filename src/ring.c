@@ -542,7 +542,8 @@ static __always_inline u32 bounded_words(u32 len, const struct spot *place)
 	return flightrec_record_words(len);
 }
 
-static __always_inline const u64 *record_at(const struct flightrec_ring *ring, const struct spot *place)
+static __always_inline const u64 *record_at(const struct flightrec_ring *ring,
+					    const struct spot *place)
 {
 	return &ring->words[place->block * BLOCK_WORDS + place->off];
 }

@@ -91,7 +91,8 @@ struct flightrec_place {
 	u32 words;
 };
 
-static __always_inline atomic64_t *block_word(const struct flightrec_ring *ring, u32 block, u32 word)
+static __always_inline atomic64_t *block_word(const struct flightrec_ring *ring, u32 block,
+					      u32 word)
 {
 	return (atomic64_t *)&ring->words[block * BLOCK_WORDS + word];
 }

@@ -89,7 +89,8 @@ static bool is_hierarchy(const char *path)
 static void look_at_folders(void)
 {
 	static char whole[] = FLIGHTREC_CGROUP, beside[] = FLIGHTREC_CGROUP "/unified";
-	char *roots[] = { is_hierarchy(whole) ? whole : is_hierarchy(beside) ? beside : NULL, NULL };
+	char *found = is_hierarchy(whole) ? whole : is_hierarchy(beside) ? beside : NULL;
+	char *roots[] = { found, NULL };
 	size_t len;
 	FTSENT *entry;
 	FTS *walk;

@@ -258,7 +258,8 @@ static void collect(struct collection *c, char **places)
 	boots_free(c->boots, c->nboots);
 }
 
-static int with_lock(struct collection *c, void (*run)(struct collection *c, char **args), char **args)
+static int with_lock(struct collection *c, void (*run)(struct collection *c, char **args),
+		     char **args)
 {
 	int err = boot_id_now(c->now);
 	int lock;

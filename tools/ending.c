@@ -23,7 +23,8 @@ const struct boot *boot_before(const struct collection *c)
 {
 	int i = c->nboots - 1;
 
-	while (i >= 0 && (!strcmp(c->boots[i].name, c->now) || !c->boots[i].json || c->boots[i].problem))
+	while (i >= 0 &&
+	       (!strcmp(c->boots[i].name, c->now) || !c->boots[i].json || c->boots[i].problem))
 		i--;
 	return i < 0 ? NULL : &c->boots[i];
 }

@@ -52,7 +52,8 @@ static struct json_object *parse(struct json_tokener *tokener, const char *text,
 }
 
 /* The member of @name, which is not closed by a zero: false if there is none. */
-static bool member(struct json_object *object, const char *name, size_t len, struct json_object **value)
+static bool member(struct json_object *object, const char *name, size_t len,
+		   struct json_object **value)
 {
 	char key[FLIGHTREC_PAYLOAD_MAX];
 
@@ -63,7 +64,8 @@ static bool member(struct json_object *object, const char *name, size_t len, str
 	return json_object_object_get_ex(object, key, value);
 }
 
-static bool find(struct json_object *object, const char *name, size_t len, struct json_object **value)
+static bool find(struct json_object *object, const char *name, size_t len,
+		 struct json_object **value)
 {
 	const char *dot;
 

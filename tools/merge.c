@@ -63,7 +63,8 @@ static void set_log_text(struct json_object *object, const char *key, const char
 	if (!file)
 		return;
 	for (; *text; text++)
-		if ((unsigned char)*text < 0x7f && ((unsigned char)*text >= ' ' || *text == '\n' || *text == '\t'))
+		if ((unsigned char)*text < 0x7f &&
+		    ((unsigned char)*text >= ' ' || *text == '\n' || *text == '\t'))
 			fputc(*text, file);
 		else
 			fprintf(file, "\\x%02x", (unsigned char)*text);

@@ -61,7 +61,8 @@ bool past_boot_is_now(const char *boot)
 /* 1, 0 at the end, or an error. */
 static int next_record(struct reading *r, const struct flightrec_recovered **found)
 {
-	return r->recover ? flightrec_recover_next(r->recover, found) : archive_next(r->archive, found);
+	return r->recover ? flightrec_recover_next(r->recover, found) :
+			    archive_next(r->archive, found);
 }
 
 /* The memory of the boot before: 0, -ENOENT if there is none, or an error that was said. */
@@ -113,7 +114,8 @@ static int open_archive(struct reading *r, const struct boot *boot)
 }
 
 /* Finds the boot and opens its records: an exit status; *@boot is NULL for memory. */
-static int open_boot(struct reading *r, const struct boot *boots, int count, const struct boot **boot)
+static int open_boot(struct reading *r, const struct boot *boots, int count,
+		     const struct boot **boot)
 {
 	bool unsure = !strcmp(r->past->boot, "-1") && !is_collected(boots, count);
 	int err = unsure ? open_memory(r) : -ENOENT;
@@ -228,9 +230,10 @@ static int copy_records(struct reading *r, uint64_t from, uint64_t to)
 	char part[16384];
 	size_t n;
 
-	if (fseeko(r->starts, from * sizeof(at), SEEK_SET) || fread(&at, sizeof(at), 1, r->starts) != 1 ||
-	    fseeko(r->starts, to * sizeof(at), SEEK_SET) || fread(&end, sizeof(end), 1, r->starts) != 1 ||
-	    fseeko(r->text, at, SEEK_SET))
+	if (fseeko(r->starts, from * sizeof(at), SEEK_SET) ||
+	    fread(&at, sizeof(at), 1, r->starts) != 1 ||
+	    fseeko(r->starts, to * sizeof(at), SEEK_SET) ||
+	    fread(&end, sizeof(end), 1, r->starts) != 1 || fseeko(r->text, at, SEEK_SET))
 		return -EIO;
 	for (left = end - at; left && !ferror(stdout); left -= n) {
 		n = fread(part, 1, left < sizeof(part) ? left : sizeof(part), r->text);
@@ -244,7 +247,8 @@ static int copy_records(struct reading *r, uint64_t from, uint64_t to)
 /* 0 or an error of the temporary files. */
 static int print_kept_back(struct reading *r)
 {
-	uint64_t first = r->past->limited && r->past->newest < r->count ? r->count - r->past->newest : 0;
+	uint64_t first =
+		r->past->limited && r->past->newest < r->count ? r->count - r->past->newest : 0;
 	uint64_t end = ftello(r->text), i;
 	int err = 0;
 
@@ -268,7 +272,8 @@ static void say_lost(struct reading *r)
 		if (!r->losses[i].lost)
 			continue;
 		if (output_for_people(r->past->format.output))
-			format_lost(stdout, &r->past->format, r->losses[i].channel, r->losses[i].lost);
+			format_lost(stdout, &r->past->format, r->losses[i].channel,
+				    r->losses[i].lost);
 		else
 			complain("channel %s: %" PRIu64 " records are missing after the last one printed",
 				 r->losses[i].channel, r->losses[i].lost);

@@ -96,7 +96,8 @@ static void list_files(struct place *p, const char *path, bool deep)
 			continue;
 		}
 		p->paths[p->npaths++] = strdup(entry->fts_path);
-		json_object_object_add(p->print, entry->fts_path, print_of(entry->fts_path, entry->fts_statp));
+		json_object_object_add(p->print, entry->fts_path,
+				       print_of(entry->fts_path, entry->fts_statp));
 	}
 	if (walk)
 		fts_close(walk);
@@ -189,7 +190,8 @@ static void note_source(struct boot *boot, const struct place *p)
 	size_t i;
 
 	for (i = 0; i < sizeof(counts) / sizeof(*counts); i++)
-		json_set_number(source, counts[i].key, flightrec_recover_count(p->recover, counts[i].what));
+		json_set_number(source, counts[i].key,
+				flightrec_recover_count(p->recover, counts[i].what));
 	json_object_object_add(source, "problems", json_object_get(p->problems));
 	/* Its report is to be made again. */
 	json_object_object_add(boot->json, "stale", json_object_new_boolean(1));
@@ -288,7 +290,8 @@ static int take_deaths(struct collection *c, struct place *p)
 			/* The file's own time: the last resort for when it was. */
 			if (death->file < p->npaths && !stat(p->paths[death->file], &st))
 				json_set_number(boot.json, "file_ns",
-						st.st_mtim.tv_sec * 1000000000ULL + st.st_mtim.tv_nsec);
+						st.st_mtim.tv_sec * 1000000000ULL +
+							st.st_mtim.tv_nsec);
 			note_source(&boot, p);
 			err = boot_store(&boot);
 		}

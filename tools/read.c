@@ -175,7 +175,8 @@ static int print_available(struct reading *reading, struct channel **from, int *
 			format_lost(reading->out, &reading->format, (*from)->name, (*from)->lost);
 			(*from)->lost = 0;
 		}
-		if (reading->cursor && cursor_due(reading->cursor) && flush_reading(reading, status))
+		if (reading->cursor && cursor_due(reading->cursor) &&
+		    flush_reading(reading, status))
 			return -EPIPE;
 		/* Nobody listens any more: why read on? */
 		if (ferror(reading->out))

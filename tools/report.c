@@ -173,7 +173,8 @@ static const struct {
 	{ "conflicts", "claim a number that another has: forged, damaged, or the driver was loaded again" },
 };
 
-static void problems_of(const struct boot *boot, void (*line)(void *arg, const char *text), void *arg)
+static void problems_of(const struct boot *boot, void (*line)(void *arg, const char *text),
+			void *arg)
 {
 	struct json_object *sources, *problems;
 	struct json_object_iter it;
@@ -185,7 +186,8 @@ static void problems_of(const struct boot *boot, void (*line)(void *arg, const c
 		if (json_object_object_get_ex(it.val, "problems", &problems) &&
 		    json_object_is_type(problems, json_type_array))
 			for (i = 0; i < json_object_array_length(problems); i++)
-				line(arg, json_object_get_string(json_object_array_get_idx(problems, i)));
+				line(arg, json_object_get_string(
+						json_object_array_get_idx(problems, i)));
 }
 
 void report_missing(const struct boot *boot, void (*line)(void *arg, const char *text), void *arg)
@@ -332,7 +334,8 @@ int report_text(FILE *out, const struct boot *boot)
 	fprintf(out, "\nThe last %d records of all channels\n\n", n);
 	for (i = 0; i < n; i++) {
 		struct entry entry = {
-			.record = tail[i]->record, .channel = tail[i]->channel, .boot_id = tail[i]->boot_id,
+			.record = tail[i]->record, .channel = tail[i]->channel,
+			.boot_id = tail[i]->boot_id,
 			.lost = tail[i]->record->lost, .found = &tail[i]->found,
 		};
 

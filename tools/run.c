@@ -143,7 +143,8 @@ static void close_channel(struct run *run)
 
 static bool may_pass(int err)
 {
-	return err == -EDQUOT || err == -ENOMEM || err == -ENOBUFS || err == -EAGAIN || err == -EINTR;
+	return err == -EDQUOT || err == -ENOMEM || err == -ENOBUFS || err == -EAGAIN ||
+	       err == -EINTR;
 }
 
 static int try_record(struct run *run, const struct iovec parts[3])
@@ -175,7 +176,9 @@ static void record(struct run *run, int severity, const char *who, const char *t
 {
 	const char prefix[3] = { '<', '0' + severity, '>' };
 	struct iovec parts[3] = {
-		{ (void *)prefix, sizeof(prefix) }, { (void *)who, strlen(who) }, { (void *)text, len },
+		{ (void *)prefix, sizeof(prefix) },
+		{ (void *)who, strlen(who) },
+		{ (void *)text, len },
 	};
 	int err = try_record(run, parts);
 
@@ -343,7 +346,10 @@ static bool take_output(struct run *run)
 	} control;
 	struct iovec part = { bytes, sizeof(bytes) };
 	struct msghdr message = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
+		.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
 	};
 	struct ucred who = { .pid = run->child, .uid = getuid() };
 	struct cmsghdr *head;
@@ -367,10 +373,12 @@ static void pump(struct run *run)
 {
 	while (run->socket >= 0 && !run->ended) {
 		struct pollfd polled[] = {
-			{ .fd = run->signals, .events = POLLIN }, { .fd = run->socket, .events = POLLIN },
+			{ .fd = run->signals, .events = POLLIN },
+			{ .fd = run->socket, .events = POLLIN },
 		};
 
-		if (poll(polled, 2, anything_open(run) ? (int)(IDLE_NS / 1000000) : -1) < 0 && errno != EINTR)
+		if (poll(polled, 2, anything_open(run) ? (int)(IDLE_NS / 1000000) : -1) < 0 &&
+		    errno != EINTR)
 			break;
 		if (polled[1].revents)
 			take_output(run);
@@ -419,7 +427,8 @@ static void after_the_end(struct run *run)
 
 /* ---- starting and ending */
 
-static const int passed_on[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH };
+static const int passed_on[] = { SIGHUP,  SIGINT,  SIGQUIT, SIGTERM,
+				 SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH };
 
 /* From now on they come through a descriptor: it, or -1. @before: as they were. */
 static int take_over_signals(sigset_t *before)

@@ -41,7 +41,7 @@ static inline bool utf8_valid(const char *text, size_t len)
 	size_t n;
 
 	for (; len; text += n, len -= n) {
-		/* Most of it is ASCII: eight bytes at once, none of which is 0 or has its high bit. */
+		/* Mostly ASCII: eight bytes at once, none of which is 0 or has its high bit. */
 		while (len >= sizeof(word)) {
 			memcpy(&word, text, sizeof(word));
 			if ((word | (word - 0x0101010101010101)) & 0x8080808080808080)

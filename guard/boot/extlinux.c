@@ -194,9 +194,14 @@ static int choice(const struct host *h, const struct kernels *k, const char *rel
 
 static const char *const partitions[] = { "/boot", NULL };
 
+static const char *const watched[] = {
+	"{/boot,}/extlinux/extlinux.conf", "/boot/syslinux/syslinux.cfg", NULL
+};
+
 const struct loader_ops extlinux_loader = {
 	.name = "extlinux",
 	.info = "U-Boot",
+	.watched = watched,
 	.partitions = partitions,
 	.is_here = is_here,
 	.next_boot = next_boot,

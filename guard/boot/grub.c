@@ -717,9 +717,14 @@ static enum menu reads_same(const struct host *h, const char *program, const cha
 
 static const char *const partitions[] = { "/boot", NULL };
 
+static const char *const watched[] = {
+	"/boot/grub*/{grub,custom}.cfg", "{/boot/efi,/efi}/EFI/*/grub.cfg", "/boot/loader/entries", NULL
+};
+
 const struct loader_ops grub_loader = {
 	.name = "grub",
 	.info = "GRUB",
+	.watched = watched,
 	.partitions = partitions,
 	.reads_same = reads_same,
 	.is_here = is_here,

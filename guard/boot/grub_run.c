@@ -173,7 +173,8 @@ static void define(struct grub_running *r)
 		r->function_count++;
 }
 
-static void add_entry(struct grub_running *r, char *const *words, size_t count, struct grub_body body)
+static void add_entry(struct grub_running *r, char *const *words, size_t count,
+		      struct grub_body body)
 {
 	bool submenu = !strcmp(words[0], "submenu");
 	int at;

@@ -488,9 +488,14 @@ static int choice(const struct host *h, const struct kernels *k, const char *rel
 	return err;
 }
 
+static const char *const watched[] = {
+	"{/boot/efi,/efi,/boot,}{/EFI/limine,/EFI/BOOT,/limine,}/limine.{conf,cfg}", NULL
+};
+
 const struct loader_ops limine_loader = {
 	.name = "limine",
 	.info = "Limine",
+	.watched = watched,
 	.partitions = partitions,
 	.is_here = is_here,
 	.next_boot = next_boot,

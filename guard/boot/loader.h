@@ -18,6 +18,8 @@ struct loader_ops {
 	const char *name;
 	/* How LoaderInfo, which the loader itself writes, begins. */
 	const char *info;
+	/* What decides what boots: patterns of glob(3) with braces; ends with NULL. */
+	const char *const *watched;
 	/* Where what it reads is mounted, if that is a partition; ends with NULL. */
 	const char *const *partitions;
 	/* Does the host have what this loader reads? */

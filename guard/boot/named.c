@@ -53,6 +53,6 @@ const struct loader_ops variable##_loader = {					\
 
 /* What it boots is in properties of the pool, which no file has. */
 NAMED(zfsbootmenu, "zfsbootmenu", "ZFSBootMenu", "ZFSBootMenu",
-      "zpool get bootfs, and zfs get org.zfsbootmenu:kernel of that",
-      "/etc/zfsbootmenu/config.yaml", "/boot/efi/EFI/ZBM", "/boot/efi/EFI/zbm",
-      "/efi/EFI/ZBM");
+	"zpool get bootfs, and zfs get org.zfsbootmenu:kernel of that",
+	"/etc/zfsbootmenu/config.yaml", "/boot/efi/EFI/ZBM", "/boot/efi/EFI/zbm",
+	"/efi/EFI/ZBM");

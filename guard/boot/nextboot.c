@@ -3,9 +3,11 @@
 #include "guard/boot/nextboot.h"
 
 #include <errno.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "guard/base/util.h"
 #include "guard/boot/efi_start.h"
@@ -281,4 +283,52 @@ int boot_choice_read(const struct host *h, const struct kernels *k,
 		boot_choice_free(out);
 	/* A menu that cannot be read tells nothing. */
 	return err == -ENOMEM ? err : 0;
+}
+
+static bool later(struct timespec a, struct timespec b)
+{
+	return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
+}
+
+/* The host's root in front of a pattern stands for itself. Malloc'ed; NULL: no memory. */
+static char *pattern_of(const struct host *h, const char *watched)
+{
+	const char *root = host_is_live(h) ? "" : host_root(h);
+	char *pattern = malloc(2 * strlen(root) + strlen(watched) + 1), *to = pattern;
+
+	for (; pattern && *root; *to++ = *root++)
+		if (strchr("*?[]{},\\", *root))
+			*to++ = '\\';
+	if (pattern)
+		strcpy(to, watched);
+	return pattern;
+}
+
+static bool any_later(const struct host *h, const char *watched, struct timespec since)
+{
+	char *pattern = pattern_of(h, watched);
+	glob_t found = { 0 };
+	int err = pattern ? glob(pattern, GLOB_BRACE | GLOB_NOSORT, NULL, &found) : GLOB_NOSPACE;
+	bool is = err && err != GLOB_NOMATCH;
+	struct stat st;
+
+	for (size_t i = 0; !err && !is && i < found.gl_pathc; i++)
+		/* One that was renamed into place was written before. */
+		is = !stat(found.gl_pathv[i], &st) &&
+		     (later(st.st_mtim, since) || later(st.st_ctim, since));
+	globfree(&found);
+	free(pattern);
+	return is;
+}
+
+bool next_boot_changed(const struct host *h, struct timespec since)
+{
+	/* An initramfs that another package had made again shows in its folder. */
+	if (any_later(h, "/boot", since))
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(loaders); i++)
+		for (const char *const *w = loaders[i]->watched; w && *w; w++)
+			if (any_later(h, *w, since))
+				return true;
+	return false;
 }

@@ -3,6 +3,8 @@
 #ifndef KMODKEEP_NEXTBOOT_H
 #define KMODKEEP_NEXTBOOT_H
 
+#include <time.h>
+
 #include "guard/host/kernels.h"
 
 /* Room for what the tool of a boot loader says of a failure. */
@@ -67,6 +69,9 @@ char *next_boot_entry_for(const struct host *h, const struct kernels *k,
  */
 int next_boot_set_default(const struct host *h, const struct loader_ops *loader,
 			  const char *entry, char said[LOADER_SAID]);
+
+/* Was something that a boot loader reads here changed after that moment, by the times of files? */
+bool next_boot_changed(const struct host *h, struct timespec since);
 
 /* How a person boots a kernel; texts for people, malloc'ed, NULL: not known. */
 struct boot_choice {

@@ -203,9 +203,12 @@ static int choice(const struct host *h, const struct kernels *k, const char *rel
 	return 0;
 }
 
+static const char *const watched[] = { UUIDS, PIN, NEXT_PIN, NULL };
+
 const struct loader_ops proxmox_loader = {
 	.name = "proxmox-boot-tool",
 	.info = "proxmox-boot-tool",
+	.watched = watched,
 	.is_here = is_here,
 	.next_boot = next_boot,
 	.entry_for = loader_no_entry,

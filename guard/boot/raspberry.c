@@ -284,9 +284,12 @@ static bool is_here(const struct host *h)
 
 static const char *const partitions[] = { "/boot/firmware", NULL };
 
+static const char *const watched[] = { PARTITION, PARTITION "/config.txt", NULL };
+
 const struct loader_ops raspberry_loader = {
 	.name = "raspberrypi",
 	.info = "Raspberry",
+	.watched = watched,
 	.partitions = partitions,
 	.is_here = is_here,
 	.next_boot = next_boot,

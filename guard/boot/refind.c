@@ -405,9 +405,14 @@ static int choice(const struct host *h, const struct kernels *k, const char *rel
 	return err;
 }
 
+static const char *const watched[] = {
+	"{/boot/efi,/efi,/boot}/EFI/{refind,BOOT}/refind.conf", "/boot/refind_linux.conf", NULL
+};
+
 const struct loader_ops refind_loader = {
 	.name = "refind",
 	.info = "rEFInd",
+	.watched = watched,
 	.partitions = partitions,
 	.is_here = is_here,
 	.next_boot = next_boot,

@@ -474,9 +474,14 @@ static enum menu reads_same(const struct host *h, const char *program, const cha
 	return same;
 }
 
+static const char *const watched[] = {
+	"{/efi,/boot/efi,/boot}/loader/{entries,loader.conf}", "{/efi,/boot/efi,/boot}/EFI/Linux", NULL
+};
+
 const struct loader_ops sd_boot_loader = {
 	.name = "systemd-boot",
 	.info = "systemd-boot",
+	.watched = watched,
 	.partitions = partitions,
 	.reads_same = reads_same,
 	.is_here = is_here,

@@ -10,8 +10,9 @@
 #include "guard/module/cpio.h"
 
 /*
- * 0; -ENOENT: a unified image without one; -ENOPKG: compressed in a way not known here; -EBADMSG: damaged; -EFBIG:
- * absurdly large; what the reader returns; or the error of reading the file.
+ * 0; -ENOENT: a unified image without one; -ENOPKG: compressed in a way not known here;
+ * -EBADMSG: damaged; -EFBIG: absurdly large; what the reader returns; or the error of
+ * reading the file.
  */
 int initramfs_read(const char *file, const struct cpio_reader *reader);
 /* The same from an open descriptor. */

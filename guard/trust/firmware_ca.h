@@ -57,8 +57,8 @@ struct json_object *firmware_ca_json(const struct firmware_ca *f);
 
 /*
  * Calls fn with the name of the issuer of each signature of a PE image, with the names
- * above it that the signature brings along, and at last with the signer's. -EBADMSG: it is no PE image, or its
- * signatures are damaged.
+ * above it that the signature brings along, and at last with the signer's. -EBADMSG: it is
+ * no PE image, or its signatures are damaged.
  */
 int pe_signers_walk(const struct buf *image,
 		    int (*fn)(void *arg, size_t signature, const void *issuer),

@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "guard/base/lock.h"
 #include "guard/base/run.h"
 #include "guard/base/say.h"
 #include "guard/base/util.h"
+#include "guard/boot/nextboot.h"
 #include "guard/pin/announce.h"
 #include "guard/pin/outside.h"
 #include "guard/pin/pin.h"
@@ -259,58 +259,20 @@ static bool take_mark(const struct host *h)
 	return there;
 }
 
-/* When a file below root was changed last; 0 of both: there is none. */
-static struct timespec changed_at(const struct host *h, const char *rel)
-{
-	struct timespec none = { 0 };
-	char *path = host_path(h, rel);
-	struct stat st;
-	bool there = path && stat(path, &st) == 0;
-
-	free(path);
-	if (!there)
-		return none;
-	/* One that was renamed into place was written before. */
-	return st.st_ctim.tv_sec > st.st_mtim.tv_sec ? st.st_ctim : st.st_mtim;
-}
-
-static bool later(struct timespec a, struct timespec b)
-{
-	return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
-}
-
 /*
  * A package that makes the boot menu anew may put a kernel into it that was
  * left half-way: no trigger tells of that.
  */
 static bool menu_changed(const struct host *h)
 {
-	static const char *const menus[] = {
-		"/boot/grub/grub.cfg", "/boot/grub/custom.cfg",
-		"/boot/grub2/grub.cfg", "/boot/grub2/custom.cfg",
-		"/boot/efi/EFI/redhat/grub.cfg", "/boot/efi/EFI/centos/grub.cfg",
-		"/boot/efi/EFI/rocky/grub.cfg", "/boot/efi/EFI/almalinux/grub.cfg",
-		"/boot/loader/entries", "/boot/efi/loader/entries",
-		"/efi/loader/entries", "/boot/EFI/Linux", "/boot/efi/EFI/Linux",
-		"/efi/EFI/Linux", "/boot/loader/loader.conf",
-		"/boot/efi/loader/loader.conf", "/efi/loader/loader.conf",
-		"/boot/extlinux/extlinux.conf", "/boot/syslinux/syslinux.cfg",
-		"/boot/limine.conf", "/boot/limine/limine.conf", "/boot/efi/limine.conf",
-		"/boot/efi/EFI/limine/limine.conf", "/efi/limine.conf",
-		"/efi/EFI/limine/limine.conf", "/boot/EFI/limine/limine.conf",
-		"/boot/efi/EFI/refind/refind.conf", "/efi/EFI/refind/refind.conf",
-		"/boot/EFI/refind/refind.conf", "/boot/refind_linux.conf",
-		"/etc/kernel/proxmox-boot-uuids", "/etc/kernel/proxmox-boot-pin",
-		"/etc/kernel/next-boot-pin", "/boot/firmware/config.txt",
-		/* An initramfs that another package had made again shows in its folder. */
-		"/boot", "/boot/firmware",
-	};
-	struct timespec seen = changed_at(h, GUARD_STATE);
+	char *state = host_path(h, GUARD_STATE);
+	struct stat st;
+	bool there = state && stat(state, &st) == 0;
 
-	for (size_t i = 0; seen.tv_sec && i < ARRAY_SIZE(menus); i++)
-		if (later(changed_at(h, menus[i]), seen))
-			return true;
-	return false;
+	free(state);
+	/* It was renamed into place after it was written. */
+	return there && next_boot_changed(h, st.st_ctim.tv_sec > st.st_mtim.tv_sec ? st.st_ctim :
+					  st.st_mtim);
 }
 
 static int guard(const struct host *h, const char *root, int how)

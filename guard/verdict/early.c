@@ -256,7 +256,8 @@ int early_read(const struct doctor *d, const struct kernel *const *list, size_t 
 	for (size_t i = 0; i < d->kernels.count && out->running == SIZE_MAX && !err; i++)
 		if (d->kernels.list[i].running) {
 			out->running = out->count;
-			err = boot_archives(&d->next, &d->kernels.list[i], &out->kernels[out->count]);
+			err = boot_archives(&d->next, &d->kernels.list[i],
+					    &out->kernels[out->count]);
 			out->count += !err;
 		}
 	if (out->running == SIZE_MAX)

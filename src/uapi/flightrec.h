@@ -187,7 +187,7 @@ struct flightrec_record {
 #define FLIGHTREC_FILTER_SEVERITY	0x00000001	/* only @severity and more urgent ones */
 #define FLIGHTREC_FILTER_UID		0x00000002	/* only of the real user @uid */
 #define FLIGHTREC_FILTER_PID		0x00000004	/* only of the thread or process @pid */
-#define FLIGHTREC_FILTER_CGROUP		0x00000008	/* only of the control group @cgroup itself */
+#define FLIGHTREC_FILTER_CGROUP		0x00000008	/* only of control group @cgroup itself */
 #define FLIGHTREC_FILTER_STAMPS		0x00000010	/* no payloads: FLIGHTREC_F_STAMP is set */
 #define FLIGHTREC_FILTER_ALL		0x0000001f
 

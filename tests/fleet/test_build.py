@@ -20,7 +20,8 @@ import pytest
 from fleet.kmodkeep_fleet.roots import Inside
 from tests.fleet.standins import FLEET, MAINTAINER, Kernel, System
 from tests.lib import apt, roots
-from tests.lib.cache import cache_dir, locked
+from tests.lib.cache import cache_dir
+from tests.unit.kmodkeep.build import build
 from tests.unit.kmodkeep.host import PROGRAM
 
 TOP = Path(__file__).resolve().parents[2]
@@ -153,9 +154,7 @@ def test_drivers_of_the_archive(bench, tmp_path, package):
 
 def keeper():
     """kmodkeep, as the unit tests build it."""
-    folder = TOP / "tests/unit/kmodkeep"
-    with locked("unit-kmodkeep"):
-        subprocess.run(["make", "-s", "-j2", "-C", folder, "all"], check=True, capture_output=True, timeout=900)
+    build()
     return PROGRAM
 
 

@@ -40,7 +40,9 @@ static bool is_known(unsigned long request)
 /* Every number, direction and size but those that there are. */
 static void every_unknown_request(void)
 {
-	static const unsigned int sizes[] = { 0, 1, 2, 4, 7, 8, 9, 12, 16, 56, 64, 72, 4096, 16383 };
+	static const unsigned int sizes[] = {
+		0, 1, 2, 4, 7, 8, 9, 12, 16, 56, 64, 72, 4096, 16383
+	};
 	static char argument[16384];
 	int fd = open_at_end("default");
 	unsigned int nr, dir, i;
@@ -61,7 +63,8 @@ static void every_unknown_request(void)
 /* Nothing of it may have an effect: neither on the cursor nor on the flags. */
 static void bad_pointers(void)
 {
-	char *page = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *page =
+		mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	const uintptr_t pointers[] = {
 		0, 1, 8, (uintptr_t)page + 4096 - 3, (uintptr_t)page + 4096, 0x8000000000000000,
 		0xffff888000000000, 0xffffffff81000000, (uintptr_t)-4, (uintptr_t)-1,

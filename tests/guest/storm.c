@@ -145,7 +145,8 @@ static bool check_record(struct tally *tally, const struct flightrec_record *hea
 	CHECK(id < IDS);
 	text = space + used + 1;
 	/* Not torn: all of it is what was written. */
-	CHECK_EQ(head->len, text - (const char *)head - head->header_size + fill_length(kind, id, n));
+	CHECK_EQ(head->len,
+		 text - (const char *)head - head->header_size + fill_length(kind, id, n));
 	CHECK(!memcmp(text, alphabet + n % 26, fill_length(kind, id, n)));
 	check_context(head, kind, id);
 	/* In order, and nobody misses more than all have lost together. */
@@ -317,7 +318,8 @@ static void storm(void)
 	pid_t pids[WRITERS + READERS + 1];
 	int i, fd, status;
 
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
 	CHECK(shared != MAP_FAILED);
 	prepare_storm();
 	shared->start = guest_stat("small", "records") + 1;

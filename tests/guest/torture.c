@@ -77,7 +77,8 @@ static pid_t stalled(struct call *call)
 	struct pollfd p = { .events = POLLIN };
 	pid_t pid;
 
-	stall = mmap(NULL, sizeof(*stall), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	stall = mmap(NULL, sizeof(*stall), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		     0);
 	CHECK(stall != MAP_FAILED);
 	stall->uffd = -1;
 	stall->result = 1000000;

@@ -192,6 +192,32 @@ def test_nothing_large():
         assert path.stat().st_size <= 200_000, name(path)
 
 
+# How all C of the tree is laid out: {what: as it must not be}.
+LAID_OUT = {
+    "indented by tabs": r"^ +[^ *]",
+    "no blank at the end": r"[ \t]$",
+    "no blank before a tab": r" \t",
+    "a blank behind a keyword": r"\b(if|for|while|switch)\(",
+    "a blank before a brace": r"\b(else|do)\{|^\s*(if|for|while|switch)\b.*\)\{$",
+    "else beside its brace": r"^\s*\}\s*$\n\s*else\b",
+    "a function's brace on a line of its own": r"^[a-z][^=;{}\n]*\) ?\{$",
+}
+TEXT = re.compile(r"\"(\\.|[^\"\\\n])*\"|'(\\.|[^'\\])'")
+
+
+def test_c_is_laid_out_in_one_way():
+    for path in FILES:
+        if path.suffix not in (".c", ".h"):
+            continue
+        # A message is not broken, so that it is found; comments have their own marks.
+        code = re.sub(r"^[ \t]*(/\*|\*).*$", "", TEXT.sub('""', text_of(path)), flags=re.M)
+        for what, wrong in LAID_OUT.items():
+            found = re.search(wrong, code, re.M)
+            assert not found, f"{name(path)}: {what}: {found[0]!r}"
+        for line in text_of(path).split("\n"):
+            assert len(line.expandtabs(8)) <= 100 or '"' in line, f"{name(path)}: over 100 columns: {line}"
+
+
 # kmodkeep's folders: each uses only those that stand to its right, and itself.
 ORDER = ["kmodkeep", "kmodkeep/package", "signing", "guard/verbs", "guard/repair", "guard/pin", "guard/verdict", "guard/module",
          "guard/boot", "guard/trust", "guard/host", "guard/base"]  # fmt: skip

@@ -39,6 +39,8 @@ SUMMED = ["image", "ring"]
 RUNS = {name: [] for name in PROGRAMS} | {f"{name}-summed": ["-DGENERATION=3"] for name in SUMMED}
 # What has more than one thread, of which alone TSan can tell something.
 THREADED = {"ring": "writers_beside_readers"}
+# Records of each writer there; some dozen times what the ring holds.
+STRESS = "100000" if os.environ.get("FULL") else "20000"
 CASES = [(name, sanitizer, case) for sanitizer in SANITIZERS for name in RUNS
          for case in cases_of(name.removesuffix("-summed"))
          if sanitizer != "tsan" or case == THREADED.get(name.removesuffix("-summed"))]  # fmt: skip
@@ -61,7 +63,7 @@ def outputs(tmp_path_factory):
             + ["-o", program, "-lcmocka", "-lpthread", "-lz"],
             check=True,
         )
-        only = {"CASE": THREADED[source]} if sanitizer == "tsan" else {}
+        only = {"CASE": THREADED[source], "RING_STRESS_RECORDS": STRESS} if sanitizer == "tsan" else {}
         result = subprocess.run([program], capture_output=True, text=True, timeout=900,
                                 env={**os.environ, **only})  # fmt: skip
         return result.stdout + result.stderr

@@ -6,18 +6,14 @@ import subprocess
 
 import pytest
 
-from tests.lib.cache import locked
-from tests.unit.kmodkeep.host import HERE, KERNEL, Pair, Tree
+from tests.unit.kmodkeep.build import build
+from tests.unit.kmodkeep.host import KERNEL, Pair, Tree
 
 
 @pytest.fixture(scope="session", autouse=True)
 def built():
     """The program and the C tests; their parts are rebuilt when they changed."""
-    with locked("unit-kmodkeep"):
-        done = subprocess.run(
-            ["make", "-j2", "-C", HERE, "all"], capture_output=True, text=True, timeout=900
-        )
-    assert done.returncode == 0, done.stdout + done.stderr
+    build()
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Feeds the parsers of what boots: the menu of GRUB and its saved variables,
- * the configurations of extlinux, Limine, rEFInd and the Raspberry Pi, boot loader entries, initramfs archives, dpkg's status, and what unlocks an
- * encrypted disk. The first byte says which one is meant.
+ * the configurations of extlinux, Limine, rEFInd and the Raspberry Pi, boot loader
+ * entries, initramfs archives, dpkg's status, and what unlocks an encrypted disk. The
+ * first byte says which one is meant.
  */
 #include <errno.h>
 #include <stdint.h>

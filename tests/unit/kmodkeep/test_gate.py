@@ -17,7 +17,8 @@ import pytest
 
 from tests.unit.fleet import test_pull
 from tests.unit.fleet.hosts import put, state
-from tests.unit.kmodkeep.host import MACHINE, PROGRAM, TOP, certificate
+from tests.unit.kmodkeep.build import build
+from tests.unit.kmodkeep.host import MACHINE, OUT, PROGRAM, certificate
 
 NAME = "kernel-7"
 DIGEST = hashlib.sha256(f"kmodkeep fleet {MACHINE}".encode()).hexdigest()[:32]
@@ -438,12 +439,10 @@ class Counted:
 
 
 @pytest.fixture(scope="session")
-def program(tmp_path_factory):
+def program():
     """As hosts have it: without sanitizers."""
-    path = tmp_path_factory.mktemp("built")
-    subprocess.run(["make", "-j2", "-C", TOP / "kmodkeep", "install", f"BUILDDIR={path}", f"prefix={path}/usr"],
-                   check=True, capture_output=True, timeout=900)  # fmt: skip
-    return path / "usr/sbin/kmodkeep"
+    build("plain")
+    return OUT / "plain/usr/sbin/kmodkeep"
 
 
 def test_what_an_hour_costs(gate, program, tmp_path):

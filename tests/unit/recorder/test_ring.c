@@ -689,8 +689,10 @@ static void fetches_by_number(void **state)
 
 	(void)state;
 	fixture_init(&f, ring_bytes());
-	assert_int_equal(flightrec_ring_fetch(&f.ring, 0, &stamp, payload, sizeof(payload)), -ENOENT);
-	assert_int_equal(flightrec_ring_fetch(&f.ring, 1, &stamp, payload, sizeof(payload)), -EAGAIN);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, 0, &stamp, payload, sizeof(payload)),
+			 -ENOENT);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, 1, &stamp, payload, sizeof(payload)),
+			 -EAGAIN);
 	for (n = 1; n <= 5000; n++)
 		append(&f, n, n % CPUS);
 	for (n = 5000; !flightrec_ring_fetch(&f.ring, n, &stamp, payload, sizeof(payload)); n--) {
@@ -698,17 +700,22 @@ static void fetches_by_number(void **state)
 		assert_true(intact(&stamp, payload));
 	}
 	assert_true(n > 1 && n < 5000);
-	assert_int_equal(flightrec_ring_fetch(&f.ring, n, &stamp, payload, sizeof(payload)), -ENOENT);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, n, &stamp, payload, sizeof(payload)),
+			 -ENOENT);
 	hole = f.ring.next_seq.counter++;
 	append(&f, 1, 0);
-	assert_int_equal(flightrec_ring_fetch(&f.ring, hole, &stamp, payload, sizeof(payload)), -EAGAIN);
-	assert_int_equal(flightrec_ring_fetch(&f.ring, hole + 1, &stamp, payload, sizeof(payload)), 0);
-	assert_int_equal(flightrec_ring_fetch(&f.ring, hole + 2, &stamp, payload, sizeof(payload)), -EAGAIN);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, hole, &stamp, payload, sizeof(payload)),
+			 -EAGAIN);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, hole + 1, &stamp, payload, sizeof(payload)),
+			 0);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, hole + 2, &stamp, payload, sizeof(payload)),
+			 -EAGAIN);
 	memset(payload, 0xee, sizeof(payload));
 	assert_int_equal(flightrec_ring_fetch(&f.ring, hole + 1, &stamp, payload, 5), 0);
 	assert_true(stamp.len > 5 && payload[4] != 0xee && payload[5] == 0xee);
 	flightrec_ring_clear(&f.ring);
-	assert_int_equal(flightrec_ring_fetch(&f.ring, hole + 1, &stamp, payload, sizeof(payload)), -ENOENT);
+	assert_int_equal(flightrec_ring_fetch(&f.ring, hole + 1, &stamp, payload, sizeof(payload)),
+			 -ENOENT);
 	fixture_free(&f);
 }
 
@@ -735,7 +742,8 @@ static void reads_whole_words(void **state)
 			assert_int_equal(flightrec_ring_read_words(&f.ring, &b, words, 8, &lost_b),
 					 -EMSGSIZE);
 			assert_int_equal(b.from, before.from);
-			got = flightrec_ring_read_words(&f.ring, &b, words, sizeof(words) / 8, &lost_b);
+			got = flightrec_ring_read_words(&f.ring, &b, words, sizeof(words) / 8,
+							&lost_b);
 			assert_int_equal(got, FLIGHTREC_STAMP_WORDS + (stamp.len + 7) / 8);
 			assert_int_equal(lost_a, lost_b);
 			assert_memory_equal(same, &stamp, sizeof(stamp));
@@ -744,8 +752,9 @@ static void reads_whole_words(void **state)
 			assert_memory_equal((u8 *)(same + 1) + stamp.len, &padding,
 					    -stamp.len & 7);
 		}
-		assert_int_equal(flightrec_ring_read_words(&f.ring, &b, words, sizeof(words) / 8, &lost_b),
-				 -EAGAIN);
+		assert_int_equal(
+			flightrec_ring_read_words(&f.ring, &b, words, sizeof(words) / 8, &lost_b),
+			-EAGAIN);
 	}
 	fixture_free(&f);
 }

@@ -321,7 +321,8 @@ static u32 blocks_touched(void)
 	assert_true(steps <= TRACED && f.ring.nblocks <= 2000);
 	memset(touched, 0, sizeof(touched));
 	for (i = 0; i < steps; i++)
-		if (trace[i].at >= f.memory && trace[i].at < f.memory + f.ring.nblocks * BLOCK_WORDS)
+		if (trace[i].at >= f.memory &&
+		    trace[i].at < f.memory + f.ring.nblocks * BLOCK_WORDS)
 			touched[(trace[i].at - f.memory) / BLOCK_WORDS] = true;
 	for (i = 0; i < f.ring.nblocks; i++)
 		sum += touched[i];
@@ -564,8 +565,10 @@ static bool ordered(u32 a, u32 b)
 		return true;
 	for (i = a; i <= b; i++)
 		if (trace[i].kind == STEP_FULL ||
-		    (trace[i].kind == STEP_RMB && is_load(trace[a].kind) && is_load(trace[b].kind)) ||
-		    (trace[i].kind == STEP_WMB && is_store(trace[a].kind) && is_store(trace[b].kind)))
+		    (trace[i].kind == STEP_RMB && is_load(trace[a].kind) &&
+		     is_load(trace[b].kind)) ||
+		    (trace[i].kind == STEP_WMB && is_store(trace[a].kind) &&
+		     is_store(trace[b].kind)))
 			return true;
 	return false;
 }
