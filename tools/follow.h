@@ -15,8 +15,11 @@
 /* From now on SIGHUP lets the channels go. */
 void follow_start(void);
 
-/* Waits for records: FOLLOW_ON, or the exit status if nobody listens any more. */
-int follow_wait(struct timeline *timeline);
+/*
+ * Waits for records, for @timeout_ms at most, without a bound if that is negative: FOLLOW_ON,
+ * or the exit status if nobody listens any more. All channels have been found empty before.
+ */
+int follow_wait(struct timeline *timeline, int timeout_ms);
 
 /* Does this error say that the driver has gone? */
 bool follow_gone(int err);
