@@ -52,15 +52,29 @@ static int open_node(const char *channel, unsigned int flags)
 	return errno == ENOENT || errno == ENXIO || errno == ENODEV ? why_missing() : -errno;
 }
 
-/* As earlier drivers know it, too. */
-static int get_info(int fd, struct flightrec_info *info)
+/*
+ * A request of the size that its caller knows: the program may have been built with another
+ * version of <linux/flightrec.h> than this library and the driver.
+ */
+static int sized_ioctl(int fd, unsigned int request, size_t size, void *arg)
 {
-	memset(info, 0, sizeof(*info));
-	if (!ioctl(fd, FLIGHTREC_IOC_GET_INFO, info))
-		return 0;
-	if (errno == ENOTTY && !ioctl(fd, _IOC(_IOC_READ, 0xf1, 0, FLIGHTREC_INFO_MIN), info))
-		return 0;
-	return -errno;
+	if (size > _IOC_SIZEMASK)
+		return -E2BIG;
+	request &= ~((unsigned int)_IOC_SIZEMASK << _IOC_SIZESHIFT);
+	return ioctl(fd, request | (unsigned int)size << _IOC_SIZESHIFT, arg) ? -errno : 0;
+}
+
+/* As earlier drivers know it, too. */
+static int get_info(int fd, struct flightrec_info *info, size_t size)
+{
+	int err;
+
+	if (size < FLIGHTREC_INFO_MIN)
+		return -EINVAL;
+	memset(info, 0, size);
+	err = sized_ioctl(fd, FLIGHTREC_IOC_GET_INFO, size, info);
+	return err == -ENOTTY ? sized_ioctl(fd, FLIGHTREC_IOC_GET_INFO, FLIGHTREC_INFO_MIN, info) :
+				err;
 }
 
 /*
@@ -78,7 +92,7 @@ static int check_node(int fd)
 		return -errno;
 	if (!S_ISCHR(st.st_mode))
 		return -ENOTTY;
-	return get_info(fd, &info) ? -ENOTTY : 0;
+	return get_info(fd, &info, sizeof(info)) ? -ENOTTY : 0;
 }
 
 EXPORT int flightrec_open(struct flightrec **handle, const char *channel, unsigned int flags)
@@ -220,7 +234,7 @@ EXPORT int flightrec_seek_last(struct flightrec *handle, uint64_t count)
 
 	if (!count)
 		return flightrec_seek_newest(handle);
-	err = flightrec_info(handle, &info);
+	err = flightrec_info(handle, &info, sizeof(info));
 	if (err)
 		return err;
 	if (info.next_seq - info.oldest_seq <= count)
@@ -228,14 +242,15 @@ EXPORT int flightrec_seek_last(struct flightrec *handle, uint64_t count)
 	return flightrec_seek_seq(handle, info.next_seq - count);
 }
 
-EXPORT int flightrec_info(struct flightrec *handle, struct flightrec_info *info)
+EXPORT int flightrec_info(struct flightrec *handle, struct flightrec_info *info, size_t size)
 {
-	return get_info(handle->fd, info);
+	return get_info(handle->fd, info, size);
 }
 
-EXPORT int flightrec_set_filter(struct flightrec *handle, const struct flightrec_filter *filter)
+EXPORT int flightrec_set_filter(struct flightrec *handle, const struct flightrec_filter *filter,
+				size_t size)
 {
-	return ioctl(handle->fd, FLIGHTREC_IOC_SET_FILTER, filter) ? -errno : 0;
+	return sized_ioctl(handle->fd, FLIGHTREC_IOC_SET_FILTER, size, (void *)filter);
 }
 
 EXPORT int flightrec_clear(struct flightrec *handle)

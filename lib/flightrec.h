@@ -150,19 +150,28 @@ int flightrec_seek_seq(struct flightrec *handle, uint64_t seq);
 int flightrec_seek_time(struct flightrec *handle, uint64_t boot_ns);
 int flightrec_seek_last(struct flightrec *handle, uint64_t count);
 
-/* Describes the channel. 0 or an error. */
-int flightrec_info(struct flightrec *handle, struct flightrec_info *info);
+/**
+ * flightrec_info - describe the channel
+ * @size: sizeof(*@info), as the program was built: members may follow in later versions, and
+ *	no more bytes than that are written. What the driver does not know is 0.
+ *
+ * Return: 0, -EINVAL (@size is less than FLIGHTREC_INFO_MIN), or an error of ioctl(2).
+ */
+int flightrec_info(struct flightrec *handle, struct flightrec_info *info, size_t size);
 
 /**
  * flightrec_set_filter - leave to the driver which records this handle gets
  * @filter: see <linux/flightrec.h>; features 0: all
+ * @size: sizeof(*@filter), as the program was built: no more bytes than that are read
  *
  * What flightrec_next() has read ahead comes all the same: set it before the first one.
  *
  * Return: 0, or -EINVAL, -EBADF (not open for reading), -EBUSY (it was polled with a
- * filter of urgent records), -ENOTTY (an earlier driver, which has none).
+ * filter of urgent records), -ENOTTY (an earlier driver, which has none),
+ * -E2BIG (members that the driver does not know are not 0).
  */
-int flightrec_set_filter(struct flightrec *handle, const struct flightrec_filter *filter);
+int flightrec_set_filter(struct flightrec *handle, const struct flightrec_filter *filter,
+			 size_t size);
 
 /* Drops all records, and leaves one that says who did it: 0, -EPERM. */
 int flightrec_clear(struct flightrec *handle);

@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "times.h"
 #include "tool.h"
 
 #define HEAD "flightrec-cursor 1\n"
@@ -46,6 +47,8 @@ struct cursor {
 	FILE *out;
 	char *text;
 	size_t size;
+	uint64_t written_ns;			/* the file, on the boot clock; 0: not yet */
+	bool waits;				/* there is a newer place than the file has */
 };
 
 static uint64_t mtime_ns(const struct stat *st)
@@ -328,6 +331,18 @@ bool cursor_due(struct cursor *cursor)
 	return cursor->out && ftell(cursor->out) >= PIECE;
 }
 
+bool cursor_may_wait(struct cursor *cursor, unsigned int pause_ms)
+{
+	cursor->waits = !ftell(cursor_output(cursor)) && cursor->written_ns &&
+			boot_now() - cursor->written_ns < pause_ms * 1000000ULL;
+	return cursor->waits;
+}
+
+bool cursor_waits(const struct cursor *cursor)
+{
+	return cursor->waits;
+}
+
 int cursor_write(struct cursor *cursor, const struct timeline *timeline, int *status)
 {
 	struct stat st;
@@ -353,6 +368,8 @@ int cursor_write(struct cursor *cursor, const struct timeline *timeline, int *st
 		*status = EXIT_NO;
 		err = -1;
 	}
+	cursor->written_ns = boot_now();
+	cursor->waits = false;
 	free(cursor->text);
 	cursor->text = NULL;
 	cursor->size = 0;

@@ -41,6 +41,13 @@ FILE *cursor_output(struct cursor *cursor);
 bool cursor_due(struct cursor *cursor);
 
 /*
+ * Was nothing printed, and the file written less than @pause_ms ago? Then cursor_write() may
+ * wait, and cursor_waits() is true until it was called.
+ */
+bool cursor_may_wait(struct cursor *cursor, unsigned int pause_ms);
+bool cursor_waits(const struct cursor *cursor);
+
+/*
  * Writes what was printed, and the file: 0, or -1 with the exit status, which is
  * EXIT_YES if nobody listens any more.
  */

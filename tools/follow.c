@@ -57,7 +57,29 @@ static struct pollfd *polled_of(struct timeline *timeline)
 	return polled;
 }
 
-int follow_wait(struct timeline *timeline)
+/*
+ * What the driver's filter passed over is behind us, too: without that, it would count as lost
+ * when it is overwritten before we go on. A place that the oldest record has may be a later
+ * one than ours.
+ */
+static void note_passed_over(struct timeline *timeline)
+{
+	struct flightrec_info info;
+	struct channel *channel;
+	uint64_t place;
+	size_t i;
+
+	for (i = 0; i < timeline->count; i++) {
+		channel = &timeline->channels[i];
+		if (flightrec_info(channel->handle, &info, sizeof(info)) || !info.filters)
+			continue;
+		place = info.next_seq - info.waiting;
+		if (place > info.oldest_seq && place - 1 > channel->last_seq)
+			channel->last_seq = place - 1;
+	}
+}
+
+int follow_wait(struct timeline *timeline, int timeout_ms)
 {
 	const short broken = POLLERR | POLLHUP | POLLNVAL;
 	/* A channel hangs up when it was removed: what is left of it is read first. */
@@ -73,10 +95,11 @@ int follow_wait(struct timeline *timeline)
 		free(polled);
 		return EXIT_YES;
 	}
-	if (!let_go && poll(polled, timeline->count + 1, -1) < 0 && errno != EINTR) {
+	if (!let_go && poll(polled, timeline->count + 1, timeout_ms) < 0 && errno != EINTR) {
 		complain("poll: %s", strerror(errno));
 		status = EXIT_NO;
 	} else if (let_go) {
+		note_passed_over(timeline);
 		status = follow_reopen(timeline, NULL, 0);
 	} else if (polled[timeline->count].revents & broken) {
 		status = EXIT_YES;

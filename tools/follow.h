@@ -16,10 +16,12 @@
 void follow_start(void);
 
 /*
- * Waits for records: FOLLOW_ON, or the exit status if nobody listens any more, or all
- * channels were removed and read to their end.
+/*
+ * Waits for records, for @timeout_ms at most, without a bound if that is negative: FOLLOW_ON,
+ * or the exit status if nobody listens any more, or all channels were removed and read to
+ * their end. All channels have been found empty before.
  */
-int follow_wait(struct timeline *timeline);
+int follow_wait(struct timeline *timeline, int timeout_ms);
 
 /* Does this error say that the driver has gone? */
 bool follow_gone(int err);

@@ -81,7 +81,7 @@ static int seek_channel(struct reading *reading, struct channel *channel)
 		err = flightrec_seek_time(channel->handle, reading->filter.since.boot_ns);
 	/* So that it is known where to go on, should the channel be let go. */
 	if (!err && reading->limited && !reading->newest) {
-		err = flightrec_info(channel->handle, &info);
+		err = flightrec_info(channel->handle, &info, sizeof(info));
 		channel->last_seq = err ? 0 : info.next_seq - 1;
 	}
 	return err ? channel_failed(channel, err) : EXIT_YES;
@@ -148,12 +148,19 @@ static void say_lost(struct reading *reading)
 	}
 }
 
+/* How long something may wait that nothing wakes us for. */
+#define PAUSE_MS 1000
+
 /* Everything that is written so far goes out: 0, or -1 with the exit status. */
 static int flush_reading(struct reading *reading, int *status)
 {
-	int err = reading->cursor ? cursor_write(reading->cursor, &reading->timeline, status) :
-				    flush_output(status);
+	int err;
 
+	/* Of records that are not wanted, there may be many a second. */
+	if (reading->cursor && reading->follow && cursor_may_wait(reading->cursor, PAUSE_MS))
+		return 0;
+	err = reading->cursor ? cursor_write(reading->cursor, &reading->timeline, status) :
+				flush_output(status);
 	if (reading->cursor)
 		reading->out = cursor_output(reading->cursor);
 	return err;
@@ -204,34 +211,42 @@ static int print_until_now(struct reading *reading)
 	return status;
 }
 
-/* An earlier driver has no filters, and wakes us more often. Again after a reload. */
-static void filter_in_driver(struct reading *reading)
+/*
+ * An earlier driver has no filters, and wakes us more often. Again after a reload. Not with a
+ * cursor file: what the driver passes over, the next reader would count as lost.
+ */
+static bool filter_in_driver(struct reading *reading)
 {
 	struct flightrec_filter filter;
 	size_t i;
 
-	if (!filter_in_kernel(&reading->filter, &filter))
-		return;
+	if (reading->cursor || !filter_in_kernel(&reading->filter, &filter))
+		return false;
 	for (i = 0; i < reading->timeline.count; i++)
 		if (reading->timeline.channels[i].handle)
-			flightrec_set_filter(reading->timeline.channels[i].handle, &filter);
+			flightrec_set_filter(reading->timeline.channels[i].handle, &filter,
+					     sizeof(filter));
+	return true;
 }
 
 static int print_on_and_on(struct reading *reading)
 {
 	struct channel *channel = NULL;
 	int status = EXIT_YES;
+	bool filtered, pause;
 	int err;
 
 	for (;;) {
-		filter_in_driver(reading);
+		filtered = filter_in_driver(reading);
 		err = print_available(reading, &channel, &status);
 		if (err == -EPIPE)
 			return status;
 		if (err && !follow_gone(err))
 			return channel_failed(channel, err);
+		/* Who sleeps while all is overwritten cannot tell what nobody wanted from a loss. */
+		pause = filtered || (reading->cursor && cursor_waits(reading->cursor));
 		status = err ? follow_reopen(&reading->timeline, channel, err) :
-			       follow_wait(&reading->timeline);
+			       follow_wait(&reading->timeline, pause ? PAUSE_MS : -1);
 		if (status != FOLLOW_ON)
 			return status;
 		status = EXIT_YES;

@@ -110,7 +110,7 @@ int timeline_stop_here(struct timeline *timeline, struct channel **failed)
 		*failed = &timeline->channels[i];
 		if (S_ISREG((*failed)->node.st_mode))
 			continue;	/* a test's; it ends by itself */
-		err = flightrec_info((*failed)->handle, &info);
+		err = flightrec_info((*failed)->handle, &info, sizeof(info));
 		if (err)
 			return err;
 		(*failed)->end_seq = info.next_seq;

@@ -166,6 +166,60 @@ timeline_cursor_into_a_pipe() {
 	[ "$(cat /run/out)" = again ]
 }
 
+# A follower of errors sleeps while others are written. When it has been awake, it is past them.
+wait_until_awake() { # PID
+	before=$(sed -n 's/^voluntary_ctxt_switches:.//p' "/proc/$1/status")
+	for _ in $(seq 300); do
+		now=$(sed -n 's/^voluntary_ctxt_switches:.//p' "/proc/$1/status")
+		[ "$now" -ge $((before + 2)) ] && return 0
+		usleep 100000
+	done
+	echo "process $1 was not awake in 30 s"
+	return 1
+}
+
+# What a filter passed over is not lost, though it is overwritten.
+timeline_filtered_is_not_lost() {
+	flightrec write -c small -p err first
+	flightrec read -c small -f -p err -o cat >/run/follow &
+	follower=$!
+	for _ in 1 2 3 4; do
+		seq 500 | flightrec write -c small
+		wait_until_awake "$follower" || return 1
+	done
+	flightrec write -c small -p err second
+	for _ in $(seq 300); do
+		grep -q second /run/follow && break
+		usleep 100000
+	done
+	kill "$follower"
+	ended_by_kill "$follower" || return 1
+	cat /run/follow
+	! grep '^#' /run/follow && [ "$(tail -n 1 /run/follow)" = second ]
+}
+
+# The same for the next reader with that cursor file.
+timeline_filtered_with_a_cursor() {
+	rm -f /run/cursor
+	flightrec write -c small -p err third
+	flightrec read -c small -f -p err -o cat --cursor-file /run/cursor >/run/follow &
+	follower=$!
+	for _ in 1 2 3 4; do
+		seq 500 | flightrec write -c small
+		newest=$(flightrec read -c small -n 1 -o json | sed 's/.*"seq":\([0-9]*\).*/\1/')
+		for _ in $(seq 300); do
+			grep -q "^channel small $newest " /run/cursor && break
+			usleep 100000
+		done
+		grep -q "^channel small $newest " /run/cursor || return 1
+	done
+	kill "$follower"
+	ended_by_kill "$follower" || return 1
+	flightrec write -c small -p err fourth
+	expect_status 0 flightrec read -c small -p err -o cat --cursor-file /run/cursor &&
+		[ "$(cat /run/out)" = fourth ] && [ ! -s /run/err ]
+}
+
 files_are_no_channels() {
 	echo lost >/dev/flightrec/typo
 	expect_status 0 flightrec stats &&

@@ -43,6 +43,8 @@ check puts-a-loss-in-its-place timeline_puts_a_loss_in_its_place
 check survives-sigkill timeline_survives_sigkill {KILLS}
 check cursor-of-another-load timeline_cursor_of_another_load
 check cursor-into-a-pipe timeline_cursor_into_a_pipe
+check filtered-is-not-lost timeline_filtered_is_not_lost
+check filtered-with-a-cursor timeline_filtered_with_a_cursor
 check files-are-no-channels files_are_no_channels
 check files-are-moved files_are_moved_when_the_driver_comes
 """
