@@ -10,7 +10,6 @@ Modules lie in updates/prebuilt, and win by a line of depmod's configuration ove
 
 import functools
 import hashlib
-import json
 import os
 import re
 import shutil
