@@ -188,7 +188,7 @@ int authvar_sign(const struct authvar *v, const struct buf *lists, X509 *cert, E
 	}
 	if (!err)
 		err = append_time(out, when);
-	/* WIN_CERTIFICATE_UEFI_GUID: its length, revision and type, then the form of what follows. */
+	/* WIN_CERTIFICATE_UEFI_GUID: length, revision and type, then the form of what follows. */
 	if (!err)
 		err = append_number(out, 8 + sizeof(type_pkcs7) + len, 4);
 	if (!err)

@@ -392,7 +392,8 @@ static int write_files(const struct options *o, const struct plan *p)
 		int err = path ? 0 : -ENOMEM;
 
 		if (!err && p->list[i].write)
-			err = file_replace(path, p->list[i].update.data, p->list[i].update.len, 0644);
+			err = file_replace(path, p->list[i].update.data,
+					   p->list[i].update.len, 0644);
 		code = err ? complain_errno(err, path ? path : o->output) : EXIT_YES;
 		free(path);
 	}

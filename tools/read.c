@@ -243,7 +243,7 @@ static int print_on_and_on(struct reading *reading)
 			return status;
 		if (err && !follow_gone(err))
 			return channel_failed(channel, err);
-		/* Who sleeps while all is overwritten cannot tell what nobody wanted from a loss. */
+		/* A sleeper whom all passes cannot tell what nobody wanted from a loss. */
 		pause = filtered || (reading->cursor && cursor_waits(reading->cursor));
 		status = err ? follow_reopen(&reading->timeline, channel, err) :
 			       follow_wait(&reading->timeline, pause ? PAUSE_MS : -1);

@@ -112,7 +112,8 @@ static int take_program(struct walk *w, const struct load_option *o, const char 
 
 static int say_same(struct walk *w)
 {
-	char *mount = w->known && w->current.partition ? mount_of(w->h, w->current.partition) : NULL;
+	char *mount = w->known && w->current.partition ?
+		      mount_of(w->h, w->current.partition) : NULL;
 	int err = mount ? take_program(w, &w->current, mount) : 0;
 
 	free(mount);

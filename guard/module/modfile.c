@@ -43,7 +43,8 @@ static bool changed(const struct stat *was, const char *path)
 	return stat(path, &is) < 0 || is.st_dev != was->st_dev || is.st_ino != was->st_ino ||
 	       is.st_size != was->st_size || is.st_mtim.tv_sec != was->st_mtim.tv_sec ||
 	       is.st_mtim.tv_nsec != was->st_mtim.tv_nsec ||
-	       is.st_ctim.tv_sec != was->st_ctim.tv_sec || is.st_ctim.tv_nsec != was->st_ctim.tv_nsec;
+	       is.st_ctim.tv_sec != was->st_ctim.tv_sec ||
+	       is.st_ctim.tv_nsec != was->st_ctim.tv_nsec;
 }
 
 int modfile_read(const char *path, struct modfile *out)

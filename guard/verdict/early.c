@@ -589,7 +589,8 @@ static int judge_kernel(const struct doctor *d, const struct early *e, struct fi
 	 * has one does not make it one that is not wanted. That only this one lacks it is said
 	 * below, with how to make it.
 	 */
-	if (of && of->unclear && (!none || k->initramfs || k->running || !d->kernels.uses_initramfs))
+	if (of && of->unclear &&
+	    (!none || k->initramfs || k->running || !d->kernels.uses_initramfs))
 		return report_set(&f->report, VERDICT_UNKNOWN, "look at the boot loader's entry",
 				  "not every initramfs that boots with kernel %s is found",
 				  k->release);
