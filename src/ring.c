@@ -234,7 +234,7 @@ static bool is_fresh(struct flightrec_ring *ring, const struct turn *turn)
  * The next block in turn. Those in the table are passed over: no more than they are, also
  * where others take the turns in between.
  */
-static noinline struct turn next_turn(struct flightrec_ring *ring)
+static noinline __cold struct turn next_turn(struct flightrec_ring *ring)
 {
 	struct turn turn = { .fresh = ring->fresh };
 	u32 passed = 0;
@@ -501,6 +501,15 @@ struct spot {
 	u32 off;
 };
 
+static __always_inline struct spot spot_of(u64 entry)
+{
+	return (struct spot) {
+		.off = entry & RING_MASK(ENTRY_OFF_BITS),
+		.block = entry >> ENTRY_OFF_BITS & RING_MASK(ENTRY_BLOCK_BITS),
+		.lap = entry >> ENTRY_LAP_SHIFT & RING_MASK(ENTRY_LAP_BITS),
+	};
+}
+
 enum lookup {
 	LOOKUP_HERE,
 	LOOKUP_GONE,
@@ -518,9 +527,7 @@ static __always_inline enum lookup look_up(const struct flightrec_ring *ring, u6
 		return LOOKUP_NOT_YET;
 	if (unlikely(entry_newer(entry, tag)))
 		return LOOKUP_GONE;
-	place->off = entry & RING_MASK(ENTRY_OFF_BITS);
-	place->block = entry >> ENTRY_OFF_BITS & RING_MASK(ENTRY_BLOCK_BITS);
-	place->lap = entry >> ENTRY_LAP_SHIFT & RING_MASK(ENTRY_LAP_BITS);
+	*place = spot_of(entry);
 	return LOOKUP_HERE;
 }
 
@@ -657,7 +664,7 @@ static __always_inline bool ends_before(const struct flightrec_ring *ring, u32 b
  * before @best. Not before @seq, and @seq itself if nothing better is known. With
  * @place it is the first that is there, and gets where.
  */
-static noinline u64 first_in_block(const struct flightrec_ring *ring, u32 block, u64 seq,
+static noinline __cold u64 first_in_block(const struct flightrec_ring *ring, u32 block, u64 seq,
 				   u64 best, struct spot *place)
 {
 	u64 first = READ_ONCE(ring->first[block]);
@@ -714,16 +721,21 @@ static noinline __cold u64 skip_gone(const struct flightrec_ring *ring, u64 seq,
 }
 
 /*
- * The first number from @seq on that is there, though the index does not reach so far back,
- * and where its record is; @end, the first that the index has, if there is none.
+ * Go to the first number that is there, though the index does not reach so far back, or to
+ * @end, the first that the index has. Returns what an entry would say of where the record is,
+ * but for its tag, or 0.
  */
-static noinline u64 find_old(const struct flightrec_ring *ring, u64 seq, u64 end,
-			     struct spot *place)
+static noinline __cold u64 find_old(const struct flightrec_ring *ring, struct flightrec_cursor *cursor,
+			     u64 end)
 {
 	u64 cleared = atomic64_read(clear_seq(ring));
+	struct spot place = { 0 };
+	u64 seq = cursor->seq;
 
 	seq = seq > cleared ? seq : cleared;
-	return ring->nkept && seq < end ? skip_gone(ring, seq, end, place) : end;
+	cursor->seq = ring->nkept && seq < end ? skip_gone(ring, seq, end, &place) : end;
+	return cursor->seq == end ? 0 : place.lap << ENTRY_LAP_SHIFT |
+	       (u64)place.block << ENTRY_OFF_BITS | place.off;
 }
 
 /*
@@ -743,15 +755,17 @@ static noinline u64 find_old(const struct flightrec_ring *ring, u64 seq, u64 end
 static __always_inline int find_next(const struct flightrec_ring *ring,
 		      struct flightrec_cursor *cursor, struct spot *place)
 {
-	u64 skip_after = SKIP_AFTER, gone = 0, next, first, seq;
+	u64 skip_after = SKIP_AFTER, gone = 0, next, first, seq, entry;
 
 	for (;;) {
 		next = flightrec_ring_next(ring);
 		first = horizon(ring, next);
 		if (unlikely(cursor->seq < first)) {
-			cursor->seq = find_old(ring, cursor->seq, first, place);
-			if (cursor->seq < first)
+			entry = find_old(ring, cursor, first);
+			if (entry) {
+				*place = spot_of(entry);
 				return 0;
+			}
 		}
 		if (cursor->seq >= next)
 			return -EAGAIN;

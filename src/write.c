@@ -91,16 +91,18 @@ static __always_inline void put_stamp(const struct flightrec_place *place, u32 l
  * With interrupts off: room for a record, and its times. 0, -ENODEV, -EDQUOT or -ENOBUFS.
  * The share of urgent records is a part of the channel, so each counts for more.
  */
-static __always_inline int find_place(struct flightrec_channel *channel, u32 writer, bool kept,
-				      u32 len, struct flightrec_place *place, u64 *boot_ns,
-				      u64 *wall_ns)
+static __always_inline int find_place(struct flightrec_channel *channel, u8 severity, u32 len,
+				      struct flightrec_place *place, u64 *boot_ns, u64 *wall_ns)
 {
 	u32 bytes = flightrec_record_words(len) * sizeof(u64);
+	u32 writer = smp_processor_id();
 
 	if (flightrec_channel_leaving(channel))
 		return -ENODEV;
-	if (unlikely(kept))
+	if (unlikely(severity <= FLIGHTREC_RING_KEPT_SEVERITY && channel->ring.nkept)) {
+		writer = flightrec_ring_writer(&channel->ring, writer, severity);
 		bytes *= FLIGHTREC_RING_KEPT_PART;
+	}
 	flightrec_clock_read(boot_ns, wall_ns);
 	if (unlikely(!flightrec_quota_take(__kuid_val(current_uid()), bytes, *boot_ns)))
 		return -EDQUOT;
@@ -133,27 +135,25 @@ static __always_inline int write_payload(struct flightrec_channel *channel,
 	/* Filled in, or not looked at: no need for the compiler's zeroes. */
 	struct flightrec_place place __uninitialized;
 	u64 boot_ns __uninitialized, wall_ns __uninitialized, cgroup, seq;
-	u32 cpu, kept = 0;
 	int err;
 
 	if (unlikely(payload[0] == '<') && len > 3 && payload[1] >= '0' &&
 	    payload[1] <= '7' && payload[2] == '>' && !(READ_ONCE(*flags) & FLIGHTREC_FL_RAW)) {
 		severity = payload[1] - '0';
-		kept = flightrec_ring_writer(ring, 0, severity);
 		payload += 3;
 		len -= 3;
 	}
 	/* Tasks come here with interrupts on: nothing to save. */
 	lockdep_assert_irqs_enabled();
 	local_irq_disable();
-	cpu = smp_processor_id();
-	err = find_place(channel, cpu + kept, kept, len, &place, &boot_ns, &wall_ns);
+	err = find_place(channel, severity, len, &place, &boot_ns, &wall_ns);
 	if (unlikely(err)) {
 		local_irq_enable();
 		return refuse(channel, err);
 	}
 	cgroup = flightrec_cgroup_id();
-	put_stamp(&place, len, severity, cpu, boot_ns, wall_ns, cgroup);
+	/* The number of the CPU again, rather than keep it: it is cheap to have. */
+	put_stamp(&place, len, severity, smp_processor_id(), boot_ns, wall_ns, cgroup);
 	/* The zeroes that follow the payload are its padding. */
 	flightrec_put_words((u64 *)(place.stamp + 1), payload,
 			    flightrec_record_words(len) - FLIGHTREC_STAMP_WORDS);

@@ -109,7 +109,7 @@ MUTATIONS = {
     "kept blocks are not in the table": (
         RING, "WRITE_ONCE(ring->is_kept[turn.block], 1);", ";"),
     "what the index does not reach is gone": (
-        RING, "			if (cursor->seq < first)\n				return 0;\n", "			cursor->seq = first;\n"),
+        RING, "			if (entry) {\n", "			cursor->seq = first;\n			if (false) {\n"),
     "entry that a later number has: gone, though kept": (
         RING, "			if (cursor->seq < reach(ring, flightrec_ring_next(ring)))\n				continue;\n", ""),
     "record under way hides those before it": (
