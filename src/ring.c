@@ -75,9 +75,10 @@
  * is known what its numbers do not precede (first, stored by its claimer) and, as
  * soon as its CPU left it, before which they end (last); of 64 blocks in a row
  * what they all do not precede (group_first, never too great, since firsts only
- * grow), but for those in the table, which are looked at by themselves. All are bounds: a record that was numbered before the reader looked at
- * the next number is never outside those of its block, because they were stored
- * before that number was taken. Within a block that is partly of interest the
+ * grow), but for those in the table, which are looked at by themselves. All are
+ * bounds: a record that was numbered before the reader looked at the next number is
+ * never outside those of its block, because they were stored before that number
+ * was taken. Within a block that is partly of interest the
  * reader goes from stamp to stamp. What is committed counts records as well, and is
  * kept beside (count) when the block is left, so that how many there are is a sum
  * over a dense array, and over the headers of open blocks.
@@ -725,8 +726,8 @@ static noinline __cold u64 skip_gone(const struct flightrec_ring *ring, u64 seq,
  * @end, the first that the index has. Returns what an entry would say of where the record is,
  * but for its tag, or 0.
  */
-static noinline __cold u64 find_old(const struct flightrec_ring *ring, struct flightrec_cursor *cursor,
-			     u64 end)
+static noinline __cold u64 find_old(const struct flightrec_ring *ring,
+				    struct flightrec_cursor *cursor, u64 end)
 {
 	u64 cleared = atomic64_read(clear_seq(ring));
 	struct spot place = { 0 };

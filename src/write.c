@@ -127,22 +127,15 @@ static noinline __cold void trace_write(const struct flightrec_channel *channel,
 			       __kuid_val(current_uid()), task_pid_nr(current), payload, len);
 }
 
-static __always_inline int write_payload(struct flightrec_channel *channel,
-					 const char *payload, u32 len, const u32 *flags)
+static __always_inline int put_record(struct flightrec_channel *channel, u8 severity,
+				      const char *payload, u32 len)
 {
 	struct flightrec_ring *ring = &channel->ring;
-	u8 severity = FLIGHTREC_SEVERITY_DEFAULT;
 	/* Filled in, or not looked at: no need for the compiler's zeroes. */
 	struct flightrec_place place __uninitialized;
 	u64 boot_ns __uninitialized, wall_ns __uninitialized, cgroup, seq;
 	int err;
 
-	if (unlikely(payload[0] == '<') && len > 3 && payload[1] >= '0' &&
-	    payload[1] <= '7' && payload[2] == '>' && !(READ_ONCE(*flags) & FLIGHTREC_FL_RAW)) {
-		severity = payload[1] - '0';
-		payload += 3;
-		len -= 3;
-	}
 	/* Tasks come here with interrupts on: nothing to save. */
 	lockdep_assert_irqs_enabled();
 	local_irq_disable();
@@ -169,7 +162,24 @@ static __always_inline int write_payload(struct flightrec_channel *channel,
 int flightrec_channel_write(struct flightrec_channel *channel,
 			    const char *payload, u32 len, const u32 *flags)
 {
-	return write_payload(channel, payload, len, flags);
+	u8 severity = FLIGHTREC_SEVERITY_DEFAULT;
+
+	if (payload[0] == '<' && len > 3 && payload[1] >= '0' && payload[1] <= '7' &&
+	    payload[2] == '>' && !(READ_ONCE(*flags) & FLIGHTREC_FL_RAW)) {
+		severity = payload[1] - '0';
+		payload += 3;
+		len -= 3;
+	}
+	return put_record(channel, severity, payload, len);
+}
+
+/* The same inline for what names no severity: the compiler knows which it is then. */
+static __always_inline int write_payload(struct flightrec_channel *channel,
+					 const char *payload, u32 len, const u32 *flags)
+{
+	if (unlikely(payload[0] == '<'))
+		return flightrec_channel_write(channel, payload, len, flags);
+	return put_record(channel, FLIGHTREC_SEVERITY_DEFAULT, payload, len);
 }
 
 /* What flightrec_channel_write() wants behind a payload. */

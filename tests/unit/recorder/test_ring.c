@@ -417,7 +417,8 @@ static void urgent_writers_stopped(void **state)
 	fixture_init(&f, 4 * ring_bytes());
 	for (cpu = 0; cpu < CPUS - 1; cpu++) {
 		append(&f, 1, URGENT + cpu);
-		f.memory[(f.cpus[URGENT + cpu].open & 0xfffff) * FLIGHTREC_RING_BLOCK_BYTES / 8] += 100;
+		f.memory[(f.cpus[URGENT + cpu].open & 0xfffff) *
+			 FLIGHTREC_RING_BLOCK_BYTES / 8] += 100;
 	}
 	for (n = 1; n <= 20000; n++)
 		append(&f, n, URGENT + CPUS - 1);
