@@ -16,7 +16,6 @@
 void follow_start(void);
 
 /*
-/*
  * Waits for records, for @timeout_ms at most, without a bound if that is negative: FOLLOW_ON,
  * or the exit status if nobody listens any more, or all channels were removed and read to
  * their end. All channels have been found empty before.
