@@ -577,8 +577,10 @@ static int judge_need(const struct doctor *d, struct finding *f,
 	err = verify_file(d->h, d->t, file, f->kernel->release, r);
 	if (!err)
 		err = judge_signers(d, file, r);
-	if (err || verdict_exit(r->verdict) != EXIT_NO)
+	if (err || verdict_exit(r->verdict) == EXIT_YES)
 		return err;
+	if (verdict_exit(r->verdict) != EXIT_NO && f->report.verdict != VERDICT_OK)
+		return 0;	/* not the first that is unknown */
 	err = report_set(&f->report, r->verdict, r->next_step, "it needs %.*s: %s",
 			 (int)strcspn(base, "."), base, r->message);
 	/* Another driver's build is a finding of its own. */
@@ -613,6 +615,12 @@ static int judge_depend(const struct doctor *d, struct finding *f,
 	return err;
 }
 
+/* Of what a driver needs the first loss is told; what is unknown does not hide one. */
+static bool look_on(const struct finding *f)
+{
+	return f->report.verdict == VERDICT_OK || f->report.verdict == VERDICT_UNKNOWN;
+}
+
 /* ",snd_pcm," of "snd-pcm": as the kernel calls it, in a list. */
 static char *as_built(const char *name)
 {
@@ -632,8 +640,7 @@ static int judge_depends(const struct doctor *d, struct finding *f,
 	char *all = strdup(depends), *rest = all, *need;
 	int err = all ? 0 : -ENOMEM;
 
-	while (!err && f->report.verdict == VERDICT_OK &&
-	       (need = strsep(&rest, ","))) {
+	while (!err && look_on(f) && (need = strsep(&rest, ","))) {
 		char *mark = as_built(need);
 		bool there = !*need || (mark && strstr(built_as, mark));
 
@@ -658,8 +665,7 @@ static int judge_needs(const struct doctor *d, struct finding *f,
 	char *built_as = strdup(""), *longer, *name;
 	int err = built_as ? 0 : -ENOMEM;
 
-	for (size_t i = 0; i < m->need_count && !err &&
-	     f->report.verdict == VERDICT_OK; i++) {
+	for (size_t i = 0; i < m->need_count && !err && look_on(f); i++) {
 		struct report r = { 0 };
 
 		err = judge_need(d, f, m->needs[i], &r);
@@ -671,11 +677,11 @@ static int judge_needs(const struct doctor *d, struct finding *f,
 		if (!longer)
 			err = -ENOMEM;
 		/* What it needs itself is in the index, but for what is gone. */
-		if (!err && r.info.depends && f->report.verdict == VERDICT_OK)
+		if (!err && r.info.depends && look_on(f))
 			err = judge_depends(d, f, r.info.depends, m, built_as);
 		report_free(&r);
 	}
-	if (!err && f->report.verdict == VERDICT_OK && f->report.info.depends)
+	if (!err && look_on(f) && f->report.info.depends)
 		err = judge_depends(d, f, f->report.info.depends, m, built_as);
 	free(built_as);
 	return err;

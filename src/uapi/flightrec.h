@@ -220,9 +220,10 @@ struct flightrec_filter {
  * @name: the channel's name, zero-padded
  * @filters: FLIGHTREC_FILTER_* that the driver knows
  * @features: FLIGHTREC_FEATURE_* that the driver has; 0 in earlier ones
- * @waiting: records between this descriptor's place and the newest one, whether its
- *	filter wants them or not, overwritten ones left aside; 0 for a descriptor that is
- *	not open for reading
+ * @waiting: numbers from this descriptor's place, or from @oldest_seq if that is later,
+ *	to @next_seq, whether its filter wants their records or not. As many records wait,
+ *	or fewer: behind an old urgent one others may be overwritten. 0 for a descriptor
+ *	that is not open for reading
  *
  * Earlier drivers end it with @name, and refuse the longer request: ENOTTY.
  */

@@ -66,7 +66,7 @@ say "IMAGE $(stat -c '%a %s' /proc/flightrec/previous.image)"
 {{ flightrec read -b -1 --json; flightrec read -b -1 -c app --json; }} 2>/run/err | packed BACK 0
 cat /run/err
 say "$(grep -o 'previous_boot=[^ ]*' /proc/flightrec/stats)"
-seq {RECORDS} | sed 's/^/<3>event /' | flightrec write
+seq {RECORDS} | awk '{{ print (NR % 4 ? "" : "<3>") "event " $1 }}' | flightrec write
 flightrec read --json >/run/listed
 ( n=0; while n=$((n + 1)); do echo "ceaseless $n of a"; done | flightrec write -c app ) &
 ( n=0; while n=$((n + 1)); do echo "ceaseless $n of b"; done | flightrec write -c app ) &

@@ -206,6 +206,22 @@ def test_what_a_module_needs_is_signed_by_a_stranger(system, pair, other_pair):
     assert found["zfs"]["message"].startswith("it needs spl: ")
 
 
+@pytest.mark.parametrize("other", ["", "lost"])
+def test_what_a_module_needs_cannot_be_judged(system, other):
+    """Unknown, though that driver itself is not asked about; a loss beside it is told."""
+    system.install(NEW, name="zfs", depends="spl,znvpair" if other else "spl")
+    spl = system.install(NEW, name="spl")
+    if other:
+        system.install(NEW, name="znvpair").write_bytes(b"")
+    system.depmod(NEW)
+    spl.unlink()
+    spl.symlink_to(spl.name)
+    system.tree.put("etc/kmodkeep/drivers.d/spl.conf", "module = spl\nignore = yes\n")
+    _, found, _ = next_boot(system)
+    assert found["zfs"]["verdict"] == ("tampered" if other else "unknown"), found["zfs"]
+    assert found["zfs"]["message"].startswith("it needs znvpair" if other else "it needs spl: ")
+
+
 def test_whose_module_it_is(system):
     """A kernel package's own is no driver; a folder in kernel/ that it was not built with is one."""
     for release in (OLD, NEW):
