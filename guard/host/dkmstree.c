@@ -168,6 +168,7 @@ int dkms_built_file(const struct host *h, const char *name, const char *version,
 	return *path ? 0 : -ENOENT;
 }
 
+/* Of versions that are only registered dkms builds the newest, so that one counts. */
 static int take_version(struct dkms *out, const char *dir, const char *version,
 			const char *kernel)
 {
@@ -176,6 +177,7 @@ static int take_version(struct dkms *out, const char *dir, const char *version,
 				  NULL;
 	enum dkms_state state = DKMS_ADDED;
 	int err = version_dir && log ? 0 : -ENOMEM;
+	bool better;
 
 	if (err)
 		goto out;
@@ -183,11 +185,17 @@ static int take_version(struct dkms *out, const char *dir, const char *version,
 		state = DKMS_NO_SOURCE;
 	else if (was_built(version_dir, kernel))
 		state = DKMS_BUILT;
-	if (!out->log && is_log_of(log, kernel)) {
+	better = state > out->state || (state == DKMS_ADDED && state == out->state &&
+					strverscmp(version, out->version) > 0);
+	if (better && state == DKMS_ADDED) {
+		free(out->log);
+		out->log = NULL;
+	}
+	if (!out->log && (better || out->state > DKMS_ADDED) && is_log_of(log, kernel)) {
 		out->log = log;
 		log = NULL;
 	}
-	if (state > out->state) {
+	if (better) {
 		free(out->version);
 		out->state = state;
 		out->version = strdup(version);

@@ -119,6 +119,27 @@ def test_missing_because_the_build_failed(system):
     assert "make.log" not in new_verdict(system)["next_step"]
 
 
+def log_of(system, version):
+    system.tree.put(f"var/lib/dkms/sample/{version}/build/make.log",
+                    f"DKMS make.log for sample-{version} for kernel {NEW} (x86_64)\nerror\n")
+
+
+@pytest.mark.parametrize("failed,told", [
+    ([], False), (["1.2"], False), (["1.2", "1.9"], False), (["1.10"], True), (["1.2", "1.10"], True),
+])  # fmt: skip
+def test_newest_version_that_dkms_knows_counts(system, failed, told):
+    """It is the one that dkms would build, whatever became of the others."""
+    system.remove(NEW)
+    for version in ("1.2", "1.10", "1.9"):
+        system.tree.put(f"var/lib/dkms/sample/{version}/source/dkms.conf")
+    for version in failed:
+        log_of(system, version)
+    finding = new_verdict(system)
+    assert (finding["verdict"], finding["dkms"], finding["dkms_version"]) == ("missing", "added", "1.10")
+    assert ("dkms could not build" in finding["message"]) == told, finding
+    assert (finding["dkms_log"] or "").endswith("/1.10/build/make.log" if told else ""), finding
+
+
 def test_build_error_that_is_quoted(system):
     """Not what a configure script looked for or tried, and can do without."""
     system.remove(NEW)

@@ -413,6 +413,16 @@ def test_failed_build_is_not_repeated(host):
     assert host.repair("--yes").code == 1 and host.ran == []
 
 
+def test_newer_version_is_tried_where_one_failed(host):
+    host.remove(NEW)
+    host.dkms()
+    host.tree.put("var/lib/dkms/sample/1.2/build/make.log",
+                  f"DKMS make.log for sample-1.2 for kernel {NEW} (x86_64)\nx.c:1: error: no\n")
+    host.tree.put("var/lib/dkms/sample/1.3/source/dkms.conf")
+    assert host.steps() == [BUILD.replace("1.2", "1.3")]
+    assert host.repair("--yes").code == 0
+
+
 def test_build_that_lacked_a_compiler_is_repeated(host):
     host.remove(NEW)
     host.dkms()
