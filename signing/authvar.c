@@ -209,7 +209,7 @@ int authvar_sign(const struct authvar *v, const struct buf *lists, X509 *cert, E
 }
 
 /* efivarfs keeps what is in it from a mistaken rm; who means it says so. */
-static int allow_change(const char *path)
+static int allow_change(const char *path, bool *was)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), flags, err = 0;
 
@@ -219,10 +219,26 @@ static int allow_change(const char *path)
 		err = errno == ENOTTY ? 0 : -errno;
 	} else if (flags & FS_IMMUTABLE_FL) {
 		flags &= ~FS_IMMUTABLE_FL;
+		*was = true;
 		err = ioctl(fd, FS_IOC_SETFLAGS, &flags) < 0 ? -errno : 0;
 	}
 	close(fd);
 	return err;
+}
+
+/* As it was; a variable that is gone needs no such thing. */
+static void keep_from_change(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), flags;
+
+	if (fd < 0)
+		return;
+	if (ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0) {
+		flags |= FS_IMMUTABLE_FL;
+		/* What was written counts, and the next mount has it again. */
+		(void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
+	}
+	close(fd);
 }
 
 /* One write is one call of the firmware, which takes all of it or nothing. */
@@ -247,14 +263,17 @@ int authvar_write(const struct host *h, const struct authvar *v, const struct bu
 {
 	char *path = efivar_path(h, v->name, v->guid);
 	struct buf whole = { 0 }, now;
+	bool immutable = false;
 	int err = path ? append_number(&whole, ATTRIBUTES, 4) : -ENOMEM;
 
 	if (!err)
 		err = append(&whole, update->data, update->len);
 	if (!err)
-		err = allow_change(path);
+		err = allow_change(path, &immutable);
 	if (!err)
 		err = write_once(path, &whole);
+	if (immutable)
+		keep_from_change(path);
 	if (err == -EPERM)
 		err = -EACCES;
 	if (err)

@@ -300,8 +300,8 @@ static int check_start(const struct host *h, const struct options *o, const stru
 		code = complain_errno(err, "key enroll");
 	else if (program.boots == BOOTS_NO && !o->force)
 		code = complain(EXIT_NO, "%s, which the firmware starts, is signed by %s, whom its list "
-				"db would not have: with Secure Boot on the next boot would stop there; "
-				"nothing changed. Next: --db-cert FILE, or --force", program.path,
+				"db would not have, or its list dbx revokes it: with Secure Boot on the next boot would stop there; "
+				"nothing changed. Next: update shim, --db-cert FILE, or --force", program.path,
 				program.signers ? program.signers : "nobody");
 	else if (program.boots == BOOTS_UNKNOWN && !o->force)
 		code = complain(EXIT_UNSURE, "whether the firmware would still start %s is not known: "

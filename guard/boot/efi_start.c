@@ -189,8 +189,6 @@ static int judge_entry(struct walk *w, uint16_t number, int at)
 	char name[16];
 	int err;
 
-	if (w->known && number == w->number)
-		return say_same(w);
 	err = efi_load_option(w->h, number, &o);
 	if (err == -ENOENT)
 		return 0;
@@ -198,10 +196,13 @@ static int judge_entry(struct walk *w, uint16_t number, int at)
 		snprintf(name, sizeof(name), "Boot%04X", number);
 		return say_unread(w, name, err);
 	}
-	/* Somebody asked for what BootNext names, and active or not it is started. */
+	/*
+	 * Somebody asked for what BootNext names, and active or not it is started. What started
+	 * this system may have been made inactive since, or was chosen by hand.
+	 */
 	if (at >= 0 && (!o.active || !o.boots))
 		err = 0;
-	else if (is_same(w, &o))
+	else if ((w->known && number == w->number) || is_same(w, &o))
 		err = say_same(w);
 	else if (at < 0)
 		err = say_starts(w, &o, number, " (BootNext asks for it)");

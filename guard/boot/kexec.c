@@ -5,6 +5,7 @@
  */
 #include "guard/boot/kexec.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "guard/base/util.h"
 
 #define CONF "/etc/default/kexec"
+#define CONF_DIR "/etc/default/kexec.d"
 #define CONF_MAX (256u << 10)
 
 /* What kexec-tools are told, as their script has it without a configuration. */
@@ -56,21 +58,59 @@ static int take_line(struct settings *s, char *line)
 	return 0;
 }
 
-static int read_settings(const struct host *h, struct settings *s)
+static int read_file(const struct host *h, const char *rel, struct settings *s)
 {
-	char *path = host_path(h, CONF), *text, *rest, *line;
+	char *path = rel ? host_path(h, rel) : NULL, *text, *rest, *line;
 	struct buf b = { 0 };
 	int err = path ? file_read(path, CONF_MAX, &b) : -ENOMEM;
 
 	free(path);
 	if (err)
-		return err;
+		return err == -ENOENT ? 0 : err;
 	text = strndup((char *)b.data, b.len);
 	err = text ? 0 : -ENOMEM;
 	for (rest = text; !err && (line = strsep(&rest, "\n")); )
 		err = take_line(s, line);
 	free(text);
 	buf_free(&b);
+	return err;
+}
+
+/* What run-parts(8) lists; it takes no other names. */
+static int is_part(const struct dirent *e)
+{
+	return e->d_name[strspn(e->d_name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				"0123456789_-")] == '\0';
+}
+
+static int by_bytes(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+/* The last one counts, and those of the folder come last. */
+static int read_settings(const struct host *h, struct settings *s)
+{
+	char *dir = host_path(h, CONF_DIR);
+	struct dirent **names = NULL;
+	int err = dir ? read_file(h, CONF, s) : -ENOMEM;
+	int n = err ? 0 : scandir(dir, &names, is_part, by_bytes);
+
+	if (n < 0 && errno != ENOENT)
+		err = -errno;
+	for (int i = 0; i < n; i++) {
+		char *rel = text_of(CONF_DIR "/%s", names[i]->d_name);
+
+		if (!err)
+			err = read_file(h, rel, s);
+		/* A folder is no snippet. */
+		if (err == -EISDIR)
+			err = 0;
+		free(rel);
+		free(names[i]);
+	}
+	free(names);
+	free(dir);
 	return err;
 }
 
@@ -113,20 +153,18 @@ static int look_at_tools(const struct host *h, struct next_boot *out)
 	if (!host_has(h, "/etc/init.d/kexec-load") || !out->kernel)
 		return 0;
 	err = read_settings(h, &s);
-	if (err && err != -ENOMEM && err != -ENOENT) {
+	if (err && err != -ENOMEM) {
 		forget(out);
-		err = next_boot_say(out, CONF " cannot be read (%s), and says what a reboot starts",
-				    strerror(-err));
+		err = next_boot_say(out, CONF " or " CONF_DIR " cannot be read (%s), and they say what a "
+				    "reboot starts", strerror(-err));
 	} else if (!err && s.load && strcmp(s.load, "false") && !loads_same(h, &s, out)) {
 		forget(out);
 		err = next_boot_say(out, "kexec-tools load %s when this host reboots, past the boot "
 				    "loader, and its menu boots something else: set LOAD_KEXEC=false "
-				    "in " CONF, s.menu && strcmp(s.menu, "false") ?
+				    "in " CONF " and " CONF_DIR, s.menu && strcmp(s.menu, "false") ?
 				    "what they take for the default of GRUB" :
 				    s.image ? s.image : "/vmlinuz");
 	}
-	if (err == -ENOENT)
-		err = 0;
 	settings_free(&s);
 	return err;
 }

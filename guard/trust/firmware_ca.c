@@ -220,7 +220,7 @@ struct looking {
 	const struct list *db, *dbx;
 	struct boot_program *program;
 	size_t last;		/* the signature that was named last, from 1 */
-	bool trusted;
+	bool trusted, revoked;
 };
 
 static bool names_one(const struct list *l, const X509_NAME *name)
@@ -236,8 +236,11 @@ static int look(void *arg, size_t signature, const void *issuer)
 	struct looking *l = arg;
 	char *name, *was = l->program->signers;
 
-	if (names_one(l->db, issuer) && !names_one(l->dbx, issuer))
+	if (names_one(l->db, issuer))
 		l->trusted = true;
+	/* One of several signatures is enough for that. */
+	if (names_one(l->dbx, issuer))
+		l->revoked = true;
 	if (signature + 1 == l->last)
 		return 0;
 	l->last = signature + 1;
@@ -253,7 +256,7 @@ static int look(void *arg, size_t signature, const void *issuer)
 static int judge(struct boot_program *program, char *path, const struct list *db,
 		 const struct list *dbx)
 {
-	struct looking l = { db, dbx, program, 0, false };
+	struct looking l = { .db = db, .dbx = dbx, .program = program };
 	struct buf image;
 	int err = path ? file_read(path, IMAGE_MAX, &image) : -ENOENT;
 
@@ -270,7 +273,7 @@ static int judge(struct boot_program *program, char *path, const struct list *db
 		return err;
 	/* A list that was not read, or an image's own hash in db: it may boot. */
 	program->boots = err || db->err || (dbx->err && dbx->err != -ENOENT) ?
-			 BOOTS_UNKNOWN : l.trusted ? BOOTS_YES :
+			 BOOTS_UNKNOWN : l.revoked ? BOOTS_NO : l.trusted ? BOOTS_YES :
 			 db->others ? BOOTS_UNKNOWN : BOOTS_NO;
 	return 0;
 }
@@ -375,6 +378,40 @@ int firmware_ca_read(const struct host *h, struct firmware_ca *out)
 	return err;
 }
 
+struct table {
+	const unsigned char *data;
+	size_t len;
+};
+
+static int is_in_table(void *arg, enum efi_sig type, const unsigned char *data, size_t len)
+{
+	const struct table *t = arg;
+
+	return type == EFI_SIG_SHA256 && len == 32 && memmem(t->data, t->len, data, len);
+}
+
+/*
+ * Is an image revoked by its own hash? Each of its signatures has that in it, and nothing
+ * else there is the same by chance. 1, 0, or -errno.
+ */
+static int is_revoked(const char *path, const struct buf *dbx)
+{
+	struct buf image;
+	size_t at, size;
+	int ret = file_read(path, IMAGE_MAX, &image);
+
+	if (ret)
+		return ret;
+	ret = find_table(&image, &at, &size);
+	if (!ret) {
+		struct table t = { image.data + at, size };
+
+		ret = efi_siglist_walk(dbx, is_in_table, &t);
+	}
+	buf_free(&image);
+	return ret;
+}
+
 int firmware_starts(const struct host *h, const struct buf *db, const struct buf *dbx,
 		    struct boot_program *out)
 {
@@ -387,6 +424,11 @@ int firmware_starts(const struct host *h, const struct buf *db, const struct buf
 	revoked.err = efi_siglist_walk(dbx, take, &revoked);
 	if (file && !strstr(file, ".."))
 		err = judge(out, on_partition(h, file), &trusted, &revoked);
+	if (!err && out->boots == BOOTS_YES) {
+		int ret = is_revoked(out->path, dbx);
+
+		out->boots = ret == 0 ? BOOTS_YES : ret == 1 ? BOOTS_NO : BOOTS_UNKNOWN;
+	}
 	free(file);
 	free_list(&trusted);
 	free_list(&revoked);

@@ -141,6 +141,27 @@ def test_entries_that_the_firmware_passes(firmware):
         firmware.no_next()
 
 
+@pytest.mark.parametrize("attributes", [0, 1 | CATEGORY_TOOL, None])
+def test_entry_that_started_this_system_and_is_passed_now(firmware, attributes):
+    """Made inactive, or deleted, and still in the order: what is behind it starts."""
+    firmware.mounts(("sda1", "/boot/efi"), ("sda2", "/boot"), ("sdb1", "/mnt/other"))
+    windows = "\\EFI\\Microsoft\\Boot\\bootmgfw.efi"
+    firmware.tree.put("mnt/other" + windows.replace("\\", "/"), "windows")
+    firmware.entry(2, "Windows Boot Manager", OTHERS, windows)
+    firmware.order(1, 2)
+    assert firmware.boots()[0] == NEW
+    if attributes is None:
+        (firmware.tree.path / f"sys/firmware/efi/efivars/Boot0001-{GLOBAL}").unlink()
+    else:
+        firmware.entry(1, "debian", OURS, "\\EFI\\debian\\shimx64.efi", attributes=attributes)
+    kernel, why = firmware.boots()
+    assert kernel is None and "Windows Boot Manager" in why, why
+    # Another entry for the same program is as good.
+    firmware.entry(3, "debian", OURS, "\\EFI\\debian\\shimx64.efi")
+    firmware.order(1, 3, 2)
+    assert firmware.boots()[0] == (NEW if attributes is not None else None)
+
+
 def test_entry_without_a_partition(firmware):
     """Network, CD: it had nothing if this boot came to one behind it."""
     firmware.option(2, option("UEFI PXEv4", NETWORK))

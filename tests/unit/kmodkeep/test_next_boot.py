@@ -364,6 +364,22 @@ def test_kexec_tools_go_past_the_boot_loader(system, settings, kernel):
     assert boots(system) == (OLD if switched_off else None)
 
 
+def test_kexec_tools_read_their_folder_last(system):
+    system.tree.put("etc/init.d/kexec-load")
+    system.tree.put("etc/default/kexec.d/x.dpkg-old", "LOAD_KEXEC=true\n")
+    assert boots(system) == NEW  # not a name that is read
+    system.tree.put("etc/default/kexec.d/20-more", "LOAD_KEXEC=true\n")
+    assert boots(system) is None
+    system.tree.put("etc/default/kexec", "LOAD_KEXEC=false\n")
+    assert boots(system) is None
+    system.tree.put("etc/default/kexec.d/30-off", "LOAD_KEXEC=false\n")
+    assert boots(system) == NEW
+    (system.path / "etc/default/kexec.d/30-off").unlink()
+    (system.path / "etc/default/kexec.d/30-off").symlink_to("/dev/null")
+    found = next_boot(system)
+    assert found["kernel"] is None and "kexec.d cannot be read" in found["why"]
+
+
 def test_folder_that_does_not_run_has_no_firmware(sdboot):
     sdboot.tree.variable("LoaderEntryDefault", utf16(f"0123-{OLD}.conf"), LOADER)
     sdboot.tree.variable("BootNext", b"\x07\0\0\0\x02\0", GLOBAL)

@@ -208,6 +208,17 @@ def test_not_fetched(tmp_path, server, case):
     assert not (tmp_path / "radar.json").exists() or (tmp_path / "radar.json").stat().st_size <= 8194 * 512
 
 
+@pytest.mark.parametrize(("codes", "worst"), [
+    ("0", 0), ("0 0 3 0", 3), ("3 1 0", 1), ("1 3 137", 1), ("0 139", 3), ("2 0", 3), ("127", 3), ("137 1", 1),
+])  # fmt: skip
+def test_a_program_that_was_killed_tells_nothing(codes, worst):
+    text = (TOP / "kmodkeep/preflight").read_text()
+    function = re.search(r"^worst=0\nworse\(\) \{\n.*?^\}\n", text, re.M | re.S)[0]
+    done = subprocess.run(["sh", "-euc", f'{function}for code in {codes}; do worse "$code"; done; echo $worst'],
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    assert done.stdout == f"{worst}\n"
+
+
 @pytest.mark.parametrize("word", ["http://localhost/radar.json", "ftp://x/y", "", "-x"])
 def test_words_that_name_no_radar(tree, word):
     done = subprocess.run([TOP / "kmodkeep/preflight", "kmodkeep", "--radar", word], capture_output=True, text=True)

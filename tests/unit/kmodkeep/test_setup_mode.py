@@ -6,6 +6,7 @@ is shown in tests/secureboot/test_setup_mode.py.
 """
 
 import datetime
+import hashlib
 import struct
 import subprocess
 import uuid
@@ -223,6 +224,35 @@ def test_what_the_firmware_makes_of_it_is_read_back(host):
     result = enroll(host)
     assert result.code == 1 and "list db: it took something else; it is still in Setup Mode" in result.err
     assert not list((host.path / "sys/firmware/efi/efivars").glob("PK-*"))
+
+
+def test_variable_is_kept_from_a_mistaken_rm_afterwards(host):
+    variable = host.path / f"sys/firmware/efi/efivars/db-{SECURITY}"
+    before = variable.read_bytes()
+    if subprocess.run(["chattr", "+i", variable], capture_output=True).returncode:
+        pytest.skip("this file system keeps no flags of files, so there is none to put back")
+    try:
+        assert enroll(host).code == 1  # a file is no firmware
+        flags = subprocess.run(["lsattr", variable], check=True, capture_output=True, text=True).stdout.split()[0]
+    finally:
+        subprocess.run(["chattr", "-i", variable], check=True)
+    assert "i" in flags and variable.read_bytes() != before
+
+
+@pytest.mark.parametrize("of", ["image", "signer of one signature"])
+def test_shim_that_is_revoked_would_not_start(host, ca, of):
+    """Setup Mode has started it all the same; Secure Boot will not."""
+    if of == "image":  # the digest that the signature has of it
+        digest = hashlib.sha256(b"a hash").digest()
+        body = b"V" * 16 + digest
+        host.variable("dbx", b"\x27\0\0\0" + SHA256_LIST + struct.pack("<III", 28 + len(body), 0, 48) + body, SECURITY)
+    else:
+        two = (ca.signature(ca.leaf("leaf", CA_2011)), ca.signature(ca.leaf("second leaf", "Vendor")))
+        (host.path / "boot/efi/EFI/debian/shimx64.efi").write_bytes(program(*two))
+        assert enroll(host, "--dry-run").code == 0
+        host.variable("dbx", siglist(ca.der("Vendor")), SECURITY)
+    result = enroll(host, "--dry-run")
+    assert result.code == 1 and "its list dbx revokes it" in result.err, result.text
 
 
 def test_no_key_no_firmware_no_such_options(host, tree):
