@@ -218,6 +218,7 @@ static u64 *alloc_blocks(u32 nblocks)
 		for (i = 0; i < 1UL << order; i++)
 			pages[at + i] = page + i;
 		node = next_node_in(node, node_states[N_MEMORY]);
+		cond_resched();
 	}
 	blocks = vmap(pages, count, VM_MAP | VM_MAP_PUT_PAGES, PAGE_KERNEL);
 	if (!blocks)

@@ -119,9 +119,11 @@ static __poll_t node_poll(struct file *file, poll_table *wait)
 	poll_wait(file, &waiters->wait, wait);
 	/* Pairs with flightrec_channel_wake()'s: poll_wait() has none before 6.14. */
 	smp_mb();
-	/* At the end there is something to read: that it is the end. */
-	if (flightrec_handle_ready(handle) || flightrec_channel_ended(channel))
+	if (flightrec_handle_ready(handle))
 		mask |= EPOLLIN | EPOLLRDNORM;
+	/* Asked again: the end wakes once. It is something to read: that it is the end. */
+	if (flightrec_channel_ended(channel))
+		mask |= EPOLLIN | EPOLLRDNORM | EPOLLHUP;
 	return mask;
 }
 

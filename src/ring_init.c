@@ -7,6 +7,9 @@
 
 #define BLOCKS_MAX	(1U << ENTRY_BLOCK_BITS)
 
+/* A channel is made while others run: of its index, so much is filled before they may. */
+#define RELAX_ENTRIES	65536
+
 /* The smallest record: more never fit into a block. */
 #define RECORD_WORDS_MIN (FLIGHTREC_STAMP_WORDS + 1)
 #define RECORDS_PER_BLOCK ((BLOCK_WORDS - BLOCK_HEADER) / RECORD_WORDS_MIN)
@@ -65,7 +68,7 @@ static u32 fresh_claims(u32 nblocks, u32 ncpus)
  * How many blocks are kept for urgent records: enough that there is always one to be had
  * among them, or none.
  */
-static u32 __init kept_blocks(u32 nblocks, u32 ncpus)
+static u32 kept_blocks(u32 nblocks, u32 ncpus)
 {
 	u32 most = FLIGHTREC_RING_KEPT_MAX + 2 * ncpus;
 	u32 kept = nblocks / FLIGHTREC_RING_KEPT_PART;
@@ -130,6 +133,8 @@ int flightrec_ring_init(struct flightrec_ring *ring,
 		atomic64_set(&ring->kept[i], 0);
 	atomic64_set(&ring->next_seq, 1);
 	for (i = 0; i < ring->nblocks; i++) {
+		if (!(i % GROUP_BLOCKS))
+			ring_relax();
 		describe_block(&ring->words[i * BLOCK_WORDS], i, setup);
 		atomic64_set(block_word(ring, i, BLOCK_STATE), state | STATE_CLOSED);
 		atomic64_set(block_word(ring, i, BLOCK_COMMITTED), state);
@@ -144,8 +149,11 @@ int flightrec_ring_init(struct flightrec_ring *ring,
 	}
 	atomic64_set(clear_seq(ring), 1);
 	/* As if each entry's number of one round before had been there. */
-	for (i = 0; i < ring->nindex; i++)
+	for (i = 0; i < ring->nindex; i++) {
+		if (!(i % RELAX_ENTRIES))
+			ring_relax();
 		ring->index[i] = flightrec_ring_tag(ring, i ? i : ring->nindex) -
 				 (1ULL << ENTRY_TAG_SHIFT);
+	}
 	return 0;
 }

@@ -30,7 +30,7 @@ static inline u64 ring_div(u64 n, u32 by, u32 *rem)
 	return div_u64_rem(n, by, rem);
 }
 
-/* In a reader's loops: let others run now and then. */
+/* In loops of readers and of init: let others run now and then. */
 static inline void ring_relax(void)
 {
 	cond_resched();
@@ -134,8 +134,14 @@ static inline u64 ring_div(u64 n, u32 by, u32 *rem)
 	return n / by;
 }
 
+/* A test may count it. */
+#ifndef RING_RELAX
+#define RING_RELAX() ((void)0)
+#endif
+
 static inline void ring_relax(void)
 {
+	RING_RELAX();
 }
 
 /* A test may define what makes a reader give up. */

@@ -103,6 +103,8 @@ MUTATIONS = {
         INIT, "	return spare - (ncpus < spare / 2 ? ncpus : spare / 2);", "	return nblocks;"),
     "claim gives the block the lap before": (
         RING, "turn.lap = FIRST_LAP + ring_div(", "turn.lap = FIRST_LAP - 1 + ring_div("),
+    "ring is made without a rest": (
+        INIT, "		if (!(i % RELAX_ENTRIES))\n			ring_relax();\n", ""),
     # blocks that are kept for urgent records
     "blocks of urgent records are claimed by others": (
         RING, "while (unlikely(READ_ONCE(ring->is_kept[turn.block])) &&", "while (false &&"),

@@ -299,3 +299,29 @@ def test_what_is_not_static_is_used_by_another_file():
             for defined in DEFINED.findall(COMMENT_OR_TEXT.sub(" ", text_of(path))):
                 used = any(set(defined) & others for other, others in words.items() if other != path)
                 assert used or defined[0] == "main", f"{name(path)}: {defined}"
+
+
+FUNCTION = re.compile(r"^([A-Za-z_][\w *]*?)\b(\w+)\(([^;{}]*)\)\s*\n\{\n(.*?)^\}", re.M | re.S)
+
+
+def called_too_late(texts):
+    """Functions that are gone after init, and who calls them from code that is not."""
+    functions = [(path, *found.groups()) for path, text in texts.items()
+                 for found in FUNCTION.finditer(COMMENT_OR_TEXT.sub(" ", text))]  # fmt: skip
+    gone = {(name, path if "static" in kind else None)
+            for path, kind, name, _, _ in functions if "__init" in kind.split()}  # fmt: skip
+    return [f"{caller} calls {called}" for path, kind, caller, _, body in functions
+            if "__init" not in kind.split()
+            for called in re.findall(r"\b(\w+)\(", body)
+            if (called, path) in gone or (called, None) in gone]  # fmt: skip
+
+
+def test_what_is_gone_after_init_is_called_in_init_alone():
+    texts = {path: text_of(path) for path in FILES if path.relative_to(TOP).parts[0] == "src" and path.suffix == ".c"}
+    assert not called_too_late(texts)
+
+
+def test_a_call_of_what_is_gone_is_found():
+    late = "static int __init f(int a)\n{\n	return a;\n}\n\nint %sg(void)\n{\n	return f(1);\n}\n"
+    assert called_too_late({"a": late % ""}) == ["g calls f"]
+    assert not called_too_late({"a": late % "__init "})

@@ -359,6 +359,31 @@ static void a_flood_of_urgent_ones_displaces_its_share(void **state)
 	fixture_free(&f);
 }
 
+/* Of what a full share leaves: all but the open blocks, as many that seem fresh, and one. */
+static void others_have_what_a_full_share_leaves(void **state)
+{
+	/* With what does not fit at the end of a block. */
+	const u64 per_block = FLIGHTREC_RING_BLOCK_BYTES / 400;
+	u64 n, fit, newest;
+	struct flightrec_stamp stamp;
+	struct fixture f;
+
+	(void)state;
+	fixture_init(&f, 16 * ring_bytes());
+	for (n = 1; n <= f.ring.nindex; n++)
+		append(&f, n, URGENT + n % CPUS);
+	fit = (f.ring.nblocks - f.ring.nkept - 2 * CPUS - 1) * per_block;
+	for (n = 1; n <= 5 * f.ring.nindex; n++) {
+		append(&f, n, n % CPUS);
+		if (n < f.ring.nindex || n % 1009)
+			continue;
+		for (newest = 0; newest < fit; newest++)
+			assert_int_equal(flightrec_ring_fetch(
+				&f.ring, flightrec_ring_next(&f.ring) - 1 - newest, &stamp, NULL, 0), 0);
+	}
+	fixture_free(&f);
+}
+
 /* Without urgent ones the whole ring is for the others; the smallest ring has no shares. */
 static void no_urgent_ones_no_share(void **state)
 {
@@ -774,6 +799,7 @@ int main(void)
 		cmocka_unit_test(clear_counts_as_lost),
 		cmocka_unit_test(urgent_ones_outlive_a_flood),
 		cmocka_unit_test(a_flood_of_urgent_ones_displaces_its_share),
+		cmocka_unit_test(others_have_what_a_full_share_leaves),
 		cmocka_unit_test(no_urgent_ones_no_share),
 		cmocka_unit_test(a_flood_of_urgent_ones_in_a_large_ring),
 		cmocka_unit_test(urgent_writers_stopped),

@@ -23,7 +23,12 @@ static void at_step(enum step kind, const void *address);
 static bool interrupted;
 #define RING_INTERRUPTED() interrupted
 
+/* How often others could run. */
+static unsigned int relaxed;
+#define RING_RELAX() ((void)relaxed++)
+
 #include "ring.c"
+#include "ring_init.c"
 #include "fixture.h"
 
 #define TRACED 16384	/* of a long operation, the first steps */
@@ -529,6 +534,18 @@ static void ends_when_interrupted(void **state)
 	fixture_free(&f);
 }
 
+/* A large ring is made while others run: they may as often as its size asks for. */
+static void others_run_while_a_ring_is_made(void **state)
+{
+	(void)state;
+	fixture_init(&f, 40ULL << 20);
+	relaxed = 0;
+	assert_int_equal(init_ring(&f, f.ring.nblocks), 0);
+	assert_true(f.ring.nindex >= 4 * 65536);
+	assert_int_equal(relaxed, flightrec_ring_groups(f.ring.nblocks) + f.ring.nindex / 65536);
+	fixture_free(&f);
+}
+
 /* A torn stamp with a length that wraps when it is rounded up. */
 static void torn_length_is_bounded(void **state)
 {
@@ -720,6 +737,7 @@ int main(void)
 		CASE(reader_of_old_ones_at_each_step),
 		CASE(old_ones_beside_one_under_way),
 		CASE(ends_when_interrupted),
+		CASE(others_run_while_a_ring_is_made),
 		CASE(writer_barriers),
 		CASE(claim_barriers),
 		CASE(reader_barriers),
