@@ -24,6 +24,7 @@ ANSWER_SECONDS = 30
 ALL_SECONDS = 300
 DOCUMENT_MAX = 4 << 20
 MEMBERS_MAX = 1024
+PAGES_MAX = 64
 SERVICE = "/redfish/v1/Systems"
 SECRET_MAX = 4096
 CERTIFICATE_MAX = 65536
@@ -200,8 +201,8 @@ def members(controller, path):
         for one in list_of:
             found.append(local(one.get("@odata.id") if isinstance(one, dict) else None, path))
         pages += 1
-        if len(found) > MEMBERS_MAX or pages > MEMBERS_MAX:
-            raise unsure(f"{path} has more than {MEMBERS_MAX} members")
+        if len(found) > MEMBERS_MAX or pages > PAGES_MAX:
+            raise unsure(f"{path} has more than {MEMBERS_MAX} members or {PAGES_MAX} pages")
         path = document.get("Members@odata.nextLink")
         if path is not None:
             path = local(path, "the next page")
