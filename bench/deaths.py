@@ -299,7 +299,8 @@ are compared one by one: none came back that was not written.
 
 TAIL = """## Not in the tables
 
-Kernels that have no table here: `make bench-deaths K=6.12 KEEP=1` adds one; for each kernel
+"Not run" is a death after which the guest gave no result: `python3 -m bench.deaths --kernels 6.12
+--missing --keep` tries those alone. `make bench-deaths K=7.3 KEEP=1` adds a kernel; for each kernel
 `tests/kernels/test_reset.py` compares the records of most of these deaths. A power cut takes the
 memory with it, and nothing comes back: `collect` cannot tell it from a reset whose memory was lost.
 Ways with a guest of their own, which this run does not have: a panic with kdump, of which the whole

@@ -36,17 +36,28 @@ _kmodkeep() {
 		mapfile -t COMPREPLY < <(compgen -W "verify" -- "$word")
 		return
 		;;
+	fleet)
+		mapfile -t COMPREPLY < <(compgen -W "$(_kmodkeep_words fleet | sed -n 's/^    \([a-z][a-z]*\) .*/\1/p')" -- "$word")
+		return
+		;;
+	--via)
+		mapfile -t COMPREPLY < <(compgen -W "varstore setup-mode redfish" -- "$word")
+		return
+		;;
 	rotate)
 		mapfile -t COMPREPLY < <(compgen -W "begin status continue finish abort" -- "$word")
 		return
 		;;
 	esac
-	[[ ${verb[0]} != @(key|manifest|log) ]] || verb+=("${COMP_WORDS[2]}")
+	[[ ${verb[0]} != @(key|manifest|log|fleet) ]] || verb+=("${COMP_WORDS[2]}")
+	# Each way to enrol a key has options of its own.
+	[[ " ${COMP_WORDS[*]} " != *' --via setup-mode '* ]] || verb+=(--via setup-mode)
+	[[ " ${COMP_WORDS[*]} " != *' --via redfish '* ]] || verb=(fleet redfish)
 	if [[ $word == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(_kmodkeep_words "${verb[@]}" | grep -o -e '--[a-z-]*' | sort -u)" -- "$word")
 	elif [[ ${verb[0]} == adopt || ${verb[0]} == smoke ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$("${COMP_WORDS[0]}" doctor --drivers 2>/dev/null | cut -d' ' -f1)" -- "$word")
-	elif [[ ${verb[0]} == @(verify|sign|manifest|log) ]]; then
+	elif [[ ${verb[0]} == @(verify|sign|manifest|log|fleet) ]]; then
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 	fi

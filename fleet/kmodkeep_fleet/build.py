@@ -123,9 +123,15 @@ def inflate(name, data):
     stem, _, kind = name.partition(".ko")
     try:
         if kind == ".xz":
-            data = lzma.LZMADecompressor(memlimit=512 * 1024 * 1024).decompress(data, FILE_MAX)
+            one = lzma.LZMADecompressor(memlimit=512 * 1024 * 1024)
+            data = one.decompress(data, FILE_MAX)
+            # modprobe would go on where this ends.
+            if not one.eof or one.unused_data:
+                raise OSError(0, "it is cut, larger than a module, or something is behind it")
         elif kind == ".gz":
-            data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(FILE_MAX)
+            data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(FILE_MAX + 1)
+            if len(data) > FILE_MAX:
+                raise OSError(0, "it is larger than a module")
         elif kind == ".zst":
             process = subprocess.Popen(["zstd", "-dcq", f"-M{FILE_MAX}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                        stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip

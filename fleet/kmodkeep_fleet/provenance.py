@@ -12,6 +12,7 @@ import json
 import uuid
 from pathlib import Path
 
+from .module import TRAILER
 from .states import Usage
 
 FOLDER = "usr/share/kmodkeep/provenance"
@@ -34,8 +35,25 @@ def read_json(path):
     return data, doc
 
 
+def difference(data, entry):
+    """None where DATA is what ENTRY of a manifest says, with one signature behind it or none, else what differs; ValueError of no entry."""
+    file, size, digest = entry["file"], entry["size"], entry["sha256"]
+    if type(size) is not int or size <= 0:
+        raise ValueError(f"{file}: 'size' is no size")
+    if len(data) < size or hashlib.sha256(data[:size]).hexdigest() != digest:
+        return f"{file} is not the file of the manifest"
+    rest = data[size:]
+    # The bytes of the signature, 8 about it, their number, and the mark.
+    length = int.from_bytes(rest[: -len(TRAILER)][-4:], "big")
+    if rest and not (rest.endswith(TRAILER) and len(rest) == length + 12 + len(TRAILER)):
+        return f"{file} has something behind it that is no signature"
+    return None
+
+
 def disagreement(one, other):
     """None where two builders made the same, else what differs; KeyError or TypeError of what is no manifest."""
+    if not isinstance(other["builder"], str):
+        raise ValueError("'builder' is no text")
     if one["builder"] == other["builder"]:
         return f"both are by '{one['builder']}', and one builder is not two"
     for key in AGREED:

@@ -24,6 +24,7 @@ ANSWER_SECONDS = 30
 ALL_SECONDS = 300
 DOCUMENT_MAX = 4 << 20
 MEMBERS_MAX = 1024
+PAGES_MAX = 64
 SERVICE = "/redfish/v1/Systems"
 SECRET_MAX = 4096
 CERTIFICATE_MAX = 65536
@@ -47,7 +48,7 @@ def unsure(text):
 
 def read_credentials(path):
     """(user, password) of a file with the lines "user = ..." and "password = ...", which only its owner can read."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)  # nor does a FIFO have it wait
     with os.fdopen(fd, "rb") as file:
         state = os.fstat(fd)
         if not stat.S_ISREG(state.st_mode) or state.st_mode & 0o077 or state.st_uid not in (0, os.geteuid()):
@@ -87,9 +88,15 @@ class Controller:
             self.host, self.port, self.path = parts.hostname, parts.port or 443, parts.path.rstrip("/")
         except ValueError:
             parts = self.host = None
-        if not self.host or parts.scheme != "https" or parts.username or parts.query or parts.fragment:
+        if "@" in url:  # it may be a password, and is not repeated
+            raise Usage("user and password are no part of an address. Next: --credentials FILE")
+        if not self.host or parts.scheme != "https" or parts.query or parts.fragment:
             raise Usage(f"'{url}' is not https://HOST or https://HOST/redfish/v1/Systems/NAME")
-        self.context = ssl.create_default_context(cafile=ca)
+        self.base = f"https://{parts.netloc}"
+        try:
+            self.context = ssl.create_default_context(cafile=ca)
+        except ssl.SSLError as error:
+            raise no(f"{ca} is not a certificate in PEM") from error
         secret = base64.b64encode(":".join(credentials).encode()).decode()
         self.headers = {"Authorization": f"Basic {secret}", "Accept": "application/json", "OData-Version": "4.0"}
 
@@ -112,8 +119,10 @@ class Controller:
                          "the certificate of who issued it") from error  # fmt: skip
         except TimeoutError as error:
             raise unsure(f"{self.host}: no answer within {ANSWER_SECONDS} seconds ({method} {path})") from error
-        except (OSError, http.client.HTTPException) as error:
-            raise unsure(f"{self.host}: {error or type(error).__name__} ({method} {path})") from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            # Of a host name that cannot be one, or with words of the controller in it.
+            said = _plain(str(error).strip()) or type(error).__name__
+            raise unsure(f"{self.host}: {said} ({method} {path})") from error
         self._judge(status, elsewhere, f"{method} {path}", content)
         if len(content) > DOCUMENT_MAX:
             raise unsure(f"{self.host}: more than {DOCUMENT_MAX} bytes ({method} {path})")
@@ -192,8 +201,8 @@ def members(controller, path):
         for one in list_of:
             found.append(local(one.get("@odata.id") if isinstance(one, dict) else None, path))
         pages += 1
-        if len(found) > MEMBERS_MAX or pages > MEMBERS_MAX:
-            raise unsure(f"{path} has more than {MEMBERS_MAX} members")
+        if len(found) > MEMBERS_MAX or pages > PAGES_MAX:
+            raise unsure(f"{path} has more than {MEMBERS_MAX} members or {PAGES_MAX} pages")
         path = document.get("Members@odata.nextLink")
         if path is not None:
             path = local(path, "the next page")
@@ -207,7 +216,7 @@ def find_system(controller):
     systems = members(controller, SERVICE)
     if len(systems) != 1:
         raise no(f"{controller.host} has {len(systems)} systems. Next: name one of them: "
-                 f"{', '.join(f'https://{controller.host}{path}' for path in systems[:8])}")  # fmt: skip
+                 f"{', '.join(controller.base + path for path in systems[:8])}")  # fmt: skip
     return systems[0]
 
 

@@ -44,7 +44,8 @@ class Chain:
     def __init__(self, options):
         self.options = options
         self.root = Path(options.root)
-        self.package = self.folder = self.manifest = self.entry = None
+        self.package = self.folder = self.data = self.manifest = self.entry = None
+        self.builders, self.sources = [], {}
 
     def below(self, path):
         return self.root / str(path).lstrip("/")
@@ -64,18 +65,21 @@ class Chain:
         found = out.strip()
         if code or not found.startswith("/"):
             raise Usage(f"{word}: {last}. Next: --kernel RELEASE, or the path of its file")
-        return Path("/", Path(found).resolve().relative_to(self.root.resolve()))
+        try:
+            return Path("/", Path(found).resolve().relative_to(self.root.resolve()))
+        except ValueError:
+            raise Usage(f"{word}: {found} leads out of {self.root}. Next: the path of its file") from None
 
     def read(self):
         """file: it is a module, signed; what is before the signature counts."""
         with open(self.below(self.path), "rb") as file:
             data = file.read(MODULE_MAX + 1)
+        if len(data) > MODULE_MAX:
+            raise Broken("larger than a module can be")
         try:
             self.name, self.data = build.inflate(self.path.name, data)
         except build.Failed as failed:
             raise Broken(str(failed)) from None
-        if len(data) > MODULE_MAX:
-            raise Broken("larger than a module can be")
         if not self.data.endswith(module.TRAILER):
             return "no signature at its end"
         return f"{len(self.data)} bytes, with a signature"
@@ -106,26 +110,25 @@ class Chain:
         """manifest: the package's, and the file is the one that it names, plus a signature."""
         if not self.folder:
             raise Missing("without a package there is none")
+        if self.data is None:
+            raise Missing("the file could not be read, so there is nothing to compare with")
         try:
             _, doc = provenance.read_json(self.folder / "manifest.json")
             mine = [one for one in doc["modules"] if one["file"] == self.name]
             if len(mine) != 1:
                 raise Broken(f"names {self.name} {len(mine)} times")
-            self.entry, size = mine[0], int(mine[0]["size"])
-            digest = self.entry["sha256"]
+            entry = mine[0]
+            differs = provenance.difference(self.data, entry)
             words = [doc[key] for key in ("kernel", "kernel_package", "kernel_package_version", "builder")]
-            if not all(isinstance(one, str) for one in [*words, digest]):
+            if not all(isinstance(one, str) for one in [*words, entry["sha256"]]):
                 raise ValueError("a key is no text")
         except FileNotFoundError:
             raise Missing(f"{self.package} carries none") from None
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise Broken(f"cannot be read: {plain(error)}") from None
-        if hashlib.sha256(self.data[:size]).hexdigest() != digest:
-            raise Broken("the file is not the one that was built")
-        rest = self.data[size:]
-        if rest and not rest.endswith(module.TRAILER):
-            raise Broken("something that is no signature follows what was built")
-        self.manifest = doc
+        if differs:
+            raise Broken(plain(differs))
+        self.manifest, self.entry = doc, entry
         return f"built for {plain(doc['kernel'])}, against {plain(doc['kernel_package'])} {plain(doc['kernel_package_version'])}"
 
     def need_manifest(self):
@@ -145,8 +148,10 @@ class Chain:
             if differs:
                 raise Broken(plain(differs))
             names.append(doc["builder"])
-        if len(set(names)) < self.options.builders:
-            raise Missing(f"{len(set(names))} of {self.options.builders}: {plain(', '.join(names))}")
+            self.sources[doc["builder"]] = doc.get("source_sha256")
+        self.builders = list(dict.fromkeys(names))
+        if len(self.builders) < self.options.builders:
+            raise Missing(f"{len(self.builders)} of {self.options.builders}: {plain(', '.join(names))}")
         return plain(f"{', '.join(names)} made the same")
 
     def check_source(self):
@@ -155,6 +160,9 @@ class Chain:
         wanted = self.manifest.get("source_sha256")
         if not isinstance(wanted, str):
             raise Missing("the manifest does not say of which source it was built")
+        for builder, its in self.sources.items():
+            if its not in (None, wanted):
+                raise Broken(plain(f"'{builder}' built it from another source: {its}, not {wanted}"))
         said = plain(f"{self.manifest.get('driver')} {self.manifest.get('driver_version')}, SHA-256 {wanted}")
         if not self.options.source:
             return f"{said}; not compared, see --source"
@@ -166,12 +174,17 @@ class Chain:
         """log: an entry of the append-only log says that these bytes were signed."""
         self.need_manifest()
         path = self.folder / "log.jsonl"
-        carried = provenance.log_lines(path, {self.entry["sha256"]}) if path.exists() else []
+        try:
+            carried = provenance.log_lines(path, {self.entry["sha256"]}) if path.exists() else []
+        except Usage as error:
+            raise Broken(error) from None
         if not self.options.log:
             raise Missing(f"{len(carried)} entries in the package; no log was given to find them in. Next: --log FILE")
         found = []
         for log in self.options.log:
             code, _, last = ask(self.options.program, "log", "verify", log)
+            if code == 3:
+                raise Missing(last)
             if code:
                 raise Broken(f"{log}: {last}")
             found += provenance.log_lines(log, {self.entry["sha256"]})
@@ -180,11 +193,17 @@ class Chain:
             raise Broken(f"an entry that the package carries is not in {', '.join(self.options.log)}")
         if not found:
             raise Missing(f"no entry about these bytes in {', '.join(self.options.log)}")
+        named = []
         for line in found:
             doc = json.loads(line)
-            if self.manifest["builder"] not in doc.get("builders", []):
+            its = doc.get("builders")
+            if not isinstance(its, list) or self.manifest["builder"] not in its:
                 raise Broken("the entry is about another builder's manifest")
-        doc = json.loads(found[-1])
+            named += its
+        # Whoever makes the package can put any statement into it: the log has whose the signers compared.
+        known = [one for one in self.builders if one in named]
+        if len(known) < min(self.options.builders, len(self.builders)):
+            raise Missing(plain(f"of the builders it names {', '.join(known)} alone"))
         return plain(f"entry {doc.get('number')}, for {doc.get('requester')}, signed by {doc.get('signer')}")
 
     def check_signatures(self):

@@ -70,14 +70,16 @@ def test_signed_modules_are_those_of_the_manifest_and_a_signature(tmp_path):
     folder = build_folder(tmp_path / "built", FIRST)
     assert "not all of its modules are signed" in package(tmp_path, folder, code=2)
     unsigned = (folder / "sample.ko").read_bytes()
-    (folder / "sample.ko").write_bytes(unsigned + b"signature" + TRAILER)
+    signature = b"signature" + bytes(8) + (9).to_bytes(4, "big") + TRAILER
+    (folder / "sample.ko").write_bytes(unsigned + signature)
     made = package(tmp_path, folder)
     subprocess.run(["dpkg-deb", "-x", made[f"sample-modules-{FIRST.release}"], tmp_path / "x"], check=True)
     (module,) = (tmp_path / "x").rglob("*.ko")
-    assert module.read_bytes() == unsigned + b"signature" + TRAILER
-    (folder / "sample.ko").write_bytes(unsigned + b"something else")
-    assert "that is no signature" in package(tmp_path, folder, code=2)
-    (folder / "sample.ko").write_bytes(b"\0" + unsigned[1:] + b"signature" + TRAILER)
+    assert module.read_bytes() == unsigned + signature
+    for behind in (b"something else", TRAILER, b"something else" + signature):
+        (folder / "sample.ko").write_bytes(unsigned + behind)
+        assert "that is no signature" in package(tmp_path, folder, code=2)
+    (folder / "sample.ko").write_bytes(b"\0" + unsigned[1:] + signature)
     assert "is not the file of the manifest" in package(tmp_path, folder, code=2)
 
 
@@ -86,6 +88,7 @@ CHANGES = {
     "a release that leads elsewhere": lambda doc: doc.update(kernel="../../etc"),
     "a second line": lambda doc: doc.update(driver_version="1.0\nEssential: yes"),
     "a file elsewhere": lambda doc: doc["modules"][0].update(file="../../etc/x.ko"),
+    "a size that leaves a part out": lambda doc: doc["modules"][0].update(size=-1),
     "no module": lambda doc: doc.update(modules=[]),
     "one twice": lambda doc: doc["modules"].append(doc["modules"][0]),
     "no architecture": lambda doc: doc.pop("architecture"),

@@ -9,6 +9,7 @@ allow.  No real controller was asked.
 import base64
 import contextlib
 import json
+import os
 import re
 import socket
 import ssl
@@ -194,7 +195,7 @@ def test_one_that_takes_it_at_the_next_start(bmc, cert):
 def test_of_several_systems_one_is_named(bmc, cert):
     bmc.systems = ["1", "2"]
     done = bmc.run(cert)
-    assert done.returncode == 1 and "has 2 systems" in done.stderr and f"{ROOT}/2" in done.stderr
+    assert done.returncode == 1 and "has 2 systems" in done.stderr and f"{bmc.url}{ROOT}/2" in done.stderr
     assert bmc.run(cert, url=f"{bmc.url}{ROOT}/1").returncode == 0
     done = bmc.run(cert, url=f"{bmc.url}{ROOT}/9")
     assert done.returncode == 1 and "404: no such resource" in done.stderr
@@ -242,7 +243,7 @@ def test_nobody_is_followed_to_another_host(bmc, cert):
 @pytest.mark.parametrize("content, said", [
     (b"<html>", "no JSON"), (b"[]", "no JSON object"), (b"[" * 100000, "no JSON"), (b" " * (5 << 20), "more than"),
     (b'{"Members": 7}', "is no collection"), (b'{"Members": [7]}', "is no address"),
-    (b'{"Members": [], "Members@odata.nextLink": "/redfish/v1/Systems"}', "more than 1024")],
+    (b'{"Members": [], "Members@odata.nextLink": "/redfish/v1/Systems"}', "more than 1024 members or 64 pages")],
     ids=["html", "array", "deep", "large", "number", "member", "endless"])  # fmt: skip
 def test_documents_that_are_none(bmc, cert, content, said):
     bmc.trouble["GET", ROOT] = lambda handler: handler._send(200, content)
@@ -254,6 +255,11 @@ def test_documents_that_are_none(bmc, cert, content, said):
 def test_what_it_says_is_on_one_line(bmc, cert):
     bmc.trouble["GET", ROOT] = answer(500, "\x1b[2J\nkmodkeep: all is well")
     done = bmc.run(cert)
+    assert "\x1b" not in done.stderr and done.stderr.count("\n") == 1
+    # In place of HTTP, too.
+    bmc.trouble["GET", ROOT] = lambda handler: handler.wfile.write(b"\x1b[2Jnothing of HTTP\r\n\r\n")
+    done = bmc.run(cert)
+    assert done.returncode == 3 and "[2Jnothing of HTTP (GET" in done.stderr, done.stderr
     assert "\x1b" not in done.stderr and done.stderr.count("\n") == 1
 
 
@@ -273,6 +279,15 @@ def test_only_over_tls_that_is_trusted(bmc, cert, tmp_path):
     for url in (bmc.url.replace("https", "http"), "https://", "localhost", bmc.url.replace("//", "//a:b@"),
                 "https://localhost:x", bmc.url + "?x=1"):  # fmt: skip
         assert bmc.run(cert, url=url).returncode == 2, url
+    # A password in an address is neither taken nor repeated.
+    done = bmc.run(cert, url=bmc.url.replace("//", "//:s3cret@"))
+    assert done.returncode == 2 and "--credentials" in done.stderr and "s3cret" not in done.stderr
+    done = bmc.run(cert, url="https://a..b")
+    assert done.returncode == 3 and done.stderr.count("\n") == 1, done.stderr
+    junk = tmp_path / "ca"
+    junk.write_text("junk")
+    done = bmc.run(cert, "--ca", junk)
+    assert done.returncode == 1 and f"{junk} is not a certificate in PEM" in done.stderr
     assert not bmc.asked
 
 
@@ -315,7 +330,8 @@ def test_credentials(bmc, cert, text, mode, said):
 def test_credentials_or_certificates_that_are_not_there(bmc, cert, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(bmc.credentials)
-    for path in (link, tmp_path / "none", tmp_path):
+    os.mkfifo(tmp_path / "fifo", 0o600)  # nobody writes it, and nobody waits
+    for path in (link, tmp_path / "none", tmp_path, tmp_path / "fifo"):
         bmc.credentials = path
         assert bmc.run(cert).returncode in (1, 3) and not bmc.asked
     junk = tmp_path / "junk"

@@ -113,7 +113,7 @@ def test_marks_that_make_no_sense(rollout, tmp_path):
 
 
 def test_every_option_is_in_the_manual():
-    for verb in ("report", "gate", "build", "package", "publish", "radar", "pull", "redfish", "rollout"):
+    for verb in ("report", "gate", "build", "package", "publish", "radar", "pull", "redfish", "rollout", "verify"):
         done = fleet(verb, "--help")
         assert done.returncode == 0 and "%%" not in done.stdout, done.stdout
         for option in set(re.findall(r"--[a-z-]+", done.stdout)) - {"--help"}:

@@ -68,10 +68,27 @@ def test_every_setting_of_the_guard_is_in_the_manual():
     (["re"], ["repair"]), (["adopt", "--po"], ["--policy"]), (["repair", "--"], ["--dry-run", "--yes"]),
     (["key", "rot"], ["rotate"]),
     (["manifest", "jo"], ["join"]), (["manifest", "join", "--sig"], ["--signatures"]), (["log", "v"], ["verify"]), (["key", "rotate", "fi"], ["finish"]),
+    (["key", "enroll", "--via", "re"], ["redfish"]), (["key", "enroll", "--via", "setup-mode", "--pl"], ["--platform-key", "--platform-cert"]),
+    (["preflight", "--ra"], ["--radar"]),
     (["key", "enroll", "--ag"], ["--again"]), (["adopt", "--policy", "w"], ["warn"]),
 ])  # fmt: skip
 def test_completion(words, completed):
-    script = (f"source {TOP}/kmodkeep/kmodkeep.bash; COMP_WORDS=({PROGRAM} {' '.join(words)}); "
+    complete(PROGRAM, words, completed)
+
+
+@pytest.mark.parametrize("words, completed", [
+    (["fleet", "ver"], ["verify"]), (["fleet", "verify", "--req"], ["--require-signers"]),
+    (["key", "enroll", "--via", "redfish", "--cr"], ["--credentials"]),
+])  # fmt: skip
+def test_completion_of_many_hosts(tmp_path, words, completed):
+    program = tmp_path / "kmodkeep"
+    program.write_text(f'#!/bin/sh\n[ "$1" = fleet ] && shift && exec {TOP}/fleet/fleet kmodkeep "$@"\n')
+    program.chmod(0o755)
+    complete(program, words, completed)
+
+
+def complete(program, words, completed):
+    script = (f"source {TOP}/kmodkeep/kmodkeep.bash; COMP_WORDS=({program} {' '.join(words)}); "
               f"COMP_CWORD={len(words)}; _kmodkeep; printf '%s\\n' \"${{COMPREPLY[@]}}\"")  # fmt: skip
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
     assert not done.stderr and set(completed) <= set(done.stdout.split())

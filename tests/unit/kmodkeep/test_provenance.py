@@ -2,6 +2,7 @@
 """kmodkeep fleet verify: from a module on a host back to its sources, and which link is missing or broken."""
 
 import json
+import lzma
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from hashlib import sha256
 import pytest
 
 from fleet.kmodkeep_fleet.build import pack
+from fleet.kmodkeep_fleet.module import TRAILER
 from tests.fleet.standins import MAINTAINER
 from tests.unit.kmodkeep.host import KERNEL, PROGRAM, TOP
 from tests.unit.kmodkeep.test_manifest import Works
@@ -65,11 +67,11 @@ class Host:
     def folder(self):
         return self.root / "usr/share/kmodkeep/provenance" / PACKAGE
 
-    def asked(self, *words, certs=True, log=True):
+    def asked(self, *words, certs=True, log=True, file=None):
         """(exit code, link -> verdict, all that was said)."""
         known = [part for pair in self.works.pairs[:2] for part in ("--cert", pair.cert)] if certs else []
         known += ["--log", self.works.log] if log else []
-        done = self.fleet("verify", "--root", self.root, *known, *words, self.module)
+        done = self.fleet("verify", "--root", self.root, *known, *words, file or self.module)
         found = dict(re.findall(r"^  (\w+): (\w+): ", done.stdout, re.M))
         assert list(found) == LINKS, done.stdout + done.stderr
         return done.returncode, found, done.stdout
@@ -118,19 +120,34 @@ def change_manifest(host, name="manifest.json", **keys):
     (host.folder / name).write_text(json.dumps(document))
 
 
+def change_statement(host, **keys):
+    path = host.folder / "b.manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | keys))
+
+
+def add_behind(host):
+    """What looks like two signatures: only one can be behind what was built."""
+    host.module.write_bytes(host.module.read_bytes() + bytes(12) + TRAILER)
+
+
 def change_log(host):
     lines = host.works.log.read_bytes().splitlines(keepends=True)
     host.works.log.write_bytes(lines[0].replace(b"release team", b"another team") + b"".join(lines[1:]))
 
 
 CHANGES = {
-    "the module": (change_module, "manifest", "the file is not the one that was built"),
-    "the manifest": (lambda host: change_manifest(host, sha256="0" * 64), "manifest", "the file is not the one that was built"),
+    "the module": (change_module, "manifest", "is not the file of the manifest"),
+    "the end of the module": (lambda host: add_behind(host), "manifest", "behind it that is no signature"),
+    "the size": (lambda host: change_manifest(host, size=0, sha256=sha256().hexdigest()), "manifest", "'size' is no size"),
+    "the manifest": (lambda host: change_manifest(host, sha256="0" * 64), "manifest", "is not the file of the manifest"),
     "a builder's statement": (lambda host: change_manifest(host, "b.manifest.json", srcversion="X"), "builders", "disagree on sample.ko"),
+    "a builder's name": (lambda host: change_statement(host, builder=7), "builders", "cannot be read"),
+    "a builder's source": (lambda host: change_statement(host, source_sha256="0" * 64), "source", "'b' built it from another source"),
     "a statement that is no JSON": (lambda host: (host.folder / "b.manifest.json").write_text("["), "builders", "cannot be read"),
     "the log": (change_log, "log", "signing.log"),
     "the entry": (lambda host: (host.folder / "log.jsonl").write_text(
         (host.folder / "log.jsonl").read_text().replace("release team", "nobody")), "log", "is not in"),
+    "the entry's form": (lambda host: (host.folder / "log.jsonl").write_text("[\n"), "log", "line 1 is no entry"),
     "the source": (lambda host: (host.source / "dkms.conf").write_text("PACKAGE_NAME=other\n"), "source", "is not the source"),
 }  # fmt: skip
 
@@ -141,6 +158,35 @@ def test_what_was_changed_since_is_named(host, change, link, why):
     change(host)
     code, found, said = host.asked("--source", host.source)
     assert code == 1 and found[link] == "broken" and why in said, said
+
+
+def test_a_builder_whom_the_log_does_not_name(host):
+    """Another name over a copy of the one manifest is no second builder."""
+    host.install()
+    change_statement(host, builder="made up")
+    code, found, said = host.asked()
+    assert code == 3 and only(found, log="missing") and "of the builders it names a alone" in said, said
+
+
+def test_a_compressed_module_is_read_to_its_end(host):
+    host.install()
+    packed = host.module.with_suffix(".ko.xz")
+    whole = lzma.compress(host.module.read_bytes())
+    host.module.unlink()
+    listed = host.works.tree.path / f"var/lib/dpkg/info/{PACKAGE}.list"
+    listed.write_text(listed.read_text().replace("sample.ko\n", "sample.ko.xz\n"))
+    for content, verdict in ((whole, "ok"), (whole + lzma.compress(b"more"), "broken"), (whole[:-40], "broken")):
+        packed.write_bytes(content)
+        _, found, said = host.asked(file=packed)
+        assert found["file"] == verdict, said
+    assert found["manifest"] == "missing", said
+
+
+def test_a_log_that_is_not_there_contradicts_nothing(host):
+    host.install()
+    host.works.log.unlink()
+    code, found, said = host.asked()
+    assert code != 0 and found["log"] == "missing", said
 
 
 def test_a_signer_who_was_not_asked_for(host):
