@@ -174,6 +174,8 @@ int flightrec_ring_init(struct flightrec_ring *ring,
  * @ring: the ring
  * @cpu: the CPU that this runs on
  * @severity: the record's
+ *
+ * Return: the writer, a number below that of all writers of @ring.
  */
 static inline u32 flightrec_ring_writer(const struct flightrec_ring *ring, u32 cpu, u8 severity)
 {
