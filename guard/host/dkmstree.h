@@ -14,7 +14,7 @@ enum dkms_state {
 struct dkms {
 	enum dkms_state state;
 	char *version;		/* NULL where the state is unknown */
-	char *log;		/* of a build for this kernel that failed; of VERSION if only added */
+	char *log;		/* of a failed build for this kernel; of VERSION if only added */
 };
 
 /*

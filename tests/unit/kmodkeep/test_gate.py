@@ -247,9 +247,13 @@ def test_expired(gate):
 
 
 def test_it_expires_while_it_is_kept(gate):
-    gate.publish(expires=int(time.time()) + 1)
-    gate.fetch()
-    while time.time() < os.stat(gate.published).st_mtime + 1002:
+    # A busy machine may need longer to fetch it than it lives.
+    for seconds in (1, 8, 64):
+        expires = int(time.time()) + seconds
+        gate.publish(expires=expires)
+        if gate.fetch().code == 0:
+            break
+    while time.time() < expires + 1:
         time.sleep(0.1)
     result = gate.tree.run("gate")
     assert result.code == 3 and "it expired" in result.err
