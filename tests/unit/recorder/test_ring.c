@@ -379,7 +379,8 @@ static void others_have_what_a_full_share_leaves(void **state)
 			continue;
 		for (newest = 0; newest < fit; newest++)
 			assert_int_equal(flightrec_ring_fetch(
-				&f.ring, flightrec_ring_next(&f.ring) - 1 - newest, &stamp, NULL, 0), 0);
+				&f.ring, flightrec_ring_next(&f.ring) - 1 - newest,
+				&stamp, NULL, 0), 0);
 	}
 	fixture_free(&f);
 }
