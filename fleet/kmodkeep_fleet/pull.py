@@ -174,13 +174,15 @@ def _is_there(record):
         return False
 
 
-def _replace(path, data, mode):
+def _replace(path, data, mode, modified=None):
     new = Path(f"{path}.new")
     with open(new, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
     new.chmod(mode)
+    if modified is not None:
+        os.utime(new, (modified, modified))
     os.replace(new, path)
 
 
@@ -195,7 +197,9 @@ def publish(path, record, now):
     data = sign(text_of(record), record["certificate"], record["key"])
     record["digest"] = hashlib.sha256(data).hexdigest()
     write(path, record)
-    _replace(record["out"], data, 0o644)
+    # A host asks for what is newer than its own by HTTP, in whole seconds: two of the same
+    # second would be one for it.
+    _replace(record["out"], data, 0o644, modified=record["issued"])
     return True
 
 

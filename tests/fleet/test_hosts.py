@@ -88,12 +88,13 @@ def test_what_a_killed_lab_has_left_is_removed():
     with subprocess.Popen(["true"]) as gone:
         gone.wait()
     left = [f"fl{pid}-9999" for pid in (gone.pid, os.getpid())]
-    folders = [Path(tempfile.mkdtemp(prefix=f"fleet-lab-{pid}-")) for pid in (gone.pid, os.getpid())]
-    try:
+    with labs.locked("fleet-labs"):  # or another lab that begins removes it half made
+        folders = [Path(tempfile.mkdtemp(prefix=f"fleet-lab-{pid}-")) for pid in (gone.pid, os.getpid())]
         for name in left:
             labs.run("ip", "netns", "add", name)
         (folders[0] / "root").mkdir()
         labs.run("mount", "-t", "tmpfs", "tmpfs", folders[0] / "root")
+    try:
         labs.remove_stale()
         assert [name in labs.run("ip", "netns", "list").split() for name in left] == [False, True]
         assert [folder.exists() for folder in folders] == [False, True]

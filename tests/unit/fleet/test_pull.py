@@ -239,6 +239,7 @@ def test_what_is_not_there_any_more_is_published_again(publisher, content):
     publisher.out.unlink() if content is None else publisher.out.write_bytes(content)
     publisher.look()
     assert int(publisher.published()["issued"]) > int(issued)
+    assert publisher.out.stat().st_mtime == int(publisher.published()["issued"])
 
 
 @pytest.mark.parametrize("key", ["nowhere.key", "pkcs11:token=nowhere;object=x"])
