@@ -149,7 +149,7 @@ void flightrec_channel_end(struct flightrec_channel *channel)
 {
 	static_branch_inc(&flightrec_leaving);
 	WRITE_ONCE(channel->leaving, true);
-	/* Whoever has not seen it has interrupts off until his record is published. */
+	/* A writer that has not seen it has interrupts off until its record is published. */
 	synchronize_rcu();
 	/* Pairs with the acquire in flightrec_channel_ended(). */
 	smp_store_release(&channel->ended, true);

@@ -201,19 +201,30 @@ static int compare_modules(const struct doctor *d, const struct kernel *k,
 	return out->why && out->next ? 0 : -ENOMEM;
 }
 
+/* Not what this host booted, or that cannot be told. */
+static bool written_since(const char *path, long long booted)
+{
+	struct stat st;
+
+	return stat(path, &st) < 0 || st.st_mtime >= booted || st.st_ctime >= booted;
+}
+
 /*
  * Under Secure Boot a kernel without a signature does not start, unless somebody enrolled
- * its hash, or nothing on this host asks, as the running one shows then.
+ * its hash, or nothing on this host asks, as the running one shows then: if its file is
+ * still the one that booted.
  */
 static int see_signature(const struct doctor *d, const struct kernel *k, struct early_build *out)
 {
 	const char *image = image_of(d, k), *now = NULL;
+	long long booted = host_boot_time(d->h);
 
 	for (size_t i = 0; i < d->kernels.count; i++)
 		if (d->kernels.list[i].running)
 			now = image_of(d, &d->kernels.list[i]);
-	if (k->running || out->why || !image || boot_file_signed(image) != 0 ||
-	    (now && boot_file_signed(now) == 0) || host_secure_boot(d->h) != SB_ON)
+	if (out->why || !image || boot_file_signed(image) != 0 ||
+	    host_secure_boot(d->h) != SB_ON ||
+	    (now && boot_file_signed(now) == 0 && !(booted && written_since(now, booted))))
 		return 0;
 	out->unsure = true;
 	out->why = text_of("Secure Boot is on, and %s, which boots, is not signed", image);
@@ -387,14 +398,13 @@ static bool booted_without(const struct doctor *d, const struct early *e,
 {
 	const struct archives *of = e->running < e->count ? &e->kernels[e->running] : NULL;
 	long long booted = host_boot_time(d->h);
-	struct stat st;
 
 	if (!of || !of->count)
 		return of && !d->kernels.uses_initramfs;
 	if (e->copies[e->running].err || copies_find(&e->copies[e->running], f->module))
 		return false;
 	for (size_t i = 0; i < of->count; i++)
-		if (stat(of->files[i], &st) < 0 || st.st_mtime >= booted || st.st_ctime >= booted)
+		if (written_since(of->files[i], booted))
 			return false;
 	return true;
 }
