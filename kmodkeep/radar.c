@@ -72,11 +72,6 @@ static int add_link(EVP_MD_CTX *c, const char *path)
 					    -ENAMETOOLONG;
 }
 
-static int by_name(const struct dirent **a, const struct dirent **b)
-{
-	return strcmp((*a)->d_name, (*b)->d_name);
-}
-
 static int not_dots(const struct dirent *e)
 {
 	return strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
@@ -124,7 +119,7 @@ static int add_folder(EVP_MD_CTX *c, const char *top, const char *rel,
 		free(path);
 		return -ELOOP;
 	}
-	n = path ? scandir(path, &list, not_dots, by_name) : -1;
+	n = path ? scandir(path, &list, not_dots, dirent_by_bytes) : -1;
 	if (n < 0)
 		err = path ? -errno : -ENOMEM;
 	for (int i = 0; i < n; i++) {

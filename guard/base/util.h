@@ -35,6 +35,11 @@ bool path_exists(const char *path);
 char *text_of(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 bool str_ends_with(const char *s, const char *suffix);
 
+struct dirent;
+
+/* For scandir(): the order of bytes, in any locale. */
+int dirent_by_bytes(const struct dirent **a, const struct dirent **b);
+
 /* Hexadecimal, lower case; out holds 2 * len + 1. */
 void hex_encode(const unsigned char *in, size_t len, char *out);
 

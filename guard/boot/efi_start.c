@@ -270,8 +270,6 @@ int efi_start_read(const struct host *h, struct efi_start *out)
 	}
 	if (err == -ENOENT)
 		err = 0;
-	if (err == 1)
-		err = 0;
 	err = err == -ENOMEM ? err : err < 0 ? say_unread(&w, "BootCurrent", err) : walk_all(&w);
 	load_option_free(&w.current);
 	if (err < 0)

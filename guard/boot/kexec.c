@@ -83,18 +83,13 @@ static int is_part(const struct dirent *e)
 				"0123456789_-")] == '\0';
 }
 
-static int by_bytes(const struct dirent **a, const struct dirent **b)
-{
-	return strcmp((*a)->d_name, (*b)->d_name);
-}
-
 /* The last one counts, and those of the folder come last. */
 static int read_settings(const struct host *h, struct settings *s)
 {
 	char *dir = host_path(h, CONF_DIR);
 	struct dirent **names = NULL;
 	int err = dir ? read_file(h, CONF, s) : -ENOMEM;
-	int n = err ? 0 : scandir(dir, &names, is_part, by_bytes);
+	int n = err ? 0 : scandir(dir, &names, is_part, dirent_by_bytes);
 
 	if (n < 0 && errno != ENOENT)
 		err = -errno;

@@ -500,18 +500,13 @@ static int is_drop_in(const struct dirent *e)
 	return e->d_name[0] != '.' && str_ends_with(e->d_name, ".conf");
 }
 
-static int by_bytes(const struct dirent **a, const struct dirent **b)
-{
-	return strcmp((*a)->d_name, (*b)->d_name);
-}
-
 static int read_drop_ins(const struct host *h, struct dkms_config *c)
 {
 	char *dir = host_path(h, CONF_DIR);
 	struct dirent **names = NULL;
 	int n, err = dir ? 0 : -ENOMEM;
 
-	n = dir ? scandir(dir, &names, is_drop_in, by_bytes) : 0;
+	n = dir ? scandir(dir, &names, is_drop_in, dirent_by_bytes) : 0;
 	if (n < 0 && errno == ENOMEM)
 		err = -ENOMEM;
 	else if (n < 0 && errno != ENOENT && errno != ENOTDIR)

@@ -75,16 +75,11 @@ void words_free(struct words *w)
 	memset(w, 0, sizeof(*w));
 }
 
-static int in_order(const struct dirent **a, const struct dirent **b)
-{
-	return strcmp((*a)->d_name, (*b)->d_name);
-}
-
 struct words entries_of(struct transaction *x, const char *dir)
 {
 	struct dirent **names = NULL;
 	struct words out = { 0 };
-	int n = scandir(dir, &names, NULL, in_order);
+	int n = scandir(dir, &names, NULL, dirent_by_bytes);
 
 	for (int i = 0; i < n; i++) {
 		if (strcmp(names[i]->d_name, ".") &&
