@@ -89,6 +89,7 @@ void flightrec_lifetime_remove(struct flightrec_channel *channel)
 	INIT_WORK(&channel->removal, finish_removal);
 	/* The table's reference goes with it. */
 	queue_work(removals, &channel->removal);
-	/* Only so that the name is free when it returns. */
-	wait_for_completion_killable_timeout(&channel->removed, HZ);
+	/* Only so that the name is free when it returns, and the work's reference is gone. */
+	if (wait_for_completion_killable_timeout(&channel->removed, HZ) > 0)
+		flush_work(&channel->removal);
 }

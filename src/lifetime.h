@@ -26,8 +26,9 @@ void flightrec_lifetime_show(struct flightrec_channel *channel);
  * @channel: a visible one, of which the caller has a reference
  *
  * When it returns, the channel cannot be opened and nothing more is written to it. Open
- * descriptors keep it until they are closed. Its place in the table and its name are free,
- * as a rule; if a call on its file in /proc takes more than a second, when that has ended.
+ * descriptors keep it until they are closed. Its place in the table and its name are free
+ * and its only references are theirs and the caller's, as a rule; if a call on its file in
+ * /proc takes more than a second, when that has ended. May sleep.
  */
 void flightrec_lifetime_remove(struct flightrec_channel *channel);
 

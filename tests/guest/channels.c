@@ -233,6 +233,27 @@ static void channel_memory_is_counted_while_open(void)
 	CHECK_EQ(removed("run"), 0);
 }
 
+/* Who removes one and makes a larger one is not refused for what the first one took. */
+static void channel_memory_is_back_at_once(void)
+{
+	struct flightrec_channel_setup setup = setup_of("run", 1ULL << 50);
+	unsigned long long most;
+	int round;
+
+	/* It goes on as soon as it is woken, in front of who wakes it. */
+	CHECK(!sched_setscheduler(0, SCHED_FIFO, &(struct sched_param) { .sched_priority = 1 }));
+	CHECK_ERRNO(create(&setup), ERANGE);
+	most = setup.size;
+	for (round = 0; round < 200; round++) {
+		make("run");
+		CHECK_EQ(removed("run"), 0);
+		setup = setup_of("run", 1ULL << 50);
+		CHECK_ERRNO(create(&setup), ERANGE);
+		CHECK_EQ(setup.size, most);
+	}
+	CHECK(!sched_setscheduler(0, SCHED_OTHER, &(struct sched_param) {}));
+}
+
 static void channel_number_is_bounded(void)
 {
 	struct flightrec_channel_setup setup;
@@ -468,6 +489,7 @@ static const struct guest_case cases[] = {
 	{ "channel-create-refuses", channel_create_refuses },
 	{ "channel-size-has-bounds", channel_size_has_bounds },
 	{ "channel-memory-is-counted-while-open", channel_memory_is_counted_while_open },
+	{ "channel-memory-is-back-at-once", channel_memory_is_back_at_once },
 	{ "channel-number-is-bounded", channel_number_is_bounded },
 	{ "channel-remove-refuses", channel_remove_refuses },
 	{ "channel-control-is-root-s", channel_control_is_root_s },
