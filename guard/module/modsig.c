@@ -123,6 +123,80 @@ static int describe(struct modsig_signer *s, CMS_SignerInfo *si)
 	return 0;
 }
 
+/* What is left of a message, or of one part of it. */
+struct span {
+	const unsigned char *at, *end;
+};
+
+/*
+ * Takes the first element away, if it begins with this byte; what is in it goes into in.
+ * As kernels read it: the length takes at most two bytes, and is told beforehand.
+ */
+static bool take(struct span *from, int first, struct span *in)
+{
+	const unsigned char *p = from->at;
+	int tag, class, form;
+	long len;
+
+	if (p >= from->end || *p != first)
+		return false;
+	form = ASN1_get_object(&p, &len, &tag, &class, from->end - p);
+	ERR_clear_error();
+	/* An error, or a length that is not told. */
+	if (form & 0x81 || p - from->at > 4)
+		return false;
+	from->at = p + len;
+	/* The last: it may be the same span. */
+	*in = (struct span) { p, p + len };
+	return true;
+}
+
+static bool take_version(struct span *from, int *version)
+{
+	struct span value;
+
+	if (!take(from, V_ASN1_INTEGER, &value) || value.end - value.at != 1)
+		return false;
+	*version = *value.at;
+	return true;
+}
+
+/*
+ * What kernels ask of the form, and OpenSSL does not: version 1 names its signers by
+ * issuer and serial number, version 3 by key identifiers, all of them; certificates are
+ * X.509's; and there are no lists of revocations.
+ */
+static bool form_known(const unsigned char *der, size_t size)
+{
+	static const int SEQ = V_ASN1_SEQUENCE | V_ASN1_CONSTRUCTED;
+	static const int SET = V_ASN1_SET | V_ASN1_CONSTRUCTED;
+	static const int NUMBER_0 = V_ASN1_CONTEXT_SPECIFIC | V_ASN1_CONSTRUCTED;
+	struct span all = { der, der + size }, in, part;
+	int version, own;
+
+	if (size > 65535 ||
+	    !take(&all, SEQ, &all) ||
+	    !take(&all, V_ASN1_OBJECT, &in) ||
+	    !take(&all, NUMBER_0, &all) ||
+	    !take(&all, SEQ, &all) ||
+	    !take_version(&all, &version) || (version != 1 && version != 3) ||
+	    !take(&all, SET, &in) ||	/* the hashes' names */
+	    !take(&all, SEQ, &in))	/* the content's type */
+		return false;
+	if (take(&all, NUMBER_0, &in))
+		while (in.at < in.end)
+			if (!take(&in, SEQ, &part))
+				return false;
+	if (!take(&all, SET, &in) || all.at != all.end)
+		return false;
+	while (in.at < in.end)
+		if (!take(&in, SEQ, &part) || !take_version(&part, &own) ||
+		    own != version || part.at >= part.end ||
+		    *part.at != (own == 1 ? SEQ : V_ASN1_CONTEXT_SPECIFIC))
+			return false;
+	return true;
+}
+
 static int parse_message(struct modsig *s, const unsigned char *der,
 			 size_t size)
 {
@@ -138,7 +212,7 @@ static int parse_message(struct modsig *s, const unsigned char *der,
 	/* Kernels want plain data that the message does not carry itself. */
 	if (OBJ_obj2nid(CMS_get0_eContentType(s->cms)) != NID_pkcs7_data)
 		return -ENOPKG;
-	if (CMS_is_detached(s->cms) != 1)
+	if (CMS_is_detached(s->cms) != 1 || !form_known(der, size))
 		return -ENOPKG;
 	infos = CMS_get0_SignerInfos(s->cms);
 	if (!infos || sk_CMS_SignerInfo_num(infos) < 1)
@@ -237,10 +311,13 @@ static CMS_SignerInfo *signer_info(const struct modsig *s, size_t i)
 
 bool modsig_names(const struct modsig *s, size_t i, X509 *cert)
 {
-	bool same = CMS_SignerInfo_cert_cmp(signer_info(s, i), cert) == 0;
+	ASN1_OCTET_STRING *key_id = NULL;
+	ASN1_INTEGER *serial = NULL;
+	X509_NAME *issuer = NULL;
 
-	ERR_clear_error();
-	return same;
+	if (!CMS_SignerInfo_get0_signer_id(signer_info(s, i), &key_id, &issuer, &serial))
+		return false;
+	return key_id ? cert_has_key_id(cert, key_id) : cert_has_serial(cert, issuer, serial);
 }
 
 X509 *modsig_embedded(const struct modsig *s, size_t i)

@@ -108,11 +108,17 @@ static bool same_name(const X509_NAME *a, const X509_NAME *b)
 	       !memcmp(x, y, n);
 }
 
-static bool has_key_id(X509 *cert, const ASN1_OCTET_STRING *id)
+bool cert_has_key_id(X509 *cert, const ASN1_OCTET_STRING *id)
 {
 	const ASN1_OCTET_STRING *own = X509_get0_subject_key_id(cert);
 
 	return own && id && !ASN1_OCTET_STRING_cmp(own, id);
+}
+
+bool cert_has_serial(X509 *cert, const X509_NAME *issuer, const ASN1_INTEGER *serial)
+{
+	return same_name(X509_get_issuer_name(cert), issuer) &&
+	       !ASN1_INTEGER_cmp(X509_get0_serialNumber(cert), serial);
 }
 
 /* The name in an authority key identifier that has a serial number beside it. */
@@ -132,10 +138,9 @@ static bool is_authority(const AUTHORITY_KEYID *a, X509 *issuer)
 	const X509_NAME *name = authority_name(a);
 
 	if (name)
-		return same_name(X509_get_issuer_name(issuer), name) &&
-		       !ASN1_INTEGER_cmp(X509_get0_serialNumber(issuer), a->serial) &&
-		       (!a->keyid || has_key_id(issuer, a->keyid));
-	return has_key_id(issuer, a->keyid);
+		return cert_has_serial(issuer, name, a->serial) &&
+		       (!a->keyid || cert_has_key_id(issuer, a->keyid));
+	return cert_has_key_id(issuer, a->keyid);
 }
 
 bool cert_issued(X509 *issuer, X509 *cert)
@@ -177,7 +182,6 @@ bool cert_same(X509 *a, X509 *b)
 {
 	const ASN1_OCTET_STRING *id = X509_get0_subject_key_id(a);
 
-	return same_name(X509_get_issuer_name(a), X509_get_issuer_name(b)) &&
-	       !ASN1_INTEGER_cmp(X509_get0_serialNumber(a), X509_get0_serialNumber(b)) &&
-	       (!id || has_key_id(b, id));
+	return cert_has_serial(a, X509_get_issuer_name(b), X509_get0_serialNumber(b)) &&
+	       (!id || cert_has_key_id(b, id));
 }

@@ -28,6 +28,12 @@ bool cert_issued(X509 *issuer, X509 *cert);
 bool cert_names_issuer(X509 *cert);
 /* Is it the end of its chain, by kernels' reading? Its signature is checked. */
 bool cert_is_root(X509 *cert);
+/*
+ * Is it the certificate of this issuer with this serial number, or of this key identifier?
+ * Byte by byte, as kernels compare: OpenSSL takes "CN=A" for "CN=a".
+ */
+bool cert_has_serial(X509 *cert, const X509_NAME *issuer, const ASN1_INTEGER *serial);
+bool cert_has_key_id(X509 *cert, const ASN1_OCTET_STRING *id);
 /* The same to kernels: issuer, serial number and key identifier. */
 bool cert_same(X509 *a, X509 *b);
 

@@ -159,6 +159,18 @@ def other_srcversion(module):
     return module[: match.start(1)] + (b"0" if match[1] != b"0" else b"1") + module[match.end(1) :]
 
 
+def other_form(module, message):
+    """Well signed, but with another version or name than kernels ask for."""
+    versions = [match.end() - 1 for match in re.finditer(rb"\x02\x01\x01", message)][:2]
+    name = message.index(b"table good") + len("table ")
+    for what, at, value in (("message-3", versions[0], 3), ("message-2", versions[0], 2),
+                            ("signer-3", versions[1], 3), ("signer-0", versions[1], 0)):
+        yield Cell(f"version-of-{what}", appended(
+            module, message[:at] + bytes([value]) + message[at + 1 :]), ("unsupported-signature",))
+    yield Cell("name-in-capitals", appended(
+        module, message[:name] + b"GOOD" + message[name + 4 :]), ("untrusted-key",))
+
+
 def damaged(module, file, message, seed):
     """FILE, which is MODULE with MESSAGE behind it, changed in random places."""
     rng = random.Random(seed)
@@ -197,6 +209,7 @@ def variants(module, keys, seeds):
     for md in HASHES:
         yield Cell(f"hash-{md}", signed("good", md=md))
     yield Cell("attributes", signed("good", attributes=True), ("unsupported-signature",))
+    yield from other_form(module, message)
     for seed in seeds:
         yield from damaged(module, signed("good"), message, seed)
     yield Cell("length-beyond", appended(module, message, 1 << 30), ("tampered",))

@@ -3,7 +3,9 @@
 
 All verdicts are written down before the first module is loaded.  A cell is right if
 the kernel loads what is `ok`, and refuses all else; `unknown` is an answer only
-where a kernel has the algorithm as a module.
+where a kernel has the algorithm as a module.  A signature that is damaged in its form
+may be called so though the kernel, which reads BER and passes over what it has no use
+for, still takes it; but what is called `ok` loads.
 
 K=6.1,7.2 chooses the kernels, FULL=1 takes all of them.  Where files are damaged comes
 from a fixed seed and from a fresh one, SEED, which failures name; CELLS is a regular
@@ -169,6 +171,8 @@ def differences(table):
         done, loaded, said = table.loaded[path]
         assert done == loaded, (path, said)
         if verdict == "unknown" and may_be_unknown(table, path):
+            continue
+        if loaded and path.startswith("corrupt-"):
             continue
         if (verdict == "ok") != loaded:
             yield f"{path}: {verdict} ({table.predicted[path]['message']}), but " + (

@@ -207,6 +207,68 @@ static void key_identifier(void **state)
 	buf_free(&b);
 }
 
+/* The place of the n-th such bytes behind the content of b. */
+static size_t place(const struct buf *b, const void *bytes, size_t len, int n)
+{
+	size_t at = module.len;
+
+	for (;; at++) {
+		assert_true(at + len <= b->len);
+		if (!memcmp(b->data + at, bytes, len) && !n--)
+			return at;
+	}
+}
+
+/* OpenSSL takes them; each kernel says EINVAL or EBADMSG. */
+static void versions(void **state)
+{
+	static const unsigned char BY_SERIAL[] = { 2, 1, 1 }, BY_KEY_ID[] = { 2, 1, 3 };
+	const struct pair *one[] = { rsa_pair("one") };
+	struct buf b;
+	size_t at;
+
+	(void)state;
+	sign_with(&module, one, 1, CMS_NOATTR | CMS_DETACHED | CMS_USE_KEYID,
+		  "sha256", &b);
+	for (int n = 0; n < 2; n++) {
+		at = place(&signed_by_one, BY_SERIAL, 3, n) + 2;
+		assert_int_equal(parse_copy(WHOLE(signed_by_one), at, 3), -ENOPKG);
+		assert_int_equal(parse_copy(WHOLE(signed_by_one), at, 0), -ENOPKG);
+		at = place(&b, BY_KEY_ID, 3, n) + 2;
+		assert_int_equal(parse_copy(WHOLE(b), at, 1), -ENOPKG);
+		assert_int_equal(parse_copy(WHOLE(b), at, 2), -ENOPKG);
+	}
+	buf_free(&b);
+}
+
+/* Of one version, which does not go with the way in which they name their signer. */
+static void versions_of_the_other_form(void **state)
+{
+	static const unsigned char BY_SERIAL[] = { 2, 1, 1 };
+	struct buf b = { malloc(signed_by_one.len), signed_by_one.len };
+
+	(void)state;
+	memcpy(b.data, signed_by_one.data, b.len);
+	b.data[place(&b, BY_SERIAL, 3, 0) + 2] = 3;
+	b.data[place(&b, BY_SERIAL, 3, 0) + 2] = 3;
+	assert_int_equal(parse_copy(WHOLE(b), AS_IS), -ENOPKG);
+	buf_free(&b);
+}
+
+/* Kernels compare bytes: to them it is another name. */
+static void name_of_other_case(void **state)
+{
+	struct modsig *s;
+	size_t at = place(&signed_by_one, "one", 3, 0);
+
+	(void)state;
+	signed_by_one.data[at] = 'O';
+	assert_int_equal(modsig_parse(signed_by_one.data, signed_by_one.len, &s), 0);
+	assert_false(modsig_names(s, 0, rsa_pair("one")->cert));
+	modsig_free(s);
+	signed_by_one.data[at] = 'o';
+}
+
 static void signed_attributes(void **state)
 {
 	const struct pair *one[] = { rsa_pair("one") };
@@ -272,6 +334,9 @@ int main(void)
 		cmocka_unit_test(message_cut_or_padded),
 		cmocka_unit_test(several_signers),
 		cmocka_unit_test(key_identifier),
+		cmocka_unit_test(versions),
+		cmocka_unit_test(versions_of_the_other_form),
+		cmocka_unit_test(name_of_other_case),
 		cmocka_unit_test(signed_attributes),
 		cmocka_unit_test(content_inside),
 		cmocka_unit_test(too_many_signers),
