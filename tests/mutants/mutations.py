@@ -108,6 +108,11 @@ MUTATIONS = {
     # blocks that are kept for urgent records
     "blocks of urgent records are claimed by others": (
         RING, "while (unlikely(READ_ONCE(ring->is_kept[turn.block])) &&", "while (false &&"),
+    "kept block is claimed by others that meet no other": (
+        RING, "	if (!READ_ONCE(ring->is_kept[turn.block]) && take_block(ring, &turn, choosy))",
+        "	if (take_block(ring, &turn, choosy))"),
+    "kept block is put into the table once more": (
+        RING, "		if (READ_ONCE(ring->is_kept[turn.block]))\n			return;\n", ""),
     "kept blocks are not in the table": (
         RING, "WRITE_ONCE(ring->is_kept[turn.block], 1);", ";"),
     "what the index does not reach is gone": (

@@ -538,6 +538,57 @@ static void first_urgent_one_at_each_step(void **state)
 	}
 }
 
+/* As if others took each turn that is not of a kept block, while somebody tries once. */
+static s64 turn_of_others;
+static u32 turns_of_kept;
+
+static void others_take_the_turns_between(void)
+{
+	u32 block;
+
+	if (f.ring.next_claim.counter != turn_of_others && turns_of_kept++ > f.ring.nkept)
+		return;
+	while (ring_div(f.ring.next_claim.counter, f.ring.nblocks, &block),
+	       !f.ring.is_kept[block])
+		f.ring.next_claim.counter++;
+	turn_of_others = f.ring.next_claim.counter;
+	act_at = steps + 1;
+}
+
+/* Whoever meets none but kept blocks takes none of them, and tries again. */
+static void none_but_kept_ones_in_turn(void **state)
+{
+	struct flightrec_cursor cursor;
+	struct flightrec_stamp stamp;
+	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
+	u64 first, i, lost;
+	u32 urgent;
+
+	(void)state;
+	for (urgent = 0; urgent < 2; urgent++) {
+		count = 0;
+		fixture_init(&f, 4 * ring_bytes());
+		write_some(1, URGENT + 1);
+		first = inner_last;
+		write_some(60, URGENT + 1);
+		write_some(2 * f.ring.nindex, 1);
+		turn_of_others = 0;
+		turns_of_kept = 0;
+		begin(1, others_take_the_turns_between);
+		append(&f, ++count, urgent ? URGENT : 0);
+		end();
+		assert_true(turns_of_kept > f.ring.nkept);
+		cursor = flightrec_cursor_at(first);
+		for (i = 0; i <= 60; i++) {
+			assert_int_equal(read_one(&cursor, true, &stamp, payload, &lost), 0);
+			assert_int_equal(lost, 0);
+			assert_int_equal(stamp.seq, first + i);
+		}
+		table_has_what_is_kept();
+		fixture_free(&f);
+	}
+}
+
 /* A reader that is past all urgent ones looks at no group for the sake of those. */
 static void skips_groups_that_have_kept_ones(void **state)
 {
@@ -863,6 +914,7 @@ int main(void)
 		CASE(reader_of_old_ones_at_each_step),
 		CASE(kept_one_while_the_index_goes_on),
 		CASE(first_urgent_one_at_each_step),
+		CASE(none_but_kept_ones_in_turn),
 		CASE(skips_groups_that_have_kept_ones),
 		CASE(old_ones_beside_one_under_way),
 		CASE(ends_when_interrupted),
