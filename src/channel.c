@@ -155,6 +155,7 @@ void flightrec_channel_end(struct flightrec_channel *channel)
 	smp_store_release(&channel->ended, true);
 	wake_for_the_end(&channel->readers_wait);
 	wake_for_the_end(&channel->urgent_wait);
+	wake_up_interruptible_poll(&channel->end_wait, EPOLLHUP | EPOLLERR);
 }
 
 static void wake_work(struct irq_work *work)
@@ -269,6 +270,7 @@ struct flightrec_channel *flightrec_channel_new(const struct flightrec_config *c
 	}
 	init_waiters(&channel->readers_wait);
 	init_waiters(&channel->urgent_wait);
+	init_waitqueue_head(&channel->end_wait);
 	init_irq_work(&channel->wake, wake_work);
 	refcount_set(&channel->refs, 1);
 	atomic64_add(channel->config.bytes, &bytes_of_all);

@@ -79,6 +79,7 @@ struct flightrec_channel {
 	struct flightrec_waiters readers_wait;
 	/* Readers of what is more urgent than FLIGHTREC_SEVERITY_DEFAULT. */
 	struct flightrec_waiters urgent_wait;
+	wait_queue_head_t end_wait;	/* those who only write, for the channel's end */
 	struct irq_work wake;		/* wakes readers from any context */
 	int urgent;			/* the urgent ones, too */
 	atomic_t readers;		/* descriptors open for reading */

@@ -95,20 +95,28 @@ static loff_t node_llseek(struct file *file, loff_t offset, int whence)
 	return 0;
 }
 
+/* Once it waits: the end wakes once. */
+static __poll_t poll_end(const struct file *file, const struct flightrec_channel *channel)
+{
+	if (!flightrec_channel_ended(channel))
+		return 0;
+	return file->f_mode & FMODE_WRITE ? EPOLLHUP | EPOLLERR : EPOLLHUP;
+}
+
 static __poll_t node_poll(struct file *file, poll_table *wait)
 {
 	struct flightrec_handle *handle = file->private_data;
 	struct flightrec_channel *channel = handle->channel;
 	struct flightrec_waiters *waiters;
-	__poll_t mask = 0;
+	__poll_t mask = 0, end;
 
 	if (channel->config.user_writes)
 		mask |= EPOLLOUT | EPOLLWRNORM;
-	if (flightrec_channel_ended(channel))
-		mask |= file->f_mode & FMODE_WRITE ? EPOLLHUP | EPOLLERR : EPOLLHUP;
-	/* Who may not read is not woken, either: each wake-up costs writers. */
-	if (!(file->f_mode & FMODE_READ))
-		return mask;
+	/* Who may not read is woken by the end alone: each wake-up costs writers. */
+	if (!(file->f_mode & FMODE_READ)) {
+		poll_wait(file, &channel->end_wait, wait);
+		return mask | poll_end(file, channel);
+	}
 	waiters = flightrec_handle_waiters(handle);
 	if (waiters == &channel->urgent_wait) {
 		WRITE_ONCE(handle->urgent_polled, true);
@@ -121,10 +129,9 @@ static __poll_t node_poll(struct file *file, poll_table *wait)
 	smp_mb();
 	if (flightrec_handle_ready(handle))
 		mask |= EPOLLIN | EPOLLRDNORM;
-	/* Asked again: the end wakes once. It is something to read: that it is the end. */
-	if (flightrec_channel_ended(channel))
-		mask |= EPOLLIN | EPOLLRDNORM | EPOLLHUP;
-	return mask;
+	/* The end is something to read: that it is the end. */
+	end = poll_end(file, channel);
+	return end ? mask | end | EPOLLIN | EPOLLRDNORM : mask;
 }
 
 /*

@@ -233,7 +233,8 @@ static bool is_fresh(struct flightrec_ring *ring, const struct turn *turn)
 
 /*
  * The next block in turn. Those in the table are passed over: no more than they are, also
- * where others take the turns in between.
+ * where others take the turns in between. So it may be one of them nevertheless, of which
+ * the caller keeps off.
  */
 static noinline __cold struct turn next_turn(struct flightrec_ring *ring)
 {
@@ -320,7 +321,7 @@ static void claim_block(struct flightrec_ring *ring, u32 writer, bool choosy)
 {
 	struct turn turn = next_turn(ring);
 
-	if (take_block(ring, &turn, choosy))
+	if (!READ_ONCE(ring->is_kept[turn.block]) && take_block(ring, &turn, choosy))
 		WRITE_ONCE(ring->cpus[writer].open, turn.lap << OPEN_LAP_SHIFT | turn.block);
 }
 
@@ -345,6 +346,8 @@ static void claim_kept(struct flightrec_ring *ring, u32 writer, bool choosy)
 			   LAP_MASK;
 	} else {
 		turn = next_turn(ring);
+		if (READ_ONCE(ring->is_kept[turn.block]))
+			return;
 	}
 	if (!take_block(ring, &turn, choosy))
 		return;

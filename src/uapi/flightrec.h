@@ -335,10 +335,10 @@ struct flightrec_channel_setup {
  *              ENOMEM  that much memory is not free at this moment
  * REMOVE     removes the channel @name; all other members are 0 (EINVAL). Its nodes go,
  *            and udev is told. Who has it open keeps it: write(2) gets ENODEV, read(2)
- *            returns what was recorded and then 0, poll(2) says POLLHUP, seeks and GET_INFO
- *            work as before, CLEAR gets ENODEV. Its memory is free when the last descriptor
- *            is closed. Files in /proc that are open are closed to their users: EIO. A
- *            crash does not print it any more.
+ *            returns what was recorded and then 0, poll(2) says POLLHUP, and POLLERR to who may
+ *            write, seeks and GET_INFO work as before, CLEAR gets ENODEV. Its memory is free
+ *            when the last descriptor is closed. Files in /proc that are open are closed to
+ *            their users: EIO. A crash does not print it any more.
  *              ENOENT  there is none
  *              EBUSY   it is "kernel" or "selftest", or its memory is one that a reset
  *                      leaves alone: those are fixed at load

@@ -391,6 +391,28 @@ static void channel_removal_wakes_readers(void)
 	}
 }
 
+/* Who only writes is told, too, and of nothing else. */
+static void channel_removal_wakes_writers(void)
+{
+	struct epoll_event event = { .events = EPOLLOUT | EPOLLET };
+	int fd, set;
+
+	make("run");
+	fd = guest_open("run", O_WRONLY);
+	set = epoll_create1(EPOLL_CLOEXEC);
+	CHECK(set >= 0 && !epoll_ctl(set, EPOLL_CTL_ADD, fd, &event));
+	CHECK_EQ(epoll_wait(set, &event, 1, 0), 1);
+	CHECK_EQ(event.events, EPOLLOUT);
+	guest_write(fd, "text");
+	CHECK_EQ(epoll_wait(set, &event, 1, 0), 0);
+	CHECK_EQ(removed("run"), 0);
+	/* No wait: epoll looks at a descriptor only when it was woken. */
+	CHECK_EQ(epoll_wait(set, &event, 1, 0), 1);
+	CHECK_EQ(event.events, EPOLLOUT | EPOLLHUP | EPOLLERR);
+	close(set);
+	close(fd);
+}
+
 /* A node that somebody kept opens no other channel later. */
 static void channel_kept_node_opens_nothing(void)
 {
@@ -495,6 +517,7 @@ static const struct guest_case cases[] = {
 	{ "channel-control-is-root-s", channel_control_is_root_s },
 	{ "channel-removed-is-read-to-its-end", channel_removed_is_read_to_its_end },
 	{ "channel-removal-wakes-readers", channel_removal_wakes_readers },
+	{ "channel-removal-wakes-writers", channel_removal_wakes_writers },
 	{ "channel-kept-node-opens-nothing", channel_kept_node_opens_nothing },
 	{ "channel-others-are-left-alone", channel_others_are_left_alone },
 	{ "channel-slow-reader-of-proc", channel_slow_reader_of_proc },

@@ -108,6 +108,11 @@ MUTATIONS = {
     # blocks that are kept for urgent records
     "blocks of urgent records are claimed by others": (
         RING, "while (unlikely(READ_ONCE(ring->is_kept[turn.block])) &&", "while (false &&"),
+    "kept block is claimed by others that meet no other": (
+        RING, "	if (!READ_ONCE(ring->is_kept[turn.block]) && take_block(ring, &turn, choosy))",
+        "	if (take_block(ring, &turn, choosy))"),
+    "kept block is put into the table once more": (
+        RING, "		if (READ_ONCE(ring->is_kept[turn.block]))\n			return;\n", ""),
     "kept blocks are not in the table": (
         RING, "WRITE_ONCE(ring->is_kept[turn.block], 1);", ";"),
     "what the index does not reach is gone": (
@@ -125,6 +130,37 @@ MUTATIONS = {
         RING, "	seq = seq > cleared ? seq : cleared;\n", ""),
     "records not counted where the index does not reach": (
         RING, "	u64 first = ring->nkept ? (u64)atomic64_read(clear_seq(ring)) :\n		    horizon(", "	u64 first = horizon("),
+    "kept block is left at a turn of the others": (
+        RING, "		     atomic64_read(turn_of(ring, writer)) & ~MARK_OPEN);",
+        "		     atomic64_read(&ring->next_claim) & ~MARK_OPEN);"),
+    "kept block keeps its lap": (
+        RING, "(lap_of(atomic64_read(block_word(ring, turn.block, BLOCK_STATE))) + 1) &",
+        "(lap_of(atomic64_read(block_word(ring, turn.block, BLOCK_STATE)))) &"),
+    "place in the table that somebody else was quicker to fill: kept all the same": (
+        RING, "	if (held || atomic64_try_cmpxchg(&ring->kept[at], &none, turn.block + 1))",
+        "	if (held || (atomic64_try_cmpxchg(&ring->kept[at], &none, turn.block + 1), true))"),
+    "group of blocks has the first numbers of kept ones": (
+        RING, "		if (!READ_ONCE(ring->is_kept[block]))\n", ""),
+    "kept block looked at without acquire": (
+        RING, "atomic64_read_acquire(block_word(ring, block, BLOCK_COMMITTED))",
+        "atomic64_read(block_word(ring, block, BLOCK_COMMITTED))"),
+    "kept block looked at without a barrier before its lap": (
+        RING, "	smp_rmb();	/* B, pairs with A */\n	if (!still_there(ring, &place))\n		*found",
+        "	if (!still_there(ring, &place))\n		*found"),
+    "poll sees nothing that the index does not reach": (
+        RING, "		if (ring->nkept)\n			return true;\n", ""),
+    "bytes of urgent records not counted": (
+        RING, "writer < ring->ncpus + ring->kept_writers;", "writer < ring->ncpus;"),
+    "fewer kept blocks than writers of urgent records need": (
+        INIT, "	return kept < ncpus + 2 ? 0 : kept;", "	return kept < ncpus / 2 ? 0 : kept;"),
+    "kept blocks without a limit": (
+        INIT, "	kept = kept < most ? kept : most;\n", ""),
+    "kept block never fresh": (
+        INIT, "ring->kept_fresh = fresh_claims(ring->nkept, ring->ncpus);", "ring->kept_fresh = 0;"),
+    "kept block fresh for a round": (
+        INIT, "ring->kept_fresh = fresh_claims(ring->nkept, ring->ncpus);", "ring->kept_fresh = ring->nkept;"),
+    "old record is looked for from its number on in the index": (
+        RING, "ring->nkept && seq < end ? skip_gone(", "ring->nkept && seq + 1 < end ? skip_gone("),
     "clear moves backwards": (
         RING, "	while (cleared < next)\n", "	while (true)\n"),
     "clear drops one too few": (

@@ -120,12 +120,12 @@ static bool retained(struct fixture *f, u64 seq)
 }
 
 /* How many records of one busy CPU fit before the one with this number is gone. */
-static u64 lives_for(struct fixture *f, u64 seq, u64 n)
+static u64 lives_for(struct fixture *f, u64 seq, u64 n, u32 busy)
 {
 	u64 i;
 
 	for (i = 0; retained(f, seq); i++) {
-		append(f, n + i, 0);
+		append(f, n + i, busy);
 		assert_true(i < 100000);
 	}
 	return i;
@@ -154,7 +154,7 @@ static void idle_cpus_records_are_as_new(void **state)
 			for (k = 0; k < gap; k++)
 				append(&f, n++, 0);
 			seq = append(&f, n++, cpu);
-			assert_true(lives_for(&f, seq, n) + per_block / 2 >=
+			assert_true(lives_for(&f, seq, n, 0) + per_block / 2 >=
 				    (f.ring.nblocks - CPUS - 1) * per_block);
 			n += 100000;
 		}
@@ -308,7 +308,7 @@ static u64 there(struct fixture *f, u64 seq, u64 n, u32 cpu)
 /* A flood of others, of whatever length, displaces nothing of their share. */
 static void urgent_ones_outlive_a_flood(void **state)
 {
-	u64 n, seq, kept, all = 0;
+	u64 n, seq, kept, bytes, all = 0;
 	struct fixture f;
 	u32 cpu;
 
@@ -318,8 +318,12 @@ static void urgent_ones_outlive_a_flood(void **state)
 	for (n = 1; n <= 2000; n++)
 		append(&f, n, n % CPUS);
 	seq = flightrec_ring_next(&f.ring);
-	for (n = 1; n <= 150; n++)
+	bytes = flightrec_ring_bytes(&f.ring);
+	for (n = 1; n <= 150; n++) {
 		append(&f, n, URGENT + 1);
+		bytes += length_of(n);
+	}
+	assert_int_equal(flightrec_ring_bytes(&f.ring), bytes);
 	for (n = 1; n <= 10 * f.ring.nindex; n++)
 		append(&f, n, n % CPUS);
 	assert_int_equal(flightrec_ring_oldest(&f.ring, &kept), seq);
@@ -432,6 +436,68 @@ static void a_flood_of_urgent_ones_in_a_large_ring(void **state)
 	fixture_free(&f);
 }
 
+/*
+ * Among themselves, too: the last record of a CPU that wrote now and then, to a block that
+ * it opened long before, and that it has left since or not.
+ */
+static void idle_cpus_urgent_records_are_as_new(void **state)
+{
+	const u64 per_block = FLIGHTREC_RING_BLOCK_BYTES / (300 + sizeof(struct flightrec_stamp));
+	u64 n = 1, seq, last, open, least;
+	struct fixture f;
+	u32 size, gap, k;
+
+	(void)state;
+	for (size = 8; size <= 16; size *= 2) {
+		fixture_init(&f, size * ring_bytes());
+		for (gap = 1; gap < 2 * f.ring.nkept * per_block; gap = gap * 5 / 4 + 1) {
+			u32 cpu = URGENT + 1 + gap % (CPUS - 1);
+			bool leaves = gap % 2;
+
+			append(&f, n++, cpu);
+			for (k = 0; k < gap; k++) {
+				append(&f, n++, URGENT);
+				append(&f, n++, k % CPUS);
+			}
+			open = f.cpus[cpu].open;
+			last = seq = append(&f, n++, cpu);
+			for (; leaves && f.cpus[cpu].open == open; seq = append(&f, n++, cpu))
+				last = seq;
+			/* All but the open blocks and one; but as many again, for one left. */
+			least = f.ring.nkept - CPUS - 1 - (leaves ? CPUS : 0);
+			assert_true(lives_for(&f, last, n, URGENT) + per_block / 2 >=
+				    least * per_block);
+			n += 100000;
+		}
+		fixture_free(&f);
+	}
+}
+
+/* The least number that the index does not reach, and a hole behind it. */
+static void reads_the_last_that_the_index_does_not_reach(void **state)
+{
+	struct flightrec_cursor cursor;
+	struct flightrec_stamp stamp;
+	struct fixture f;
+	u8 payload[4096];
+	u64 lost, n, seq;
+
+	(void)state;
+	fixture_init(&f, 4 * ring_bytes());
+	seq = append(&f, 1, URGENT);
+	f.ring.next_seq.counter++;
+	for (n = 2; n <= f.ring.nindex; n++)
+		append(&f, n, n % CPUS);
+	cursor = flightrec_cursor_at(seq);
+	assert_true(flightrec_ring_readable(&f.ring, &cursor));
+	assert_int_equal(flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost), 0);
+	assert_int_equal(stamp.seq, seq);
+	assert_int_equal(lost, 0);
+	assert_int_equal(flightrec_ring_read(&f.ring, &cursor, &stamp, payload, &lost), -EAGAIN);
+	assert_int_equal(cursor.seq, seq + 1);
+	fixture_free(&f);
+}
+
 /* CPUs that stopped in the middle of an urgent record: the others go on. */
 static void urgent_writers_stopped(void **state)
 {
@@ -440,7 +506,13 @@ static void urgent_writers_stopped(void **state)
 	u32 cpu;
 
 	(void)state;
-	fixture_init(&f, 4 * ring_bytes());
+	/* The smallest ring that has a share. */
+	fixture_init(&f, ring_bytes());
+	while (!f.ring.nkept) {
+		n = f.ring.nblocks + 1;
+		fixture_free(&f);
+		fixture_init(&f, flightrec_ring_bytes_of(n));
+	}
 	for (cpu = 0; cpu < CPUS - 1; cpu++) {
 		append(&f, 1, URGENT + cpu);
 		f.memory[(f.cpus[URGENT + cpu].open & 0xfffff) *
@@ -803,6 +875,8 @@ int main(void)
 		cmocka_unit_test(others_have_what_a_full_share_leaves),
 		cmocka_unit_test(no_urgent_ones_no_share),
 		cmocka_unit_test(a_flood_of_urgent_ones_in_a_large_ring),
+		cmocka_unit_test(idle_cpus_urgent_records_are_as_new),
+		cmocka_unit_test(reads_the_last_that_the_index_does_not_reach),
 		cmocka_unit_test(urgent_writers_stopped),
 		cmocka_unit_test(loss_is_exact_with_shares),
 		cmocka_unit_test(append_from_an_nmi),

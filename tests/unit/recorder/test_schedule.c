@@ -475,10 +475,151 @@ static void reader_of_old_ones_at_each_step(void **state)
 	fixture_free(&f);
 }
 
+/* What is kept is read, also if the index comes to reach no more so far meanwhile. */
+static void kept_one_while_the_index_goes_on(void **state)
+{
+	struct flightrec_cursor cursor;
+	struct flightrec_stamp stamp;
+	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
+	bool more;
+	u32 way, at;
+	u64 lost;
+
+	(void)state;
+	count = 0;
+	fixture_init(&f, 4 * ring_bytes());
+	for (way = 0; way < 2; way++) {
+		for (at = 1, more = true; more; at++) {
+			write_some(1, URGENT + 2);
+			cursor = flightrec_cursor_at(inner_last);
+			begin(at, flood_beyond_the_index);
+			assert_int_equal(read_one(&cursor, way, &stamp, payload, &lost), 0);
+			more = end();
+			assert_true(intact(&stamp, payload));
+			assert_int_equal(lost, 0);
+			assert_int_equal(stamp.cpu, URGENT + 2);
+		}
+	}
+	fixture_free(&f);
+}
+
+/* A block is passed over by others if it is in the table, and only then. */
+static void table_has_what_is_kept(void)
+{
+	u64 i, in_table = 0, kept = 0;
+
+	for (i = 0; i < f.ring.nblocks; i++)
+		kept += f.ring.is_kept[i];
+	for (i = 0; i < f.ring.nkept; i++) {
+		if (!f.ring.kept[i].counter)
+			continue;
+		in_table++;
+		assert_true(f.ring.is_kept[f.ring.kept[i].counter - 1]);
+	}
+	assert_int_equal(in_table, kept);
+}
+
+/* Two who fill the same place of the table. */
+static void first_urgent_one_at_each_step(void **state)
+{
+	bool more;
+	u32 at;
+
+	(void)state;
+	count = 0;
+	for (at = 1, more = true; more; at++) {
+		fixture_init(&f, 4 * ring_bytes());
+		begin(at, overwrite_urgent);
+		append(&f, ++count, URGENT);
+		more = end();
+		table_has_what_is_kept();
+		all_readable();
+		fixture_free(&f);
+	}
+}
+
+/* As if others took each turn that is not of a kept block, while somebody tries once. */
+static s64 turn_of_others;
+static u32 turns_of_kept;
+
+static void others_take_the_turns_between(void)
+{
+	u32 block;
+
+	if (f.ring.next_claim.counter != turn_of_others && turns_of_kept++ > f.ring.nkept)
+		return;
+	while (ring_div(f.ring.next_claim.counter, f.ring.nblocks, &block),
+	       !f.ring.is_kept[block])
+		f.ring.next_claim.counter++;
+	turn_of_others = f.ring.next_claim.counter;
+	act_at = steps + 1;
+}
+
+/* Whoever meets none but kept blocks takes none of them, and tries again. */
+static void none_but_kept_ones_in_turn(void **state)
+{
+	struct flightrec_cursor cursor;
+	struct flightrec_stamp stamp;
+	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
+	u64 first, i, lost;
+	u32 urgent;
+
+	(void)state;
+	for (urgent = 0; urgent < 2; urgent++) {
+		count = 0;
+		fixture_init(&f, 4 * ring_bytes());
+		write_some(1, URGENT + 1);
+		first = inner_last;
+		write_some(60, URGENT + 1);
+		write_some(2 * f.ring.nindex, 1);
+		turn_of_others = 0;
+		turns_of_kept = 0;
+		begin(1, others_take_the_turns_between);
+		append(&f, ++count, urgent ? URGENT : 0);
+		end();
+		assert_true(turns_of_kept > f.ring.nkept);
+		cursor = flightrec_cursor_at(first);
+		for (i = 0; i <= 60; i++) {
+			assert_int_equal(read_one(&cursor, true, &stamp, payload, &lost), 0);
+			assert_int_equal(lost, 0);
+			assert_int_equal(stamp.seq, first + i);
+		}
+		table_has_what_is_kept();
+		fixture_free(&f);
+	}
+}
+
+/* A reader that is past all urgent ones looks at no group for the sake of those. */
+static void skips_groups_that_have_kept_ones(void **state)
+{
+	u64 seq, next;
+	u32 i;
+
+	(void)state;
+	count = 0;
+	fixture_init(&f, 1000 * FLIGHTREC_RING_BLOCK_BYTES);
+	/* An urgent block in each group. */
+	for (i = 0; i < f.ring.nkept; i++) {
+		f.ring.cpus[URGENT].open = 0;
+		write_some(1, URGENT);
+		write_some(120, 1);
+	}
+	write_some(2 * f.ring.nindex, 1);
+	next = flightrec_ring_next(&f.ring);
+	seq = reach(&f.ring, next);
+	assert_true(flightrec_ring_oldest(&f.ring, NULL) < seq);
+	begin(0, NULL);
+	assert_true(skip_gone(&f.ring, seq, next, NULL) < next);
+	end();
+	/* Half of what it takes to look at each group. */
+	assert_true(steps < 3 * f.ring.nblocks);
+	fixture_free(&f);
+}
+
 /* A record under way in an old block is passed over, those before it are not. */
 static void old_ones_beside_one_under_way(void **state)
 {
-	struct flightrec_place place;
+	struct flightrec_place place = { 0 };
 	struct flightrec_cursor cursor;
 	struct flightrec_stamp stamp;
 	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
@@ -712,6 +853,42 @@ static void reader_barriers(void **state)
 	}
 }
 
+/* The same where the block says what it has: what is committed comes first there. */
+static void old_reader_barriers(void **state)
+{
+	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
+	u32 committed, lap, i, looked = 0;
+	struct flightrec_cursor cursor;
+	struct flightrec_stamp stamp;
+	const u64 *block;
+	u64 lost;
+
+	(void)state;
+	count = 0;
+	fixture_init(&f, 4 * ring_bytes());
+	write_some(3, URGENT);
+	write_some(f.ring.nindex + 10, 1);
+	cursor = flightrec_cursor_at(1);
+	block = &f.memory[(f.cpus[URGENT].open & RING_MASK(20)) * BLOCK_WORDS];
+	begin(0, NULL);
+	assert_int_equal(read_one(&cursor, true, &stamp, payload, &lost), 0);
+	end();
+	assert_int_equal(stamp.seq, 1);
+	assert_true(steps <= TRACED);
+	committed = find(&block[BLOCK_COMMITTED], false);
+	for (i = 0; i < steps; i++) {
+		if (!within(trace[i].at, block + BLOCK_HEADER, BLOCK_WORDS - BLOCK_HEADER))
+			continue;
+		assert_true(committed < i && ordered(committed, i));	/* G */
+		for (lap = i; trace[lap].at != block; lap++)
+			assert_true(lap < steps);
+		assert_true(ordered(i, lap));				/* B */
+		looked++;
+	}
+	assert_true(looked > 3 * 2);
+	fixture_free(&f);
+}
+
 /* After a test that failed within an operation. */
 static int rest(void **state)
 {
@@ -735,12 +912,17 @@ int main(void)
 		CASE(skips_by_blocks),
 		CASE(urgent_writer_at_each_step),
 		CASE(reader_of_old_ones_at_each_step),
+		CASE(kept_one_while_the_index_goes_on),
+		CASE(first_urgent_one_at_each_step),
+		CASE(none_but_kept_ones_in_turn),
+		CASE(skips_groups_that_have_kept_ones),
 		CASE(old_ones_beside_one_under_way),
 		CASE(ends_when_interrupted),
 		CASE(others_run_while_a_ring_is_made),
 		CASE(writer_barriers),
 		CASE(claim_barriers),
 		CASE(reader_barriers),
+		CASE(old_reader_barriers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
