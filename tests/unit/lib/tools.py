@@ -23,7 +23,7 @@ VALGRIND = ["valgrind", "-q", "--leak-check=full", "--show-leak-kinds=definite,i
 @functools.cache
 def build():
     """Everything that tests/unit/lib/Makefile makes but the fuzzers."""
-    make = ["make", "-s", "-C", HERE, f"OUT={OUT}", "all"]
+    make = ["make", "-s", "-j2", "-C", HERE, f"OUT={OUT}", "all"]
     done = subprocess.run(make, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     NODES.mkdir(parents=True, exist_ok=True)
