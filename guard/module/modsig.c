@@ -320,6 +320,16 @@ bool modsig_names(const struct modsig *s, size_t i, X509 *cert)
 	return key_id ? cert_has_key_id(cert, key_id) : cert_has_serial(cert, issuer, serial);
 }
 
+size_t modsig_certs(const struct modsig *s)
+{
+	return s->certs ? sk_X509_num(s->certs) : 0;
+}
+
+X509 *modsig_cert(const struct modsig *s, size_t i)
+{
+	return sk_X509_value(s->certs, i);
+}
+
 X509 *modsig_embedded(const struct modsig *s, size_t i)
 {
 	/* A signer that is named by a key identifier has no issuer. */

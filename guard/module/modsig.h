@@ -46,6 +46,10 @@ const struct modsig_signer *modsig_signer(const struct modsig *s, size_t i);
 /* Is cert the one that this signer names? */
 bool modsig_names(const struct modsig *s, size_t i, X509 *cert);
 
+/* The certificates that the message brings along, in any order. */
+size_t modsig_certs(const struct modsig *s);
+X509 *modsig_cert(const struct modsig *s, size_t i);
+
 /*
  * The certificate of a signer that the message brings along, which kernels look
  * for by issuer and serial number alone; NULL: none.

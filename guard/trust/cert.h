@@ -26,6 +26,8 @@ bool cert_boots_kernels(X509 *cert);
 bool cert_issued(X509 *issuer, X509 *cert);
 /* Does it say who issued it, in the way in which kernels look for that? */
 bool cert_names_issuer(X509 *cert);
+/* Does it say that it issued itself? */
+bool cert_names_itself(X509 *cert);
 /* Is it the end of its chain, by kernels' reading? Its signature is checked. */
 bool cert_is_root(X509 *cert);
 /*

@@ -465,6 +465,11 @@ static int say_signer(struct judging *j, const struct opinion *o)
 	return err;
 }
 
+static bool is_final(enum verdict v)
+{
+	return v == VERDICT_TAMPERED || v == VERDICT_REVOKED;
+}
+
 /* Findings that a kernel acts on only where it demands a signature. */
 static bool is_waived(const struct judging *j)
 {
@@ -529,6 +534,57 @@ static int say_others(struct judging *j, size_t decided)
 	return 0;
 }
 
+/* ANSWER_UNVERIFIED: nobody's key is here who could have signed it. */
+static enum answer is_whole(const struct judging *j, X509 *cert)
+{
+	const struct trust_cert *c;
+	X509 *up;
+
+	for (size_t i = 0; i < trust_certs(j->t); i++)
+		if (!X509_cmp(trust_cert(j->t, i)->x509, cert))
+			return ANSWER_YES;
+	if (cert_names_itself(cert))
+		return has_signed(j, 0, cert, cert) ? ANSWER_YES : ANSWER_NO;
+	up = modsig_issuer(j->sig, cert);
+	if (up && has_signed(j, 0, up, cert))
+		return ANSWER_YES;
+	c = known_cert(j, cert, true);
+	return c && has_signed(j, 0, c->x509, cert) ? ANSWER_YES : ANSWER_UNVERIFIED;
+}
+
+/*
+ * Kernels refuse a message with any certificate in it that they cannot read, or whose
+ * signature of itself is wrong, needed or not.
+ */
+static int judge_certs(struct judging *j)
+{
+	for (size_t i = 0; i < modsig_certs(j->sig); i++) {
+		X509 *cert = modsig_cert(j->sig, i);
+		enum answer whole = is_whole(j, cert);
+		char *name;
+		int err = 0;
+
+		if (whole == ANSWER_YES)
+			continue;
+		name = cert_name(cert);
+		if (!name)
+			return -ENOMEM;
+		if (whole == ANSWER_NO)
+			err = report_cause(j->r, VERDICT_TAMPERED, CAUSE_DAMAGED,
+					   "the certificate of '%s' in its signature is damaged",
+					   name);
+		else if (j->r->verdict == VERDICT_OK && j->demand != DEMAND_NO)
+			err = report_set(j->r, VERDICT_UNKNOWN,
+					 "sign it again, without certificates: kmodkeep sign",
+					 "the certificate of '%s' in its signature could not "
+					 "be checked", name);
+		free(name);
+		if (err || whole == ANSWER_NO)
+			return err;
+	}
+	return 0;
+}
+
 static int judge_signature(struct judging *j)
 {
 	struct opinion best = { .verdict = VERDICT_UNTRUSTED_KEY, .why = "" };
@@ -559,7 +615,8 @@ static int judge_signature(struct judging *j)
 	j->intact = best.cert || best.intact;
 	j->unknown_crypto = !best.fatal;
 	err = say_signer(j, &best);
-	return err ? err : say_others(j, decided);
+	err = err ? err : say_others(j, decided);
+	return err || is_final(j->r->verdict) ? err : judge_certs(j);
 }
 
 /* Revocation of one file, by the hash of all of it with its signature. */
@@ -571,11 +628,6 @@ static int judge_hash(struct judging *j)
 	return report_cause(j->r, j->rules.mokx_hash == ANSWER_YES ?
 			  VERDICT_REVOKED : VERDICT_UNKNOWN, CAUSE_DAMAGED,
 			  "the hash of this file is in the revocation list");
-}
-
-static bool is_final(enum verdict v)
-{
-	return v == VERDICT_TAMPERED || v == VERDICT_REVOKED;
 }
 
 static int judge_trust(struct judging *j)

@@ -251,6 +251,11 @@ def chains(module, keys, seeds):
     yield Cell("chain-forged", signed(issue("false", forged("false-ca", ca))), ("tampered",))
     # By its key identifier kernels do not look for a certificate that came along.
     yield Cell("chain-by-key-id", signed(leaf, key_id=True), refused)
+    # No certificate in the message may be damaged, whether or not anybody needs it.
+    for name, file in (("good", signed(good)), ("ca", signed(leaf, ca)),
+                       ("strange-ca", signed(leaf, strange))):
+        at = file.rindex(f"table {name}".encode()) - 40  # before the subject's name
+        yield Cell(f"chain-damaged-{name}", flipped(file, at, random.Random(2)), ("tampered",))
     yield Cell("chain-tampered", flipped(signed(leaf), 80, random.Random(1)), ("tampered",))
     for seed in seeds:
         rng = random.Random(seed)
