@@ -218,6 +218,17 @@ def test_grub_of_another_system_started_this_one(firmware, name):
     assert firmware.boots()[0] == NEW
 
 
+def test_stub_that_leads_below_the_mount_of_boot(firmware):
+    """It searches for the file system of "/", and what is in /boot there is not what is seen."""
+    stub = f"search.fs_uuid {BOOT_UUID} root\nset prefix=($root)'/boot/grub'\nconfigfile $prefix/grub.cfg\n"
+    firmware.tree.put("boot/efi/EFI/debian/grub.cfg", stub)
+    firmware.mounts(("sda1", "/boot/efi"), ("sda2", "/"))
+    assert firmware.boots()[0] == NEW
+    firmware.mounts(("sda1", "/boot/efi"), ("sda2", "/"), ("sdb1", "/boot"))
+    kernel, why = firmware.boots()
+    assert kernel is None and "hidden below the mount of /boot" in why
+
+
 def test_another_loader_whose_menu_is_read(firmware):
     """systemd-boot goes first, on a host that GRUB started."""
     firmware.tree.variable("LoaderInfo", utf16("GRUB 2.12"), LOADER)
