@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the firmware starts next: what started this system, or another loader, or another system."""
 
+import shutil
 import struct
 import uuid
 
@@ -290,6 +291,18 @@ def test_variable_that_cannot_be_read(firmware):
         path.rmdir()
         if before:
             path.write_bytes(before)
+
+
+def test_firmware_whose_variables_are_not_to_be_seen(firmware):
+    """efivarfs is not mounted: BootNext may ask for anything. A BIOS has none."""
+    shutil.rmtree(firmware.tree.path / "sys/firmware/efi/efivars")
+    for mounted in (False, True):
+        kernel, why = firmware.boots()
+        assert kernel is None and "mount -t efivarfs" in why, (mounted, why)
+        (firmware.tree.path / "sys/firmware/efi/efivars").mkdir(exist_ok=True)
+    assert firmware.tree.run("guard").code == 3
+    shutil.rmtree(firmware.tree.path / "sys/firmware/efi")
+    assert firmware.boots()[0] == NEW
 
 
 def test_disk_with_a_table_of_the_old_kind(firmware):
