@@ -64,6 +64,17 @@ static int say_unread(struct walk *w, const char *variable, int err)
 				    err == -EBADMSG ? "it is damaged" : strerror(-err)));
 }
 
+/* EFI, and none of its variables: BootNext may name anything. 0 or -ENOMEM. */
+static int say_hidden(struct walk *w)
+{
+	int err = say_other(w, strdup("what the firmware starts is not known, as there are no "
+				      "variables in /sys/firmware/efi/efivars: mount -t efivarfs "
+				      "efivarfs /sys/firmware/efi/efivars (a kernel with PREEMPT_RT "
+				      "has them when it is booted with efi=runtime)"));
+
+	return err < 0 ? err : 0;
+}
+
 static bool same_text(const char *a, const char *b)
 {
 	return a && b ? !strcasecmp(a, b) : a == b;
@@ -261,8 +272,10 @@ int efi_start_read(const struct host *h, struct efi_start *out)
 
 	memset(out, 0, sizeof(*out));
 	/* The variables are those of the machine, not of a folder. */
-	if (!host_may_act(h) || !efivars_readable(h))
+	if (!host_may_act(h))
 		return 0;
+	if (!efivars_readable(h))
+		return host_has(h, "/sys/firmware/efi") ? say_hidden(&w) : 0;
 	err = efi_numbers(h, "BootCurrent", &w.number, 1);
 	if (err == 1) {
 		err = efi_load_option(h, w.number, &w.current);

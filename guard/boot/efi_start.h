@@ -14,7 +14,10 @@ struct efi_start {
 	bool once;	/* other is for the next boot alone */
 };
 
-/* 0 or -ENOMEM. All NULL where there is no EFI, or it is not the running system. */
+/*
+ * 0 or -ENOMEM. All NULL where there is no EFI, or it is not the running system; EFI without
+ * variables to read is not known.
+ */
 int efi_start_read(const struct host *h, struct efi_start *out);
 void efi_start_free(struct efi_start *s);
 

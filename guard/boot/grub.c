@@ -666,17 +666,22 @@ static int set_default(const struct host *h, const char *entry, char said[LOADER
 	return err;
 }
 
-/* Does a stub search for the file system of /boot? Not told, where it is none of these. */
+/*
+ * Does a stub search for the file system of /boot? Not told, where it is none of these.
+ * Where another one is mounted on /boot, the menu in that of "/" is hidden below it.
+ */
 static enum menu leads_to_boot(const struct host *h, const struct buf *stub)
 {
 	static const char *const parts = "0123456789abcdefABCDEF-";
 	static const char *const places[] = { "/boot", "/", NULL };
+	const char *const *holds = mount_is_point(h, "/boot") ?
+				   (const char *const[]){ "/boot", NULL } : places;
 	char *text = strndup((char *)stub->data, stub->len), *rest = text, *word;
 	enum menu leads = MENU_UNKNOWN;
 
 	while (leads != MENU_SAME && (word = strsep(&rest, " \t\n'\"=,"))) {
 		int at = strlen(word) >= 8 && strspn(word, parts) == strlen(word) ?
-			 mount_is_at(h, word, places) : -ENOENT;
+			 mount_is_at(h, word, holds) : -ENOENT;
 
 		leads = at == 1 ? MENU_SAME : at == 0 ? MENU_OTHER : leads;
 	}

@@ -100,8 +100,9 @@ static int ask_firmware(const struct host *h, const struct efi_start *s, bool ot
 		free(out->kernel);
 		out->kernel = NULL;
 		return next_boot_say(out, "%s, which the firmware starts, reads another menu than is "
-				     "here, as of another system on this machine: look at efibootmgr -v, "
-				     "and put first what reads this one: efibootmgr -o", s->program);
+				     "here, as of another system on this machine, or what is hidden "
+				     "below the mount of /boot: look at efibootmgr -v, and put first "
+				     "what reads this one: efibootmgr -o", s->program);
 	}
 	if (other || starts_kernel(s)) {
 		free(out->kernel);

@@ -63,7 +63,7 @@ static bool is_device(const struct host *h, const char *source, const char *devi
 	return is;
 }
 
-/* Calls fn with each place where a device is mounted: what of it, and where. */
+/* Calls fn with each place where a device (NULL: any) is mounted: what of it, and where. */
 static void walk_mounts(const struct host *h, const char *device,
 			void (*fn)(void *arg, const char *root, const char *where), void *arg)
 {
@@ -77,7 +77,8 @@ static void walk_mounts(const struct host *h, const char *device,
 		const char *dash = strstr(line, " - ");
 
 		if (dash && sscanf(line, "%*u %*u %*u:%*u %4095s %4095s ", root, where) == 2 &&
-		    sscanf(dash, " - %*s %4095s", source) == 1 && is_device(h, source, device))
+		    sscanf(dash, " - %*s %4095s", source) == 1 &&
+		    (!device || is_device(h, source, device)))
 			fn(arg, root, where);
 	}
 	buf_free(&b);
@@ -128,5 +129,14 @@ int mount_is_at(const struct host *h, const char *id, const char *const *places)
 		return -ENOENT;
 	walk_mounts(h, device, compare_place, &w);
 	free(device);
+	return w.found;
+}
+
+bool mount_is_point(const struct host *h, const char *where)
+{
+	const char *const places[] = { where, NULL };
+	struct wanted w = { places, false };
+
+	walk_mounts(h, NULL, compare_place, &w);
 	return w.found;
 }

@@ -17,4 +17,7 @@ char *mount_of(const struct host *h, const char *id);
  */
 int mount_is_at(const struct host *h, const char *id, const char *const *places);
 
+/* Is any file system mounted there? */
+bool mount_is_point(const struct host *h, const char *where);
+
 #endif

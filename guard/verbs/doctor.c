@@ -128,8 +128,8 @@ static void print_findings(const struct doctor *d)
 		if (f->note)
 			printf(" (no loss: %s)",
 			       f->report.verdict == VERDICT_NOT_FOR_KERNEL ?
-			       "the running kernel does not have it" :
-			       "no kernel here has it");
+			       "the running kernel has no out-of-tree build of it" :
+			       "no kernel here has an out-of-tree build of it");
 		if (f->report.next_step)
 			printf(". Next: %s", f->report.next_step);
 		putchar('\n');

@@ -127,7 +127,7 @@ static int judge_kernel(const struct doctor *d, const struct kernel *k,
 
 		err = say(out, ANSWER_YES, NULL,
 			  text_of("next boot safe (kernel %s)%s%s%s%s", k->release,
-				  none ? "; no kernel here has: " : "",
+				  none ? "; no loss, as no out-of-tree build serves now: " : "",
 				  none ? none : "",
 				  blocked ? "; not loaded now, and blocked: " : "",
 				  blocked ? blocked : ""));

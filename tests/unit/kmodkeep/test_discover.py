@@ -66,7 +66,7 @@ def test_driver_that_served_on_no_kernel_is_a_note(system):
     dkms(system, "never", 'PACKAGE_NAME="never"\nDEST_MODULE_LOCATION[0]="/extra"\n')
     code, found, _ = next_boot(system)
     assert (code, found["never"]["verdict"], found["never"]["note"]) == (0, "missing", True)
-    assert "no kernel here has: never" in system.tree.run("guard").out
+    assert "no loss, as no out-of-tree build serves now: never" in system.tree.run("guard").out
 
 
 @pytest.mark.parametrize("served", [True, False])
@@ -153,6 +153,11 @@ def test_twin_that_dkms_leaves_to_the_kernel(system, kernels, built, left, serve
     assert found["it87"]["verdict"] == ("not-made-for-kernel" if left else "missing"), found["it87"]
     assert (code, found["it87"]["note"]) == ((0, True) if left and not served else (1, False))
     assert (found["it87"]["next_step"] is None) == (left and not served)
+    if found["it87"]["note"]:
+        # The kernel's own is here, so it is not that no kernel has it.
+        for verb in ("guard", "status"):
+            said = " ".join(system.tree.run(verb).out.split())
+            assert "no out-of-tree build serves now: it87" in said and "no kernel here has" not in said, verb
 
 
 def test_kernel_that_has_all_but_what_was_left_to_it_is_named(system):

@@ -279,20 +279,20 @@ def test_shims_copies_where_there_is_no_efivarfs(system, pair):
     system.tree.put("sys/firmware/efi/fw_platform_size", "64\n")
     system.tree.put("sys/module/module/parameters/sig_enforce", "Y\n")
     system.install(NEW, sign=pair)
-    before = new_verdict(system)["verdict"]
+    before = verdicts(system, "--all")[1][NEW, "sample"]
     data = siglist(pair.cert.read_bytes())[4:]
     system.tree.put("sys/firmware/efi/mok-variables/MokListRT", data)
-    assert (before, new_verdict(system)["verdict"]) == ("unknown", "unknown")
+    assert (before, verdicts(system, "--all")[1][NEW, "sample"]) == ("unknown", "unknown")
     # Whether shim's lists count is known from how this kernel was started.
     for told, verdict in ((3, "ok"), (2, "untrusted-key"), (0, "unknown")):
         data = bytearray(4096)
         data[0x1EC] = told
         system.tree.put("sys/kernel/boot_params/data", bytes(data))
-        assert new_verdict(system)["verdict"] == verdict
+        assert verdicts(system, "--all")[1][NEW, "sample"] == verdict
     (system.path / "sys/firmware/efi/mok-variables/MokListRT").unlink()
     data[0x1EC] = 3
     system.tree.put("sys/kernel/boot_params/data", bytes(data))
-    assert new_verdict(system)["verdict"] == "untrusted-key"
+    assert verdicts(system, "--all")[1][NEW, "sample"] == "untrusted-key"
 
 
 def test_kernel_that_always_demands_signatures(system):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the firmware starts next: what started this system, or another loader, or another system."""
 
+import shutil
 import struct
 import uuid
 
@@ -218,6 +219,17 @@ def test_grub_of_another_system_started_this_one(firmware, name):
     assert firmware.boots()[0] == NEW
 
 
+def test_stub_that_leads_below_the_mount_of_boot(firmware):
+    """It searches for the file system of "/", and what is in /boot there is not what is seen."""
+    stub = f"search.fs_uuid {BOOT_UUID} root\nset prefix=($root)'/boot/grub'\nconfigfile $prefix/grub.cfg\n"
+    firmware.tree.put("boot/efi/EFI/debian/grub.cfg", stub)
+    firmware.mounts(("sda1", "/boot/efi"), ("sda2", "/"))
+    assert firmware.boots()[0] == NEW
+    firmware.mounts(("sda1", "/boot/efi"), ("sda2", "/"), ("sdb1", "/boot"))
+    kernel, why = firmware.boots()
+    assert kernel is None and "hidden below the mount of /boot" in why
+
+
 def test_another_loader_whose_menu_is_read(firmware):
     """systemd-boot goes first, on a host that GRUB started."""
     firmware.tree.variable("LoaderInfo", utf16("GRUB 2.12"), LOADER)
@@ -279,6 +291,18 @@ def test_variable_that_cannot_be_read(firmware):
         path.rmdir()
         if before:
             path.write_bytes(before)
+
+
+def test_firmware_whose_variables_are_not_to_be_seen(firmware):
+    """efivarfs is not mounted: BootNext may ask for anything. A BIOS has none."""
+    shutil.rmtree(firmware.tree.path / "sys/firmware/efi/efivars")
+    for mounted in (False, True):
+        kernel, why = firmware.boots()
+        assert kernel is None and "mount -t efivarfs" in why, (mounted, why)
+        (firmware.tree.path / "sys/firmware/efi/efivars").mkdir(exist_ok=True)
+    assert firmware.tree.run("guard").code == 3
+    shutil.rmtree(firmware.tree.path / "sys/firmware/efi")
+    assert firmware.boots()[0] == NEW
 
 
 def test_disk_with_a_table_of_the_old_kind(firmware):
