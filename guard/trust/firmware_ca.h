@@ -14,7 +14,7 @@
 enum ca_state {
 	CA_NOT_APPLICABLE,	/* no EFI */
 	CA_UNKNOWN,		/* what the firmware trusts could not be read */
-	CA_OWN,			/* none of Microsoft's: the owner's keys */
+	CA_OWN,			/* none of Microsoft's keys, whatever names say */
 	CA_2011, CA_2023, CA_BOTH,
 };
 /* Stable words: not-applicable, unknown, own, 2011, 2023, both. */
