@@ -343,6 +343,26 @@ static bool is_shim(const char *file)
 			!strncasecmp(name, "/boot", 5));
 }
 
+bool firmware_without_shim(const struct host *h)
+{
+	static const char *const left[] = {
+		"MokListRT", "MokListXRT", "MokListTrustedRT", "SbatLevelRT",
+	};
+	char *file = efivars_readable(h) ? efi_boot_file(h) : NULL;
+	bool without = file && !is_shim(file);
+
+	for (size_t i = 0; without && i < ARRAY_SIZE(left); i++) {
+		struct buf b;
+		int err = efivar_read(h, left[i], SHIM_GUID, &b);
+
+		if (!err)
+			buf_free(&b);
+		without = err == -ENOENT;
+	}
+	free(file);
+	return without;
+}
+
 /* What shim starts beside itself, of the same architecture: grubx64.efi. */
 static char *beside_shim(const char *file)
 {

@@ -49,6 +49,12 @@ struct buf;
 int firmware_starts(const struct host *h, const struct buf *db, const struct buf *dbx,
 		    struct boot_program *out);
 
+/*
+ * Is it certain that this boot did not come through shim? Its program is named otherwise,
+ * and nothing is there of what shim leaves behind. Then nobody reads a request for MokManager.
+ */
+bool firmware_without_shim(const struct host *h);
+
 /* One line for people on what it means; NULL: nothing to say. */
 const char *firmware_ca_meaning(const struct firmware_ca *f);
 /* What to do; NULL: nothing. */
