@@ -179,6 +179,7 @@ static void print_shell(const struct host *h, const struct keystate *s)
 	       or_none(keystate_next_step(s)));
 	printf("name=%s\nfingerprint=%s\nboots_kernels=%s\n",
 	       or_none(s->name), s->sha256, yes_no(s->boots_kernels));
+	printf("without_shim=%s\n", yes_no(firmware_without_shim(h)));
 	printf("other_pending=%s\nnvram_free=%lld\nboot_dir=%s\n",
 	       yes_no(s->other_pending), efivars_free(h), or_none(boot_dir));
 	printf("nvram_read_only=%s\nmay_act=%s\n", yes_no(efivars_read_only(h)),

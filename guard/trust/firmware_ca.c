@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/pkcs7.h>
+#include <openssl/sha.h>
 #include <openssl/x509.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -76,24 +78,61 @@ static void free_list(struct list *l)
 		X509_free(l->certs[i]);
 }
 
-static bool has_name(const struct list *l, const char *cn)
-{
-	for (size_t i = 0; i < l->count; i++) {
-		char *name = cert_name(l->certs[i]);
-		bool same = name && !strcmp(name, cn);
+/*
+ * Microsoft's authorities, by the SHA-256 of their SubjectPublicKeyInfo (DER): anyone can
+ * make a certificate of the same name. Those of 2011 were read from db and KEK of
+ * /usr/share/OVMF/OVMF_VARS_4M.ms.fd (Debian's ovmf 2022.11-6+deb12u2, which has none of
+ * 2023), those of 2023 from virt/firmware/certs/ of python3-virt-firmware 24.11-2, which
+ * has the same ones of 2011.
+ */
+static const char
+	/* Microsoft Corporation UEFI CA 2011 */
+	UEFI_2011[] = "2c627ccbb690409550ad6e2d46a03eb10aa6d62d272a5dc3c86a8863ae19b2bb",
+	/* Microsoft UEFI CA 2023 */
+	UEFI_2023[] = "f0f6d23f74457473749a72d5aa55b9efe491dd0bc3068905b019940abe8b5cc3",
+	/* Microsoft Corporation KEK CA 2011 */
+	KEK_2011[] = "8b0efb708d89cc30580fb810aee3bd1dd33f84e07b5ac7f0a43c428df286b899",
+	/* Microsoft Corporation KEK 2K CA 2023 */
+	KEK_2023[] = "0f5b9c6e752dc238a09810a1e58cf25d82c532bffd34e82480195e8243892e1a",
+	/* Microsoft Windows Production PCA 2011 */
+	WINDOWS_2011[] = "96fcf444012a77ea14f34f349c469c85e2749fce709e0bcdf2e5eab431cdccae";
 
-		free(name);
-		if (same)
+/* X509_pubkey_digest() hashes the bare key, without its algorithm: not what is meant. */
+static int key_hash(X509 *cert, char hex[2 * SHA256_DIGEST_LENGTH + 1])
+{
+	unsigned char hash[SHA256_DIGEST_LENGTH], *der = NULL;
+	int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der);
+	bool done = len > 0 && EVP_Digest(der, len, hash, NULL, EVP_sha256(), NULL) == 1;
+
+	OPENSSL_free(der);
+	if (!done) {
+		ERR_clear_error();
+		return -ENOMEM;
+	}
+	hex_encode(hash, sizeof(hash), hex);
+	return 0;
+}
+
+/* A list that cannot be compared is one that was not read. */
+static bool has_key(struct list *l, const char *key)
+{
+	char hex[2 * SHA256_DIGEST_LENGTH + 1];
+
+	for (size_t i = 0; i < l->count; i++) {
+		int err = key_hash(l->certs[i], hex);
+
+		if (err)
+			l->err = err;
+		else if (!strcmp(hex, key))
 			return true;
 	}
 	return false;
 }
 
 /* Those for boot loaders of others than Microsoft, and those for the lists. */
-static enum ca_state state_of(const struct list *l, const char *of_2011,
-			      const char *of_2023)
+static enum ca_state state_of(struct list *l, const char *of_2011, const char *of_2023)
 {
-	bool old = has_name(l, of_2011), new = has_name(l, of_2023);
+	bool old = has_key(l, of_2011), new = has_key(l, of_2023);
 
 	if (l->err && l->err != -ENOENT)
 		return CA_UNKNOWN;
@@ -304,6 +343,26 @@ static bool is_shim(const char *file)
 			!strncasecmp(name, "/boot", 5));
 }
 
+bool firmware_without_shim(const struct host *h)
+{
+	static const char *const left[] = {
+		"MokListRT", "MokListXRT", "MokListTrustedRT", "SbatLevelRT",
+	};
+	char *file = efivars_readable(h) ? efi_boot_file(h) : NULL;
+	bool without = file && !is_shim(file);
+
+	for (size_t i = 0; without && i < ARRAY_SIZE(left); i++) {
+		struct buf b;
+		int err = efivar_read(h, left[i], SHIM_GUID, &b);
+
+		if (!err)
+			buf_free(&b);
+		without = err == -ENOENT;
+	}
+	free(file);
+	return without;
+}
+
 /* What shim starts beside itself, of the same architecture: grubx64.efi. */
 static char *beside_shim(const char *file)
 {
@@ -363,12 +422,9 @@ int firmware_ca_read(const struct host *h, struct firmware_ca *out)
 	read_list(h, "db", EFI_SECURITY_GUID, &db);
 	read_list(h, "dbx", EFI_SECURITY_GUID, &dbx);
 	read_list(h, "KEK", EFI_GLOBAL_GUID, &kek);
-	out->db = state_of(&db, "Microsoft Corporation UEFI CA 2011",
-			   "Microsoft UEFI CA 2023");
-	out->kek = state_of(&kek, "Microsoft Corporation KEK CA 2011",
-			    "Microsoft Corporation KEK 2K CA 2023");
-	out->dbx_2011 = has_name(&dbx, "Microsoft Corporation UEFI CA 2011") ||
-			has_name(&dbx, "Microsoft Windows Production PCA 2011");
+	out->db = state_of(&db, UEFI_2011, UEFI_2023);
+	out->kek = state_of(&kek, KEK_2011, KEK_2023);
+	out->dbx_2011 = has_key(&dbx, UEFI_2011) || has_key(&dbx, WINDOWS_2011);
 	err = read_programs(h, &db, &dbx, out);
 	free_list(&db);
 	free_list(&dbx);

@@ -14,7 +14,7 @@
 enum ca_state {
 	CA_NOT_APPLICABLE,	/* no EFI */
 	CA_UNKNOWN,		/* what the firmware trusts could not be read */
-	CA_OWN,			/* none of Microsoft's: the owner's keys */
+	CA_OWN,			/* none of Microsoft's keys, whatever names say */
 	CA_2011, CA_2023, CA_BOTH,
 };
 /* Stable words: not-applicable, unknown, own, 2011, 2023, both. */
@@ -48,6 +48,12 @@ void firmware_ca_free(struct firmware_ca *f);
 struct buf;
 int firmware_starts(const struct host *h, const struct buf *db, const struct buf *dbx,
 		    struct boot_program *out);
+
+/*
+ * Is it certain that this boot did not come through shim? Its program is named otherwise,
+ * and nothing is there of what shim leaves behind. Then nobody reads a request for MokManager.
+ */
+bool firmware_without_shim(const struct host *h);
 
 /* One line for people on what it means; NULL: nothing to say. */
 const char *firmware_ca_meaning(const struct firmware_ca *f);

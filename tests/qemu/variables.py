@@ -90,6 +90,18 @@ def delete(store, name):
     Path(store).write_bytes(content)
 
 
+def certificates(store, name):
+    """The certificates (DER) of the list NAME in the file STORE."""
+    [data] = [data for _, variable, data in _walk(Path(store).read_bytes()) if variable == name]
+    found = []
+    while data:
+        length, header, size = struct.unpack_from("<III", data, 16)
+        if data[:16] == X509.bytes_le:
+            found += [data[at + 16 : at + size] for at in range(28 + header, length, size)]
+        data = data[length:]
+    return found
+
+
 def names(store):
     """The variables of the file STORE that are there."""
     return {name for _, name, _ in _walk(Path(store).read_bytes())}

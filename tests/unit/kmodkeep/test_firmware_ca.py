@@ -1,19 +1,49 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Microsoft's authorities of 2011 and 2023: what a host's firmware trusts, and who signed what it starts."""
 
+import hashlib
 import json
 import re
 import struct
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from tests.qemu import variables
 from tests.unit.kmodkeep.host import GLOBAL, siglist
+from tests.unit.kmodkeep.test_varstore import virt_firmware
 
 SECURITY = "d719b2cb-3d3a-4596-a3bc-dad00e67656f"
 SHA256_LIST = bytes.fromhex("2616c4c14c509240aca941f936934328")
 CA_2011, CA_2023 = "Microsoft Corporation UEFI CA 2011", "Microsoft UEFI CA 2023"
 KEK_2011, KEK_2023 = "Microsoft Corporation KEK CA 2011", "Microsoft Corporation KEK 2K CA 2023"
+WINDOWS_2011 = "Microsoft Windows Production PCA 2011"
+CERTS = "usr/lib/python3/dist-packages/virt/firmware/certs"
+STORE = Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd")
+SOURCE = Path(__file__).parents[3] / "guard/trust/firmware_ca.c"
+
+
+def openssl(*words, **options):
+    return subprocess.run(["openssl", *words], check=True, capture_output=True, **options).stdout
+
+
+def common_name(der):
+    said = openssl("x509", "-inform", "DER", "-noout", "-subject", "-nameopt", "multiline,utf8", input=der)
+    return re.search(r"commonName += (.*)", said.decode())[1]
+
+
+def key_hash(der):
+    """The SHA-256 of its SubjectPublicKeyInfo."""
+    pem = openssl("x509", "-inform", "DER", "-noout", "-pubkey", input=der)
+    return hashlib.sha256(openssl("pkey", "-pubin", "-outform", "DER", input=pem)).hexdigest()
+
+
+def real_certificates():
+    """Microsoft's own, by name."""
+    files = (virt_firmware() / CERTS).glob("*.pem")
+    ders = [openssl("x509", "-in", path, "-outform", "DER") for path in files]
+    return {common_name(der): der for der in ders}
 
 
 class Authority:
@@ -22,11 +52,14 @@ class Authority:
     def __init__(self, path):
         self.path, self.made = path, {}
 
+    def subject(self, name):
+        return f"/CN={name}"
+
     def __getitem__(self, name):
         if name not in self.made:
             stem = self.path / str(len(self.made))
             subprocess.run(
-                ["openssl", "req", "-new", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}",
+                ["openssl", "req", "-new", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", self.subject(name),
                  "-days", "9", "-keyout", f"{stem}.key", "-out", f"{stem}.pem"], check=True, capture_output=True)  # fmt: skip
             self.made[name] = stem
         return self.made[name]
@@ -54,6 +87,28 @@ class Authority:
              "-inkey", f"{self[signer]}.key", "-in", data], check=True, capture_output=True).stdout  # fmt: skip
 
 
+class Microsoft(Authority):
+    """Firmware lists have Microsoft's real certificates; what is signed in their names is only named so."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.real = real_certificates()
+
+    def subject(self, name):
+        if name not in self.real:
+            return super().subject(name)
+        said = openssl("x509", "-inform", "DER", "-noout", "-subject", "-nameopt", "RFC2253,-dn_rev",
+                       input=self.real[name]).decode()  # fmt: skip
+        return "/" + said.strip().removeprefix("subject=").replace(",", "/")
+
+    def der(self, name):
+        return self.real.get(name) or super().der(name)
+
+    def impostor(self, name):
+        """Of the same name, with another key."""
+        return super().der(name)
+
+
 def program(*signatures):
     """A PE image that has nothing but signatures."""
     table = b""
@@ -72,7 +127,7 @@ def program(*signatures):
 
 @pytest.fixture(scope="session")
 def ca(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("authorities"))
+    return Microsoft(tmp_path_factory.mktemp("authorities"))
 
 
 @pytest.fixture
@@ -117,6 +172,32 @@ def test_which_authorities(host, ca, db, kek, words, said):
     page = " ".join(host.run("key", "status").out.split())
     assert f"Microsoft's authorities of {words[0]} in db, of {words[1]} in KEK" in page
     assert said is None or said in page
+
+
+def test_the_keys_are_the_real_ones(ca):
+    table = dict(re.findall(r'/\* (Microsoft [^*]*) \*/\n\t\w+\[\] = "([0-9a-f]{64})"', SOURCE.read_text()))
+    wanted = [CA_2011, CA_2023, KEK_2011, KEK_2023, WINDOWS_2011]
+    assert table == {name: key_hash(ca.real[name]) for name in wanted}
+    stored = {common_name(der): key_hash(der) for name in ("db", "KEK") for der in variables.certificates(STORE, name)}
+    assert {CA_2011, KEK_2011, WINDOWS_2011} <= set(stored)
+    assert {name: key for name, key in stored.items() if name in table}.items() <= table.items()
+
+
+def test_a_name_is_not_enough(host, ca):
+    """Certificates of Microsoft's names with other keys are none of Microsoft's."""
+    for name in (CA_2011, CA_2023, KEK_2011, KEK_2023, WINDOWS_2011):
+        assert common_name(ca.impostor(name)) == name and ca.impostor(name) != ca.der(name)
+    host.lists([], [], [CA_2011])
+    assert host.firmware()["dbx_2011"]
+    host.lists([], [], [WINDOWS_2011])
+    assert host.firmware()["dbx_2011"]
+    host.variable("db", siglist(ca.impostor(CA_2011), ca.impostor(CA_2023)), SECURITY)
+    host.variable("KEK", siglist(ca.impostor(KEK_2011), ca.impostor(KEK_2023)), GLOBAL)
+    host.variable("dbx", siglist(ca.impostor(CA_2011), ca.impostor(WINDOWS_2011)), SECURITY)
+    found = host.firmware()
+    assert (found["db"], found["kek"], found["dbx_2011"]) == ("own", "own", False)
+    host.variable("db", siglist(ca.impostor(CA_2011), ca.der(CA_2023)), SECURITY)
+    assert host.firmware()["db"] == "2023"
 
 
 @pytest.mark.parametrize("signers, db, dbx, boots, named", [
@@ -205,3 +286,25 @@ def test_metrics(host, ca):
     host.run("state", "--write")
     [text] = [p.read_text() for p in host.path.rglob("kmodkeep-host.prom")]
     assert 'kmodkeep_firmware_ca{db="2011",kek="both"} 1' in text and "kmodkeep_firmware_boots 0" in text
+
+
+def test_no_request_where_no_shim_would_read_it(host, pair):
+    """The firmware starts a unified kernel image itself."""
+    host.own_key(pair)
+    host.add_mokutil()
+    path = "\\EFI\\Linux\\debian.efi".encode("utf-16-le") + b"\0\0"
+    node = struct.pack("<BBH", 4, 4, 4 + len(path)) + path + struct.pack("<BBH", 0x7F, 0xFF, 4)
+    option = b"\7\0\0\0" + struct.pack("<IH", 1, len(node)) + b"d\0\0\0" + node
+
+    def enroll():
+        return host.run("key", "enroll", "--password-stdin", input="swordfish-9\n")
+
+    host.variable("Boot0001", option, GLOBAL)
+    result = enroll()
+    assert result.code == 1 and "boots without shim" in result.err and "--via setup-mode" in result.err
+    assert not list((host.path / "sys/firmware/efi/efivars").glob("MokNew-*"))
+    # What shim left behind says that it was there, whatever its file is named.
+    host.variable("SbatLevelRT", b"\6\0\0\0sbat,1,2024010900\n")
+    result = enroll()
+    assert result.code == 0, result.err
+    assert list((host.path / "sys/firmware/efi/efivars").glob("MokNew-*"))

@@ -19,14 +19,19 @@ SCRIPT = OUT / "prefix/lib/kmodkeep/key-enroll"
 PACKAGES = ["python3-importlib-resources", "python3-virt-firmware"]
 
 
-@pytest.fixture(scope="session")
-def tool(tmp_path_factory):
-    """A folder with virt-fw-vars, for PATH."""
+def virt_firmware():
+    """Where python3-virt-firmware is unpacked."""
     def unpack(directory):
         for deb in apt.download("trixie", PACKAGES).glob("*.deb"):
             apt.extract(deb, directory)
 
-    unpacked = cached("virt-firmware", "trixie", unpack)
+    return cached("virt-firmware", "trixie", unpack)
+
+
+@pytest.fixture(scope="session")
+def tool(tmp_path_factory):
+    """A folder with virt-fw-vars, for PATH."""
+    unpacked = virt_firmware()
     folder = tmp_path_factory.mktemp("bin")
     script = folder / "virt-fw-vars"
     script.write_text(f"#!/bin/sh\nPYTHONPATH={unpacked}/usr/lib/python3/dist-packages exec /usr/bin/python3 "
