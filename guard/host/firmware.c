@@ -53,6 +53,17 @@ const char *secure_boot_word(enum secure_boot s)
 	return words[s];
 }
 
+/* Does MokManager ask at the next boot whether shim checks signatures? Or may it? */
+static bool change_waits(const struct host *h)
+{
+	struct buf b;
+	int err = efivar_read(h, "MokSB", SHIM_GUID, &b);
+
+	if (!err)
+		buf_free(&b);
+	return err != -ENOENT;
+}
+
 enum demand host_demands_signature(const struct host *h)
 {
 	enum secure_boot sb = host_secure_boot(h);
@@ -72,5 +83,5 @@ enum demand host_demands_signature(const struct host *h)
 	free(line);
 	if (yes)
 		return DEMAND_YES;
-	return sb == SB_UNKNOWN ? DEMAND_UNKNOWN : DEMAND_NO;
+	return sb == SB_UNKNOWN || change_waits(h) ? DEMAND_UNKNOWN : DEMAND_NO;
 }

@@ -173,6 +173,10 @@ int trust_new(const struct host *h, struct trust **out)
 	if (!err)
 		err = add_variable(t, h, "MokNew", SHIM_GUID, CERT_PENDING);
 	if (!err)
+		err = add_variable(t, h, "MokDel", SHIM_GUID, CERT_REMOVAL);
+	if (!err)
+		err = add_variable(t, h, "MokXNew", SHIM_GUID, CERT_REMOVAL);
+	if (!err)
 		err = add_host_certs(t, h);
 	if (!err && host_is_live(h))
 		err = ring_read(&t->ring);
@@ -275,6 +279,12 @@ enum standing trust_standing(const struct trust *t,
 			return STANDING_REVOKED;
 		if (rules->mokx_cert == ANSWER_UNVERIFIED)
 			return STANDING_UNSURE;
+	}
+	/* MokManager asks at the next boot, and somebody may say yes. */
+	if (cert->from & CERT_REMOVAL && lists &&
+	    (cert->from & (CERT_MOK | CERT_DB) || in_ring(t, cert->x509))) {
+		*why = "whose removal waits for the next boot, where MokManager asks for it";
+		return STANDING_UNSURE;
 	}
 	*why = "enrolled on this host";
 	if (cert->from & CERT_MOK && lists && rules->mok == ANSWER_YES)

@@ -27,6 +27,7 @@ void trust_free(struct trust *t);
 enum {
 	CERT_MOK = 1, CERT_DB = 2, CERT_PENDING = 4, CERT_MOKX = 8,
 	CERT_DBX = 16, CERT_HOST = 32, CERT_PINNED = 64,
+	CERT_REMOVAL = 128,	/* waits for the reboot: out of MokList, or into MokListX */
 };
 
 struct trust_cert {

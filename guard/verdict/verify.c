@@ -505,9 +505,11 @@ static int apply_demand(struct judging *j)
 	} else if (v == VERDICT_UNSIGNED && j->demand == DEMAND_UNKNOWN) {
 		j->r->message = NULL;
 		err = report_set(j->r, VERDICT_UNKNOWN,
-				 "ask again as root, with efivarfs mounted",
-				 "%s; whether this host demands a signature "
-				 "could not be read", was);
+				 "ask again as root, with efivarfs mounted, and "
+				 "without a request for MokManager about validation "
+				 "(mokutil --sb-state)",
+				 "%s; whether this host demands a signature is "
+				 "not known", was);
 		free(was);
 	}
 	return err;

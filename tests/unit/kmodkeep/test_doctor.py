@@ -274,6 +274,33 @@ def test_signatures(system, pair, other_pair):
     assert new_verdict(system)["verdict"] == "tampered"
 
 
+@pytest.mark.parametrize("request_name", ["MokDel", "MokXNew"])
+def test_key_whose_removal_waits_for_the_next_boot(system, pair, other_pair, request_name):
+    """MokManager asks there: nobody can tell the answer."""
+    tree = system.tree
+    tree.secure_boot()
+    tree.enrol(pair.cert, other_pair.cert)
+    system.install(NEW, sign=pair)
+    tree.variable(request_name, siglist(other_pair.cert.read_bytes()))
+    assert new_verdict(system)["verdict"] == "ok"
+    tree.variable(request_name, siglist(pair.cert.read_bytes()))
+    finding = new_verdict(system)
+    assert finding["verdict"] == "unknown" and "removal waits" in finding["message"]
+    tree.forget_request(request_name)
+    assert new_verdict(system)["verdict"] == "ok"
+
+
+def test_checks_that_may_be_turned_on_at_the_next_boot(system):
+    """mokutil --enable-validation, which MokManager asks about."""
+    system.tree.secure_boot()
+    system.tree.variable("MokSBStateRT", b"\6\0\0\0\1")
+    assert new_verdict(system)["verdict"] == "ok"
+    system.tree.variable("MokSB", b"\7\0\0\0" + b"\1\0\0\0" + b"\x08\0\0\0")
+    assert new_verdict(system)["verdict"] == "unknown"
+    system.tree.forget_request("MokSB")
+    assert new_verdict(system)["verdict"] == "ok"
+
+
 def test_shims_copies_where_there_is_no_efivarfs(system, pair):
     """As with PREEMPT_RT: the kernel keeps what shim handed over."""
     system.tree.put("sys/firmware/efi/fw_platform_size", "64\n")
