@@ -3,7 +3,8 @@
  * What a radar has found out about this host's drivers on kernels that are not
  * here; preflight --radar asks. A radar builds the sources that it was given. It
  * knows nothing of this host, so an answer of it counts only for the very source
- * that is here, by its digest, and for the very version of the kernel's package.
+ * that is here, by its digest, for the very version of the kernel's package, and for
+ * this machine's kind, which a release need not name.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -156,6 +158,7 @@ static int digest_tree(const char *top, char hex[DIGEST_LEN + 1])
 
 struct radar {
 	struct json_object *doc, *drivers;
+	const char *machine;	/* as uname(2) has it */
 	int worst;
 };
 
@@ -215,8 +218,10 @@ static struct json_object *cell_of(struct radar *r, const char *digest,
 		*knows_source = true;
 		json_object_object_foreach(cells, word, cell) {
 			const char *its = json_string(cell, "kernel_package_version");
+			const char *machine = json_string(cell, "machine");
 
 			if (is_about(word, kernel) && its && !strcmp(its, version) &&
+			    machine && !strcmp(machine, r->machine) &&
 			    (!found || rank(json_string(cell, "verdict")) >
 				       rank(json_string(found, "verdict"))))
 				found = cell;
@@ -334,7 +339,7 @@ static void ask_one(struct radar *r, const struct doctor *host,
 		else if (knows)
 			answer(r, EXIT_UNSURE, kernel, d->name,
 			       text_of("unknown: the radar does not know version %s "
-				       "of this kernel", kernel_version));
+				       "of this kernel for %s", kernel_version, r->machine));
 		else
 			answer(r, EXIT_UNSURE, kernel, d->name,
 			       text_of("unknown: the radar does not know this source "
@@ -392,8 +397,13 @@ static void print_error(void *arg, const char *message)
 static int ask_all(struct radar *r, const char *root, char **words)
 {
 	struct doctor *d = NULL;
-	int err = doctor_new(root, print_error, NULL, &d);
+	struct utsname uts;
+	int err;
 
+	if (uname(&uts) < 0)
+		return complain_errno(-errno, "uname");
+	r->machine = uts.machine;
+	err = doctor_new(root, print_error, NULL, &d);
 	if (err)
 		return complain_root(err, root, "radar");
 	for (; *words; words++) {

@@ -17,6 +17,8 @@ from . import build, cache, package, page, roots
 from .states import Usage, plain
 
 SCHEMA = 1
+# Releases of Ubuntu's kernels and of others are the same on each.
+MACHINE = os.uname().machine
 # verdict -> (word of the page, its class)
 VERDICTS = {
     "builds": ("builds", "yes"),
@@ -65,15 +67,16 @@ class Radar:
         try:
             root = self.builder.roots.get(kernel)
         except (roots.NoSuchKernel, OSError) as error:
-            return {"verdict": "cannot-tell", "error": plain(getattr(error, "strerror", None) or error), "kernel_package_version": None}, True
-        file = self.remembered / f"{cache.digest(source.digest, root.name)}.json"
+            return {"verdict": "cannot-tell", "error": plain(getattr(error, "strerror", None) or error),
+                    "kernel_package_version": None, "machine": MACHINE}, True  # fmt: skip
+        file = self.remembered / f"{cache.digest(source.digest, root.name, MACHINE)}.json"
         try:
             return json.loads(file.read_text(encoding="utf-8")), False
         except (FileNotFoundError, ValueError):
             pass  # never built, or cut when the disk was full
         started = time.time()
         found = {"verdict": "builds", "error": None, "modules": [], "built": int(started),
-                 "kernel_package_version": roots.packages(root)[kernel.headers]}  # fmt: skip
+                 "kernel_package_version": roots.packages(root)[kernel.headers], "machine": MACHINE}  # fmt: skip
         with tempfile.TemporaryDirectory(dir=self.remembered) as directory:
             try:
                 manifest = self.builder.build(source.folder, kernel, Path(directory, "built"))

@@ -17,7 +17,8 @@ from tests.unit.kmodkeep.host import TOP
 
 NEXT, VERSION = "6.1.0-31-amd64", "6.1.128-1"
 WORD = f"bookworm:{NEXT}"
-CELL = {"verdict": "builds", "error": None, "modules": ["sample"], "built": 1, "seconds": 1.0, "kernel_package_version": VERSION}
+CELL = {"verdict": "builds", "error": None, "modules": ["sample"], "built": 1, "seconds": 1.0, "kernel_package_version": VERSION,
+        "machine": os.uname().machine}  # fmt: skip
 
 
 class Host:
@@ -89,6 +90,17 @@ def test_another_kernel(host, word):
     """Another version of the package, or a release of which the known one is a part."""
     result = host.ask(host.document(), word)
     assert result.code == 3 and "unknown: the radar does not know version" in result.out
+
+
+@pytest.mark.parametrize("machine", ["pdp11", None, 64])
+def test_another_machine(host, machine):
+    """A release need not say for which it is, as Ubuntu's do not."""
+    word, kernel = "noble:6.8.0-45-generic", f"6.8.0-45-generic={VERSION}"
+    other = {**CELL, "machine": machine}
+    result = host.ask(host.document((word, other)), kernel)
+    assert result.code == 3 and f"of this kernel for {os.uname().machine}" in result.out, result.text
+    worse = {**other, "verdict": "does-not-build"}
+    assert host.ask(host.document((word, CELL), (f"x{word}", worse)), kernel).code == 0
 
 
 def test_each_kernel_is_answered_and_the_worst_counts(host):
