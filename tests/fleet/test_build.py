@@ -324,6 +324,7 @@ def test_radar(bench, tmp_path):
     done, verdicts, found = radar()
     assert verdicts == {"good": "builds", "bad": "does-not-build", "none": "not-for-this-kernel"}, done.stderr
     assert done.returncode == 1 and "3/3 none" in done.stderr and "(known)" not in done.stderr
+    assert found["good"]["machine"] == os.uname().machine
     assert found["bad"]["error"] == "sample.c:3:2: error: #error not for <this> kernel"
     page = (tmp_path / "page.html").read_text()
     assert "not for &lt;this&gt; kernel" in page and "<this>" not in page and bench.word in page
