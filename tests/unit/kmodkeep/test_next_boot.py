@@ -410,7 +410,8 @@ def test_files_of_several_loaders(system):
     for info, kernel in (("Limine 9.3.0", OLD), ("GRUB 2.12", NEW)):
         system.tree.variable("LoaderInfo", utf16(info), LOADER)
         assert boots(system) == kernel
-    # systemd-boot would have said so.
+    # systemd-boot would have said so, in variables that can be read.
+    system.tree.secure_boot(on=False)
     (system.path / f"sys/firmware/efi/efivars/LoaderInfo-{LOADER}").unlink()
     (system.path / "boot/limine.conf").unlink()
     system.tree.put("boot/efi/loader/loader.conf", "timeout 3\n")
