@@ -2,6 +2,11 @@
 /*
  * A channel: a ring, its sleepers, its counts. chardev.c and procfs.c are two
  * faces of the channels in table.c; main.c makes them.
+ *
+ * Who makes a record decides the verb: a task writes its payload
+ * (flightrec_channel_write()), the kernel emits a text (flightrec_emit()). To append is
+ * the step below: a finished stamp and its payload (flightrec_channel_append(),
+ * flightrec_ring_append()).
  */
 #ifndef FLIGHTREC_CHANNEL_H
 #define FLIGHTREC_CHANNEL_H

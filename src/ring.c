@@ -67,7 +67,7 @@
  * newest numbers, whatever their records. What is older is looked for in the blocks
  * themselves, from stamp to stamp. A record that is under way there does not hide those before
  * it: a CPU writes one at a time, with interrupts off, so they end at the offset that
- * BLOCK_COMMITTED has. Where an NMI came in between they end before it, at a number that is
+ * RING_BLOCK_COMMITTED has. Where an NMI came in between they end before it, at a number that is
  * 0, or, for some instructions, at whatever was there: no user writes into a channel that
  * NMIs write to, and text does not look like a number that is sought.
  *
@@ -104,20 +104,20 @@
 
 static __always_inline u64 lap_of(u64 state)
 {
-	return state >> STATE_LAP_SHIFT;
+	return state >> RING_STATE_LAP_SHIFT;
 }
 
 /* Is lap @a before lap @b? They are never half a range apart. */
 static bool lap_before(u64 a, u64 b)
 {
-	return a != b && ((b - a) & LAP_MASK) <= LAP_MASK / 2;
+	return a != b && ((b - a) & RING_LAP_MASK) <= RING_LAP_MASK / 2;
 }
 
 /* Is the entry for a number after the one with this tag? */
 static __always_inline bool entry_newer(u64 entry, u64 tag)
 {
 	return !flightrec_entry_older(entry, tag) &&
-	       entry >> ENTRY_TAG_SHIFT != tag >> ENTRY_TAG_SHIFT;
+	       entry >> RING_ENTRY_TAG_SHIFT != tag >> RING_ENTRY_TAG_SHIFT;
 }
 
 /*
@@ -129,10 +129,10 @@ static bool close_block(atomic64_t *word, u64 lap, s64 *state)
 	*state = atomic64_read(word);
 	/* Fails only when a record was reserved in it: no more than fit. */
 	while (lap_before(lap_of(*state), lap)) {
-		if (*state & STATE_CLOSED)
+		if (*state & RING_STATE_CLOSED)
 			return true;
-		if (atomic64_try_cmpxchg(word, state, *state | STATE_CLOSED)) {
-			*state |= STATE_CLOSED;
+		if (atomic64_try_cmpxchg(word, state, *state | RING_STATE_CLOSED)) {
+			*state |= RING_STATE_CLOSED;
 			return true;
 		}
 	}
@@ -142,13 +142,13 @@ static bool close_block(atomic64_t *word, u64 lap, s64 *state)
 /* How many records have been committed. */
 static __always_inline u64 records_of(u64 committed)
 {
-	return (committed & COMMITTED_RECORDS_MASK) >> COMMITTED_RECORDS_SHIFT;
+	return (committed & RING_RECORDS_MASK) >> RING_RECORDS_SHIFT;
 }
 
 /* Has all that was reserved in a block of this state been committed? */
 static __always_inline bool all_committed(u64 committed, u64 state)
 {
-	return (committed & ~COMMITTED_RECORDS_MASK) == (state & ~STATE_CLOSED);
+	return (committed & ~RING_RECORDS_MASK) == (state & ~RING_STATE_CLOSED);
 }
 
 /*
@@ -157,8 +157,9 @@ static __always_inline bool all_committed(u64 committed, u64 state)
  */
 static noinline void sum_up_group(struct flightrec_ring *ring, u32 group)
 {
-	u32 block = group * GROUP_BLOCKS;
-	u32 end = block + GROUP_BLOCKS < ring->nblocks ? block + GROUP_BLOCKS : ring->nblocks;
+	u32 block = group * RING_GROUP_BLOCKS;
+	u32 end = block + RING_GROUP_BLOCKS < ring->nblocks ? block + RING_GROUP_BLOCKS :
+							      ring->nblocks;
 	u64 least = ~0ULL;
 
 	for (; block < end; block++) {
@@ -186,27 +187,27 @@ static atomic64_t *turn_of(struct flightrec_ring *ring, u32 writer)
 static void leave_block(struct flightrec_ring *ring, u32 writer)
 {
 	u64 open = READ_ONCE(ring->cpus[writer].open);
-	u32 block = open & RING_MASK(ENTRY_BLOCK_BITS);
-	u64 lap = open >> OPEN_LAP_SHIFT;
-	s64 unknown = LAST_UNKNOWN | lap;
-	s64 uncounted = lap << COUNT_LAP_SHIFT;
+	u32 block = open & RING_MASK(RING_ENTRY_BLOCK_BITS);
+	u64 lap = open >> RING_OPEN_LAP_SHIFT;
+	s64 unknown = RING_LAST_UNKNOWN | lap;
+	s64 uncounted = lap << RING_COUNT_LAP_SHIFT;
 	s64 state, committed;
 
-	if (!close_block(block_word(ring, block, BLOCK_STATE), lap + 1, &state) ||
+	if (!close_block(ring_block_word(ring, block, RING_BLOCK_STATE), lap + 1, &state) ||
 	    lap_of(state) != lap)
 		return;
 	/* Of another lap it is another claimer's, who has said so here. */
-	committed = atomic64_read(block_word(ring, block, BLOCK_COMMITTED));
+	committed = atomic64_read(ring_block_word(ring, block, RING_BLOCK_COMMITTED));
 	if (all_committed(committed, state)) {
 		atomic64_try_cmpxchg(&ring->last[block], &unknown,
 				     atomic64_read(&ring->next_seq));
 		atomic64_try_cmpxchg(&ring->count[block], &uncounted,
-				     uncounted | COUNT_KNOWN | records_of(committed));
+				     uncounted | RING_COUNT_KNOWN | records_of(committed));
 	}
 	atomic64_set(&ring->marks[block],
-		     atomic64_read(turn_of(ring, writer)) & ~MARK_OPEN);
+		     atomic64_read(turn_of(ring, writer)) & ~RING_MARK_OPEN);
 	if (ring->summed)
-		ring_write_back(block_word(ring, block, BLOCK_STATE), 2 * sizeof(u64));
+		ring_write_back(ring_block_word(ring, block, RING_BLOCK_STATE), 2 * sizeof(u64));
 }
 
 /* A block whose turn has come. */
@@ -221,12 +222,12 @@ struct turn {
 static bool is_fresh(struct flightrec_ring *ring, const struct turn *turn)
 {
 	u32 block = turn->block;
-	u64 state = atomic64_read(block_word(ring, block, BLOCK_STATE));
+	u64 state = atomic64_read(ring_block_word(ring, block, RING_BLOCK_STATE));
 	u64 mark = atomic64_read(&ring->marks[block]);
-	u64 now = MARK_OPEN | (state & RING_MASK(STATE_OFF_BITS));
+	u64 now = RING_MARK_OPEN | (state & RING_MASK(RING_STATE_OFF_BITS));
 
-	if (!(mark & MARK_OPEN))
-		return ((turn->claim - mark) & ~MARK_OPEN) < turn->fresh;
+	if (!(mark & RING_MARK_OPEN))
+		return ((turn->claim - mark) & ~RING_MARK_OPEN) < turn->fresh;
 	atomic64_set(&ring->marks[block], now);
 	return mark != now;
 }
@@ -243,10 +244,10 @@ static noinline __cold struct turn next_turn(struct flightrec_ring *ring)
 
 	do {
 		turn.claim = atomic64_fetch_add(1, &ring->next_claim);
-		turn.lap = FIRST_LAP + ring_div(turn.claim, ring->nblocks, &turn.block);
+		turn.lap = RING_FIRST_LAP + ring_div(turn.claim, ring->nblocks, &turn.block);
 		/* Once in a round: the turn has just passed over the group before. */
-		if (!(turn.block % GROUP_BLOCKS))
-			sum_up_group(ring, ((turn.block ?: ring->nblocks) - 1) / GROUP_BLOCKS);
+		if (!(turn.block % RING_GROUP_BLOCKS))
+			sum_up_group(ring, ((turn.block ?: ring->nblocks) - 1) / RING_GROUP_BLOCKS);
 	} while (unlikely(READ_ONCE(ring->is_kept[turn.block])) && passed++ < ring->nkept);
 	return turn;
 }
@@ -282,8 +283,8 @@ static noinline __cold bool take_block(struct flightrec_ring *ring, const struct
 {
 	u64 lap = turn->lap;
 	u32 block = turn->block;
-	atomic64_t *state_word = block_word(ring, block, BLOCK_STATE);
-	atomic64_t *committed_word = block_word(ring, block, BLOCK_COMMITTED);
+	atomic64_t *state_word = ring_block_word(ring, block, RING_BLOCK_STATE);
+	atomic64_t *committed_word = ring_block_word(ring, block, RING_BLOCK_COMMITTED);
 	s64 state, committed;
 
 	if (choosy && is_fresh(ring, turn))
@@ -295,18 +296,18 @@ static noinline __cold bool take_block(struct flightrec_ring *ring, const struct
 		return false;
 	/* A, pairs with B. Closed still: nobody may reserve before the next line. */
 	if (!atomic64_try_cmpxchg(state_word, &state,
-				  make_state(lap, BLOCK_HEADER) | STATE_CLOSED))
+				  ring_make_state(lap, RING_BLOCK_HEADER) | RING_STATE_CLOSED))
 		return false;
 	/* Before the exchange below, and so before any number in this lap is taken. */
 	WRITE_ONCE(ring->first[block], atomic64_read(&ring->next_seq));
-	atomic64_set(&ring->last[block], LAST_UNKNOWN | lap);
-	atomic64_set(&ring->count[block], lap << COUNT_LAP_SHIFT);
+	atomic64_set(&ring->last[block], RING_LAST_UNKNOWN | lap);
+	atomic64_set(&ring->count[block], lap << RING_COUNT_LAP_SHIFT);
 	if (!atomic64_try_cmpxchg(committed_word, &committed,
-				  make_state(lap, BLOCK_HEADER)))
+				  ring_make_state(lap, RING_BLOCK_HEADER)))
 		return false;
-	atomic64_set(&ring->marks[block], MARK_OPEN);
-	state = make_state(lap, BLOCK_HEADER) | STATE_CLOSED;
-	if (!atomic64_try_cmpxchg(state_word, &state, make_state(lap, BLOCK_HEADER)))
+	atomic64_set(&ring->marks[block], RING_MARK_OPEN);
+	state = ring_make_state(lap, RING_BLOCK_HEADER) | RING_STATE_CLOSED;
+	if (!atomic64_try_cmpxchg(state_word, &state, ring_make_state(lap, RING_BLOCK_HEADER)))
 		return false;
 	if (ring->summed)
 		ring_write_back(state_word, sizeof(*state_word));
@@ -322,7 +323,7 @@ static void claim_block(struct flightrec_ring *ring, u32 writer, bool choosy)
 	struct turn turn = next_turn(ring);
 
 	if (!READ_ONCE(ring->is_kept[turn.block]) && take_block(ring, &turn, choosy))
-		WRITE_ONCE(ring->cpus[writer].open, turn.lap << OPEN_LAP_SHIFT | turn.block);
+		WRITE_ONCE(ring->cpus[writer].open, turn.lap << RING_OPEN_LAP_SHIFT | turn.block);
 }
 
 /*
@@ -342,8 +343,9 @@ static void claim_kept(struct flightrec_ring *ring, u32 writer, bool choosy)
 	held = atomic64_read(&ring->kept[at]);
 	if (held) {
 		turn.block = held - 1;
-		turn.lap = (lap_of(atomic64_read(block_word(ring, turn.block, BLOCK_STATE))) + 1) &
-			   LAP_MASK;
+		turn.lap = (lap_of(atomic64_read(ring_block_word(ring, turn.block,
+								 RING_BLOCK_STATE))) + 1) &
+			   RING_LAP_MASK;
 	} else {
 		turn = next_turn(ring);
 		if (READ_ONCE(ring->is_kept[turn.block]))
@@ -353,7 +355,7 @@ static void claim_kept(struct flightrec_ring *ring, u32 writer, bool choosy)
 		return;
 	if (held || atomic64_try_cmpxchg(&ring->kept[at], &none, turn.block + 1))
 		WRITE_ONCE(ring->is_kept[turn.block], 1);
-	WRITE_ONCE(ring->cpus[writer].open, turn.lap << OPEN_LAP_SHIFT | turn.block);
+	WRITE_ONCE(ring->cpus[writer].open, turn.lap << RING_OPEN_LAP_SHIFT | turn.block);
 }
 
 /*
@@ -492,7 +494,7 @@ static __always_inline u64 reach(const struct flightrec_ring *ring, u64 next)
 /* The first that is to be looked for there. */
 static __always_inline u64 horizon(const struct flightrec_ring *ring, u64 next)
 {
-	u64 cleared = atomic64_read(clear_seq(ring));
+	u64 cleared = atomic64_read(ring_clear_seq(ring));
 	u64 far = reach(ring, next);
 
 	return far > cleared ? far : cleared;
@@ -508,9 +510,9 @@ struct spot {
 static __always_inline struct spot spot_of(u64 entry)
 {
 	return (struct spot) {
-		.off = entry & RING_MASK(ENTRY_OFF_BITS),
-		.block = entry >> ENTRY_OFF_BITS & RING_MASK(ENTRY_BLOCK_BITS),
-		.lap = entry >> ENTRY_LAP_SHIFT & RING_MASK(ENTRY_LAP_BITS),
+		.off = entry & RING_MASK(RING_ENTRY_OFF_BITS),
+		.block = entry >> RING_ENTRY_OFF_BITS & RING_MASK(RING_ENTRY_BLOCK_BITS),
+		.lap = entry >> RING_ENTRY_LAP_SHIFT & RING_MASK(RING_ENTRY_LAP_BITS),
 	};
 }
 
@@ -538,9 +540,9 @@ static __always_inline enum lookup look_up(const struct flightrec_ring *ring, u6
 /* Does the block still hold what the entry was for? */
 static __always_inline bool still_there(const struct flightrec_ring *ring, const struct spot *place)
 {
-	u64 state = atomic64_read(block_word(ring, place->block, BLOCK_STATE));
+	u64 state = atomic64_read(ring_block_word(ring, place->block, RING_BLOCK_STATE));
 
-	return (lap_of(state) & RING_MASK(ENTRY_LAP_BITS)) == place->lap;
+	return (lap_of(state) & RING_MASK(RING_ENTRY_LAP_BITS)) == place->lap;
 }
 
 /* How many words a record of this length has there; 0 if none can. */
@@ -548,7 +550,7 @@ static __always_inline u32 bounded_words(u32 len, const struct spot *place)
 {
 	/* A torn stamp may hold any length: bound it before use. */
 	if (unlikely(len > FLIGHTREC_RING_PAYLOAD_MAX ||
-		     place->off + flightrec_record_words(len) > BLOCK_WORDS))
+		     place->off + flightrec_record_words(len) > RING_BLOCK_WORDS))
 		return 0;
 	return flightrec_record_words(len);
 }
@@ -556,7 +558,7 @@ static __always_inline u32 bounded_words(u32 len, const struct spot *place)
 static __always_inline const u64 *record_at(const struct flightrec_ring *ring,
 					    const struct spot *place)
 {
-	return &ring->words[place->block * BLOCK_WORDS + place->off];
+	return &ring->words[place->block * RING_BLOCK_WORDS + place->off];
 }
 
 /* Copy a record out; false if it was overwritten before that was done. */
@@ -621,13 +623,13 @@ static bool look_through(const struct flightrec_ring *ring, u32 block, u64 seq,
 			 struct in_block *found)
 {
 	/* G, pairs with F */
-	u64 committed = atomic64_read_acquire(block_word(ring, block, BLOCK_COMMITTED));
-	u64 state = atomic64_read(block_word(ring, block, BLOCK_STATE));
+	u64 committed = atomic64_read_acquire(ring_block_word(ring, block, RING_BLOCK_COMMITTED));
+	u64 state = atomic64_read(ring_block_word(ring, block, RING_BLOCK_STATE));
 	struct spot place = {
-		.block = block, .lap = lap_of(state) & RING_MASK(ENTRY_LAP_BITS),
-		.off = BLOCK_HEADER,
+		.block = block, .lap = lap_of(state) & RING_MASK(RING_ENTRY_LAP_BITS),
+		.off = RING_BLOCK_HEADER,
 	};
-	u32 end = committed & RING_MASK(COMMITTED_RECORDS_SHIFT);
+	u32 end = committed & RING_MASK(RING_RECORDS_SHIFT);
 	u32 words;
 
 	*found = (struct in_block) { .first = ~0ULL };
@@ -660,7 +662,7 @@ static __always_inline bool ends_before(const struct flightrec_ring *ring, u32 b
 {
 	u64 last = atomic64_read(&ring->last[block]);
 
-	return !(last & LAST_UNKNOWN) && last <= seq;
+	return !(last & RING_LAST_UNKNOWN) && last <= seq;
 }
 
 /*
@@ -709,15 +711,16 @@ static noinline __cold u64 skip_gone(const struct flightrec_ring *ring, u64 seq,
 			next = first_in_block(ring, kept - 1, seq, next, place);
 	}
 	ring_div(atomic64_read(&ring->next_claim), ring->nblocks, &block);
-	group = block / GROUP_BLOCKS;
+	group = block / RING_GROUP_BLOCKS;
 	for (left = ngroups; left && next > seq; left--, group++) {
 		if (group == ngroups)
 			group = 0;
 		if (READ_ONCE(ring->group_first[group]) >= next)
 			continue;
 		ring_relax();
-		block = group * GROUP_BLOCKS;
-		end = block + GROUP_BLOCKS < ring->nblocks ? block + GROUP_BLOCKS : ring->nblocks;
+		block = group * RING_GROUP_BLOCKS;
+		end = block + RING_GROUP_BLOCKS < ring->nblocks ? block + RING_GROUP_BLOCKS :
+								  ring->nblocks;
 		for (; block < end && next > seq; block++)
 			next = first_in_block(ring, block, seq, next, place);
 	}
@@ -732,14 +735,14 @@ static noinline __cold u64 skip_gone(const struct flightrec_ring *ring, u64 seq,
 static noinline __cold u64 find_old(const struct flightrec_ring *ring,
 				    struct flightrec_cursor *cursor, u64 end)
 {
-	u64 cleared = atomic64_read(clear_seq(ring));
+	u64 cleared = atomic64_read(ring_clear_seq(ring));
 	struct spot place = { 0 };
 	u64 seq = cursor->seq;
 
 	seq = seq > cleared ? seq : cleared;
 	cursor->seq = ring->nkept && seq < end ? skip_gone(ring, seq, end, &place) : end;
-	return cursor->seq == end ? 0 : place.lap << ENTRY_LAP_SHIFT |
-	       (u64)place.block << ENTRY_OFF_BITS | place.off;
+	return cursor->seq == end ? 0 : place.lap << RING_ENTRY_LAP_SHIFT |
+	       (u64)place.block << RING_ENTRY_OFF_BITS | place.off;
 }
 
 /*
@@ -876,7 +879,7 @@ bool flightrec_ring_readable(const struct flightrec_ring *ring,
 			     const struct flightrec_cursor *cursor)
 {
 	u64 next = flightrec_ring_next(ring);
-	u64 cleared = atomic64_read(clear_seq(ring));
+	u64 cleared = atomic64_read(ring_clear_seq(ring));
 	u64 seq = READ_ONCE(cursor->seq);
 	struct spot place;
 
@@ -901,10 +904,10 @@ static u64 records_in_block(const struct flightrec_ring *ring, u32 block, u64 se
 		return 0;
 	if (READ_ONCE(ring->first[block]) < seq && look_through(ring, block, seq, &found))
 		return found.records;
-	if (count & COUNT_KNOWN)
-		return count & RING_MASK(COUNT_BITS);
-	committed = atomic64_read(block_word(ring, block, BLOCK_COMMITTED));
-	state = atomic64_read(block_word(ring, block, BLOCK_STATE));
+	if (count & RING_COUNT_KNOWN)
+		return count & RING_MASK(RING_COUNT_BITS);
+	committed = atomic64_read(ring_block_word(ring, block, RING_BLOCK_COMMITTED));
+	state = atomic64_read(ring_block_word(ring, block, RING_BLOCK_STATE));
 	return lap_of(committed) == lap_of(state) ? records_of(committed) : 0;
 }
 
@@ -912,14 +915,14 @@ u64 __cold flightrec_ring_oldest(const struct flightrec_ring *ring, u64 *retaine
 {
 	/* From before all of them, so that each block is looked at. */
 	struct flightrec_cursor cursor = { .seq = 0, .from = ~0ULL };
-	u64 first = ring->nkept ? (u64)atomic64_read(clear_seq(ring)) :
+	u64 first = ring->nkept ? (u64)atomic64_read(ring_clear_seq(ring)) :
 		    horizon(ring, flightrec_ring_next(ring));
 	struct spot place;
 	u32 block;
 
 	if (retained)
 		for (*retained = 0, block = 0; block < ring->nblocks; block++) {
-			if (!(block % GROUP_BLOCKS))
+			if (!(block % RING_GROUP_BLOCKS))
 				ring_relax();
 			*retained += records_in_block(ring, block, first);
 		}
@@ -929,15 +932,15 @@ u64 __cold flightrec_ring_oldest(const struct flightrec_ring *ring, u64 *retaine
 
 u64 __cold flightrec_ring_clear(struct flightrec_ring *ring)
 {
-	s64 cleared = atomic64_read(clear_seq(ring));
+	s64 cleared = atomic64_read(ring_clear_seq(ring));
 	s64 next = flightrec_ring_next(ring);
 	u64 retained;
 
 	flightrec_ring_oldest(ring, &retained);
 	while (cleared < next)
-		if (atomic64_try_cmpxchg(clear_seq(ring), &cleared, next))
+		if (atomic64_try_cmpxchg(ring_clear_seq(ring), &cleared, next))
 			break;
 	if (ring->summed)
-		ring_write_back(clear_seq(ring), sizeof(u64));
+		ring_write_back(ring_clear_seq(ring), sizeof(u64));
 	return retained;
 }

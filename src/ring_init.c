@@ -5,14 +5,14 @@
 #include "crc.h"
 #include "ring_write.h"
 
-#define BLOCKS_MAX	(1U << ENTRY_BLOCK_BITS)
+#define BLOCKS_MAX	(1U << RING_ENTRY_BLOCK_BITS)
 
 /* A channel is made while others run: of its index, so much is filled before they may. */
 #define RELAX_ENTRIES	65536
 
 /* The smallest record: more never fit into a block. */
 #define RECORD_WORDS_MIN (FLIGHTREC_STAMP_WORDS + 1)
-#define RECORDS_PER_BLOCK ((BLOCK_WORDS - BLOCK_HEADER) / RECORD_WORDS_MIN)
+#define RECORDS_PER_BLOCK ((RING_BLOCK_WORDS - RING_BLOCK_HEADER) / RECORD_WORDS_MIN)
 
 /* The index has an entry for each record that may be retained. */
 static u64 index_entries(u64 nblocks)
@@ -101,7 +101,7 @@ static void describe_block(u64 *words, u32 i, const struct flightrec_ring_setup 
 int flightrec_ring_init(struct flightrec_ring *ring,
 			const struct flightrec_ring_setup *setup)
 {
-	u64 state = make_state(FIRST_LAP - 1, BLOCK_HEADER);
+	u64 state = ring_make_state(RING_FIRST_LAP - 1, RING_BLOCK_HEADER);
 	u64 i;
 
 	if (setup->nblocks < setup->ncpus + 2ULL || setup->nblocks > BLOCKS_MAX)
@@ -133,27 +133,27 @@ int flightrec_ring_init(struct flightrec_ring *ring,
 		atomic64_set(&ring->kept[i], 0);
 	atomic64_set(&ring->next_seq, 1);
 	for (i = 0; i < ring->nblocks; i++) {
-		if (!(i % GROUP_BLOCKS))
+		if (!(i % RING_GROUP_BLOCKS))
 			ring_relax();
-		describe_block(&ring->words[i * BLOCK_WORDS], i, setup);
-		atomic64_set(block_word(ring, i, BLOCK_STATE), state | STATE_CLOSED);
-		atomic64_set(block_word(ring, i, BLOCK_COMMITTED), state);
+		describe_block(&ring->words[i * RING_BLOCK_WORDS], i, setup);
+		atomic64_set(ring_block_word(ring, i, RING_BLOCK_STATE), state | RING_STATE_CLOSED);
+		atomic64_set(ring_block_word(ring, i, RING_BLOCK_COMMITTED), state);
 		/* Empty, as if it ended before number 1. */
 		ring->first[i] = 0;
 		atomic64_set(&ring->last[i], 0);
-		atomic64_set(&ring->count[i], COUNT_KNOWN);
-		ring->group_first[i / GROUP_BLOCKS] = 0;
+		atomic64_set(&ring->count[i], RING_COUNT_KNOWN);
+		ring->group_first[i / RING_GROUP_BLOCKS] = 0;
 		ring->is_kept[i] = 0;
 		/* Left a round before the first claim. */
-		atomic64_set(&ring->marks[i], (0 - ring->nblocks) & ~MARK_OPEN);
+		atomic64_set(&ring->marks[i], (0 - ring->nblocks) & ~RING_MARK_OPEN);
 	}
-	atomic64_set(clear_seq(ring), 1);
+	atomic64_set(ring_clear_seq(ring), 1);
 	/* As if each entry's number of one round before had been there. */
 	for (i = 0; i < ring->nindex; i++) {
 		if (!(i % RELAX_ENTRIES))
 			ring_relax();
 		ring->index[i] = flightrec_ring_tag(ring, i ? i : ring->nindex) -
-				 (1ULL << ENTRY_TAG_SHIFT);
+				 (1ULL << RING_ENTRY_TAG_SHIFT);
 	}
 	return 0;
 }

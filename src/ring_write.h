@@ -10,7 +10,9 @@
  *   commit    take a number, publish
  *
  * All with interrupts off, or in an NMI. Each store into the ring is a single
- * relaxed access, of whatever width.
+ * relaxed access, of whatever width. RING_ and ring_ are the ring's own names, which
+ * write.c and the ring's tests know besides; FLIGHTREC_RING_ and flightrec_ring_ are
+ * what others use.
  */
 #ifndef FLIGHTREC_RING_WRITE_H
 #define FLIGHTREC_RING_WRITE_H
@@ -18,60 +20,61 @@
 #include "ring.h"
 #include "sum.h"
 
-#define RING_MASK(bits)		((1ULL << (bits)) - 1)
-#define BLOCK_WORDS		(FLIGHTREC_RING_BLOCK_BYTES / sizeof(u64))
+#define RING_MASK(bits)			((1ULL << (bits)) - 1)
+#define RING_BLOCK_WORDS		(FLIGHTREC_RING_BLOCK_BYTES / sizeof(u64))
 
 /* A block's words that change, as in struct flightrec_block. */
 enum {
-	BLOCK_STATE,
-	BLOCK_COMMITTED,
-	BLOCK_CLEAR_SEQ,
-	BLOCK_HEADER = sizeof(struct flightrec_block) / sizeof(u64),
+	RING_BLOCK_STATE,
+	RING_BLOCK_COMMITTED,
+	RING_BLOCK_CLEAR_SEQ,
+	RING_BLOCK_HEADER = sizeof(struct flightrec_block) / sizeof(u64),
 };
 
 /* State words: lap, closed, offset. */
-#define STATE_OFF_BITS	23
-#define STATE_CLOSED		(1ULL << STATE_OFF_BITS)
-#define STATE_LAP_SHIFT	(STATE_OFF_BITS + 1)
+#define RING_STATE_OFF_BITS		23
+#define RING_STATE_CLOSED		(1ULL << RING_STATE_OFF_BITS)
+#define RING_STATE_LAP_SHIFT		(RING_STATE_OFF_BITS + 1)
 
 /* Index entries: tag, lap, block, offset. */
-#define ENTRY_OFF_BITS		11
-#define ENTRY_BLOCK_BITS	20
-#define ENTRY_LAP_BITS		19
-#define ENTRY_TAG_BITS		14
-#define ENTRY_LAP_SHIFT		(ENTRY_OFF_BITS + ENTRY_BLOCK_BITS)
-#define ENTRY_TAG_SHIFT		(ENTRY_LAP_SHIFT + ENTRY_LAP_BITS)
+#define RING_ENTRY_OFF_BITS		11
+#define RING_ENTRY_BLOCK_BITS		20
+#define RING_ENTRY_LAP_BITS		19
+#define RING_ENTRY_TAG_BITS		14
+#define RING_ENTRY_LAP_SHIFT		(RING_ENTRY_OFF_BITS + RING_ENTRY_BLOCK_BITS)
+#define RING_ENTRY_TAG_SHIFT		(RING_ENTRY_LAP_SHIFT + RING_ENTRY_LAP_BITS)
 
 /*
  * What a writer has open: lap (40 bits), block, so that its lower part is that of
  * an entry. 0, nothing yet, is a lap that no block ever has.
  */
-#define OPEN_LAP_SHIFT	ENTRY_BLOCK_BITS
+#define RING_OPEN_LAP_SHIFT		RING_ENTRY_BLOCK_BITS
 
-#define LAP_MASK	RING_MASK(40)
+#define RING_LAP_MASK			RING_MASK(40)
 
-#define MARK_OPEN	(1ULL << 63)
+#define RING_MARK_OPEN			(1ULL << 63)
 
 /* The last number of a block is not known: with its lap, until it is left. */
-#define LAST_UNKNOWN	(1ULL << 63)
+#define RING_LAST_UNKNOWN		(1ULL << 63)
 
 /* How many records a block has: lap (40 bits), known once it is left, and the count. */
-#define COUNT_BITS	23
-#define COUNT_LAP_SHIFT	24
-#define COUNT_KNOWN	(1ULL << COUNT_BITS)
+#define RING_COUNT_BITS			23
+#define RING_COUNT_LAP_SHIFT		24
+#define RING_COUNT_KNOWN		(1ULL << RING_COUNT_BITS)
 
 /* What is committed counts the records as well, in bits that no offset needs. */
-#define COMMITTED_RECORDS_SHIFT	12
-#define COMMITTED_RECORDS_MASK	(RING_MASK(STATE_OFF_BITS) & ~RING_MASK(COMMITTED_RECORDS_SHIFT))
+#define RING_RECORDS_SHIFT		12
+#define RING_RECORDS_MASK		(RING_MASK(RING_STATE_OFF_BITS) & \
+					 ~RING_MASK(RING_RECORDS_SHIFT))
 
 /* Blocks in a row of which it is known together what they begin with. */
-#define GROUP_BLOCKS	64
+#define RING_GROUP_BLOCKS		64
 
 /*
  * Laps start shortly before they wrap in an entry, so that what breaks there
  * breaks in the first minute rather than after weeks.
  */
-#define FIRST_LAP	(RING_MASK(ENTRY_LAP_BITS) - 2)
+#define RING_FIRST_LAP			(RING_MASK(RING_ENTRY_LAP_BITS) - 2)
 
 /**
  * struct flightrec_place - where a record goes
@@ -80,7 +83,7 @@ enum {
  * @own: what this writer has of the ring
  * @open: the block as there
  * @off: the record's distance from @block in words
- * @words: its length, and one record, as BLOCK_COMMITTED counts them
+ * @words: its length, and one record, as RING_BLOCK_COMMITTED counts them
  */
 struct flightrec_place {
 	u64 *block;
@@ -91,25 +94,25 @@ struct flightrec_place {
 	u32 words;
 };
 
-static __always_inline atomic64_t *block_word(const struct flightrec_ring *ring, u32 block,
-					      u32 word)
+static __always_inline atomic64_t *ring_block_word(const struct flightrec_ring *ring, u32 block,
+						   u32 word)
 {
-	return (atomic64_t *)&ring->words[block * BLOCK_WORDS + word];
+	return (atomic64_t *)&ring->words[block * RING_BLOCK_WORDS + word];
 }
 
-static __always_inline atomic64_t *clear_seq(const struct flightrec_ring *ring)
+static __always_inline atomic64_t *ring_clear_seq(const struct flightrec_ring *ring)
 {
-	return block_word(ring, 0, BLOCK_CLEAR_SEQ);
+	return ring_block_word(ring, 0, RING_BLOCK_CLEAR_SEQ);
 }
 
 static inline u64 flightrec_ring_groups(u64 nblocks)
 {
-	return (nblocks + GROUP_BLOCKS - 1) / GROUP_BLOCKS;
+	return (nblocks + RING_GROUP_BLOCKS - 1) / RING_GROUP_BLOCKS;
 }
 
-static __always_inline u64 make_state(u64 lap, u64 off)
+static __always_inline u64 ring_make_state(u64 lap, u64 off)
 {
-	return (lap & LAP_MASK) << STATE_LAP_SHIFT | off;
+	return (lap & RING_LAP_MASK) << RING_STATE_LAP_SHIFT | off;
 }
 
 static __always_inline u32 flightrec_record_words(u32 len)
@@ -120,7 +123,7 @@ static __always_inline u32 flightrec_record_words(u32 len)
 static __always_inline u64 flightrec_ring_tag(const struct flightrec_ring *ring, u64 seq)
 {
 	/* The mask is for the sanitizer, which else looks at the shift each time. */
-	return seq >> (ring->index_shift & 63) << ENTRY_TAG_SHIFT;
+	return seq >> (ring->index_shift & 63) << RING_ENTRY_TAG_SHIFT;
 }
 
 /* Is the entry for a number before the one with this tag? */
@@ -163,19 +166,19 @@ static __always_inline bool flightrec_ring_try_reserve(struct flightrec_ring *ri
 {
 	struct flightrec_ring_cpu *own = &ring->cpus[writer];
 	u64 open = READ_ONCE(own->open);
-	u64 *block = ring->words + (open & RING_MASK(ENTRY_BLOCK_BITS)) * BLOCK_WORDS;
-	u64 lap = open >> OPEN_LAP_SHIFT << STATE_LAP_SHIFT;
-	atomic64_t *word = (atomic64_t *)&block[BLOCK_STATE];
+	u64 *block = ring->words + (open & RING_MASK(RING_ENTRY_BLOCK_BITS)) * RING_BLOCK_WORDS;
+	u64 lap = open >> RING_OPEN_LAP_SHIFT << RING_STATE_LAP_SHIFT;
+	atomic64_t *word = (atomic64_t *)&block[RING_BLOCK_STATE];
 	s64 state = atomic64_read(word);
 	u64 off;
 
 	u32 words = flightrec_record_words(len);
 
-	place->words = words + (1U << COMMITTED_RECORDS_SHIFT);
+	place->words = words + (1U << RING_RECORDS_SHIFT);
 	do {
 		/* Of another lap, or closed, it is far beyond the block's end. */
 		off = (u64)state - lap;
-		if (unlikely(off + words > BLOCK_WORDS))
+		if (unlikely(off + words > RING_BLOCK_WORDS))
 			return false;
 	} while (unlikely(!atomic64_try_cmpxchg(word, &state, state + words)));
 	place->block = block;
@@ -208,7 +211,7 @@ static __always_inline bool flightrec_ring_reserve(struct flightrec_ring *ring, 
 static __always_inline u32 flightrec_ring_check(const struct flightrec_place *place,
 				       u64 boot_ns, u32 len)
 {
-	return FLIGHTREC_CHECK(boot_ns, len, place->off, place->open >> OPEN_LAP_SHIFT);
+	return FLIGHTREC_CHECK(boot_ns, len, place->off, place->open >> RING_OPEN_LAP_SHIFT);
 }
 
 /*
@@ -224,7 +227,8 @@ static __always_inline void flightrec_ring_publish(struct flightrec_ring *ring, 
 	u64 tag = flightrec_ring_tag(ring, seq);
 	u64 entry = tag | place->off |
 		    /* Shifted twice, it needs no mask of 64 bits. */
-		    place->open << (64 - ENTRY_BLOCK_BITS - ENTRY_LAP_BITS) >> ENTRY_TAG_BITS;
+		    place->open << (64 - RING_ENTRY_BLOCK_BITS - RING_ENTRY_LAP_BITS) >>
+			RING_ENTRY_TAG_BITS;
 	s64 old;
 
 	do {
@@ -242,7 +246,7 @@ static __always_inline void flightrec_ring_finish(struct flightrec_ring *ring, u
 	flightrec_ring_publish(ring, seq, place);
 	/* F, pairs with G. */
 	atomic64_add_return_release(place->words,
-				    (atomic64_t *)&place->block[BLOCK_COMMITTED]);
+				    (atomic64_t *)&place->block[RING_BLOCK_COMMITTED]);
 	atomic64_add(len, &place->own->bytes);
 }
 

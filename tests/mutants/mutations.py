@@ -56,12 +56,12 @@ MUTATIONS = {
         RING, "				     atomic64_read(&ring->next_seq));",
         "				     atomic64_read(&ring->next_seq) - 1);"),
     "records of a block counted twice": (
-        WRITE, "words + (1U << COMMITTED_RECORDS_SHIFT)", "words + (2U << COMMITTED_RECORDS_SHIFT)"),
+        WRITE, "words + (1U << RING_RECORDS_SHIFT)", "words + (2U << RING_RECORDS_SHIFT)"),
     "count of a block not kept": (
-        RING, "uncounted | COUNT_KNOWN | records_of(committed)", "uncounted | records_of(committed)"),
+        RING, "uncounted | RING_COUNT_KNOWN | records_of(committed)", "uncounted | records_of(committed)"),
     "count of a block one too great": (
-        RING, "uncounted | COUNT_KNOWN | records_of(committed)",
-        "uncounted | COUNT_KNOWN | (records_of(committed) + 1)"),
+        RING, "uncounted | RING_COUNT_KNOWN | records_of(committed)",
+        "uncounted | RING_COUNT_KNOWN | (records_of(committed) + 1)"),
     "skip ends at an old head": (
         RING, "			if (cursor->seq != seq)\n				continue;\n",
         "			if (cursor->seq >= next)\n				return -EAGAIN;\n"),
@@ -69,7 +69,7 @@ MUTATIONS = {
         RING, "			if (ring_interrupted())\n				return -EINTR;\n", ""),
     # writer
     "record one word beyond the block": (
-        WRITE, "off + words > BLOCK_WORDS", "off + words > BLOCK_WORDS + 1"),
+        WRITE, "off + words > RING_BLOCK_WORDS", "off + words > RING_BLOCK_WORDS + 1"),
     "entry published before the record has its number": (
         WRITE,
         "	smp_store_release(&place->stamp->seq, seq);\n	flightrec_ring_publish(ring, seq, place);\n",
@@ -82,14 +82,14 @@ MUTATIONS = {
     "room never given back": (
         WRITE, "	atomic64_add_return_release(place->words,\n", "	atomic64_add_return_release(0 * place->words,\n"),
     "check omits the lap": (
-        WRITE, "place->off, place->open >> OPEN_LAP_SHIFT)", "place->off, 0)"),
+        WRITE, "place->off, place->open >> RING_OPEN_LAP_SHIFT)", "place->off, 0)"),
     "later entry overwritten by an earlier one": (
         WRITE, "		if (unlikely((u64)atomic64_read(&ring->next_seq) - seq > ring->nindex))\n			return;\n", ""),
     "H: entry read without acquire": (
         WRITE, "atomic64_read_acquire(word);	/* H", "atomic64_read(word);	/* H"),
     # claims and clear
     "claim does not close": (
-        RING, "		if (atomic64_try_cmpxchg(word, state, *state | STATE_CLOSED)) {",
+        RING, "		if (atomic64_try_cmpxchg(word, state, *state | RING_STATE_CLOSED)) {",
         "		if (true) {"),
     "claim ignores what is not committed": (
         RING, "	if (!all_committed(committed, state))\n		return false;\n", ""),
@@ -102,7 +102,7 @@ MUTATIONS = {
     "block fresh for a round": (
         INIT, "	return spare - (ncpus < spare / 2 ? ncpus : spare / 2);", "	return nblocks;"),
     "claim gives the block the lap before": (
-        RING, "turn.lap = FIRST_LAP + ring_div(", "turn.lap = FIRST_LAP - 1 + ring_div("),
+        RING, "turn.lap = RING_FIRST_LAP + ring_div(", "turn.lap = RING_FIRST_LAP - 1 + ring_div("),
     "ring is made without a rest": (
         INIT, "		if (!(i % RELAX_ENTRIES))\n			ring_relax();\n", ""),
     # blocks that are kept for urgent records
@@ -123,27 +123,26 @@ MUTATIONS = {
         RING, "	if (!look_through(ring, block, seq, &found) && !place)\n		return seq;\n",
         "	if (!look_through(ring, block, seq, &found))\n		return place ? best : seq;\n"),
     "record under way is taken for one that is there": (
-        RING, "	u32 end = committed & RING_MASK(COMMITTED_RECORDS_SHIFT);", "	u32 end = state & RING_MASK(STATE_OFF_BITS);"),
+        RING, "	u32 end = committed & RING_MASK(RING_RECORDS_SHIFT);", "	u32 end = state & RING_MASK(RING_STATE_OFF_BITS);"),
     "skip does not look at kept blocks": (
         RING, "for (left = 0; left < ring->nkept && next > seq; left++) {", "for (left = 0; false; left++) {"),
     "cleared records are found in kept blocks": (
         RING, "	seq = seq > cleared ? seq : cleared;\n", ""),
     "records not counted where the index does not reach": (
-        RING, "	u64 first = ring->nkept ? (u64)atomic64_read(clear_seq(ring)) :\n		    horizon(", "	u64 first = horizon("),
+        RING, "	u64 first = ring->nkept ? (u64)atomic64_read(ring_clear_seq(ring)) :\n		    horizon(", "	u64 first = horizon("),
     "kept block is left at a turn of the others": (
-        RING, "		     atomic64_read(turn_of(ring, writer)) & ~MARK_OPEN);",
-        "		     atomic64_read(&ring->next_claim) & ~MARK_OPEN);"),
+        RING, "		     atomic64_read(turn_of(ring, writer)) & ~RING_MARK_OPEN);",
+        "		     atomic64_read(&ring->next_claim) & ~RING_MARK_OPEN);"),
     "kept block keeps its lap": (
-        RING, "(lap_of(atomic64_read(block_word(ring, turn.block, BLOCK_STATE))) + 1) &",
-        "(lap_of(atomic64_read(block_word(ring, turn.block, BLOCK_STATE)))) &"),
+        RING, "RING_BLOCK_STATE))) + 1) &", "RING_BLOCK_STATE)))) &"),
     "place in the table that somebody else was quicker to fill: kept all the same": (
         RING, "	if (held || atomic64_try_cmpxchg(&ring->kept[at], &none, turn.block + 1))",
         "	if (held || (atomic64_try_cmpxchg(&ring->kept[at], &none, turn.block + 1), true))"),
     "group of blocks has the first numbers of kept ones": (
         RING, "		if (!READ_ONCE(ring->is_kept[block]))\n", ""),
     "kept block looked at without acquire": (
-        RING, "atomic64_read_acquire(block_word(ring, block, BLOCK_COMMITTED))",
-        "atomic64_read(block_word(ring, block, BLOCK_COMMITTED))"),
+        RING, "atomic64_read_acquire(ring_block_word(ring, block, RING_BLOCK_COMMITTED))",
+        "atomic64_read(ring_block_word(ring, block, RING_BLOCK_COMMITTED))"),
     "kept block looked at without a barrier before its lap": (
         RING, "	smp_rmb();	/* B, pairs with A */\n	if (!still_there(ring, &place))\n		*found",
         "	if (!still_there(ring, &place))\n		*found"),
@@ -164,8 +163,8 @@ MUTATIONS = {
     "clear moves backwards": (
         RING, "	while (cleared < next)\n", "	while (true)\n"),
     "clear drops one too few": (
-        RING, "atomic64_try_cmpxchg(clear_seq(ring), &cleared, next)",
-        "atomic64_try_cmpxchg(clear_seq(ring), &cleared, next - 1)"),
+        RING, "atomic64_try_cmpxchg(ring_clear_seq(ring), &cleared, next)",
+        "atomic64_try_cmpxchg(ring_clear_seq(ring), &cleared, next - 1)"),
 }
 
 # What "check" tries, too: one of each kind.

@@ -237,16 +237,16 @@ static void renumber(struct flightrec_ring *ring, u64 first)
 
 	for (i = 0; i < ring->nindex; i++) {
 		seq = first + ((i - first) & (ring->nindex - 1));
-		ring->index[i] = flightrec_ring_tag(ring, seq) - (1ULL << ENTRY_TAG_SHIFT);
+		ring->index[i] = flightrec_ring_tag(ring, seq) - (1ULL << RING_ENTRY_TAG_SHIFT);
 	}
 	for (i = 0; i < ring->nblocks; i++) {
 		ring->first[i] = 0;
 		atomic64_set(&ring->last[i], 0);
-		ring->group_first[i / GROUP_BLOCKS] = 0;
+		ring->group_first[i / RING_GROUP_BLOCKS] = 0;
 	}
 	for (i = 0; i < ring->ncpus; i++)
 		ring->cpus[i].open = 0;
-	ring->words[BLOCK_CLEAR_SEQ] = first;
+	ring->words[RING_BLOCK_CLEAR_SEQ] = first;
 	atomic64_set(&ring->next_seq, first);
 }
 

@@ -192,8 +192,8 @@ static void fill_block(void)
 {
 	u64 next = count + 1;
 
-	while ((f.memory[(f.cpus[0].open & RING_MASK(20)) * BLOCK_WORDS] & RING_MASK(23)) +
-	       flightrec_record_words(length_of(next)) <= BLOCK_WORDS) {
+	while ((f.memory[(f.cpus[0].open & RING_MASK(20)) * RING_BLOCK_WORDS] & RING_MASK(23)) +
+	       flightrec_record_words(length_of(next)) <= RING_BLOCK_WORDS) {
 		write_some(1, 0);
 		next = count + 1;
 	}
@@ -265,7 +265,7 @@ static void refused_takes_no_number(void **state)
 	fixture_init(&f, ring_bytes());
 	write_some(700, 0);
 	for (i = 0; i < f.ring.nblocks; i++)
-		f.memory[i * BLOCK_WORDS + BLOCK_COMMITTED] -= 1;
+		f.memory[i * RING_BLOCK_WORDS + RING_BLOCK_COMMITTED] -= 1;
 	f.cpus[1].open = 0;
 	next = flightrec_ring_next(&f.ring);
 	assert_int_equal(flightrec_ring_append(&f.ring, 1, &stamp, "8 bytes"), -ENOBUFS);
@@ -274,7 +274,7 @@ static void refused_takes_no_number(void **state)
 }
 
 /* Of the index: after half the range of tags, an older one looks newer. */
-#define WRAPPED ((1ULL << (ENTRY_TAG_BITS - 1)) + 8)
+#define WRAPPED ((1ULL << (RING_ENTRY_TAG_BITS - 1)) + 8)
 
 /* Who publishes a whole index later leaves the entry to whom it belongs. */
 static void publishes_too_late(void **state)
@@ -327,8 +327,8 @@ static u32 blocks_touched(void)
 	memset(touched, 0, sizeof(touched));
 	for (i = 0; i < steps; i++)
 		if (trace[i].at >= f.memory &&
-		    trace[i].at < f.memory + f.ring.nblocks * BLOCK_WORDS)
-			touched[(trace[i].at - f.memory) / BLOCK_WORDS] = true;
+		    trace[i].at < f.memory + f.ring.nblocks * RING_BLOCK_WORDS)
+			touched[(trace[i].at - f.memory) / RING_BLOCK_WORDS] = true;
 	for (i = 0; i < f.ring.nblocks; i++)
 		sum += touched[i];
 	return sum;
@@ -697,7 +697,8 @@ static void torn_length_is_bounded(void **state)
 	count = 0;
 	fixture_init(&f, ring_bytes());
 	write_some(1, 0);
-	torn = (void *)&f.memory[(f.cpus[0].open & RING_MASK(20)) * BLOCK_WORDS + BLOCK_HEADER];
+	torn = (void *)&f.memory[(f.cpus[0].open & RING_MASK(20)) * RING_BLOCK_WORDS +
+				 RING_BLOCK_HEADER];
 	torn->len = ~0U;
 	assert_int_equal(flightrec_ring_fetch(&f.ring, 1, &stamp, payload, sizeof(payload)),
 			 -ENOENT);
@@ -759,15 +760,15 @@ static void writer_barriers(void **state)
 	while (length_of(++count) < 100)
 		;
 	words = flightrec_record_words(length_of(count));
-	block = &f.memory[(f.cpus[0].open & RING_MASK(20)) * BLOCK_WORDS];
-	record = &block[block[BLOCK_STATE] & RING_MASK(23)];
+	block = &f.memory[(f.cpus[0].open & RING_MASK(20)) * RING_BLOCK_WORDS];
+	record = &block[block[RING_BLOCK_STATE] & RING_MASK(23)];
 	entry = &f.index[flightrec_ring_next(&f.ring) & (f.ring.nindex - 1)];
 	begin(0, NULL);
 	append(&f, count, 0);
 	end();
 	number = find(&f.ring.next_seq, false);
 	index = find(entry, true);
-	commit = find(&block[BLOCK_COMMITTED], true);
+	commit = find(&block[RING_BLOCK_COMMITTED], true);
 	zero = find(record, false);
 	seq = find(record, true);
 	assert_true(zero < seq && number < seq && seq < index && index < commit);
@@ -806,9 +807,10 @@ static void claim_barriers(void **state)
 		u64 word = trace[i].at - f.memory;
 
 		/* The block that it leaves was written by this CPU alone. */
-		if (word / BLOCK_WORDS == left)
+		if (word / RING_BLOCK_WORDS == left)
 			continue;
-		if (word >= f.ring.nblocks * BLOCK_WORDS || word % BLOCK_WORDS != BLOCK_COMMITTED ||
+		if (word >= f.ring.nblocks * RING_BLOCK_WORDS ||
+		    word % RING_BLOCK_WORDS != RING_BLOCK_COMMITTED ||
 		    !is_load(trace[i].kind))
 			continue;
 		assert_int_equal(trace[i].kind, STEP_ACQUIRE);
@@ -835,14 +837,14 @@ static void reader_barriers(void **state)
 		fixture_init(&f, ring_bytes());
 		write_some(3, 0);
 		cursor = flightrec_cursor_at(1);
-		block = &f.memory[(f.cpus[0].open & RING_MASK(20)) * BLOCK_WORDS];
-		record = &block[BLOCK_HEADER];
+		block = &f.memory[(f.cpus[0].open & RING_MASK(20)) * RING_BLOCK_WORDS];
+		record = &block[RING_BLOCK_HEADER];
 		begin(0, NULL);
 		assert_int_equal(read_one(&cursor, way, &stamp, payload, &lost), 0);
 		end();
 		words = stamp.len / 8 + FLIGHTREC_STAMP_WORDS;
 		index = find(&f.index[1], false);
-		lap = find(&block[BLOCK_STATE], true);
+		lap = find(&block[RING_BLOCK_STATE], true);
 		for (i = 0; i < steps; i++) {
 			if (!within(trace[i].at, record, words))
 				continue;
@@ -869,15 +871,16 @@ static void old_reader_barriers(void **state)
 	write_some(3, URGENT);
 	write_some(f.ring.nindex + 10, 1);
 	cursor = flightrec_cursor_at(1);
-	block = &f.memory[(f.cpus[URGENT].open & RING_MASK(20)) * BLOCK_WORDS];
+	block = &f.memory[(f.cpus[URGENT].open & RING_MASK(20)) * RING_BLOCK_WORDS];
 	begin(0, NULL);
 	assert_int_equal(read_one(&cursor, true, &stamp, payload, &lost), 0);
 	end();
 	assert_int_equal(stamp.seq, 1);
 	assert_true(steps <= TRACED);
-	committed = find(&block[BLOCK_COMMITTED], false);
+	committed = find(&block[RING_BLOCK_COMMITTED], false);
 	for (i = 0; i < steps; i++) {
-		if (!within(trace[i].at, block + BLOCK_HEADER, BLOCK_WORDS - BLOCK_HEADER))
+		if (!within(trace[i].at, block + RING_BLOCK_HEADER,
+			    RING_BLOCK_WORDS - RING_BLOCK_HEADER))
 			continue;
 		assert_true(committed < i && ordered(committed, i));	/* G */
 		for (lap = i; trace[lap].at != block; lap++)
