@@ -31,6 +31,11 @@ EXPORT int flightrec_channel_create(struct flightrec_channel_setup *setup)
 	return request(FLIGHTREC_IOC_CREATE, setup);
 }
 
+EXPORT int flightrec_channel_resize(struct flightrec_channel_setup *setup)
+{
+	return request(FLIGHTREC_IOC_RESIZE, setup);
+}
+
 EXPORT int flightrec_channel_remove(const char *channel)
 {
 	struct flightrec_channel_setup setup = { 0 };

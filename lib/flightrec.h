@@ -200,6 +200,18 @@ int flightrec_channel_create(struct flightrec_channel_setup *setup);
  */
 int flightrec_channel_remove(const char *channel);
 
+/**
+ * flightrec_channel_resize - give a channel another size while the driver runs
+ * @setup: its name and @size, all else 0; see <linux/flightrec.h>. @size becomes what it has,
+ *	or with -ERANGE the nearest that can be had, 0 if there is none
+ *
+ * For root. The newest records that fit are kept; who has it open goes on.
+ *
+ * Return: 0, or -ENODEV, -EOPNOTSUPP, -EACCES, -EPERM, -EINVAL, -ERANGE, -ENOMEM as above,
+ * -ENOENT, -EBUSY (a channel that is fixed), -EINTR.
+ */
+int flightrec_channel_resize(struct flightrec_channel_setup *setup);
+
 /* What /proc/flightrec/stats said at one moment. */
 struct flightrec_stats;
 

@@ -4,26 +4,24 @@
  */
 #include <linux/cred.h>
 #include <linux/init.h>
-#include <linux/mm.h>
 #include <linux/mutex.h>
-#include <linux/nodemask.h>
 #include <linux/poll.h>
-#include <linux/random.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/clock.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
+#include <linux/srcu.h>
 #include <linux/timekeeping.h>
 #include <linux/uidgid.h>
-#include <linux/vmalloc.h>
 
-#include "bootid.h"
 #include "cgroup.h"
 #include "channel.h"
 #include "clock.h"
 #include "comm.h"
-#include "region.h"
+#include "crash.h"
+#include "memory.h"
+#include "ring_copy.h"
 #include "trace.h"
 #include "compat/compat.h"
 
@@ -110,21 +108,37 @@ void flightrec_waiters_wake(struct flightrec_waiters *waiters)
 
 DEFINE_STATIC_KEY_FALSE(flightrec_leaving);
 
-static atomic64_t bytes_of_all = ATOMIC64_INIT(0);
+/* Those who look at rings and do not write to them. */
+static struct srcu_struct readers;
 
-u64 flightrec_channels_bytes(void)
+int __init flightrec_channels_init(void)
 {
-	return atomic64_read(&bytes_of_all);
+	return init_srcu_struct(&readers);
 }
 
-static void free_memory(struct flightrec_channel *channel)
+void flightrec_channels_exit(void)
 {
-	if (!channel->config.reserved)
-		vfree(channel->ring_blocks);
-	vfree(channel->ring_index);
-	kvfree(channel->ring_cpus);
-	kfree(channel);
+	cleanup_srcu_struct(&readers);
 }
+
+struct flightrec_ring *flightrec_ring_hold(const struct flightrec_channel *channel, int *held)
+	__acquires(&readers)
+{
+	*held = srcu_read_lock(&readers);
+	return srcu_dereference(channel->ring, &readers);
+}
+
+void flightrec_ring_release(int held)
+	__releases(&readers)
+{
+	srcu_read_unlock(&readers, held);
+}
+
+/* What takes records away: two at once would both count the same ones. */
+static DEFINE_MUTEX(records_lock);
+
+/* How often a ring is copied while it is written to. */
+#define COPIES_WHILE_WRITTEN	3
 
 void flightrec_channel_put(struct flightrec_channel *channel)
 {
@@ -134,10 +148,10 @@ void flightrec_channel_put(struct flightrec_channel *channel)
 	irq_work_sync(&channel->wake);
 	hrtimer_cancel(&channel->readers_wait.timer);
 	hrtimer_cancel(&channel->urgent_wait.timer);
-	if (channel->leaving)
+	if (channel->writes == FLIGHTREC_WRITES_REFUSED)
 		static_branch_dec(&flightrec_leaving);
-	atomic64_sub(channel->config.bytes, &bytes_of_all);
-	free_memory(channel);
+	flightrec_memory_free(rcu_dereference_protected(channel->ring, true));
+	kfree(channel);
 }
 
 static void wake_for_the_end(struct flightrec_waiters *waiters)
@@ -148,7 +162,7 @@ static void wake_for_the_end(struct flightrec_waiters *waiters)
 void flightrec_channel_end(struct flightrec_channel *channel)
 {
 	static_branch_inc(&flightrec_leaving);
-	WRITE_ONCE(channel->leaving, true);
+	WRITE_ONCE(channel->writes, FLIGHTREC_WRITES_REFUSED);
 	/* A writer that has not seen it has interrupts off until its record is published. */
 	synchronize_rcu();
 	/* Pairs with the acquire in flightrec_channel_ended(). */
@@ -180,82 +194,10 @@ static void init_waiters(struct flightrec_waiters *waiters)
 				HRTIMER_MODE_REL_SOFT);
 }
 
-/* No retry: better no recorder than a machine that starts to swap. */
-#define RING_GFP	(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN)
-
-static void free_pages_of(struct page **pages, unsigned long count)
-{
-	while (count--)
-		__free_page(pages[count]);
-	kvfree(pages);
-}
-
-/*
- * Each block in one piece of physical memory, so that it is found whole in an
- * image of it, and all in one range of addresses. From all nodes in turn, since
- * any CPU comes to write into any block. Freed by vfree().
- */
-static u64 *alloc_blocks(u32 nblocks)
-{
-	unsigned int order = get_order(FLIGHTREC_RING_BLOCK_BYTES);
-	unsigned long count = ALIGN(DIV_ROUND_UP((u64)nblocks * FLIGHTREC_RING_BLOCK_BYTES,
-						 PAGE_SIZE), 1UL << order);
-	int node = first_memory_node;
-	struct page **pages, *page;
-	unsigned long at, i;
-	void *blocks;
-
-	pages = kvmalloc_array(count, sizeof(*pages), GFP_KERNEL);
-	if (!pages)
-		return NULL;
-	for (at = 0; at < count; at += 1UL << order) {
-		page = alloc_pages_node(node, RING_GFP | __GFP_ZERO, order);
-		if (!page) {
-			free_pages_of(pages, at);
-			return NULL;
-		}
-		/* From here on they are pages by themselves, as vfree() has it. */
-		split_page(page, order);
-		for (i = 0; i < 1UL << order; i++)
-			pages[at + i] = page + i;
-		node = next_node_in(node, node_states[N_MEMORY]);
-		cond_resched();
-	}
-	blocks = vmap(pages, count, VM_MAP | VM_MAP_PUT_PAGES, PAGE_KERNEL);
-	if (!blocks)
-		free_pages_of(pages, count);
-	return blocks;
-}
-
-static int make_ring(struct flightrec_channel *channel)
-{
-	u32 nblocks = flightrec_ring_blocks_in(channel->config.bytes);
-	u64 instance;
-
-	channel->ring_cpus = kvcalloc(2 * nr_cpu_ids, sizeof(*channel->ring_cpus), GFP_KERNEL);
-	channel->ring_blocks = channel->config.reserved ? flightrec_region_take(nblocks) :
-			       alloc_blocks(nblocks);
-	channel->ring_index = __vmalloc(flightrec_ring_index_bytes(nblocks), RING_GFP);
-	if (!channel->ring_cpus || !channel->ring_blocks || !channel->ring_index)
-		return -ENOMEM;
-	get_random_bytes(&instance, sizeof(instance));
-	return flightrec_ring_init(&channel->ring, &(struct flightrec_ring_setup) {
-		.blocks = channel->ring_blocks,
-		.index = channel->ring_index,
-		.cpus = channel->ring_cpus,
-		.nblocks = nblocks,
-		.ncpus = nr_cpu_ids,
-		.name = channel->name,
-		.boot_id = flightrec_boot_id(),
-		.instance = instance,
-		.generation = channel->config.reserved ? flightrec_region_generation() : 0,
-	});
-}
-
 struct flightrec_channel *flightrec_channel_new(const struct flightrec_config *config)
 {
 	struct flightrec_channel *channel;
-	int err;
+	struct flightrec_ring *ring;
 
 	channel = kzalloc(sizeof(*channel), GFP_KERNEL);
 	if (!channel)
@@ -263,17 +205,17 @@ struct flightrec_channel *flightrec_channel_new(const struct flightrec_config *c
 	channel->config = *config;
 	strscpy(channel->name, config->name, sizeof(channel->name));
 	channel->config.name = channel->name;
-	err = make_ring(channel);
-	if (err) {
-		free_memory(channel);
-		return ERR_PTR(err);
+	ring = flightrec_memory_new(&channel->config);
+	if (IS_ERR(ring)) {
+		kfree(channel);
+		return ERR_CAST(ring);
 	}
+	RCU_INIT_POINTER(channel->ring, ring);
 	init_waiters(&channel->readers_wait);
 	init_waiters(&channel->urgent_wait);
 	init_waitqueue_head(&channel->end_wait);
 	init_irq_work(&channel->wake, wake_work);
 	refcount_set(&channel->refs, 1);
-	atomic64_add(channel->config.bytes, &bytes_of_all);
 	return channel;
 }
 
@@ -307,6 +249,7 @@ int flightrec_channel_append(struct flightrec_channel *channel,
 			     struct flightrec_stamp *stamp,
 			     const void *payload)
 {
+	struct flightrec_ring *ring;
 	unsigned long flags;
 	u32 writer;
 	int err;
@@ -314,9 +257,12 @@ int flightrec_channel_append(struct flightrec_channel *channel,
 	local_irq_save(flags);
 	stamp->cpu = smp_processor_id();
 	flightrec_clock_read(&stamp->boot_ns, &stamp->wall_ns);
-	writer = flightrec_ring_writer(&channel->ring, stamp->cpu, stamp->severity);
-	err = flightrec_channel_leaving(channel) ? -ENODEV :
-	      flightrec_ring_append(&channel->ring, writer, stamp, payload);
+	err = flightrec_channel_refuses(channel) ? -ENODEV : 0;
+	if (!err) {
+		ring = rcu_dereference_sched(channel->ring);
+		writer = flightrec_ring_writer(ring, stamp->cpu, stamp->severity);
+		err = flightrec_ring_append(ring, writer, stamp, payload);
+	}
 	local_irq_restore(flags);
 	if (err == -ENODEV)
 		return err;
@@ -337,32 +283,120 @@ int flightrec_channel_reject(struct flightrec_channel *channel,
 int flightrec_channel_clear(struct flightrec_channel *channel)
 {
 	static const char text[] = "records cleared";
-	/* Two at once would both count the records that one of them dropped. */
-	static DEFINE_MUTEX(lock);
 	struct flightrec_stamp stamp;
+	struct flightrec_ring *ring;
 
 	if (flightrec_channel_ended(channel))
 		return -ENODEV;
-	if (mutex_lock_killable(&lock))
+	if (mutex_lock_killable(&records_lock))
 		return -EINTR;
-	atomic64_add(flightrec_ring_clear(&channel->ring), &channel->cleared);
-	mutex_unlock(&lock);
+	ring = rcu_dereference_protected(channel->ring, lockdep_is_held(&records_lock));
+	atomic64_add(flightrec_ring_clear(ring), &channel->cleared);
 	flightrec_stamp_fill(&stamp, FLIGHTREC_ORIGIN_KERNEL, 5, strlen(text));
 	/* Refused only when writers are stuck; then the loss is seen all the same. */
 	flightrec_channel_append(channel, &stamp, text);
+	mutex_unlock(&records_lock);
 	flightrec_channel_wake(channel, stamp.severity);
 	return 0;
 }
 
-/* Milliseconds since the oldest record was written; 0 if there is none. */
-static u64 oldest_age_ms(struct flightrec_channel *channel)
+/* Until nothing is written. Writers that come wait in flightrec_channel_await(). */
+static void pause_writers(struct flightrec_channel *channel)
 {
-	struct flightrec_cursor oldest =
-		flightrec_cursor_at(flightrec_ring_oldest(&channel->ring, NULL));
+	static_branch_inc(&flightrec_leaving);
+	WRITE_ONCE(channel->writes, FLIGHTREC_WRITES_PAUSED);
+	/* As in flightrec_channel_end(). */
+	synchronize_rcu();
+}
+
+/* From here on, also on each CPU that writes, it has the ring that was set before. */
+static void let_writers_go(struct flightrec_channel *channel)
+{
+	/* Pairs with the acquire in flightrec_channel_refuses(). */
+	smp_store_release(&channel->writes, FLIGHTREC_WRITES_TAKEN);
+	wake_up_all(&channel->end_wait);
+	/* Who no longer looks at it has seen the ring. No crash prints the other one, either. */
+	synchronize_rcu();
+	static_branch_dec(&flightrec_leaving);
+}
+
+int flightrec_channel_await(struct flightrec_channel *channel)
+{
+	if (wait_event_killable(channel->end_wait,
+				READ_ONCE(channel->writes) != FLIGHTREC_WRITES_PAUSED))
+		return -EINTR;
+	return READ_ONCE(channel->writes) == FLIGHTREC_WRITES_REFUSED ? -ENODEV : 0;
+}
+
+/* Most while writers go on; what they write meanwhile, often enough that little is left. */
+static int copy_records(struct flightrec_ring *ring, const struct flightrec_ring *from,
+			struct flightrec_cursor *cursor, void *payload)
+{
+	int err = 0, i;
+
+	for (i = 0; i < COPIES_WHILE_WRITTEN && !err; i++)
+		err = flightrec_ring_copy(ring, from, cursor, flightrec_ring_next(from), payload);
+	return err;
+}
+
+/* The rest, with nobody who writes, and the change. */
+static int replace_ring(struct flightrec_channel *channel, struct flightrec_ring *ring,
+			struct flightrec_ring *old, struct flightrec_cursor *cursor,
+			void *payload, u64 bytes)
+{
+	int err;
+
+	if (mutex_lock_killable(&records_lock))
+		return -EINTR;
+	pause_writers(channel);
+	err = flightrec_ring_copy(ring, old, cursor, flightrec_ring_next(old), payload);
+	if (!err) {
+		flightrec_ring_succeed(ring, old);
+		rcu_assign_pointer(channel->ring, ring);
+		flightrec_crash_follow(channel, ring);
+		WRITE_ONCE(channel->config.bytes, bytes);
+	}
+	let_writers_go(channel);
+	mutex_unlock(&records_lock);
+	return err;
+}
+
+int flightrec_channel_resize(struct flightrec_channel *channel, u64 bytes)
+{
+	struct flightrec_ring *old = rcu_dereference_protected(channel->ring, true), *ring;
+	struct flightrec_config config = channel->config;
+	struct flightrec_cursor cursor;
+	void *payload;
+	int err;
+
+	config.bytes = bytes;
+	payload = kmalloc(FLIGHTREC_PAYLOAD_MAX, GFP_KERNEL);
+	if (!payload)
+		return -ENOMEM;
+	ring = flightrec_memory_new(&config);
+	if (IS_ERR(ring)) {
+		kfree(payload);
+		return PTR_ERR(ring);
+	}
+	cursor = flightrec_cursor_at(flightrec_ring_oldest(old, NULL));
+	err = copy_records(ring, old, &cursor, payload) ?:
+	      replace_ring(channel, ring, old, &cursor, payload, bytes);
+	kfree(payload);
+	/* Readers of the old one: they do not sleep while they have it. */
+	if (!err)
+		synchronize_srcu(&readers);
+	flightrec_memory_free(err ? ring : old);
+	return err;
+}
+
+/* Milliseconds since the oldest record was written; 0 if there is none. */
+static u64 oldest_age_ms(const struct flightrec_ring *ring)
+{
+	struct flightrec_cursor oldest = flightrec_cursor_at(flightrec_ring_oldest(ring, NULL));
 	struct flightrec_stamp stamp;
 	u64 lost, now;
 
-	if (flightrec_ring_read(&channel->ring, &oldest, &stamp, NULL, &lost))
+	if (flightrec_ring_read(ring, &oldest, &stamp, NULL, &lost))
 		return 0;
 	now = ktime_get_boot_fast_ns();
 	return now > stamp.boot_ns ? div_u64(now - stamp.boot_ns, NSEC_PER_MSEC) : 0;
@@ -372,22 +406,27 @@ void flightrec_channel_stats(struct flightrec_channel *channel,
 			     struct seq_file *m)
 {
 	u64 cleared = atomic64_read(&channel->cleared);
-	u64 written = flightrec_ring_next(&channel->ring) - 1;
-	u64 retained, gone;
-	int i;
+	u64 retained, written, bytes, gone, age_ms;
+	const struct flightrec_ring *ring;
+	int i, held;
 
-	flightrec_ring_oldest(&channel->ring, &retained);
+	ring = flightrec_ring_hold(channel, &held);
+	written = flightrec_ring_next(ring) - 1;
+	bytes = flightrec_ring_bytes(ring);
+	flightrec_ring_oldest(ring, &retained);
+	age_ms = oldest_age_ms(ring);
+	flightrec_ring_release(held);
 	/* Writers go on meanwhile: never let the difference run below zero. */
 	gone = written > retained + cleared ? written - retained - cleared : 0;
 
 	seq_printf(m, "channel=%s size_kb=%llu records=%llu bytes=%llu retained=%llu overwritten=%llu cleared=%llu",
-		   channel->name, channel->config.bytes >> 10, written,
-		   flightrec_ring_bytes(&channel->ring), retained, gone, cleared);
+		   channel->name, READ_ONCE(channel->config.bytes) >> 10, written, bytes, retained,
+		   gone, cleared);
 	for (i = 0; i < FLIGHTREC_REJECTS; i++)
 		seq_printf(m, " rejected_%s=%lld", reject_names[i],
 			   (s64)atomic64_read(&channel->rejected[i]));
 	seq_printf(m, " readers=%d wakeups=%lld oldest_age_ms=%llu\n",
 		   atomic_read(&channel->readers),
 		   (s64)(atomic64_read(&channel->readers_wait.wakeups) +
-			 atomic64_read(&channel->urgent_wait.wakeups)), oldest_age_ms(channel));
+			 atomic64_read(&channel->urgent_wait.wakeups)), age_ms);
 }

@@ -17,6 +17,7 @@
 #include <linux/irq_work.h>
 #include <linux/jump_label.h>
 #include <linux/proc_fs.h>
+#include <linux/rcupdate.h>
 #include <linux/refcount.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -70,12 +71,16 @@ struct flightrec_waiters {
 	atomic64_t wakeups;
 };
 
+/* What becomes of a write. */
+enum flightrec_writes {
+	FLIGHTREC_WRITES_TAKEN,
+	FLIGHTREC_WRITES_PAUSED,	/* they wait: the ring is about to be another one */
+	FLIGHTREC_WRITES_REFUSED,	/* the channel was removed */
+};
+
 struct flightrec_channel {
-	/* First: who has the channel has the ring, without reckoning. */
-	struct flightrec_ring ring;
-	struct flightrec_ring_cpu *ring_cpus;
-	u64 *ring_blocks;
-	u64 *ring_index;
+	/* First: written to without reckoning. Another one after a change of size. */
+	struct flightrec_ring __rcu *ring;
 	atomic64_t cleared;		/* records dropped by clear */
 
 	struct flightrec_config config;
@@ -84,7 +89,7 @@ struct flightrec_channel {
 	struct flightrec_waiters readers_wait;
 	/* Readers of what is more urgent than FLIGHTREC_SEVERITY_DEFAULT. */
 	struct flightrec_waiters urgent_wait;
-	wait_queue_head_t end_wait;	/* those who only write, for the channel's end */
+	wait_queue_head_t end_wait;	/* writers: for the end of a pause, and the channel's */
 	struct irq_work wake;		/* wakes readers from any context */
 	int urgent;			/* the urgent ones, too */
 	atomic_t readers;		/* descriptors open for reading */
@@ -99,8 +104,8 @@ struct flightrec_channel {
 	refcount_t refs;		/* the table's, and one of each open descriptor */
 	unsigned int minor;		/* table.c's, as is the next one */
 	bool visible;			/* can be opened */
-	bool leaving;			/* writes are refused */
-	bool ended;			/* and none is under way: readers come to an end */
+	u8 writes;			/* enum flightrec_writes */
+	bool ended;			/* they are refused, and none is under way: readers come to an end */
 	struct work_struct removal;	/* lifetime.c's */
 	struct completion removed;
 };
@@ -110,6 +115,10 @@ bool flightrec_name_ok(const char *name);
 
 /* The smallest ring on this machine, in bytes, whole KiB. */
 u64 flightrec_min_bytes(void);
+
+/* Before the first channel, and after the last one: 0 or -ENOMEM. May sleep. */
+int flightrec_channels_init(void);
+void flightrec_channels_exit(void);
 
 /**
  * flightrec_channel_new - make a channel, not yet visible to anybody
@@ -121,9 +130,6 @@ struct flightrec_channel *flightrec_channel_new(const struct flightrec_config *c
 
 /* Give a reference back; the last one frees the channel. May sleep. */
 void flightrec_channel_put(struct flightrec_channel *channel);
-
-/* Bytes of all channels that there are, removed ones with open descriptors included. */
-u64 flightrec_channels_bytes(void);
 
 /**
  * flightrec_channel_end - let nothing be written any more
@@ -141,14 +147,57 @@ static inline bool flightrec_channel_ended(const struct flightrec_channel *chann
 	return smp_load_acquire(&channel->ended);
 }
 
-/* On while there is a channel that was removed and has open descriptors. */
+/*
+ * On while there is a channel that was removed and has open descriptors, or one whose
+ * writers are paused.
+ */
 DECLARE_STATIC_KEY_FALSE(flightrec_leaving);
 
-/* Is writing refused? To be asked with interrupts off, until the record is published. */
-static __always_inline bool flightrec_channel_leaving(const struct flightrec_channel *channel)
+/*
+ * Is writing refused? To be asked with interrupts off, until the record is published; and
+ * before the ring is looked at.
+ */
+static __always_inline bool flightrec_channel_refuses(const struct flightrec_channel *channel)
 {
-	return static_branch_unlikely(&flightrec_leaving) && READ_ONCE(channel->leaving);
+	/* Pairs with the release in let_writers_go(). */
+	return static_branch_unlikely(&flightrec_leaving) && smp_load_acquire(&channel->writes);
 }
+
+/**
+ * flightrec_channel_await - wait until a refused write may be tried again
+ * @channel: of which flightrec_channel_refuses() was true
+ *
+ * As long as the ring is exchanged: some grace periods, and what copying takes. For tasks.
+ *
+ * Return: 0, -ENODEV if the channel was removed, or -EINTR if the task was killed.
+ */
+int flightrec_channel_await(struct flightrec_channel *channel);
+
+/**
+ * flightrec_channel_resize - give a channel a ring of another size
+ * @channel: one that only tasks write to, and that nobody removes meanwhile
+ * @bytes: that it gets
+ *
+ * The newest records that fit go along, with their numbers. Readers go on where they are,
+ * writers wait for a moment. One call at a time. May sleep.
+ *
+ * Return: 0, -ENOMEM, or -EINTR if the task was killed. On an error all is as it was.
+ */
+int flightrec_channel_resize(struct flightrec_channel *channel, u64 bytes);
+
+/**
+ * flightrec_ring_hold - the ring of a channel, for readers
+ * @channel: the channel
+ * @held: for flightrec_ring_release()
+ *
+ * Between the two nothing may wait for user space. For tasks.
+ *
+ * Return: the ring, which is there until it is released.
+ */
+struct flightrec_ring *flightrec_ring_hold(const struct flightrec_channel *channel, int *held);
+
+/* Nothing of the ring is looked at any more. */
+void flightrec_ring_release(int held);
 
 /* Stamp of the calling task, or of no task when in an interrupt. */
 void flightrec_stamp_fill(struct flightrec_stamp *stamp, u8 origin, u8 severity,

@@ -181,19 +181,21 @@ static int ioctl_info(struct file *file, void __user *arg, size_t size)
 	struct flightrec_info info = {
 		.abi_version = FLIGHTREC_ABI_VERSION,
 		.flags = READ_ONCE(handle->flags),
-		.size = handle->channel->config.bytes,
+		.size = READ_ONCE(handle->channel->config.bytes),
 		.filters = FLIGHTREC_FILTER_ALL,
-		.features = FLIGHTREC_FEATURE_REMOVAL,
+		.features = FLIGHTREC_FEATURE_REMOVAL | FLIGHTREC_FEATURE_RESIZE,
 	};
 	u64 from;
+	int held;
 
 	static_assert(offsetof(struct flightrec_info, filters) == FLIGHTREC_INFO_MIN);
 	if (size < FLIGHTREC_INFO_MIN)
 		return -ENOTTY;
-	ring = &handle->channel->ring;
 	if (file->f_mode & FMODE_READ) {
+		ring = flightrec_ring_hold(handle->channel, &held);
 		info.oldest_seq = flightrec_ring_oldest(ring, NULL);
 		info.next_seq = flightrec_ring_next(ring);
+		flightrec_ring_release(held);
 		from = max_t(u64, READ_ONCE(handle->cursor.seq), info.oldest_seq);
 		info.waiting = info.next_seq > from ? info.next_seq - from : 0;
 	}

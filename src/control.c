@@ -21,6 +21,7 @@
 #include "channel.h"
 #include "control.h"
 #include "lifetime.h"
+#include "memory.h"
 #include "quota.h"
 #include "table.h"
 
@@ -50,7 +51,7 @@ static void adapt_quota(void)
 /* -ERANGE with the nearest size that can be had in @setup; 0 if there is none. */
 static int check_size(struct flightrec_channel_setup *setup)
 {
-	u64 limit = flightrec_bytes_limit(), used = flightrec_channels_bytes();
+	u64 limit = flightrec_bytes_limit(), used = flightrec_memory_bytes();
 	u64 most = limit > used ? (limit - used) & ~1023ULL : 0;
 	u64 least = flightrec_min_bytes();
 
@@ -98,7 +99,7 @@ static int create(struct flightrec_channel_setup *setup)
 		return err;
 	channel = flightrec_table_find(setup->name);
 	if (channel) {
-		err = channel->leaving ? -EBUSY : -EEXIST;
+		err = channel->writes ? -EBUSY : -EEXIST;
 		flightrec_channel_put(channel);
 		return err;
 	}
@@ -126,28 +127,70 @@ err_channel:
 	return err;
 }
 
-static int remove(const struct flightrec_channel_setup *setup)
+/* The channel that @setup names, and nothing else but its size: one that may be changed. */
+static struct flightrec_channel *find(const struct flightrec_channel_setup *setup)
 {
-	struct flightrec_channel_setup named = {};
+	struct flightrec_channel_setup named = { .size = setup->size };
 	struct flightrec_channel *channel;
 	int err = 0;
 
 	memcpy(named.name, setup->name, sizeof(named.name));
 	if (memcmp(&named, setup, sizeof(named)) || named.name[sizeof(named.name) - 1])
-		return -EINVAL;
+		return ERR_PTR(-EINVAL);
 	channel = flightrec_table_find(named.name);
 	if (!channel)
-		return -ENOENT;
-	if (channel->leaving)
+		return ERR_PTR(-ENOENT);
+	if (channel->writes)
 		err = -ENOENT;
 	else if (flightrec_name_fixed(named.name) || channel->config.reserved)
 		err = -EBUSY;
-	else
-		flightrec_lifetime_remove(channel);
+	if (!err)
+		return channel;
+	flightrec_channel_put(channel);
+	return ERR_PTR(err);
+}
+
+static int remove(const struct flightrec_channel_setup *setup)
+{
+	struct flightrec_channel *channel;
+
+	if (setup->size)
+		return -EINVAL;
+	channel = find(setup);
+	if (IS_ERR(channel))
+		return PTR_ERR(channel);
+	flightrec_lifetime_remove(channel);
+	flightrec_channel_put(channel);
+	adapt_quota();
+	return 0;
+}
+
+static int resize(struct flightrec_channel_setup *setup)
+{
+	struct flightrec_channel *channel = find(setup);
+	int err;
+
+	if (IS_ERR(channel))
+		return PTR_ERR(channel);
+	err = check_size(setup);
+	if (!err && setup->size != channel->config.bytes)
+		err = flightrec_channel_resize(channel, setup->size);
 	flightrec_channel_put(channel);
 	if (!err)
 		adapt_quota();
 	return err;
+}
+
+/* Under the lock; -ERANGE with a size in @setup. */
+static int change(unsigned int request, struct flightrec_channel_setup *setup)
+{
+	if (!ready)
+		return -ENODEV;
+	if (request == (FLIGHTREC_IOC_CREATE & ~IOCSIZE_MASK))
+		return create(setup);
+	if (request == (FLIGHTREC_IOC_RESIZE & ~IOCSIZE_MASK))
+		return resize(setup);
+	return remove(setup);
 }
 
 static long control_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -158,6 +201,7 @@ static long control_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 	int err;
 
 	if (request != (FLIGHTREC_IOC_CREATE & ~IOCSIZE_MASK) &&
+	    request != (FLIGHTREC_IOC_RESIZE & ~IOCSIZE_MASK) &&
 	    request != (FLIGHTREC_IOC_REMOVE & ~IOCSIZE_MASK))
 		return -ENOTTY;
 	if (_IOC_SIZE(cmd) < sizeof(setup))
@@ -170,16 +214,10 @@ static long control_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		return err;
 	if (mutex_lock_killable(&lock))
 		return -EINTR;
-	if (!ready)
-		err = -ENODEV;
-	else if (request == (FLIGHTREC_IOC_CREATE & ~IOCSIZE_MASK))
-		err = create(&setup);
-	else
-		err = remove(&setup);
+	err = change(request, &setup);
 	mutex_unlock(&lock);
-	/* The channel is there, whether or not its size can be told. */
-	if (request == (FLIGHTREC_IOC_CREATE & ~IOCSIZE_MASK) && (!err || err == -ERANGE) &&
-	    put_user(setup.size, &ptr->size))
+	/* The channel is as it was wanted, whether or not its size can be told. */
+	if (cmd & (IOC_OUT) && (!err || err == -ERANGE) && put_user(setup.size, &ptr->size))
 		return err ?: -EFAULT;
 	return err;
 }

@@ -94,7 +94,7 @@ static void add_to(struct printer *printer, struct flightrec_crash_channel *link
 		   struct flightrec_channel *channel)
 {
 	link->name = channel->name;
-	link->ring = &channel->ring;
+	link->ring = rcu_dereference_protected(channel->ring, true);
 	link->from = &channel->printed_to;
 	smp_store_release(printer->end, link);
 	printer->end = &link->next;
@@ -124,6 +124,12 @@ void flightrec_crash_del(struct flightrec_channel *channel)
 {
 	take_from(&oops, &channel->in_oops);
 	take_from(&panicked, &channel->in_panic);
+}
+
+void flightrec_crash_follow(struct flightrec_channel *channel, const struct flightrec_ring *ring)
+{
+	smp_store_release(&channel->in_oops.ring, ring);
+	smp_store_release(&channel->in_panic.ring, ring);
 }
 
 /*

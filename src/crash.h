@@ -6,6 +6,7 @@
 #define FLIGHTREC_CRASH_H
 
 struct flightrec_channel;
+struct flightrec_ring;
 
 /*
  * A channel is printed from add to del. One at a time. After del somebody may still be
@@ -14,6 +15,9 @@ struct flightrec_channel;
  */
 void flightrec_crash_add(struct flightrec_channel *channel);
 void flightrec_crash_del(struct flightrec_channel *channel);
+
+/* The channel has another ring from now on; the one before as for del. */
+void flightrec_crash_follow(struct flightrec_channel *channel, const struct flightrec_ring *ring);
 
 /* From here on crashes are printed, until stop. Both may sleep. */
 void flightrec_crash_start(void);

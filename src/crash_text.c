@@ -177,7 +177,7 @@ static bool make_record_line(struct flightrec_crash_set *set, const char *channe
 static int fetch(struct flightrec_crash_set *set,
 		 const struct flightrec_crash_channel *channel, u64 seq)
 {
-	return flightrec_ring_fetch(channel->ring, seq, &set->stamp, set->payload,
+	return flightrec_ring_fetch(READ_ONCE(channel->ring), seq, &set->stamp, set->payload,
 				    sizeof(set->payload));
 }
 
@@ -274,7 +274,7 @@ static void measure(struct flightrec_crash_set *set,
 	struct flightrec_crash_channel *channel;
 
 	for (channel = first; channel; channel = READ_ONCE(channel->next)) {
-		channel->to = flightrec_ring_next(channel->ring);
+		channel->to = flightrec_ring_next(READ_ONCE(channel->ring));
 		channel->wanted = room;
 		first_fitting(set, channel, &channel->wanted);
 	}

@@ -344,9 +344,12 @@ static int __init flightrec_init(void)
 	err = flightrec_region_open();
 	if (err)
 		return err;
-	err = create_channels();
+	err = flightrec_channels_init();
 	if (err)
 		goto err_region;
+	err = create_channels();
+	if (err)
+		goto err_srcu;
 	err = flightrec_chardev_init();
 	if (err) {
 		pr_err("no device numbers: %pe\n", ERR_PTR(err));
@@ -381,6 +384,8 @@ err_chardev:
 	flightrec_chardev_exit();
 err_channels:
 	destroy_channels();
+err_srcu:
+	flightrec_channels_exit();
 err_region:
 	flightrec_region_close();
 	return err;
@@ -395,6 +400,7 @@ static void __exit flightrec_exit(void)
 	flightrec_procfs_exit();
 	flightrec_chardev_exit();
 	destroy_channels();
+	flightrec_channels_exit();
 	flightrec_region_close();
 }
 

@@ -44,10 +44,13 @@ struct listing {
 
 static void rewind(struct listing *list)
 {
-	const struct flightrec_ring *ring = &list->channel->ring;
+	const struct flightrec_ring *ring;
+	int held;
 
+	ring = flightrec_ring_hold(list->channel, &held);
 	list->end_seq = flightrec_ring_next(ring);
 	list->cursor = flightrec_cursor_at(flightrec_ring_oldest(ring, NULL));
+	flightrec_ring_release(held);
 	list->at = -1;
 }
 
@@ -58,12 +61,14 @@ static void rewind(struct listing *list)
 static struct listing *fetch(struct listing *list)
 {
 	u64 from = list->cursor.from;
+	int held, err;
 
 	if (from >= list->end_seq)
 		return NULL;
-	if (flightrec_ring_read(&list->channel->ring, &list->cursor, &list->stamp,
-				list->payload, &list->lost) ||
-	    list->stamp.seq >= list->end_seq) {
+	err = flightrec_ring_read(flightrec_ring_hold(list->channel, &held), &list->cursor,
+				  &list->stamp, list->payload, &list->lost);
+	flightrec_ring_release(held);
+	if (err || list->stamp.seq >= list->end_seq) {
 		/* What is not yet published is not lost: the listing ends there. */
 		list->lost = min(list->cursor.seq, list->end_seq) - from;
 		list->stamp.seq = 0;

@@ -99,8 +99,8 @@ static bool is_wanted(const struct flightrec_filter *filter, const struct flight
  * @cursor still before it. -EAGAIN if there is none, -EINTR if the task is to die. What
  * is passed over is not lost; what was lost before it is, for the record that follows.
  */
-static int find_wanted(const struct flightrec_handle *handle, struct flightrec_cursor *cursor,
-		       u64 end, struct flightrec_stamp *stamp)
+static int find_wanted(const struct flightrec_handle *handle, const struct flightrec_ring *ring,
+		       struct flightrec_cursor *cursor, u64 end, struct flightrec_stamp *stamp)
 {
 	unsigned int passed = 0;
 
@@ -109,7 +109,7 @@ static int find_wanted(const struct flightrec_handle *handle, struct flightrec_c
 		u64 lost;
 		int err;
 
-		err = flightrec_ring_read(&handle->channel->ring, &next, stamp, NULL, &lost);
+		err = flightrec_ring_read(ring, &next, stamp, NULL, &lost);
 		if (!err && is_wanted(&handle->filter, stamp))
 			return 0;
 		*cursor = next;
@@ -126,18 +126,19 @@ static int find_wanted(const struct flightrec_handle *handle, struct flightrec_c
 }
 
 /* One record, which is wanted unless it was overwritten meanwhile: words, or an error. */
-static int take_wanted(const struct flightrec_handle *handle, struct flightrec_cursor *next,
-		       struct flightrec_record *record, size_t room, u64 *lost)
+static int take_wanted(const struct flightrec_handle *handle, const struct flightrec_ring *ring,
+		       struct flightrec_cursor *next, struct flightrec_record *record,
+		       size_t room, u64 *lost)
 {
 	struct flightrec_stamp *stamp = (struct flightrec_stamp *)&record->seq;
 	int err;
 
 	if (!(handle->filter.features & FLIGHTREC_FILTER_STAMPS))
-		return flightrec_ring_read_words(&handle->channel->ring, next, &record->seq,
-						 room / sizeof(u64), lost);
+		return flightrec_ring_read_words(ring, next, &record->seq, room / sizeof(u64),
+						 lost);
 	if (room < sizeof(*stamp))
 		return -EMSGSIZE;
-	err = flightrec_ring_read(&handle->channel->ring, next, stamp, NULL, lost);
+	err = flightrec_ring_read(ring, next, stamp, NULL, lost);
 	if (err)
 		return err;
 	if (stamp->len)
@@ -148,6 +149,7 @@ static int take_wanted(const struct flightrec_handle *handle, struct flightrec_c
 
 /* fill() for a descriptor that has a filter. */
 static ssize_t __cold fill_filtered(const struct flightrec_handle *handle,
+				    const struct flightrec_ring *ring,
 				    struct flightrec_cursor *cursor, u64 end, void *bounce,
 				    size_t room)
 {
@@ -161,11 +163,11 @@ static ssize_t __cold fill_filtered(const struct flightrec_handle *handle,
 		size_t left = room - done;
 		struct flightrec_cursor next;
 
-		words = find_wanted(handle, cursor, end, &stamp);
+		words = find_wanted(handle, ring, cursor, end, &stamp);
 		if (words)
 			break;
 		next = *cursor;
-		words = take_wanted(handle, &next, record,
+		words = take_wanted(handle, ring, &next, record,
 				    left < HEAD_BYTES ? 0 : left - HEAD_BYTES, &lost);
 		if (words < 0)
 			break;
@@ -182,19 +184,34 @@ static ssize_t __cold fill_filtered(const struct flightrec_handle *handle,
 	return words == -EMSGSIZE ? -EINVAL : words;
 }
 
+/* Is there a record, whether it is wanted or not? Does not sleep. */
+static bool is_readable(const struct flightrec_handle *handle)
+{
+	bool readable;
+	int held;
+
+	readable = flightrec_ring_readable(flightrec_ring_hold(handle->channel, &held),
+					   &handle->cursor);
+	flightrec_ring_release(held);
+	return readable;
+}
+
 /* Is there a record that the filter wants? Passes over others. For tasks. */
 bool __cold flightrec_handle_ready(struct flightrec_handle *handle)
 {
-	const struct flightrec_ring *ring = &handle->channel->ring;
+	const struct flightrec_ring *ring;
 	struct flightrec_cursor next;
 	struct flightrec_stamp stamp;
 	bool ready;
+	int held;
 
 	/* Who holds it reads: then poll is asked again. */
 	if (!READ_ONCE(handle->filter.features) || !mutex_trylock(&handle->lock))
-		return flightrec_ring_readable(ring, &handle->cursor);
+		return is_readable(handle);
 	next = handle->cursor;
-	ready = !find_wanted(handle, &next, flightrec_ring_next(ring), &stamp);
+	ring = flightrec_ring_hold(handle->channel, &held);
+	ready = !find_wanted(handle, ring, &next, flightrec_ring_next(ring), &stamp);
+	flightrec_ring_release(held);
 	flightrec_handle_go(handle, next);
 	flightrec_handle_unlock(handle);
 	return ready;
@@ -224,20 +241,24 @@ static size_t whole_records(struct flightrec_handle *handle, const void *bounce,
 static ssize_t deliver(struct flightrec_handle *handle, void *bounce, size_t room,
 		       struct iov_iter *to)
 {
-	const struct flightrec_ring *ring = &handle->channel->ring;
-	/* Whoever writes faster than we deliver must not keep us for ever. */
-	u64 end = flightrec_ring_next(ring);
+	const struct flightrec_ring *ring;
 	struct flightrec_cursor next;
 	size_t copied, done = 0;
+	u64 end = 0;
 	ssize_t n;
+	int held;
 
 	lockdep_assert_held(&handle->lock);
 	for (;;) {
 		next = handle->cursor;
 		n = min(room, iov_iter_count(to));
+		ring = flightrec_ring_hold(handle->channel, &held);
+		/* Whoever writes faster than we deliver must not keep us for ever. */
+		end = end ?: flightrec_ring_next(ring);
 		n = unlikely(handle->filter.features) ?
-		    fill_filtered(handle, &next, end, bounce, n) :
+		    fill_filtered(handle, ring, &next, end, bounce, n) :
 		    fill(ring, &next, end, bounce, n);
+		flightrec_ring_release(held);
 		if (n < 0)
 			return done ?: n;
 		copied = n ? copy_to_iter(bounce, n, to) : 0;
@@ -319,8 +340,7 @@ static ssize_t read_or_wait(struct flightrec_handle *handle, bool nonblock,
 		waiters = flightrec_handle_waiters(handle);
 		/* Another thread may set another filter: then sleep elsewhere. */
 		if (wait_event_interruptible(waiters->wait,
-					     flightrec_ring_readable(&channel->ring,
-								     &handle->cursor) ||
+					     is_readable(handle) ||
 					     flightrec_channel_ended(channel) ||
 					     waiters != flightrec_handle_waiters(handle)))
 			return -ERESTARTSYS;
@@ -352,21 +372,32 @@ ssize_t flightrec_read_iter(struct kiocb *iocb, struct iov_iter *to)
 
 void __cold flightrec_seek_oldest(struct flightrec_handle *handle)
 {
-	u64 seq = flightrec_ring_oldest(&handle->channel->ring, NULL);
+	u64 seq;
+	int held;
 
+	seq = flightrec_ring_oldest(flightrec_ring_hold(handle->channel, &held), NULL);
+	flightrec_ring_release(held);
 	flightrec_handle_go(handle, flightrec_cursor_at(seq));
+}
+
+static u64 next_number(const struct flightrec_handle *handle)
+{
+	u64 seq;
+	int held;
+
+	seq = flightrec_ring_next(flightrec_ring_hold(handle->channel, &held));
+	flightrec_ring_release(held);
+	return seq;
 }
 
 void __cold flightrec_seek_newest(struct flightrec_handle *handle)
 {
-	u64 seq = flightrec_ring_next(&handle->channel->ring);
-
-	flightrec_handle_go(handle, flightrec_cursor_at(seq));
+	flightrec_handle_go(handle, flightrec_cursor_at(next_number(handle)));
 }
 
 int __cold flightrec_seek_seq(struct flightrec_handle *handle, u64 seq)
 {
-	if (!seq || seq > flightrec_ring_next(&handle->channel->ring))
+	if (!seq || seq > next_number(handle))
 		return -EINVAL;
 	/* Records from @seq on that are gone count as lost. */
 	flightrec_handle_go(handle, flightrec_cursor_at(seq));
@@ -381,14 +412,16 @@ int __cold flightrec_seek_seq(struct flightrec_handle *handle, u64 seq)
  */
 void __cold flightrec_seek_time(struct flightrec_handle *handle, u64 boot_ns)
 {
-	struct flightrec_ring *ring = &handle->channel->ring;
-	u64 low = flightrec_ring_oldest(ring, NULL);
-	u64 high = flightrec_ring_next(ring);
 	struct flightrec_cursor cursor;
 	struct flightrec_stamp stamp;
-	u64 middle, lost;
+	u64 low, high, middle, lost;
+	struct flightrec_ring *ring;
+	int held;
 
 	lockdep_assert_held(&handle->lock);
+	ring = flightrec_ring_hold(handle->channel, &held);
+	low = flightrec_ring_oldest(ring, NULL);
+	high = flightrec_ring_next(ring);
 	while (low < high) {
 		middle = low + (high - low) / 2;
 		cursor = flightrec_cursor_at(middle);
@@ -402,5 +435,6 @@ void __cold flightrec_seek_time(struct flightrec_handle *handle, u64 boot_ns)
 	cursor = flightrec_cursor_at(low);
 	if (!flightrec_ring_read(ring, &cursor, &stamp, NULL, &lost))
 		low = stamp.seq;
+	flightrec_ring_release(held);
 	flightrec_handle_go(handle, flightrec_cursor_at(low));
 }

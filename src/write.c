@@ -88,33 +88,37 @@ static __always_inline void put_stamp(const struct flightrec_place *place, u32 l
 }
 
 /*
- * With interrupts off: room for a record, and its times. 0, -ENODEV, -EDQUOT or -ENOBUFS.
+ * With interrupts off: the ring, room for a record in it, and its times. 0, -ENODEV, also while
+ * the ring is exchanged, -EDQUOT or -ENOBUFS.
  * The share of urgent records is a part of the channel, so each counts for more.
  */
 static __always_inline int find_place(struct flightrec_channel *channel, u8 severity, u32 len,
-				      struct flightrec_place *place, u64 *boot_ns, u64 *wall_ns)
+				      struct flightrec_ring **ring, struct flightrec_place *place,
+				      u64 *boot_ns, u64 *wall_ns)
 {
 	u32 bytes = flightrec_record_words(len) * sizeof(u64);
 	u32 writer = smp_processor_id();
 
-	if (flightrec_channel_leaving(channel))
+	if (flightrec_channel_refuses(channel))
 		return -ENODEV;
-	if (unlikely(severity <= FLIGHTREC_RING_KEPT_SEVERITY && channel->ring.nkept)) {
-		writer = flightrec_ring_writer(&channel->ring, writer, severity);
+	*ring = rcu_dereference_sched(channel->ring);
+	if (unlikely(severity <= FLIGHTREC_RING_KEPT_SEVERITY && (*ring)->nkept)) {
+		writer = flightrec_ring_writer(*ring, writer, severity);
 		bytes *= FLIGHTREC_RING_KEPT_PART;
 	}
 	flightrec_clock_read(boot_ns, wall_ns);
 	if (unlikely(!flightrec_quota_take(__kuid_val(current_uid()), bytes, *boot_ns)))
 		return -EDQUOT;
-	if (unlikely(!flightrec_ring_reserve(&channel->ring, writer, len, place)))
+	if (unlikely(!flightrec_ring_reserve(*ring, writer, len, place)))
 		return -ENOBUFS;
 	return 0;
 }
 
+/* 0 if it is to be tried again. */
 static noinline int refuse(struct flightrec_channel *channel, int err)
 {
 	if (err == -ENODEV)
-		return err;
+		return flightrec_channel_await(channel);
 	return flightrec_channel_reject(channel, err == -EDQUOT ? FLIGHTREC_REJECT_QUOTA :
 					FLIGHTREC_REJECT_BUSY, err);
 }
@@ -130,7 +134,7 @@ static noinline __cold void trace_write(const struct flightrec_channel *channel,
 static __always_inline int put_record(struct flightrec_channel *channel, u8 severity,
 				      const char *payload, u32 len)
 {
-	struct flightrec_ring *ring = &channel->ring;
+	struct flightrec_ring *ring __uninitialized;
 	/* Filled in, or not looked at: no need for the compiler's zeroes. */
 	struct flightrec_place place __uninitialized;
 	u64 boot_ns __uninitialized, wall_ns __uninitialized, cgroup, seq;
@@ -138,11 +142,15 @@ static __always_inline int put_record(struct flightrec_channel *channel, u8 seve
 
 	/* Tasks come here with interrupts on: nothing to save. */
 	lockdep_assert_irqs_enabled();
+again:
 	local_irq_disable();
-	err = find_place(channel, severity, len, &place, &boot_ns, &wall_ns);
+	err = find_place(channel, severity, len, &ring, &place, &boot_ns, &wall_ns);
 	if (unlikely(err)) {
 		local_irq_enable();
-		return refuse(channel, err);
+		err = refuse(channel, err);
+		if (!err)
+			goto again;
+		return err;
 	}
 	cgroup = flightrec_cgroup_id();
 	/* The number of the CPU again, rather than keep it: it is cheap to have. */

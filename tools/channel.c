@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * flightrec channel: channels that are created and removed while the driver runs.
+ * flightrec channel: channels that are created, resized and removed while the driver runs.
  */
 #include "tool.h"
 
@@ -14,10 +14,12 @@
 
 static const char help[] =
 	"Usage: flightrec channel create [-s KIB] [-m MODE] [-g GROUP] [--no-crash] NAME\n"
+	"       flightrec channel resize -s KIB NAME\n"
 	"       flightrec channel remove NAME...\n"
 	"       flightrec channel list\n"
-	"Create and remove channels without reloading the driver; those at the next load are\n"
-	"named in modprobe.d. Records of other channels are not touched.\n\n"
+	"Create, resize and remove channels without reloading the driver; those at the next load\n"
+	"are named in modprobe.d. Records of other channels are not touched; of one that is resized\n"
+	"the newest that fit are kept.\n\n"
 	"  -s, --size KIB     how much it keeps (default: as the driver's size_kb)\n"
 	"  -m, --mode MODE    permissions of its nodes, octal, 0002 to 0666\n"
 	"  -g, --group GROUP  their group, by name or number; without --mode and --group the\n"
@@ -26,6 +28,26 @@ static const char help[] =
 	"  -h, --help         this text\n";
 
 /* ---- create */
+
+static void explain_size(const struct flightrec_channel_setup *setup, uint64_t asked)
+{
+	const char *name = setup->name;
+
+	if (!setup->size)
+		complain("channel %s: all channels together have at most a quarter of memory, and too little of that is left; remove one, and end who has it open",
+			 name);
+	else
+		complain("channel %s: %" PRIu64 " KiB are too %s; %s %" PRIu64, name, asked / 1024,
+			 (uint64_t)setup->size > asked ? "few" : "many",
+			 (uint64_t)setup->size > asked ? "the least is" :
+			 "of a quarter of memory, which all have together, there are left",
+			 (uint64_t)setup->size / 1024);
+}
+
+static void explain_memory(const char *name)
+{
+	complain("channel %s: so much memory is not free at this moment; try again, or with less", name);
+}
 
 /* Of an error, what it means and what helps; @asked is the size that was wanted. */
 static void explain_create(const struct flightrec_channel_setup *setup, uint64_t asked, int err)
@@ -41,21 +63,13 @@ static void explain_create(const struct flightrec_channel_setup *setup, uint64_t
 			 name, name);
 		break;
 	case ERANGE:
-		if (!setup->size)
-			complain("channel %s: all channels together have at most a quarter of memory, and too little of that is left; remove one, and end who has it open",
-				 name);
-		else
-			complain("channel %s: %" PRIu64 " KiB are too %s; %s %" PRIu64, name, asked / 1024,
-				 (uint64_t)setup->size > asked ? "few" : "many",
-				 (uint64_t)setup->size > asked ? "the least is" :
-				 "of a quarter of memory, which all have together, there are left",
-				 (uint64_t)setup->size / 1024);
+		explain_size(setup, asked);
 		break;
 	case ENOSPC:
 		complain("channel %s: there are as many channels as there can be; remove one", name);
 		break;
 	case ENOMEM:
-		complain("channel %s: so much memory is not free at this moment; try again, or with less", name);
+		explain_memory(name);
 		break;
 	case EINVAL:
 		complain("\"%s\" is not a name that a channel can have: 1 to %d of a-z, 0-9, \"_\" and \"-\", and not \"stats\"",
@@ -87,7 +101,7 @@ static int as_root(int err)
 {
 	if (err != -EACCES && err != -EPERM)
 		return 0;
-	complain("channels are created and removed by root (CAP_SYS_ADMIN), outside of containers");
+	complain("channels are created, resized and removed by root (CAP_SYS_ADMIN), outside of containers");
 	return EXIT_UNKNOWN;
 }
 
@@ -106,6 +120,52 @@ static int create(struct flightrec_channel_setup *setup, const char *name)
 	if (!err || as_root(err))
 		return err ? EXIT_UNKNOWN : EXIT_YES;
 	explain_create(setup, asked, err);
+	return status_of(err);
+}
+
+/* ---- resize */
+
+static void explain_resize(const struct flightrec_channel_setup *setup, uint64_t asked, int err)
+{
+	const char *name = setup->name;
+
+	switch (-err) {
+	case EBUSY:
+		complain("channel %s: not resized: \"kernel\", \"selftest\" and channels in memory that a reset leaves alone have the size that they got when the driver was loaded",
+			 name);
+		break;
+	case ERANGE:
+		explain_size(setup, asked);
+		break;
+	case ENOMEM:
+		explain_memory(name);
+		break;
+	case EINVAL:
+		complain("\"%s\" is not the name of a channel", name);
+		break;
+	default:
+		complain("channel %s: %s", name, flightrec_explain(err));
+	}
+}
+
+static int resize(struct flightrec_channel_setup *setup, const char *name)
+{
+	uint64_t asked = setup->size;
+	int err;
+
+	if (!setup->size || setup->features) {
+		complain("channel resize: name the new size, with --size KIB, and nothing else");
+		return EXIT_USAGE;
+	}
+	if (strlen(name) >= sizeof(setup->name)) {
+		complain("\"%s\" is not the name of a channel", name);
+		return EXIT_USAGE;
+	}
+	memcpy(setup->name, name, strlen(name));
+	err = flightrec_channel_resize(setup);
+	if (!err || as_root(err))
+		return err ? EXIT_UNKNOWN : EXIT_YES;
+	explain_resize(setup, asked, err);
 	return status_of(err);
 }
 
@@ -213,7 +273,7 @@ static bool take_group(struct flightrec_channel_setup *setup, const char *text)
 	return true;
 }
 
-/* An option of "create": EXIT_YES, or EXIT_USAGE after saying what is wrong. */
+/* An option of "create" or "resize": EXIT_YES, or EXIT_USAGE after saying what is wrong. */
 static int take_option(struct flightrec_channel_setup *setup, int opt)
 {
 	unsigned long long kb;
@@ -272,24 +332,26 @@ int command_channel(int argc, char **argv)
 			return EXIT_USAGE;
 	}
 	if (optind == argc) {
-		complain("channel: create, remove or list? See \"flightrec channel --help\"");
+		complain("channel: create, resize, remove or list? See \"flightrec channel --help\"");
 		return EXIT_USAGE;
 	}
 	what = argv[optind++];
 	names = argc - optind;
 	if (!strcmp(what, "create") && names == 1)
 		return create(&setup, argv[optind]);
-	if (with_options && strcmp(what, "create")) {
-		complain("channel: options are for \"create\"; see \"flightrec channel --help\"");
+	if (!strcmp(what, "resize") && names == 1)
+		return resize(&setup, argv[optind]);
+	if (with_options && strcmp(what, "create") && strcmp(what, "resize")) {
+		complain("channel: options are for \"create\" and \"resize\"; see \"flightrec channel --help\"");
 		return EXIT_USAGE;
 	}
 	if (!strcmp(what, "remove") && names)
 		return remove_all(argv + optind);
 	if (!strcmp(what, "list") && !names)
 		return list();
-	if (!strcmp(what, "create") || !strcmp(what, "remove"))
+	if (!strcmp(what, "create") || !strcmp(what, "resize") || !strcmp(what, "remove"))
 		complain("channel %s: name %s; see \"flightrec channel --help\"", what,
-			 *what == 'c' ? "one channel" : "the channels");
+			 !strcmp(what, "remove") ? "the channels" : "one channel");
 	else if (!strcmp(what, "list"))
 		return surplus("channel", argv[optind]);
 	else

@@ -91,8 +91,8 @@ _flightrec() {
 		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
 	elif [[ $command == channel ]]; then
 		if ((COMP_CWORD == 2)); then
-			mapfile -t COMPREPLY < <(compgen -W "create remove list" -- "$word")
-		elif [[ ${COMP_WORDS[2]} == remove ]]; then
+			mapfile -t COMPREPLY < <(compgen -W "create resize remove list" -- "$word")
+		elif [[ ${COMP_WORDS[2]} == re[sm]* ]]; then
 			mapfile -t COMPREPLY < <(compgen -W "$(_flightrec_channels)" -- "$word")
 		fi
 	elif [[ $command == run ]]; then

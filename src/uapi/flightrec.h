@@ -18,7 +18,8 @@
  *
  * write(2), writev(2): one call is one record
  *   Returns the number of bytes given, never fewer. Never waits for a reader
- *   or for another writer, never returns EAGAIN. A leading "<N>", N from 0
+ *   or for another writer, never returns EAGAIN; waits for a moment while the
+ *   channel is given another size, see FLIGHTREC_IOC_RESIZE. A leading "<N>", N from 0
  *   (emergency) to 7 (debug), sets the severity and is not stored, unless the
  *   descriptor has FLIGHTREC_FL_RAW; without one the severity is
  *   FLIGHTREC_SEVERITY_DEFAULT. Zero bytes: nothing is recorded, returns 0.
@@ -242,8 +243,10 @@ struct flightrec_info {
 /*
  * struct flightrec_info's "features". Channels can be removed: then write(2) gets ENODEV,
  * and read(2) returns 0 at the end; and /dev/flightrec-control is there.
+ * The size of channels can be changed there.
  */
 #define FLIGHTREC_FEATURE_REMOVAL	0x00000001
+#define FLIGHTREC_FEATURE_RESIZE	0x00000002
 
 /* Of struct flightrec_info what all drivers have. */
 #define FLIGHTREC_INFO_MIN	64
@@ -303,7 +306,7 @@ struct flightrec_info {
  *	neither, udev's rule for all channels decides
  * @reserved: 0
  * @size: bytes that it keeps, a multiple of 1024, as the parameter "size_kb" has them; 0: as
- *	many as where that is not given. CREATE returns the size here
+ *	many as where that is not given. CREATE and RESIZE return the size here
  * @name: 1 to 31 of a-z, 0-9, _ and -, and not "stats"; zero-padded
  *
  * Members may follow in later versions; the request has the size that the caller knows.
@@ -343,11 +346,21 @@ struct flightrec_channel_setup {
  *              EBUSY   it is "kernel" or "selftest", or its memory is one that a reset
  *                      leaves alone: those are fixed at load
  *
- * Either: EINTR if the task was killed while it waited for another request; EFAULT; E2BIG
- * for members that the driver does not know and that are not 0; ENODEV while the driver
- * is being loaded. A channel that is created is never in memory that a reset leaves alone.
+ * RESIZE     gives the channel @name the size @size; all other members are 0 (EINVAL). The
+ *            newest records that fit are kept, with their numbers; what does not fit is
+ *            lost to readers as if it had been overwritten. Who has it open goes on as
+ *            before: readers at their place, and writers wait while the last records are
+ *            copied, some hundredths of a second as a rule, also where a write would else
+ *            not sleep. The old and the new memory are both there until it returns.
+ *              ENOENT, EBUSY  as REMOVE
+ *              ERANGE, ENOMEM as CREATE; the channel is as it was
+ *
+ * All: EINTR if the task was killed while it waited for another request, or while RESIZE
+ * copied, and then the channel is as it was; EFAULT; E2BIG for members that the driver does
+ * not know and that are not 0; ENODEV while the driver is being loaded. A channel that is created is never in memory that a reset leaves alone.
  */
 #define FLIGHTREC_IOC_CREATE	_IOWR(0xf1, 16, struct flightrec_channel_setup)
 #define FLIGHTREC_IOC_REMOVE	_IOW(0xf1, 17, struct flightrec_channel_setup)
+#define FLIGHTREC_IOC_RESIZE	_IOWR(0xf1, 18, struct flightrec_channel_setup)
 
 #endif /* _UAPI_FLIGHTREC_H */

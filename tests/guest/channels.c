@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Channels that are created and removed while the driver runs. Runs as abi.c does, as
+ * Channels that are created, resized and removed while the driver runs. Runs as abi.c does, as
  * root, and leaves the channels that it found.
  */
 #define _GNU_SOURCE
@@ -45,6 +45,11 @@ static int removed(const char *name)
 	struct flightrec_channel_setup setup = setup_of(name, 0);
 
 	return ioctl(control(), FLIGHTREC_IOC_REMOVE, &setup);
+}
+
+static int resize(struct flightrec_channel_setup *setup)
+{
+	return ioctl(control(), FLIGHTREC_IOC_RESIZE, setup);
 }
 
 static void make(const char *name)
@@ -124,7 +129,7 @@ static void channel_comes_and_goes(void)
 	fd = guest_open("run", O_RDWR);
 	CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_GET_INFO, &info), 0);
 	CHECK(!strcmp(info.name, "run"));
-	CHECK_EQ(info.features, FLIGHTREC_FEATURE_REMOVAL);
+	CHECK_EQ(info.features, FLIGHTREC_FEATURE_REMOVAL | FLIGHTREC_FEATURE_RESIZE);
 	guest_write(fd, "first");
 	check_text(fd, "first");
 	CHECK(strstr(guest_slurp("/proc/flightrec/run"), ": first\n"));
@@ -292,6 +297,167 @@ static void channel_remove_refuses(void)
 	close(guest_open("default", O_RDWR));
 }
 
+static void give_size(const char *name, unsigned long long kb)
+{
+	struct flightrec_channel_setup setup = setup_of(name, kb);
+
+	CHECK_EQ(resize(&setup), 0);
+	CHECK_EQ(setup.size, kb * 1024);
+	CHECK_EQ(guest_stat(name, "size_kb"), kb);
+}
+
+/* As write_numbered() wrote them, from @first to @last; nothing is lost in between. */
+static void check_numbered(int fd, int first, int last)
+{
+	struct guest_record record;
+	char text[32];
+
+	for (; first <= last; first++) {
+		guest_read(fd, &record);
+		snprintf(text, sizeof(text), "number %d", first);
+		CHECK_EQ(record.head.seq, first);
+		CHECK_EQ(record.head.lost, 0);
+		CHECK_EQ(record.head.len, strlen(text));
+		CHECK(!memcmp(record.payload, text, strlen(text)));
+	}
+}
+
+static void write_numbered(int fd, int first, int last)
+{
+	char text[32];
+
+	for (; first <= last; first++) {
+		snprintf(text, sizeof(text), "number %d", first);
+		guest_write(fd, text);
+	}
+}
+
+/* Who has it open goes on: readers at their place, sleepers, writers, numbers and counts. */
+static void channel_resized_goes_on(void)
+{
+	struct flightrec_info info;
+	struct guest_record record;
+	struct pollfd p;
+	int fd, other, polled;
+
+	make("run");
+	fd = guest_open("run", O_RDWR);
+	other = guest_open("run", O_RDONLY);
+	polled = guest_open("run", O_RDONLY | O_NONBLOCK);
+	CHECK_EQ(lseek(polled, 0, SEEK_END), 0);
+	write_numbered(fd, 1, 100);
+	check_numbered(fd, 1, 40);
+	give_size("run", 2048);
+	CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_GET_INFO, &info), 0);
+	CHECK_EQ(info.size, 2048 * 1024);
+	CHECK_EQ(info.oldest_seq, 1);
+	CHECK_EQ(info.next_seq, 101);
+	CHECK_EQ(info.waiting, 60);
+	CHECK_EQ(guest_stat("run", "records"), 100);
+	CHECK_EQ(guest_stat("run", "retained"), 100);
+	CHECK_EQ(guest_stat("run", "overwritten"), 0);
+	CHECK_EQ(guest_stat("run", "bytes"), 9 * 8 + 90 * 9 + 10);
+	p = (struct pollfd) { .fd = polled, .events = POLLIN };
+	check_numbered(polled, 1, 100);
+	CHECK_EQ(poll(&p, 1, 0), 0);
+	write_numbered(fd, 101, 200);
+	CHECK_EQ(poll(&p, 1, 30000), 1);
+	check_numbered(fd, 41, 200);
+	check_numbered(other, 1, 200);
+	check_numbered(polled, 101, 200);
+	/* Smaller again: the newest are kept, and what is gone is told. */
+	write_numbered(fd, 201, 9000);
+	CHECK_EQ(guest_stat("run", "overwritten"), 0);
+	give_size("run", 256);
+	guest_read(other, &record);
+	CHECK(record.head.seq > 201);
+	CHECK_EQ(record.head.lost, record.head.seq - 201);
+	CHECK_EQ(guest_stat("run", "overwritten"), record.head.seq - 1);
+	check_numbered(other, record.head.seq + 1, 9000);
+	give_size("run", 256);
+	CHECK(strstr(guest_slurp("/proc/flightrec/run"), ": number 9000\n"));
+	CHECK_EQ(removed("run"), 0);
+	CHECK_EQ(read(other, &record, sizeof(record)), 0);
+	close(fd);
+	close(other);
+	close(polled);
+}
+
+static void await_sleep(pid_t pid)
+{
+	char path[32], *state;
+	bool asleep;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	do {
+		state = guest_slurp(path);
+		asleep = strstr(state, ") S ");
+		free(state);
+		guest_sleep_ms(10);
+	} while (!asleep);
+}
+
+/* A reader that sleeps is woken by what is written into the new ring. */
+static void channel_resize_leaves_sleepers(void)
+{
+	struct guest_record record;
+	int fd, status;
+	pid_t pid;
+
+	make("run");
+	fd = guest_open("run", O_RDWR);
+	pid = fork();
+	if (!pid) {
+		guest_read(fd, &record);
+		_exit(record.head.seq != 1 || record.head.len != 5);
+	}
+	await_sleep(pid);
+	give_size("run", 512);
+	guest_write(fd, "awake");
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK_EQ(status, 0);
+	close(fd);
+	CHECK_EQ(removed("run"), 0);
+}
+
+static void channel_resize_refuses(void)
+{
+	struct flightrec_channel_setup setup = setup_of("kernel", 2048), most;
+	unsigned long long kb;
+
+	CHECK_ERRNO(resize(&setup), EBUSY);
+	setup = setup_of("selftest", 2048);
+	CHECK_ERRNO(resize(&setup), EBUSY);
+	setup = setup_of("nowhere", 2048);
+	CHECK_ERRNO(resize(&setup), ENOENT);
+	make("run");
+	setup = setup_of("run", 512);
+	setup.features = FLIGHTREC_CHANNEL_MODE;
+	CHECK_ERRNO(resize(&setup), EINVAL);
+	setup = setup_of("run", 512);
+	setup.size++;
+	CHECK_ERRNO(resize(&setup), EINVAL);
+	setup = setup_of("run", 1);
+	CHECK_ERRNO(resize(&setup), ERANGE);
+	CHECK(setup.size > 1024);
+	most = setup_of("run", 1ULL << 50);
+	CHECK_ERRNO(resize(&most), ERANGE);
+	/* Both are there for a moment; then the larger one alone. */
+	kb = most.size / 1024 / 4;
+	give_size("run", kb);
+	give_size("run", 256);
+	setup = setup_of("run", 1ULL << 50);
+	CHECK_ERRNO(resize(&setup), ERANGE);
+	CHECK_EQ(setup.size, most.size);
+	/* As at load. */
+	setup = setup_of("run", 0);
+	CHECK_EQ(resize(&setup), 0);
+	CHECK(setup.size >= 1 << 20);
+	CHECK_EQ(removed("run"), 0);
+	setup = setup_of("run", 512);
+	CHECK_ERRNO(resize(&setup), ENOENT);
+}
+
 /* A descriptor that root opened is no right for who gets it. */
 static void channel_control_is_root_s(void)
 {
@@ -304,6 +470,8 @@ static void channel_control_is_root_s(void)
 	CHECK(!setgid(65534) && !setuid(65534));
 	CHECK_ERRNO(create(&setup), EPERM);
 	CHECK_ERRNO(removed("default"), EPERM);
+	setup = setup_of("default", 1024);
+	CHECK_ERRNO(resize(&setup), EPERM);
 	CHECK_ERRNO(open("/dev/flightrec-control", O_RDWR), EACCES);
 }
 
@@ -514,6 +682,9 @@ static const struct guest_case cases[] = {
 	{ "channel-memory-is-back-at-once", channel_memory_is_back_at_once },
 	{ "channel-number-is-bounded", channel_number_is_bounded },
 	{ "channel-remove-refuses", channel_remove_refuses },
+	{ "channel-resized-goes-on", channel_resized_goes_on },
+	{ "channel-resize-leaves-sleepers", channel_resize_leaves_sleepers },
+	{ "channel-resize-refuses", channel_resize_refuses },
 	{ "channel-control-is-root-s", channel_control_is_root_s },
 	{ "channel-removed-is-read-to-its-end", channel_removed_is_read_to_its_end },
 	{ "channel-removal-wakes-readers", channel_removal_wakes_readers },

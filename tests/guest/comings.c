@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Channels are created and removed without end while others write, read, wait and list.
+ * Channels are created, resized and removed without end while others write, read, wait and list.
  * Runs with the core loaded, as root. Lasts UNLOAD_SECONDS (3).
  */
 #include "harness.h"
@@ -8,11 +8,12 @@
 #include <sys/epoll.h>
 
 #define NAMES 3
+#define STEADY "steady"
 
 /* What all share. */
 static struct {
 	bool stop;
-	unsigned long long written, ends, refused;
+	unsigned long long written, ends, refused, resized, steady;
 } *shared;
 
 static const char *name_of(int round)
@@ -64,6 +65,72 @@ static void changer(int round)
 	setup.size = 256 << 10;
 	if (ioctl(fd, FLIGHTREC_IOC_CREATE, &setup))
 		CHECK(errno == EEXIST || errno == EBUSY || errno == ENOMEM || errno == ERANGE);
+}
+
+/* Of a channel that stays, too. */
+static void resizer(int round)
+{
+	static int fd = -1;
+	struct flightrec_channel_setup setup = { .size = (128 << round % 5) * 1024ULL };
+
+	if (fd < 0)
+		fd = open("/dev/flightrec-control", O_RDWR);
+	CHECK(fd >= 0);
+	strcpy(setup.name, round % 2 ? name_of(round / 2) : STEADY);
+	if (!ioctl(fd, FLIGHTREC_IOC_RESIZE, &setup))
+		count(&shared->resized);
+	else
+		CHECK(errno == ENOENT || errno == EBUSY || errno == ENOMEM || errno == ERANGE);
+}
+
+/* No write fails, whatever the ring is. */
+static void steady_writer(int round)
+{
+	static int fd = -1;
+	struct {
+		int pid, round;
+	} text = { getpid(), round };
+
+	if (fd < 0) {
+		fd = guest_open(STEADY, O_WRONLY);
+		CHECK(!ioctl(fd, FLIGHTREC_IOC_SET_FLAGS, &(__u32) { FLIGHTREC_FL_RAW }));
+	}
+	CHECK_EQ(write(fd, &text, sizeof(text)), sizeof(text));
+	count(&shared->steady);
+}
+
+/* Each number is delivered once or told as lost, and each writer's own count only grows. */
+static void steady_reader(int round)
+{
+	static char buf[16384] __attribute__((aligned(8)));
+	static struct {
+		int pid, round;
+	} seen[8];
+	static unsigned long long seq;
+	static int fd = -1;
+	const struct flightrec_record *record;
+	const int *text;
+	ssize_t n, at;
+	size_t i;
+
+	if (fd < 0)
+		fd = guest_open(STEADY, O_RDONLY | O_NONBLOCK);
+	n = read(fd, buf, sizeof(buf));
+	if (n < 0)
+		CHECK_EQ(errno, EAGAIN);
+	for (at = 0; at < n; at += record->size) {
+		record = (const void *)(buf + at);
+		CHECK_EQ(record->seq, seq + record->lost + 1);
+		seq = record->seq;
+		text = (const int *)((const char *)record + record->header_size);
+		for (i = 0; seen[i].pid && seen[i].pid != text[0]; i++)
+			CHECK(i < 7);
+		CHECK(!seen[i].pid || text[1] > seen[i].round);
+		seen[i].pid = text[0];
+		seen[i].round = text[1];
+	}
+	if (round % 100 == 99)
+		guest_sleep_ms(5);
 }
 
 /* Until it is refused: then all that follows is. */
@@ -155,6 +222,7 @@ static void proc_user(int round)
 
 static void (* const users[])(int round) = {
 	changer, changer, writer, writer, reader, poller, proc_user,
+	resizer, steady_writer, steady_writer, steady_reader,
 };
 
 #define USERS (sizeof(users) / sizeof(*users))
@@ -174,7 +242,9 @@ static pid_t start_user(size_t i)
 
 static bool seen_enough(void)
 {
-	return __atomic_load_n(&shared->written, __ATOMIC_RELAXED) > 100 &&
+	return __atomic_load_n(&shared->resized, __ATOMIC_RELAXED) > 10 &&
+	       __atomic_load_n(&shared->steady, __ATOMIC_RELAXED) > 1000 &&
+	       __atomic_load_n(&shared->written, __ATOMIC_RELAXED) > 100 &&
 	       __atomic_load_n(&shared->ends, __ATOMIC_RELAXED) > 3 &&
 	       __atomic_load_n(&shared->refused, __ATOMIC_RELAXED) > 3;
 }
@@ -196,6 +266,8 @@ static void channels_come_and_go(void)
 	CHECK(shared != MAP_FAILED && control >= 0);
 	CHECK_ERRNO(ioctl(control, FLIGHTREC_IOC_CREATE, &setup), ERANGE);
 	most = setup.size;
+	setup = (struct flightrec_channel_setup) { .size = 256 << 10, .name = STEADY };
+	CHECK_EQ(ioctl(control, FLIGHTREC_IOC_CREATE, &setup), 0);
 	CHECK_EQ(lseek(fd, 0, SEEK_END), 0);
 	guest_write(fd, "untouched");
 	for (i = 0; i < USERS; i++)
@@ -207,8 +279,11 @@ static void channels_come_and_go(void)
 		CHECK_EQ(waitpid(pids[i], &status, 0), pids[i]);
 		CHECK_EQ(status, 0);
 	}
-	printf("# %llu written, %llu refused, %llu ends\n", shared->written, shared->refused,
-	       shared->ends);
+	printf("# %llu written, %llu refused, %llu ends, %llu resized, %llu steady\n",
+	       shared->written, shared->refused, shared->ends, shared->resized, shared->steady);
+	setup = (struct flightrec_channel_setup) { .name = STEADY };
+	CHECK_EQ(guest_stat(STEADY, "records"), shared->steady);
+	CHECK_EQ(ioctl(control, FLIGHTREC_IOC_REMOVE, &setup), 0);
 	for (i = 0; i < NAMES; i++) {
 		setup = (struct flightrec_channel_setup) {};
 		strcpy(setup.name, name_of(i));

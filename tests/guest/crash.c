@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * What a crash needs of user space: "traps" runs into traps that are no
- * oopses, "park" stops a CPU of the kernel for good in the middle of a write, and
+ * oopses, "resize" gives the channel another ring, "park" stops a CPU of the kernel for good in the middle of a write, and
  * panics.
  */
 #define _GNU_SOURCE
@@ -98,8 +98,19 @@ static void panic_beside_a_parked_cpu(void)
 	guest_write(trigger, "c");
 }
 
+/* What is written from here on is in another ring. */
+static void resize(void)
+{
+	struct flightrec_channel_setup setup = { .size = 2 << 20, .name = "default" };
+	int fd = open("/dev/flightrec-control", O_RDWR);
+
+	CHECK(fd >= 0);
+	CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_RESIZE, &setup), 0);
+}
+
 static const struct guest_case traps_only[] = { { "traps", traps } };
 static const struct guest_case park_only[] = { { "park", panic_beside_a_parked_cpu } };
+static const struct guest_case resize_only[] = { { "resize", resize } };
 
 int main(int argc, char **argv)
 {
@@ -107,5 +118,7 @@ int main(int argc, char **argv)
 
 	if (argc == 3 && !strcmp(argv[2], "park"))
 		cases = park_only;
+	else if (argc == 3 && !strcmp(argv[2], "resize"))
+		cases = resize_only;
 	return guest_main(2, argv, cases, 1, 60);
 }

@@ -348,7 +348,7 @@ static unsigned long long waiting(int fd)
 
 	CHECK_EQ(ioctl(fd, FLIGHTREC_IOC_GET_INFO, &info), 0);
 	CHECK_EQ(info.filters, FLIGHTREC_FILTER_ALL);
-	CHECK_EQ(info.features, FLIGHTREC_FEATURE_REMOVAL);
+	CHECK_EQ(info.features, FLIGHTREC_FEATURE_REMOVAL | FLIGHTREC_FEATURE_RESIZE);
 	return info.waiting;
 }
 

@@ -153,6 +153,18 @@ tool_makes_channels() {
 		expect_status 0 flightrec write -c run first &&
 		expect_status 0 flightrec read -c run -o cat &&
 		[ "$(cat /run/out)" = first ] &&
+		expect_status 0 flightrec channel resize --size 400 run &&
+		[ "$(cat /sys/module/flightrec/parameters/quota)" -eq $((400 * 1024 / 4)) ] &&
+		expect_status 0 flightrec read -c run -o cat &&
+		[ "$(cat /run/out)" = first ] &&
+		expect_status 1 flightrec channel resize -s 1 run &&
+		grep -q '1 KiB are too few; the least is [0-9]*$' /run/err &&
+		expect_status 1 flightrec channel resize -s 400 kernel &&
+		grep -q 'have the size that they got' /run/err &&
+		expect_status 1 flightrec channel resize -s 400 nowhere &&
+		grep -q 'nowhere: there is no such channel' /run/err &&
+		expect_status 2 flightrec channel resize run &&
+		expect_status 2 flightrec channel resize -s 400 -m 0600 run &&
 		expect_status 1 flightrec channel create run &&
 		grep -q 'there is one of that name' /run/err &&
 		expect_status 1 flightrec channel create -s 1 small-one &&

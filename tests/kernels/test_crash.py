@@ -47,6 +47,7 @@ echo "not to be told" >/proc/flightrec/selftest
 printf 'control \033[2J "quoted" back\\slash \377' >/proc/flightrec/default
 head -c 3000 /dev/zero | tr '\0' x >/tmp/long
 echo "$(cat /tmp/long)" >/proc/flightrec/default
+/tests/crash /run/resized resize
 echo "newest" >/proc/flightrec/default
 run_program /tests/crash
 echo "== no set before this line"

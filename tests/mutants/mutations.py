@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What is broken in the ring, each by one exact replacement: name -> (file, old, new)."""
 
-RING, INIT, WRITE = "ring.c", "ring_init.c", "ring_write.h"
+RING, INIT, WRITE, COPY = "ring.c", "ring_init.c", "ring_write.h", "ring_copy.c"
 
 COPY_OUT = """stamp->len < room ? stamp->len : room);
 	smp_rmb();	/* B, pairs with A */
@@ -160,6 +160,22 @@ MUTATIONS = {
         INIT, "ring->kept_fresh = fresh_claims(ring->nkept, ring->ncpus);", "ring->kept_fresh = ring->nkept;"),
     "old record is looked for from its number on in the index": (
         RING, "ring->nkept && seq < end ? skip_gone(", "ring->nkept && seq + 1 < end ? skip_gone("),
+    # another ring in its place
+    "numbers of a gap have no entries": (
+        COPY, "	for (; seq < to; seq++) {", "	for (; seq < to && 0; seq++) {"),
+    "only the last numbers of a gap have entries": (
+        COPY, "seq = to - ring->nindex;", "seq = to - ring->nindex / 2;"),
+    "copy stops a record early": (
+        COPY, "	while (cursor->seq < end) {", "	while (cursor->seq + 1 < end) {"),
+    "copied records get numbers of their own": (COPY, "		skip_to(ring, stamp.seq);\n", ""),
+    "urgent records are copied among the others": (
+        COPY, "flightrec_ring_writer(ring, 0, stamp.severity)", "0"),
+    "numbers go on after the last record that was copied": (
+        COPY, "	skip_to(ring, flightrec_ring_next(from));\n", ""),
+    "what was cleared comes back": (
+        COPY, "	atomic64_set(clear_seq(ring), atomic64_read(clear_seq(from)));\n", ""),
+    "copied records are counted again": (
+        COPY, "		atomic64_set(&ring->cpus[writer].bytes, 0);\n", "		continue;\n"),
     "clear moves backwards": (
         RING, "	while (cleared < next)\n", "	while (true)\n"),
     "clear drops one too few": (

@@ -28,6 +28,7 @@ def cases_of(name):
 # test program -> the files of src/ that it compiles with
 PROGRAMS = {
     "crash_text": ["crash_text.c", "ring.c", "ring_init.c"],
+    "copy": ["ring.c", "ring_copy.c", "ring_init.c"],
     "crc": [],
     "escape": ["escape.c"],
     "image": ["ring.c", "ring_init.c"],

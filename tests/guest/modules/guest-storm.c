@@ -261,7 +261,7 @@ static int obey(const char *command)
 		return 0;
 	}
 	if (sscanf(command, "renumber %lx %u %llu", &table, &n, &first) == 3) {
-		renumber(&channel_at(table, n)->ring, first);
+		renumber(rcu_dereference_protected(channel_at(table, n)->ring, true), first);
 		return 0;
 	}
 	if (sscanf(command, "text %lx %lx", &text_start, &text_end) == 2)

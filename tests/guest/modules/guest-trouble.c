@@ -50,7 +50,8 @@ static int park(unsigned long table, unsigned int channel, pid_t pid)
 	struct perf_event_attr attr;
 
 	hw_breakpoint_init(&attr);
-	attr.bp_addr = (unsigned long)&channels[channel]->ring.next_seq;
+	attr.bp_addr = (unsigned long)
+		&rcu_dereference_protected(channels[channel]->ring, true)->next_seq;
 	attr.bp_len = HW_BREAKPOINT_LEN_8;
 	attr.bp_type = HW_BREAKPOINT_W;
 	WRITE_ONCE(to_park, pid);
