@@ -105,7 +105,7 @@ struct flightrec_channel {
 	unsigned int minor;		/* table.c's, as is the next one */
 	bool visible;			/* can be opened */
 	u8 writes;			/* enum flightrec_writes */
-	bool ended;			/* they are refused, and none is under way: readers come to an end */
+	bool ended;			/* and none is under way: readers come to an end */
 	struct work_struct removal;	/* lifetime.c's */
 	struct completion removed;
 };

@@ -9,7 +9,7 @@
 #define RELAX_RECORDS 256
 
 /* A lap that no block has had, or has before its entries are long overwritten. */
-#define NO_LAP (FIRST_LAP - 2)
+#define NO_LAP (RING_FIRST_LAP - 2)
 
 /*
  * Go on with number @to. A reader that looks for one in between finds its entry, and that
@@ -25,7 +25,8 @@ static void skip_to(struct flightrec_ring *ring, u64 to)
 		if (!(i++ % RELAX_RECORDS))
 			ring_relax();
 		WRITE_ONCE(ring->index[seq & ring->index_mask],
-			   flightrec_ring_tag(ring, seq) | NO_LAP << ENTRY_LAP_SHIFT | BLOCK_HEADER);
+			   flightrec_ring_tag(ring, seq) | NO_LAP << RING_ENTRY_LAP_SHIFT |
+			   RING_BLOCK_HEADER);
 	}
 	atomic64_set(&ring->next_seq, to);
 }
@@ -60,7 +61,7 @@ void flightrec_ring_succeed(struct flightrec_ring *ring, const struct flightrec_
 	u32 writer;
 
 	skip_to(ring, flightrec_ring_next(from));
-	atomic64_set(clear_seq(ring), atomic64_read(clear_seq(from)));
+	atomic64_set(ring_clear_seq(ring), atomic64_read(ring_clear_seq(from)));
 	for (writer = 0; writer < ring->ncpus + ring->kept_writers; writer++)
 		atomic64_set(&ring->cpus[writer].bytes, 0);
 	atomic64_set(&ring->cpus[0].bytes, flightrec_ring_bytes(from));

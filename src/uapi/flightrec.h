@@ -357,7 +357,8 @@ struct flightrec_channel_setup {
  *
  * All: EINTR if the task was killed while it waited for another request, or while RESIZE
  * copied, and then the channel is as it was; EFAULT; E2BIG for members that the driver does
- * not know and that are not 0; ENODEV while the driver is being loaded. A channel that is created is never in memory that a reset leaves alone.
+ * not know and that are not 0; ENODEV while the driver is being loaded. A channel that is
+ * created is never in memory that a reset leaves alone.
  */
 #define FLIGHTREC_IOC_CREATE	_IOWR(0xf1, 16, struct flightrec_channel_setup)
 #define FLIGHTREC_IOC_REMOVE	_IOW(0xf1, 17, struct flightrec_channel_setup)

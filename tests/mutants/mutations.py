@@ -173,7 +173,7 @@ MUTATIONS = {
     "numbers go on after the last record that was copied": (
         COPY, "	skip_to(ring, flightrec_ring_next(from));\n", ""),
     "what was cleared comes back": (
-        COPY, "	atomic64_set(clear_seq(ring), atomic64_read(clear_seq(from)));\n", ""),
+        COPY, "	atomic64_set(ring_clear_seq(ring), atomic64_read(ring_clear_seq(from)));\n", ""),
     "copied records are counted again": (
         COPY, "		atomic64_set(&ring->cpus[writer].bytes, 0);\n", "		continue;\n"),
     "clear moves backwards": (
