@@ -114,11 +114,8 @@ static __always_inline int find_place(struct flightrec_channel *channel, u8 seve
 	return 0;
 }
 
-/* 0 if it is to be tried again. */
 static noinline int refuse(struct flightrec_channel *channel, int err)
 {
-	if (err == -ENODEV)
-		return flightrec_channel_await(channel);
 	return flightrec_channel_reject(channel, err == -EDQUOT ? FLIGHTREC_REJECT_QUOTA :
 					FLIGHTREC_REJECT_BUSY, err);
 }
@@ -131,6 +128,7 @@ static noinline __cold void trace_write(const struct flightrec_channel *channel,
 			       __kuid_val(current_uid()), task_pid_nr(current), payload, len);
 }
 
+/* 0 or what find_place() says. */
 static __always_inline int put_record(struct flightrec_channel *channel, u8 severity,
 				      const char *payload, u32 len)
 {
@@ -142,14 +140,10 @@ static __always_inline int put_record(struct flightrec_channel *channel, u8 seve
 
 	/* Tasks come here with interrupts on: nothing to save. */
 	lockdep_assert_irqs_enabled();
-again:
 	local_irq_disable();
 	err = find_place(channel, severity, len, &ring, &place, &boot_ns, &wall_ns);
 	if (unlikely(err)) {
 		local_irq_enable();
-		err = refuse(channel, err);
-		if (!err)
-			goto again;
 		return err;
 	}
 	cgroup = flightrec_cgroup_id();
@@ -167,6 +161,23 @@ again:
 	return 0;
 }
 
+/* Waits while the ring is exchanged. */
+static noinline int put_any(struct flightrec_channel *channel, u8 severity, const char *payload,
+			    u32 len)
+{
+	int err;
+
+	do {
+		err = put_record(channel, severity, payload, len);
+		if (likely(!err))
+			return 0;
+		if (err != -ENODEV)
+			return refuse(channel, err);
+		err = flightrec_channel_await(channel);
+	} while (!err);
+	return err;
+}
+
 int flightrec_channel_write(struct flightrec_channel *channel,
 			    const char *payload, u32 len, const u32 *flags)
 {
@@ -178,16 +189,22 @@ int flightrec_channel_write(struct flightrec_channel *channel,
 		payload += 3;
 		len -= 3;
 	}
-	return put_record(channel, severity, payload, len);
+	return put_any(channel, severity, payload, len);
 }
 
 /* The same inline for what names no severity: the compiler knows which it is then. */
 static __always_inline int write_payload(struct flightrec_channel *channel,
 					 const char *payload, u32 len, const u32 *flags)
 {
+	int err;
+
 	if (unlikely(payload[0] == '<'))
 		return flightrec_channel_write(channel, payload, len, flags);
-	return put_record(channel, FLIGHTREC_SEVERITY_DEFAULT, payload, len);
+	err = put_record(channel, FLIGHTREC_SEVERITY_DEFAULT, payload, len);
+	if (likely(!err))
+		return 0;
+	return err == -ENODEV ? put_any(channel, FLIGHTREC_SEVERITY_DEFAULT, payload, len) :
+				refuse(channel, err);
 }
 
 /* What flightrec_channel_write() wants behind a payload. */
