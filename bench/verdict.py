@@ -61,8 +61,8 @@ MODULE_BYTES = {"memory_module_flightrec": 88 << 10, "memory_module_flightrec_ev
 # Of kernels that pad and describe each call and function.
 PADDED = ["7.2", "7.3"]
 PADDED_MODULE_BYTES = {
-    "memory_module_flightrec": 112 << 10,
-    "memory_module_flightrec_events": 64 << 10,
+    "memory_module_flightrec": 116 << 10,
+    "memory_module_flightrec_events": 60 << 10,
 }
 CPU_BYTES = 4 << 10  # per possible CPU
 DESCRIPTOR_BYTES = 512
