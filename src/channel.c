@@ -383,8 +383,10 @@ int flightrec_channel_resize(struct flightrec_channel *channel, u64 bytes)
 	      replace_ring(channel, ring, old, &cursor, payload, bytes);
 	kfree(payload);
 	/* Readers of the old one: they do not sleep while they have it. */
-	if (!err)
+	if (!err) {
 		synchronize_srcu(&readers);
+		flightrec_ring_forget(old);
+	}
 	flightrec_memory_free(err ? ring : old);
 	return err;
 }

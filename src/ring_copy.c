@@ -66,3 +66,14 @@ void flightrec_ring_succeed(struct flightrec_ring *ring, const struct flightrec_
 		atomic64_set(&ring->cpus[writer].bytes, 0);
 	atomic64_set(&ring->cpus[0].bytes, flightrec_ring_bytes(from));
 }
+
+void flightrec_ring_forget(struct flightrec_ring *ring)
+{
+	u32 block;
+
+	for (block = 0; block < ring->nblocks; block++) {
+		u64 *words = &ring->words[(u64)block * RING_BLOCK_WORDS];
+
+		WRITE_ONCE(((struct flightrec_block *)words)->magic, 0);
+	}
+}

@@ -32,4 +32,10 @@ int flightrec_ring_copy(struct flightrec_ring *ring, const struct flightrec_ring
  */
 void flightrec_ring_succeed(struct flightrec_ring *ring, const struct flightrec_ring *from);
 
+/*
+ * Nobody uses the ring any more, and another one has its records: they are not to be found
+ * twice in an image of the memory, of which this is a part until others overwrite it.
+ */
+void flightrec_ring_forget(struct flightrec_ring *ring);
+
 #endif

@@ -28,7 +28,7 @@ DEBUG_KERNELS = {
 }
 
 # Those that are built, and run in, without being named.
-DEFAULT = ["6.1-kasan"]
+DEFAULT = ["6.1-kasan", "6.1-kcsan"]
 
 # Never compiled for these guests, and half of what the package unpacks to.
 UNUSED = ["arch/[!x]*/boot/*", "sound/*.[ch]", "tools/testing/*",

@@ -312,6 +312,28 @@ static void nothing_is_copied_of_nothing(void **state)
 	fixture_free(&to);
 }
 
+/* Whoever looks through the memory finds the records once. */
+static void what_was_copied_is_forgotten(void **state)
+{
+	const u64 magic = FLIGHTREC_BLOCK_MAGIC;
+	struct fixture from, to;
+	u64 i, found = 0;
+
+	(void)state;
+	fixture_init(&from, MIDDLE);
+	fixture_init(&to, MIDDLE);
+	put(&from, 0, CALM);
+	copy_all(&to, &from);
+	flightrec_ring_forget(&from.ring);
+	for (i = 0; i < from.ring.nblocks * RING_BLOCK_WORDS; i++) {
+		assert_true(from.memory[i] != magic);
+		found += to.memory[i] == magic;
+	}
+	assert_int_equal(found, to.ring.nblocks);
+	fixture_free(&from);
+	fixture_free(&to);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -323,6 +345,7 @@ int main(void)
 		cmocka_unit_test(what_comes_meanwhile_comes_along),
 		cmocka_unit_test(what_was_cleared_stays_cleared),
 		cmocka_unit_test(nothing_is_copied_of_nothing),
+		cmocka_unit_test(what_was_copied_is_forgotten),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
