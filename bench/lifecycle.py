@@ -75,7 +75,8 @@ def keep_driver(system):
         for name, hook in (("POST_BUILD", "dkms-post-build"), ("PRE_INSTALL", "dkms-pre-install")):
             shutil.copy2(TOP / "src" / hook, source)
             conf.write(f'{name}="{hook} ${{kernelver}} ${{arch}}"\n')
-    system.write(f"/etc/kmodkeep/drivers.d/{DRIVER}.conf", f"modules = {DRIVER}\ndkms = {DRIVER}\n")
+    system.write(f"/etc/kmodkeep/drivers.d/{DRIVER}.conf",
+                 f"modules = {DRIVER}\ndkms = {DRIVER}\ninitramfs = no\n")  # fmt: skip
     variables = system.path / "sys/firmware/efi/efivars"
     variables.mkdir(parents=True)
     certificate = (system.path / "var/lib/kmodkeep/keys/signing.der").read_bytes()
