@@ -35,6 +35,8 @@ def shared_with(item):
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for the marks
 def pytest_collection_modifyitems(items):
+    # The longest group first: begun last, it would run while the other process has nothing to do.
+    items.sort(key=lambda item: item.path.parent not in TOGETHER)
     for item in items:
         shared = shared_with(item)
         if shared and not item.get_closest_marker("xdist_group"):

@@ -4,6 +4,12 @@
  * framework.conf.d, which dkms runs in bash. Here nothing is run: plain
  * assignments are read as bash would read them, and what only a shell could
  * tell is reported as unsure.
+ *
+ * dkmsconf.h is not the same for another file. It follows a driver's dkms.conf for one
+ * kernel, through conditions and arrays, and has what is built. Here no kernel is given
+ * ($kernelver stays), each value keeps its file and line for people, and a value below any
+ * command is unsure: these are the places of keys and of dkms's tree, where a guess that
+ * followed a condition would be worse than none.
  */
 #ifndef KMODKEEP_DKMS_CONFIG_H
 #define KMODKEEP_DKMS_CONFIG_H

@@ -54,7 +54,8 @@ int modfile_read(const char *path, struct modfile *out)
 	int err;
 
 	memset(out, 0, sizeof(*out));
-	err = stat(path, &was) < 0 ? -errno : file_read(path, MODULE_MAX, &raw);
+	err = stat(path, &was) < 0 ? -errno : was.st_size > MODULE_MAX ? -EFBIG :
+	      file_read(path, MODULE_MAX, &raw);
 	if (!err && changed(&was, path)) {
 		buf_free(&raw);
 		err = -EAGAIN;

@@ -12,16 +12,11 @@ from pathlib import Path
 from tests.mutants.mutations import MUTATIONS
 
 TOP = Path(__file__).resolve().parents[2]
-TESTS = TOP / "tests" / "unit" / "recorder"
+RECORDER = Path("tests/unit/recorder")
 UNCHANGED = "the ring as it is"
 
-# What most probably fails comes first; name -> further sources.
-PROGRAMS = {
-    "schedule": [],
-    "copy": ["ring.c", "ring_copy.c", "ring_init.c"],
-    "image": ["ring.c", "ring_init.c"],
-    "ring": ["ring.c", "ring_init.c"],
-}
+# What most probably fails comes first.
+PROGRAMS = ["schedule", "copy", "image", "ring"]
 HANGS_AFTER = 60
 
 
@@ -41,17 +36,13 @@ def mutate(src, name, file, old, new):
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
-def build(src, program):
-    binary = src / f"test-{program}"
-    done = subprocess.run(
-        ["gcc", "-std=gnu11", "-fno-strict-aliasing", "-O1", "-I", src, "-I", TESTS]
-        + [TESTS / f"test_{program}.c", *(src / name for name in PROGRAMS[program])]
-        + ["-o", binary, "-lcmocka", "-lpthread", "-lz"],
-        capture_output=True, text=True,
-    )  # fmt: skip
+def build(top, program):
+    """A test program in TOP, a copy of what it is made of."""
+    done = subprocess.run(["make", "-s", "-C", top / RECORDER, f"OUT={top}", f"{top}/plain/test_{program}"],
+                          capture_output=True, text=True)  # fmt: skip
     if done.returncode:
         raise MutationError(f"test_{program}.c does not compile:\n{done.stderr}")
-    return binary
+    return top / "plain" / f"test_{program}"
 
 
 def failure(binary, program):
@@ -72,12 +63,15 @@ def failure(binary, program):
 def caught_by(name):
     """The first test that fails on a mutation, or None."""
     with tempfile.TemporaryDirectory() as directory:
-        src = Path(directory) / "src"
-        shutil.copytree(TOP / "src", src)
+        top = Path(directory)
+        src = top / "src"
+        for folder in ("src", RECORDER):
+            shutil.copytree(TOP / folder, top / folder)
+        shutil.copy(TOP / RECORDER.parent / "ccache.mk", top / RECORDER.parent)
         if name != UNCHANGED:
             mutate(src, name, *MUTATIONS[name])
         for program in PROGRAMS:
-            caught = failure(build(src, program), program)
+            caught = failure(build(top, program), program)
             if caught:
                 return caught
     return None

@@ -10,14 +10,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent / "recorder"
-SRC = Path(__file__).parents[2] / "src"
-
-SANITIZERS = {
-    "asan+ubsan": ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
-    # gcc does not model fences; every shared access is atomic, so none is needed
-    # to tell a race from an ordered access.
-    "tsan": ["-fsanitize=thread", "-Wno-tsan"],
-}
+OUT = Path(__file__).parents[2] / "build/unit/recorder"
 
 
 def cases_of(name):
@@ -25,48 +18,30 @@ def cases_of(name):
     return re.findall(r"^\t\t(?:cmocka_unit_test|CASE)\((\w+)\),$", text, re.M)
 
 
-# test program -> the files of src/ that it compiles with
-PROGRAMS = {
-    "crash_text": ["crash_text.c", "ring.c", "ring_init.c"],
-    "copy": ["ring.c", "ring_copy.c", "ring_init.c"],
-    "crc": [],
-    "escape": ["escape.c"],
-    "image": ["ring.c", "ring_init.c"],
-    "ring": ["ring.c", "ring_init.c"],
-    "schedule": [],  # it includes ring.c and ring_init.c, with their steps visible
-}
+PROGRAMS = [path.stem.removeprefix("test_") for path in sorted(HERE.glob("test_*.c"))]
 # A second time, as in memory that a reset leaves alone.
-SUMMED = ["image", "ring"]
-RUNS = {name: [] for name in PROGRAMS} | {f"{name}-summed": ["-DGENERATION=3"] for name in SUMMED}
+RUNS = [*PROGRAMS, "image-summed", "ring-summed"]
 # What has more than one thread, of which alone TSan can tell something.
 THREADED = {"ring": "writers_beside_readers"}
 # Records of each writer there; some dozen times what the ring holds.
 STRESS = "100000" if os.environ.get("FULL") else "20000"
-CASES = [(name, sanitizer, case) for sanitizer in SANITIZERS for name in RUNS
+CASES = [(name, sanitizer, case) for sanitizer in ("asan", "tsan") for name in RUNS
          for case in cases_of(name.removesuffix("-summed"))
          if sanitizer != "tsan" or case == THREADED.get(name.removesuffix("-summed"))]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def outputs(tmp_path_factory):
+def outputs():
     """What each program printed under each sanitizer, run once."""
-    directory = tmp_path_factory.mktemp("recorder")
+    done = subprocess.run(["make", "-j2", "-C", HERE, "asan", "tsan"], capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
 
     def run(what):
         name, sanitizer = what
-        source = name.removesuffix("-summed")
-        program = directory / f"{name}-{sanitizer}"
-        subprocess.run(
-            # As the kernel is compiled.
-            ["gcc", "-std=gnu11", "-fno-strict-aliasing", "-g", "-O1"]
-            + ["-Wall", "-Wextra", "-Werror", *SANITIZERS[sanitizer]]
-            + ["-I", SRC, *RUNS[name], HERE / f"test_{source}.c", *(SRC / s for s in PROGRAMS[source])]
-            + ["-o", program, "-lcmocka", "-lpthread", "-lz"],
-            check=True,
-        )
-        only = {"CASE": THREADED[source], "RING_STRESS_RECORDS": STRESS} if sanitizer == "tsan" else {}
-        result = subprocess.run([program], capture_output=True, text=True, timeout=900,
-                                env={**os.environ, **only})  # fmt: skip
+        case = THREADED.get(name.removesuffix("-summed"))
+        only = {"CASE": case, "RING_STRESS_RECORDS": STRESS} if sanitizer == "tsan" else {}
+        result = subprocess.run([OUT / sanitizer / f"test_{name}"], capture_output=True, text=True,
+                                timeout=900, env={**os.environ, **only})  # fmt: skip
         return result.stdout + result.stderr
 
     wanted = sorted({(name, sanitizer) for name, sanitizer, _ in CASES})

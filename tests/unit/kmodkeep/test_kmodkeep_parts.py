@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -23,12 +24,13 @@ CASES = [
 @pytest.fixture(scope="module")
 def outputs():
     """What each program printed, run once."""
-    programs = sorted({program for program, _ in CASES})
-    outputs = {}
-    for program in programs:
+    def run(program):
         done = subprocess.run([OUT / program], capture_output=True, text=True, timeout=300)
-        outputs[program] = done.stdout + done.stderr
-    return outputs
+        return done.stdout + done.stderr
+
+    programs = sorted({program for program, _ in CASES})
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(programs, pool.map(run, programs)))
 
 
 @pytest.mark.parametrize("program,case", CASES)
