@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.unit.kmodkeep.host import Pair
-from tests.unit.kmodkeep.system import NEW, OLD, System, grub_cfg
+from tests.unit.kmodkeep.system import NEW, OLD, System
 
 MIB = 1 << 20
 
