@@ -16,8 +16,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from . import cache, provenance
-from .states import Usage
+from . import cache, module, provenance
+from .states import Usage, plain
 
 FOLDER = "updates/prebuilt"
 HOLD = "/usr/lib/kmodkeep/kernel-hold"
@@ -118,6 +118,9 @@ class Modules:
         differs = provenance.difference(data, one)
         if differs:
             raise ValueError(differs)
+        wrong = other_kernel(one["file"], data[: one["size"]], self.release)
+        if wrong:
+            raise ValueError(wrong)
         self.signed &= len(data) > one["size"]
         return data
 
@@ -128,6 +131,12 @@ class Modules:
     def version(self, upstream, revision):
         """Higher for a later driver, and for the same driver and a later kernel."""
         return f"{upstream or upstream_of(self.driver_version)}-{revision}+{self.kernel_version.replace(':', '.').replace('-', '.')}"
+
+
+def other_kernel(file, data, release):
+    """None where the module DATA, without a signature, is for kernel RELEASE, else what it is for."""
+    its = module.describe(data)["vermagic"].split(" ")[0]
+    return None if its == release else f"{file} is for kernel {plain(its)}, not for {release}"
 
 
 def package_name(driver):
@@ -173,7 +182,7 @@ def deb(out, control, files=(), scripts=()):
 
 def fields(deb):
     """The control file of a package."""
-    names = ("Package", "Version", "Architecture", "Depends", "Kmodkeep-Kernel-Metas")
+    names = ("Package", "Version", "Architecture", "Depends", "Kmodkeep-Kernel-Metas", "Kmodkeep-Kernel-Release")
     form = "".join("${%s}\\n" % name for name in names)
     done = subprocess.run(["dpkg-deb", "-W", f"--showformat={form}", deb], capture_output=True, text=True)
     values = done.stdout.split("\n")

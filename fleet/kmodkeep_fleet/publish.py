@@ -20,8 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import cache, package
-from .states import Usage
+from . import build, cache, module, package
+from .states import Usage, plain
 
 RING = re.compile(r"[a-z][a-z0-9-]{0,30}")
 DEB = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_-]*\.deb")
@@ -80,11 +80,33 @@ class Repository:
                 raise Usage(f"{deb}: another file of the same version was published, and builders that disagree are not "
                             "admitted. Next: compare both; then package it with a higher --revision")  # fmt: skip
             return name
+        if what["Kmodkeep-Kernel-Release"]:
+            self.check_modules(deb, what)
         partial = target.with_name(f".partial-{name}")
         shutil.copyfile(deb, partial)
         flush(partial)
         partial.rename(target)
         return name
+
+    @staticmethod
+    def check_modules(deb, what):
+        """Its modules are for the kernel of its name, and for no other."""
+        release, found = what["Kmodkeep-Kernel-Release"], 0
+        with tempfile.TemporaryDirectory(prefix="kmodkeep-publish-") as directory:
+            package.extract(deb, directory)
+            for path in sorted(Path(directory).rglob("*.ko*")):
+                try:
+                    _, data = build.inflate(path.name, path.read_bytes())
+                    wrong = package.other_kernel(path.name, data.removesuffix(module.TRAILER), release)
+                except (ValueError, build.Failed) as error:
+                    wrong = f"{path.name}: {error}"
+                if not wrong and path.relative_to(directory).parts[:3] != ("lib", "modules", release):
+                    wrong = f"{path.name} lies in the folder of another kernel"
+                if wrong:
+                    raise Usage(f"{deb}: {plain(wrong)}. Next: build it for that kernel")
+                found += 1
+        if not found or not what["Package"].endswith(f"-modules-{release.lower()}") or f"linux-image-{release} (= " not in what["Depends"]:
+            raise Usage(f"{deb}: is not the package of modules for kernel {plain(release)} that it says it is. Next: kmodkeep fleet package")
 
     def check(self, names):
         """A metapackage is published with what it needs, or not at all."""

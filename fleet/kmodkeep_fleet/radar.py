@@ -10,27 +10,14 @@ import os
 import sys
 import tempfile
 import time
-from html import escape
 from pathlib import Path
 
-from . import build, cache, package, page, roots
+from . import build, cache, history, package, roots
 from .states import Usage, plain
 
 SCHEMA = 1
 # Releases of Ubuntu's kernels and of others are the same on each.
 MACHINE = os.uname().machine
-# verdict -> (word of the page, its class)
-VERDICTS = {
-    "builds": ("builds", "yes"),
-    "does-not-build": ("does not build", "no"),
-    "not-for-this-kernel": ("excluded by the driver", ""),
-    "cannot-tell": ("cannot tell", "unsure"),
-}
-STYLE = page.STYLE.replace("max-width:60rem", "max-width:90rem") + (
-    "th,td{text-align:left;vertical-align:top;padding:.3rem 1rem .3rem 0;border-bottom:1px solid #8886}"
-    "td.no{border-left:.3rem solid #b3261e;padding-left:.5rem}td.unsure{border-left:.3rem solid #b26a00;padding-left:.5rem}"
-    "td small{display:block;overflow-wrap:anywhere;max-width:30rem}"
-)
 
 
 class Source:
@@ -107,26 +94,6 @@ class Radar:
                 "kernels": [one.word for one in kernels], "drivers": drivers}  # fmt: skip
 
 
-def html(doc):
-    head = "".join(f"<th scope=col>{escape(word)}" for word in doc["kernels"])
-    rows = []
-    for driver in sorted(doc["drivers"], key=lambda one: one["driver"]):
-        cells = []
-        for word in doc["kernels"]:
-            found = driver["kernels"][word]
-            text, kind = VERDICTS[found["verdict"]]
-            error = f"<small>{escape(found['error'])}</small>" if found["error"] else ""
-            cells.append(f'<td class="{kind}">{text}{error}')
-        name = escape(f"{driver['driver']} {driver['version'] or ''}".strip())
-        rows.append(f"<tr><th scope=row>{name}{''.join(cells)}")
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>Drivers and kernels</title>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<style>{STYLE}</style>\n<h1>Which driver builds for which kernel</h1>\n<p>As of {escape(doc['time'])}.</p>\n"
-        f"<table><thead><tr><th scope=col>Driver{head}<tbody>\n" + "\n".join(rows) + "\n</table>\n"
-    )
-
-
 # ---- the verb
 
 
@@ -134,6 +101,9 @@ def add_options(parser):
     parser.add_argument("--kernel", metavar="SUITE:RELEASE[=VERSION]", action="append", required=True,
                         help="a kernel's package in a suite; once for each")  # fmt: skip
     parser.add_argument("--html", metavar="FILE", help="a page of the same, without scripts or links")
+    parser.add_argument("--history", metavar="DIR",
+                        help="keeps a document for each day, and says what changed since the day before")  # fmt: skip
+    parser.add_argument("--prometheus", metavar="FILE", help="metrics of the same, for node exporter's folder")
     build.add_root_options(parser)
     parser.add_argument("drivers", metavar="SOURCE", nargs="+",
                         help="a folder with a dkms.conf, or a Debian package that has one in /usr/src")  # fmt: skip
@@ -142,14 +112,22 @@ def add_options(parser):
 def run(options):
     """0: all build, or are excluded; 1: one does not; 3: of one it cannot be told."""
     kernels = [roots.Kernel(word) for word in options.kernel]
+    if options.history:
+        Path(options.history).mkdir(parents=True, exist_ok=True)
+        history.read(options.history)  # hours are not spent before it is seen that it cannot be kept
     radar = Radar(build.builder(options), options.cache)
     os.nice(19)
     with tempfile.TemporaryDirectory(prefix="kmodkeep-radar-") as scratch:
         doc = radar.run([Source(path, scratch) for path in options.drivers], kernels)
+    runs = history.read(options.history) if options.history else []
+    if options.history:
+        history.compare(doc, runs)
     print(json.dumps(doc, indent=1))
+    if options.history:
+        history.keep(doc, options.history)
     if options.html:
-        new = Path(f"{options.html}.new")
-        new.write_text(html(doc), encoding="utf-8")
-        new.replace(options.html)
-    verdicts = {found["verdict"] for driver in doc["drivers"] for found in driver["kernels"].values()}
+        history.write(options.html, history.html(doc, runs))
+    if options.prometheus:
+        history.write(options.prometheus, history.metrics(doc, int(time.time())))
+    verdicts = set(history.verdicts(doc).values())
     return 3 if "cannot-tell" in verdicts else 1 if "does-not-build" in verdicts else 0

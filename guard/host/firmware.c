@@ -31,6 +31,9 @@ enum secure_boot host_secure_boot(const struct host *h)
 {
 	int on, setup, shim_off;
 
+	if (host_image(h) != IMAGE_NOT)
+		return host_image(h) == IMAGE_FOR_SECURE_BOOT ? SB_ON :
+		       host_image(h) == IMAGE_WITHOUT_SECURE_BOOT ? SB_OFF : SB_UNKNOWN;
 	if (!host_has(h, "/sys/firmware/efi"))
 		return SB_NO_EFI;
 	on = efivar_flag(h, "SecureBoot", EFI_GLOBAL_GUID);

@@ -23,6 +23,7 @@ struct memo {
 
 struct host {
 	char *root;		/* "" for the running system */
+	enum image image;
 	struct utsname uts;
 	struct memo **memos;	/* so that asking leaves the host itself alone */
 };
@@ -59,7 +60,7 @@ static int look_at_root(const char *root)
 	return stat(root, &st) < 0 ? -errno : S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
 }
 
-int host_new(const char *root, struct host **out)
+static int make_host(const char *root, enum image image, struct host **out)
 {
 	struct host *h = calloc(1, sizeof(*h));
 	size_t len;
@@ -67,6 +68,7 @@ int host_new(const char *root, struct host **out)
 
 	if (!h)
 		return -ENOMEM;
+	h->image = image;
 	h->root = strdup(root ? root : "");
 	h->memos = calloc(1, sizeof(struct memo *));
 	if (!h->root || !h->memos) {
@@ -84,6 +86,21 @@ int host_new(const char *root, struct host **out)
 		name_kernel_of_image(h);
 	*out = h;
 	return 0;
+}
+
+int host_new(const char *root, struct host **out)
+{
+	return make_host(root, IMAGE_NOT, out);
+}
+
+int host_new_image(const char *root, enum image kind, struct host **out)
+{
+	return make_host(root, kind, out);
+}
+
+enum image host_image(const struct host *h)
+{
+	return h->image;
 }
 
 static void memo_free(struct memo *m)
@@ -139,11 +156,27 @@ int host_remember(const struct host *h, const char *kind, const char *key,
 	return 0;
 }
 
+/* Is it made by the kernel, or at each boot? */
+static bool of_a_running_system(const char *path)
+{
+	static const char *const dirs[] = { "/proc", "/sys", "/run", "/dev" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+		size_t len = strlen(dirs[i]);
+
+		if (!strncmp(path, dirs[i], len) && (!path[len] || path[len] == '/'))
+			return true;
+	}
+	return false;
+}
+
 char *host_path(const struct host *h, const char *path)
 {
+	/* No process has the number 0. */
+	bool nowhere = h->image != IMAGE_NOT && of_a_running_system(path);
 	char *p;
 
-	return asprintf(&p, "%s%s", h->root, path) < 0 ? NULL : p;
+	return asprintf(&p, "%s%s", nowhere ? "/proc/0" : h->root, path) < 0 ? NULL : p;
 }
 
 /* What a link below the root says; false: it is none. */
@@ -217,14 +250,14 @@ const char *host_root(const struct host *h)
 
 bool host_is_live(const struct host *h)
 {
-	return !h->root[0];
+	return !h->root[0] && h->image == IMAGE_NOT;
 }
 
 bool host_may_act(const struct host *h)
 {
 #ifdef KMODKEEP_TESTING
 	/* Built for the tests alone: such a folder stands for the running system. */
-	if (host_has(h, "/etc/kmodkeep-test-root"))
+	if (h->image == IMAGE_NOT && host_has(h, "/etc/kmodkeep-test-root"))
 		return true;
 #endif
 	return host_is_live(h);
@@ -382,6 +415,8 @@ static bool in_inner_pid_namespace(void)
 
 enum place host_place(const struct host *h)
 {
+	if (h->image != IMAGE_NOT)
+		return PLACE_IMAGE;
 	if (host_has(h, "/run/systemd/container") ||
 	    host_has(h, "/run/.containerenv") || host_has(h, "/.dockerenv") ||
 	    started_as_container(h) ||
@@ -394,7 +429,7 @@ enum place host_place(const struct host *h)
 
 const char *place_word(enum place p)
 {
-	static const char *const words[] = { "host", "container", "chroot" };
+	static const char *const words[] = { "host", "container", "chroot", "image" };
 
 	return words[p];
 }

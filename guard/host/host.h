@@ -14,6 +14,17 @@ struct host;
 int host_new(const char *root, struct host **out);
 void host_free(struct host *h);
 
+/* What is known of the machines that an image is for. */
+enum image { IMAGE_NOT, IMAGE_FOR_ANY, IMAGE_FOR_SECURE_BOOT, IMAGE_WITHOUT_SECURE_BOOT };
+/*
+ * An image that boots on other machines, at root, which may be "/". Nothing counts of
+ * the machine that looks at it: /proc, /sys, /run and /dev have nothing then, and marks
+ * of the container in which it was built make it no container.
+ */
+int host_new_image(const char *root, enum image kind, struct host **out);
+/* IMAGE_NOT: it is a host. */
+enum image host_image(const struct host *h);
+
 /* root + path, malloc'ed; path starts with a slash. */
 char *host_path(const struct host *h, const char *path);
 /*
@@ -33,7 +44,7 @@ bool host_is_live(const struct host *h);
  */
 bool host_may_act(const struct host *h);
 
-enum place { PLACE_HOST, PLACE_CONTAINER, PLACE_CHROOT };
+enum place { PLACE_HOST, PLACE_CONTAINER, PLACE_CHROOT, PLACE_IMAGE };
 enum place host_place(const struct host *h);
 const char *place_word(enum place p);
 

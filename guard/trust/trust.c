@@ -161,7 +161,9 @@ int trust_new(const struct host *h, struct trust **out)
 	if (!t)
 		return -ENOMEM;
 	t->secure_boot = host_secure_boot(h);
-	if (t->secure_boot == SB_UNKNOWN)
+	if (t->secure_boot == SB_UNKNOWN && host_image(h) != IMAGE_NOT)
+		t->gap = strdup("what the firmware trusts where this image will boot");
+	else if (t->secure_boot == SB_UNKNOWN)
 		note_gap(t, "EFI variables", -ENODATA);
 	err = add_mirrored(t, h, "MokListRT", CERT_MOK);
 	if (!err && t->secure_boot == SB_ON)
@@ -193,6 +195,14 @@ int trust_pin(struct trust *t, const char *cert_file)
 	int err = cert_read(cert_file, &x509);
 
 	return err ? err : add_cert(t, x509, CERT_PINNED, NULL);
+}
+
+int trust_enroll(struct trust *t, const char *cert_file)
+{
+	X509 *x509;
+	int err = cert_read(cert_file, &x509);
+
+	return err ? err : add_cert(t, x509, CERT_MOK | CERT_PINNED, NULL);
 }
 
 int trust_new_pinned(const char *cert_file, struct trust **out)
@@ -286,7 +296,7 @@ enum standing trust_standing(const struct trust *t,
 		*why = "whose removal waits for the next boot, where MokManager asks for it";
 		return STANDING_UNSURE;
 	}
-	*why = "enrolled on this host";
+	*why = cert->from & CERT_PINNED ? "the certificate given" : "enrolled on this host";
 	if (cert->from & CERT_MOK && lists && rules->mok == ANSWER_YES)
 		return STANDING_TRUSTED;
 	if (cert->from & CERT_DB && lists && rules->db == ANSWER_YES) {

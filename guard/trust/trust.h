@@ -22,6 +22,8 @@ int trust_new(const struct host *h, struct trust **out);
 int trust_new_pinned(const char *cert_file, struct trust **out);
 /* One more, to one made so. */
 int trust_pin(struct trust *t, const char *cert_file);
+/* One that is enrolled as a machine owner key where an image will boot. */
+int trust_enroll(struct trust *t, const char *cert_file);
 void trust_free(struct trust *t);
 
 enum {

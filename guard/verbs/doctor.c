@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "guard/base/json.h"
 #include "guard/base/say.h"
+#include "guard/base/script.h"
 #include "guard/base/util.h"
 #include "guard/host/discover.h"
 #include "guard/verbs/verbs.h"
@@ -17,6 +19,7 @@
 
 static const char usage[] =
 "Usage: kmodkeep doctor [OPTION...]\n"
+"       kmodkeep doctor --image DIR|FILE [--cert FILE | --no-secure-boot] [OPTION...]\n"
 "       kmodkeep doctor --drivers [--root DIR]\n"
 "Will each guarded module load on each kernel, and what boots next? One line\n"
 "each: KERNEL: MODULE: VERDICT: why.\n"
@@ -29,12 +32,21 @@ static const char usage[] =
 "  --drivers      only list the drivers: NAME DKMS-NAME (or -) KNOWN-FROM\n"
 "  --json         machine-readable output\n"
 "  --root DIR     ask about the system installed under DIR\n"
+"  --image DIR|FILE\n"
+"                 ask about an image that boots on other machines: all its kernels.\n"
+"                 FILE: tar, squashfs, or a raw disk with ext4\n"
+"  --cert FILE    with --image: a certificate that is enrolled there, where Secure\n"
+"                 Boot is on; may be repeated\n"
+"  --no-secure-boot\n"
+"                 with --image: there is no Secure Boot there\n"
 "\n"
 "Exit code: 0 all will load, 1 some will not, 2 wrong usage, 3 could not tell.\n";
 
 struct options {
-	const char *root, *kernel, *module;
-	bool all, next, json, drivers;
+	const char *root, *kernel, *module, *image;
+	const char *certs[16];
+	size_t cert_count;
+	bool all, next, json, drivers, no_secure_boot;
 };
 
 /* EXIT_YES to go on, else the code to end with; --help ends with -1. */
@@ -48,6 +60,9 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "json", no_argument, NULL, 'j' },
 		{ "drivers", no_argument, NULL, 'd' },
 		{ "root", required_argument, NULL, 'r' },
+		{ "image", required_argument, NULL, 'i' },
+		{ "cert", required_argument, NULL, 'c' },
+		{ "no-secure-boot", no_argument, NULL, 's' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -62,6 +77,14 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'j': o->json = true; break;
 		case 'd': o->drivers = true; break;
 		case 'r': o->root = optarg; break;
+		case 'i': o->image = optarg; break;
+		case 's': o->no_secure_boot = true; break;
+		case 'c':
+			if (o->cert_count == ARRAY_SIZE(o->certs))
+				return complain(EXIT_USAGE, "doctor: more than %zu certificates",
+						o->cert_count);
+			o->certs[o->cert_count++] = optarg;
+			break;
 		case 'h': fputs(usage, stdout); return -1;
 		default: return EXIT_USAGE;
 		}
@@ -75,7 +98,52 @@ static int parse(int argc, char **argv, struct options *o)
 	if (o->kernel && (!*o->kernel || strchr(o->kernel, '/')))
 		return complain(EXIT_USAGE, "doctor: '%s' is no kernel release",
 				o->kernel);
+	if (!o->image && (o->cert_count || o->no_secure_boot))
+		return complain(EXIT_USAGE, "doctor: --cert and --no-secure-boot are for --image");
+	if (!!o->cert_count + o->no_secure_boot > 1)
+		return complain(EXIT_USAGE, "doctor: --cert and --no-secure-boot exclude each other");
+	if (o->image && (o->root || o->drivers))
+		return complain(EXIT_USAGE, "doctor: --image and --%s exclude each other",
+				o->root ? "root" : "drivers");
+	if (o->image && !o->next && !o->kernel)
+		o->all = true;
 	return EXIT_YES;
+}
+
+static int open_image(const struct options *o, dropin_error_fn *report, struct doctor **out)
+{
+	enum image kind = o->cert_count ? IMAGE_FOR_SECURE_BOOT :
+			  o->no_secure_boot ? IMAGE_WITHOUT_SECURE_BOOT : IMAGE_FOR_ANY;
+	struct host *h;
+	int err = host_new_image(o->image, kind, &h);
+
+	if (!err)
+		err = doctor_of(h, report, NULL, out);
+	if (err)
+		return complain_errno(err, o->image);
+	for (size_t i = 0; i < o->cert_count; i++) {
+		err = trust_enroll((*out)->t, o->certs[i]);
+		if (err)
+			return complain_errno(err, o->certs[i]);
+	}
+	if (!(*out)->kernels.count)
+		return complain(EXIT_UNSURE, "doctor: %s has no kernel with a boot image", o->image);
+	return EXIT_YES;
+}
+
+static int unpack_and_ask(const struct options *o, int argc, char **argv)
+{
+	char **words = calloc(argc + 2, sizeof(*words));
+	int code;
+
+	if (!words)
+		return complain_errno(-ENOMEM, "doctor");
+	words[0] = argv[0];
+	words[1] = (char *)o->image;
+	memcpy(words + 2, argv + 1, (argc - 1) * sizeof(*words));
+	code = run_script("doctor-image", argc + 1, words);
+	free(words);
+	return code;
 }
 
 static void print_error(void *arg, const char *message)
@@ -138,7 +206,10 @@ static void print_findings(const struct doctor *d)
 		printf("package %s: %s. Next: read why, then: "
 		       "dpkg --configure -a\n", d->unfinished.list[i].name,
 		       d->unfinished.list[i].state);
-	if (d->next.kernel)
+	/* Of an image all kernels were asked about. */
+	if (d->place == PLACE_IMAGE && !d->next.kernel)
+		;
+	else if (d->next.kernel)
 		printf("next boot: %s (%s)\n", d->next.kernel, d->next.why);
 	else
 		printf("next boot: unknown: %s\n", d->next.why);
@@ -187,13 +258,23 @@ int verb_doctor(int argc, char **argv)
 	struct options o = { 0 };
 	struct json_object *doc;
 	struct doctor *d = NULL;
+	struct stat st;
 	int err, code = parse(argc, argv, &o);
 
 	if (code)
 		return code < 0 ? EXIT_YES : code;
-	err = doctor_new(o.root, print_error, NULL, &d);
-	if (err)
-		return complain_root(err, o.root, "doctor");
+	/* It unpacks the file, and asks this verb about the folder. */
+	if (o.image && !stat(o.image, &st) && !S_ISDIR(st.st_mode))
+		return unpack_and_ask(&o, argc, argv);
+	if (o.image) {
+		code = open_image(&o, print_error, &d);
+		if (code)
+			goto out;
+	} else {
+		err = doctor_new(o.root, print_error, NULL, &d);
+		if (err)
+			return complain_root(err, o.root, "doctor");
+	}
 	if (o.drivers) {
 		list_drivers(d);
 		code = d->broken || d->unseen ? EXIT_UNSURE : EXIT_YES;

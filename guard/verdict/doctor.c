@@ -37,16 +37,25 @@ static void note_error(void *arg, const char *message)
 int doctor_new(const char *root, dropin_error_fn *report, void *arg,
 	       struct doctor **out)
 {
+	struct host *h;
+	int err = host_new(root, &h);
+
+	return err ? err : doctor_of(h, report, arg, out);
+}
+
+int doctor_of(struct host *h, dropin_error_fn *report, void *arg, struct doctor **out)
+{
 	struct doctor *d = calloc(1, sizeof(*d));
 	struct dropin_errors errors = { report, arg, d ? &d->broken : NULL };
 	struct dropin_errors unseen = { report, arg, d ? &d->unseen : NULL };
 	int err;
 
-	if (!d)
+	if (!d) {
+		host_free(h);
 		return -ENOMEM;
-	err = host_new(root, &d->h);
-	if (!err)
-		err = trust_new(d->h, &d->t);
+	}
+	d->h = h;
+	err = trust_new(d->h, &d->t);
 	if (!err)
 		err = signers_of_host(d->h, &d->policy);
 	if (!err)
@@ -65,7 +74,8 @@ int doctor_new(const char *root, dropin_error_fn *report, void *arg,
 		return err;
 	}
 	d->place = host_place(d->h);
-	d->cache = copies_cache_open(d->h);
+	/* An image is only looked at. */
+	d->cache = d->place == PLACE_IMAGE ? NULL : copies_cache_open(d->h);
 	*out = d;
 	return 0;
 }

@@ -47,6 +47,8 @@ struct doctor {
 /* report: for what is wrong with drop-ins. 0, -ENOMEM, or why there is no @root. */
 int doctor_new(const char *root, dropin_error_fn *report, void *arg,
 	       struct doctor **out);
+/* The same of h, which it takes over, also where it fails. */
+int doctor_of(struct host *h, dropin_error_fn *report, void *arg, struct doctor **out);
 void doctor_free(struct doctor *d);
 
 /* Adds the findings on n kernels for all drivers, or for one module or driver. */

@@ -75,7 +75,7 @@ char *room_warning(const struct doctor *d)
 	char *boot = host_path(d->h, "/boot"), *own, *said = NULL;
 	struct stat st;
 
-	if (!k || !boot || d->place == PLACE_CONTAINER) {
+	if (!k || !boot || d->place == PLACE_CONTAINER || d->place == PLACE_IMAGE) {
 		free(boot);
 		return NULL;
 	}

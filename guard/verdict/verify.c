@@ -504,7 +504,13 @@ static int apply_demand(struct judging *j)
 		free(was);
 	} else if (v == VERDICT_UNSIGNED && j->demand == DEMAND_UNKNOWN) {
 		j->r->message = NULL;
-		err = report_set(j->r, VERDICT_UNKNOWN,
+		err = host_image(j->h) != IMAGE_NOT ?
+		      report_set(j->r, VERDICT_UNKNOWN,
+				 "sign it, and name the certificate with --cert; or, "
+				 "with none where it boots, --no-secure-boot",
+				 "%s; whether a signature is demanded where this "
+				 "image boots is not known", was) :
+		      report_set(j->r, VERDICT_UNKNOWN,
 				 "ask again as root, with efivarfs mounted, and "
 				 "without a request for MokManager about validation "
 				 "(mokutil --sb-state)",

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Packages of modules: what is in them, what is refused; the same input gives the same bytes."""
 
+import hashlib
 import json
 import os
 import re
 import subprocess
+from pathlib import Path
 
+import jsonschema
 import pytest
 
 from fleet.kmodkeep_fleet.module import TRAILER
-from tests.fleet.standins import FIRST, MAINTAINER, SECOND, Kernel, build_folder
+from tests.fleet.standins import FIRST, MAINTAINER, SECOND, Kernel, build_folder, module
 from tests.unit.fleet.hosts import fleet
 
 
@@ -93,6 +96,7 @@ CHANGES = {
     "one twice": lambda doc: doc["modules"].append(doc["modules"][0]),
     "no architecture": lambda doc: doc.pop("architecture"),
     "no list": lambda doc: doc.update(modules=7),
+    "modules of another kernel": lambda doc: doc.update(kernel=SECOND.release),
     "a name with a line": lambda doc: doc["modules"][0].update(name="a\noverride x"),
 }
 
@@ -125,3 +129,86 @@ def test_the_flavour_whose_metapackages_are_followed(tmp_path, release, flavour)
     made = package(tmp_path, "--unsigned", build_folder(tmp_path / "a", kernel))
     meta = made["sample-modules" if flavour == "amd64" else f"sample-modules-{flavour}"]
     assert f", linux-image-{flavour} (>= 99.1.1-1)" in field(meta, "Depends")
+
+
+SPDX = json.loads((Path(__file__).parent / "spdx-2.3.schema.json").read_text())
+
+
+@pytest.fixture(name="sbom", scope="module")
+def fixture_sbom(tmp_path_factory):
+    """The SPDX document of a package of modules, as text, and the package unpacked."""
+    tmp_path = tmp_path_factory.mktemp("sbom")
+    folder = build_folder(tmp_path / "built", FIRST)
+    doc = json.loads((folder / "manifest.json").read_text())
+    doc.update(inputs={"gcc-12": "12.2.0-14", "libc6": "2.36-9"}, source_sha256="1" * 64)
+    (folder / "manifest.json").write_text(json.dumps(doc))
+    made = package(tmp_path, "--unsigned", folder)
+    subprocess.run(["dpkg-deb", "-x", made[f"sample-modules-{FIRST.release}"], tmp_path / "x"], check=True)
+    (file,) = (tmp_path / "x").rglob("sbom.spdx.json")
+    return file.read_text(), tmp_path / "x"
+
+
+def test_the_spdx_document_is_one(sbom):
+    """By the rules of SPDX 2.3 for JSON, and those that no schema can say."""
+    doc, top = json.loads(sbom[0]), sbom[1]
+    jsonschema.Draft202012Validator.check_schema(SPDX)
+    jsonschema.validate(doc, SPDX)
+    ids = [doc["SPDXID"], *(one["SPDXID"] for key in ("packages", "files") for one in doc[key])]
+    assert len(ids) == len(set(ids))
+    for link in doc["relationships"]:
+        assert {link["spdxElementId"], link["relatedSpdxElement"]} <= set(ids)
+    assert any((one["spdxElementId"], one["relationshipType"]) == ("SPDXRef-DOCUMENT", "DESCRIBES") for one in doc["relationships"])
+    sums = []
+    for file in doc["files"]:
+        (path,) = top.rglob(file["fileName"].removeprefix("./"))
+        for check in file["checksums"]:
+            assert hashlib.new(check["algorithm"].lower(), path.read_bytes()).hexdigest() == check["checksumValue"]
+        sums += [one["checksumValue"] for one in file["checksums"] if one["algorithm"] == "SHA1"]
+    modules = next(one for one in doc["packages"] if one["filesAnalyzed"])
+    # Clause 7.9 of SPDX 2.3.
+    code = hashlib.sha1("".join(sorted(sums)).encode()).hexdigest()
+    assert modules["packageVerificationCode"]["packageVerificationCodeValue"] == code
+    assert {one["name"] for one in doc["packages"]} >= {"gcc-12", "libc6", "sample"}
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda doc: doc.update(spdxVersion="2.3"),
+    lambda doc: doc.update(dataLicense="MIT"),
+    lambda doc: doc["creationInfo"].update(created="today"),
+    lambda doc: doc["packages"][0].pop("downloadLocation"),
+    lambda doc: doc["packages"][0].pop("packageVerificationCode"),
+    lambda doc: doc["files"][0].update(SPDXID="file-0"),
+    lambda doc: doc["files"][0].update(checksums=doc["files"][0]["checksums"][1:]),
+    lambda doc: doc["relationships"][0].update(relationshipType="MADE_OF"),
+])  # fmt: skip
+def test_what_is_no_spdx_document(sbom, spoil):
+    doc = json.loads(sbom[0])
+    spoil(doc)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(doc, SPDX)
+
+
+def test_modules_of_another_kernel_under_a_right_name_are_not_published(tmp_path):
+    """A package that somebody made by hand, or with an older manifest: its name proves nothing."""
+    made = package(tmp_path, "--unsigned", build_folder(tmp_path / "built", FIRST))
+    good = made[f"sample-modules-{FIRST.release}"]
+    top = tmp_path / "made-by-hand"
+    subprocess.run(["dpkg-deb", "-R", good, top], check=True)
+    (ko,) = top.rglob("*.ko")
+    module(ko, SECOND.release)
+    bad = tmp_path / "bad.deb"
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", top, bad], check=True, stdout=subprocess.DEVNULL)
+
+    def publish(*files):
+        return fleet("publish", "--repository", tmp_path / "repository", "--ring", "canary", "--key", "none", *files)
+
+    done = publish(bad, made["sample-modules"])
+    assert done.returncode == 2 and f"sample.ko is for kernel {SECOND.release}, not for {FIRST.release}" in done.stderr
+    assert not list((tmp_path / "repository/pool").iterdir())
+    right = ko.read_bytes().replace(SECOND.release.encode(), FIRST.release.encode())
+    other = top / f"lib/modules/{SECOND.release}/sample.ko"
+    other.parent.mkdir()
+    other.write_bytes(right)
+    ko.write_bytes(right)
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", top, bad], check=True, stdout=subprocess.DEVNULL)
+    assert "lies in the folder of another kernel" in publish(bad, made["sample-modules"]).stderr

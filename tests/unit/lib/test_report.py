@@ -117,7 +117,7 @@ def test_what_is_missing_is_on_the_page():
 BROWSER = "chromium-headless-shell"
 
 
-def shown(html, tmp_path, script=""):
+def shown(html, tmp_path, script="", flags=()):
     """The page as the browser has it after its scripts ran, and SCRIPT after them."""
     path = tmp_path / "page.html"
     if script:
@@ -126,7 +126,7 @@ def shown(html, tmp_path, script=""):
         html = html.replace("</body>", f"<script>{script}</script></body>")
     path.write_text(html, encoding="utf-8")
     command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-               f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=20000", "--dump-dom", f"file://{path}"]  # fmt: skip
+               f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=20000", *flags, "--dump-dom", f"file://{path}"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
