@@ -24,6 +24,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.hosts import LOAD, Capture, CaptureAlone, Firmware, Host, modular
 from tests.kernels import test_reset as reset
 from tests.lib.cache import progress
 from tests.lib.guest import GuestError
@@ -58,6 +59,8 @@ class Death(NamedTuple):
     name: str
     shell: str
     powered: bool = True  # what is in memory stays there
+    host: Host = Host()
+    alone: Host | None = None  # the host that has no reserved memory, where that must be another
 
 
 DEATHS = [
@@ -68,6 +71,10 @@ DEATHS = [
     Death("panic", reset.DEATHS["panic"]),
     Death("panic, all CPUs spinning", SPIN.strip().replace("\n", "; ").replace("do; ", "do ").replace("&; ", "& ")),
     Death("panic, ramoops", RAMOOPS + "; echo c >/proc/sysrq-trigger"),
+    Death("panic, efi-pstore", "modprobe efi_pstore pstore_disable=0; echo c >/proc/sysrq-trigger",
+          host=Firmware()),
+    Death("panic, kdump", f"{LOAD} && sync && echo c >/proc/sysrq-trigger",
+          host=Capture(), alone=CaptureAlone()),
     Death("orderly reboot", "flightrec save; keep; reboot -f"),
     Death("power cut", "sleep 600", powered=False),
 ]  # fmt: skip
@@ -86,9 +93,18 @@ packed() {{
 # The disk that /var/lib/flightrec is on.
 keep() {{ tar -c /var/lib/flightrec | dd of=/dev/vdb bs=64k conv=fsync,notrunc 2>/dev/null; }}
 modprobe virtio_pci; modprobe virtio_blk
-mkdir -p /var/lib/flightrec /run/motd.d
+mkdir -p /var/lib/flightrec /run/motd.d /var/crash /mnt
 tar -x -C / </dev/vdb 2>/dev/null
-{RAMOOPS} || exit 1
+if [ -e /dev/vdc ]; then
+	modprobe ext4
+	mount -t ext4 /dev/vdc /mnt && mount -o bind /mnt/crash /var/crash || exit 1
+fi
+# The first that comes is the one that pstore takes.
+if grep -q pstore-by-efi /proc/cmdline; then
+	modprobe efi_pstore pstore_disable=0 || exit 1
+else
+	{RAMOOPS} || exit 1
+fi
 mount -t pstore pstore /sys/fs/pstore
 # Without the driver there is no reserved memory to be seen.
 cp -a /var/lib/flightrec /run/kept
@@ -109,7 +125,7 @@ flightrec read -b -1 -o json 2>/dev/null | packed RESERVED 1
 # As systemd-pstore does.
 rm -f /sys/fs/pstore/*
 umount /sys/fs/pstore
-rmmod ramoops
+rmmod ramoops 2>/dev/null || rmmod efi_pstore
 seq {RECORDS} | sed 's/^/event /' | flightrec write
 flightrec read -o json | packed LISTED 2
 echo "BOOT $(cat /proc/sys/kernel/random/boot_id)"
@@ -173,25 +189,38 @@ def deaths_of(name):
 
 def die(name, deaths):
     """Yield a Death and {"none", "reserved": Result} for each of DEATHS, with kernel NAME."""
+    for host in {death.host: None for death in deaths}:
+        for death, results in die_on(name, host, [death for death in deaths if death.host is host]):
+            if death.alone:
+                for _, alone in die_on(name, death.alone, [death]):
+                    yield death, {**results, "none": alone["none"]}
+            else:
+                yield death, results
+
+
+def die_on(name, host, deaths):
+    """The same, of a HOST."""
     with tempfile.TemporaryDirectory(prefix="deaths-", dir="/var/tmp") as directory:
         work = Path(directory)
         files = flightrec_tool(work / "tool")
-        files |= {"bin/chrt": CHRT, **{str(path): path for path in libraries(CHRT)}}
+        files |= {"bin/chrt": CHRT, **{str(path): path for path in libraries(CHRT)}, **host.files()}
         disk, state = work / "disk", work / "state"
         for path, size in ((disk, DISK), (state, STATE)):
             path.touch()
             os.truncate(path, size)
         drives = [argument for path in (disk, state)
                   for argument in ("-drive", f"file={path},format=raw,if=virtio")]  # fmt: skip
-        stock = ["i6300esb", "virtio_blk", "ramoops", *([] if name in reset.BY_NAME else ["virtio_pci"])]
+        stock = modular(kernel(name), ["i6300esb", "virtio_pci", "virtio_blk", "ramoops", *host.stock])
+        reserved = reset.arguments(name) if host.reserved else ""
 
         def start(number):
             guest = work / f"guest{number}"
             guest.mkdir()
-            return direct_guest(name, files, SCRIPT, guest, stock=stock, memory="256M",
+            return direct_guest(name, files, SCRIPT, guest, stock=stock, memory=host.memory,
                                 modules=sorted(build_modules(name, TOP / "src").glob("*.ko")),
-                                append=f"{reset.arguments(name)} {PSTORE_MEMORY}", reboot=True,
-                                args=["-device", "i6300esb", *drives])  # fmt: skip
+                                append=f"{reserved} {PSTORE_MEMORY} {host.append}", reboot=True,
+                                args=["-device", "i6300esb", *drives,
+                                      *host.arguments(name, work)])  # fmt: skip
 
         yield from die_on_and_on(deaths, start, disk)
 

@@ -5,10 +5,13 @@
 #ifndef FLIGHTREC_EVENT_H
 #define FLIGHTREC_EVENT_H
 
+#include <linux/string.h>
+
 #include "kevent.h"
 
 /* Severities of syslog(3). */
 #define SEV_CRIT	2
+#define SEV_ERR		3
 #define SEV_WARNING	4
 #define SEV_NOTICE	5
 #define SEV_INFO	6
@@ -16,7 +19,8 @@
 
 /**
  * struct event_source - where events come from
- * @start: begin to deliver; 0 or -errno. May sleep.
+ * @start: begin to deliver; 0 or -errno: -EOPNOTSUPP where this kernel does not
+ *	let modules have it. May sleep.
  * @stop: after it nothing is delivered; only called if @start succeeded
  */
 struct event_source {
@@ -25,13 +29,61 @@ struct event_source {
 };
 
 extern const struct event_source event_cpu;
+extern const struct event_source event_fs;
+extern const struct event_source event_hang;
 extern const struct event_source event_heartbeat;
+extern const struct event_source event_mce;
 extern const struct event_source event_module;
 extern const struct event_source event_net;
 extern const struct event_source event_oom;
 extern const struct event_source event_oops;
+extern const struct event_source event_pci;
 extern const struct event_source event_reboot;
 extern const struct event_source event_suspend;
+extern const struct event_source event_thermal;
+extern const struct event_source event_usb;
+
+/**
+ * struct event_probe - a function that a tracepoint calls
+ * @name: the tracepoint's
+ * @call: the function; its arguments are the tracepoint's
+ * @at: where it is registered; NULL: nowhere
+ */
+struct event_probe {
+	const char *name;
+	void *call;
+	struct tracepoint *at;
+};
+
+/*
+ * Register it at a tracepoint of the kernel itself; -ENOENT: it has none of that
+ * name. And the reverse, wherever the tracepoint is: after it the function does
+ * not run. Both may sleep.
+ */
+int event_probe(struct event_probe *probe);
+void event_unprobe(struct event_probe *probe);
+
+/*
+ * The first line of what the tracepoint "console" passes, of *@len bytes, without
+ * the time that kernels before 5.19 put before it. Its length goes to *@len.
+ */
+static inline const char *event_log_line(const char *text, size_t *len)
+{
+	size_t n = *len;
+	const char *end = memchr(text, '\n', n), *time;
+
+	if (end)
+		n = end - text;
+	if (n && *text == '[') {
+		time = memchr(text, ']', n);
+		if (time && time + 2 <= text + n) {
+			n -= time + 2 - text;
+			text = time + 2;
+		}
+	}
+	*len = n;
+	return text;
+}
 
 /* May this source record one more? What may not is counted. Any context. */
 bool event_allowed(enum flightrec_source source);

@@ -25,28 +25,16 @@ static void on_victim(pid_t pid, uid_t uid, const char *comm)
 
 FLIGHTREC_MARK_VICTIM_PROBE(probe_victim, on_victim);
 
-static struct tracepoint *mark_victim;
-
-/* Not exported by name, so found by it. */
-static void find_mark_victim(struct tracepoint *tp, void *unused)
-{
-	if (!strcmp(tp->name, "mark_victim"))
-		mark_victim = tp;
-}
+static struct event_probe victim = { "mark_victim", (void *)probe_victim };
 
 static int start_oom(void)
 {
-	for_each_kernel_tracepoint(find_mark_victim, NULL);
-	if (!mark_victim)
-		return -ENOENT;
-	return tracepoint_probe_register(mark_victim, (void *)probe_victim, NULL);
+	return event_probe(&victim);
 }
 
 static void stop_oom(void)
 {
-	tracepoint_probe_unregister(mark_victim, (void *)probe_victim, NULL);
-	/* A probe may be running still. */
-	tracepoint_synchronize_unregister();
+	event_unprobe(&victim);
 }
 
 const struct event_source event_oom = { .start = start_oom, .stop = stop_oom };

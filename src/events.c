@@ -35,6 +35,12 @@ static const struct event_source * const sources[] = {
 	[FLIGHTREC_SOURCE_OOPS] = &event_oops,
 	[FLIGHTREC_SOURCE_SUSPEND] = &event_suspend,
 	[FLIGHTREC_SOURCE_CPU] = &event_cpu,
+	[FLIGHTREC_SOURCE_HANG] = &event_hang,
+	[FLIGHTREC_SOURCE_FS] = &event_fs,
+	[FLIGHTREC_SOURCE_MCE] = &event_mce,
+	[FLIGHTREC_SOURCE_THERMAL] = &event_thermal,
+	[FLIGHTREC_SOURCE_PCI] = &event_pci,
+	[FLIGHTREC_SOURCE_USB] = &event_usb,
 	[FLIGHTREC_SOURCE_CGROUP] = NULL,	/* the core's own */
 	[FLIGHTREC_SOURCE_OTHER] = NULL,	/* others' */
 };
@@ -143,7 +149,9 @@ static int __init events_init(void)
 			continue;
 		err = sources[id]->start();
 		started[id] = !err;
-		if (err)
+		if (err == -EOPNOTSUPP)
+			pr_info("source \"%s\": not to be had on this kernel\n", names[id]);
+		else if (err)
 			pr_err("source \"%s\" cannot be had, and is off: %pe\n",
 			       names[id], ERR_PTR(err));
 	}

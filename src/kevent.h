@@ -18,6 +18,12 @@
 	X(OOPS, "oops")		/* the kernel's own mistakes */		\
 	X(SUSPEND, "suspend")	/* to memory, to disk, and back */	\
 	X(CPU, "cpu")		/* processors switched on and off */	\
+	X(HANG, "hang")		/* tasks that hang, processors that lock up */ \
+	X(FS, "fs")		/* errors and remounts of file systems */ \
+	X(MCE, "mce")		/* machine checks */			\
+	X(THERMAL, "thermal")	/* trip points of temperature */	\
+	X(PCI, "pci")		/* devices of PCI that come and go */	\
+	X(USB, "usb")		/* devices of USB that come and go */	\
 	X(CGROUP, "cgroup")	/* paths of writers' control groups: the core's own */ \
 	X(OTHER, "other")	/* other modules, by names of their own */
 

@@ -15,7 +15,7 @@
 #define PERIOD PARAMETER("heartbeat_s")
 
 #define PARAMETER(name) "/sys/module/flightrec_events/parameters/" name
-#define ALL "module,net,reboot,heartbeat,oom,oops,suspend,cpu,cgroup,other\n"
+#define ALL "module,net,reboot,heartbeat,oom,oops,suspend,cpu,hang,fs,mce,thermal,pci,usb,cgroup,other\n"
 
 static int open_at_end(void)
 {
