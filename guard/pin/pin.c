@@ -402,7 +402,8 @@ static int hold(struct doctor *d, struct guard_state *s, const char *kernel, con
 		*said = text_of("held on kernel %s until one newer than %s is installed", kernel, target);
 		return p->why && *said ? 0 : -ENOMEM;
 	}
-	err = set_pin(d, s, kernels_find(&d->kernels, kernel), target, revocations, true, changed, said);
+	err = set_pin(d, s, kernels_find(&d->kernels, kernel), target, revocations, true,
+		      changed, said);
 	if (err || *changed)
 		return err;
 	/* That it was going to be set has been recorded. */
@@ -410,7 +411,8 @@ static int hold(struct doctor *d, struct guard_state *s, const char *kernel, con
 	return err == -ENOMEM ? err : -EIO;
 }
 
-int pin_hold(struct doctor *d, struct guard_state *s, const char *kernel, bool *changed, char **said)
+int pin_hold(struct doctor *d, struct guard_state *s, const char *kernel,
+	     bool *changed, char **said)
 {
 	char *target = NULL, *revocations = NULL;
 	int err;
