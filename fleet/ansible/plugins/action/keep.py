@@ -50,7 +50,7 @@ class ActionModule(ActionBase):
         name, arguments = task_vars["inventory_hostname"], self._task.args
         if "/" in name or name.startswith("."):
             raise AnsibleActionFail(f"'{name}' is no name for a file: rename it in the inventory")
-        path = os.path.join(task_vars["rollout_directory"], arguments["into"], name)
+        path = os.path.join(os.environ["KMODKEEP_ROLLOUT"], arguments["into"], name)
         if "versions" in arguments:
             path, doc = f"{path}.versions", arguments["versions"]
         elif "failed" in arguments:
