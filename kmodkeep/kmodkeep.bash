@@ -44,6 +44,10 @@ _kmodkeep() {
 		mapfile -t COMPREPLY < <(compgen -W "varstore setup-mode redfish" -- "$word")
 		return
 		;;
+	pin)
+		mapfile -t COMPREPLY < <(compgen -W "hold release" -- "$word")
+		return
+		;;
 	rotate)
 		mapfile -t COMPREPLY < <(compgen -W "begin status continue finish abort" -- "$word")
 		return

@@ -125,6 +125,7 @@ static struct json_object *pin_json(const struct pin *p)
 	json_add(o, "instead_of", p->instead_of);
 	json_add(o, "why", p->why);
 	json_add_int(o, "since", p->since);
+	json_add_bool(o, "held", p->held);
 	return o;
 }
 

@@ -119,6 +119,8 @@ def take_census(fleet, before, record, now):
 
 def decide(census, record, now):
     """go-on, stop or go-back; the share in RECORD grows."""
+    if record["state"] == "finished":
+        return decide_late(census, record)
     if len(census.faults) > gate.allowance(record["allow"], census.members):
         blamed = any(word in gate.BLAMED for faults in census.faults.values() for word, _ in faults)
         return gate.GO_BACK if blamed else gate.STOP
@@ -128,8 +130,20 @@ def decide(census, record, now):
         if larger:
             record.update(share=larger[0], since=int(now))
         else:
-            record["state"] = "finished"
+            # Those behind the quorum have not begun, and are judged when they do.
+            record.update(state="finished", proven=[name for name, word in census.hosts.items() if word == "done"])
     return gate.GO_ON
+
+
+def decide_late(census, record):
+    """Of hosts that update when most are done: go-on, or stop.
+
+    It never goes back: that would take the update from all that have been well with it
+    for days. Nor does what befalls these later count.
+    """
+    proven = set(record.get("proven", ()))
+    late = [name for name in census.faults if name not in proven]
+    return gate.STOP if len(late) > gate.allowance(record["allow"], census.members) else gate.GO_ON
 
 
 # ---- the file
@@ -325,7 +339,7 @@ def step(options, path, record, now):
     wanted = set(known.states) | set(states.names_in(options.states)) | set(record["begun"])
     fleet = states.read_directory(options.states, now=now, max_age=MAX_AGE, wanted=wanted)
     census = take_census(fleet, known.states, record, now)
-    if record["state"] == "running":
+    if record["state"] in ("running", "finished"):
         record["decision"] = decide(census, record, now)
         if record["decision"] != gate.GO_ON:
             record["state"] = "stopped" if record["decision"] == gate.STOP else "gone-back"

@@ -5,8 +5,8 @@ The directory of a roll-out, on the controller:
 
     lock            held by the kernel as long as ansible-playbook, or a child of it, lives
     rollout.json    how far it is; replaced in one step
-    before/ after/ now/   state files of the hosts: before their batch, right after its
-                    reboot, and at the gate
+    before/ after/ now/ back/   state files of the hosts: before their batch, right after
+                    its reboot, at the gate, and where they went back
 """
 
 import fcntl
@@ -24,6 +24,7 @@ from .states import Usage
 SCHEMA = 1
 PLAYBOOK = "kmodkeep.fleet.rollout"
 DIRECTORY = "/var/lib/kmodkeep-fleet"
+PARTS = ("before", "after", "now", "back")
 FILE_MAX = 64 * 1024 * 1024
 
 # Of a roll-out; "running" with a free lock is one whose controller was ended.
@@ -119,11 +120,11 @@ def prepare(record, options):
     if options.resume and record.doc["state"] == "finished":
         raise Usage(f"{record.line()}: there is nothing to go on with. Next: begin one, without --resume")
     if not options.resume:
-        for part in ("before", "after", "now"):
+        for part in PARTS:
             shutil.rmtree(Path(options.dir, part), ignore_errors=True)
         record.begin()
     record.doc["state"] = "running"
-    for part in ("before", "after", "now"):
+    for part in PARTS:
         Path(options.dir, part).mkdir(mode=0o700, exist_ok=True)
     record.write()
 
@@ -154,6 +155,13 @@ def add_mark_options(parser):
     parser.add_argument("--hosts", metavar="FILE", help="of these hosts, one a line; -: standard input")
 
 
+def forget(directory, names):
+    """What a run before this one saw of them, or it would be taken for what comes of the update."""
+    for part in PARTS[1:]:
+        for name in names:
+            Path(directory, part, f"{name}.json").unlink(missing_ok=True)
+
+
 def mark(options):
     record = Record(options.dir)
     if not record.read():
@@ -164,6 +172,8 @@ def mark(options):
     if options.hosts:
         names = sys.stdin.read().split() if options.hosts == "-" else states.read_names(options.hosts)
         record.doc["hosts"].update(dict.fromkeys(names, options.word))
+        if options.word == "updating":
+            forget(options.dir, names)
     elif options.word not in ENDS:
         raise Usage(f"'{options.word}' is said of hosts: --hosts FILE")
     record.write()

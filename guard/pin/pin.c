@@ -104,7 +104,7 @@ int pin_lift(struct doctor *d, struct guard_state *s, bool *changed,
 
 /* What the next run needs to tell whether it was done. 0 or -ENOMEM. */
 static int plan(const struct doctor *d, const struct pin *old, const struct kernel *k,
-		const char *target, const char *revocations, struct pin *new)
+		const char *target, const char *revocations, bool held, struct pin *new)
 {
 	const char *previous = old->kernel ? old->previous : d->next.saved;
 
@@ -114,7 +114,9 @@ static int plan(const struct doctor *d, const struct pin *old, const struct kern
 	new->previous = previous ? strdup(previous) : NULL;
 	new->instead_of = strdup(target);
 	new->revocations = strdup(revocations);
-	new->why = text_of("kernel %s would lose a driver", target);
+	new->held = held;
+	new->why = held ? text_of("kernel %s is held back by hand", target) :
+			  text_of("kernel %s would lose a driver", target);
 	new->since = old->kernel ? old->since : (long long)time(NULL);
 	return new->kernel && (new->from || !d->next.saved) &&
 	       (new->previous || !previous) && new->instead_of &&
@@ -147,7 +149,8 @@ static void drop_pin(struct doctor *d, struct pin *p, char **said)
 /* Records what it is going to do, does it, and records that it is done. */
 static int set_pin(struct doctor *d, struct guard_state *s,
 		   const struct kernel *k, const char *target,
-		   const char *revocations, bool *changed, char **said)
+		   const char *revocations, bool held, bool *changed,
+		   char **said)
 {
 	char *entry = next_boot_entry_for(d->h, &d->kernels, d->next.loader,
 					  k->release);
@@ -160,7 +163,7 @@ static int set_pin(struct doctor *d, struct guard_state *s,
 				"name means kernel %s for good", k->release);
 		return *said ? 0 : -ENOMEM;
 	}
-	err = plan(d, &old, k, target, revocations, &new);
+	err = plan(d, &old, k, target, revocations, held, &new);
 	s->pin = new;
 	if (!err)
 		err = guard_state_write(d, s, NULL, NULL);
@@ -175,8 +178,10 @@ static int set_pin(struct doctor *d, struct guard_state *s,
 	pin_free(&old);
 	s->pin.stage = PIN_SET;
 	err = finish(d, changed,
-		     text_of("pinned to kernel %s until %s serves again",
-			     k->release, target), said);
+		     held ? text_of("held on kernel %s until one newer than %s is installed",
+				    k->release, target) :
+			    text_of("pinned to kernel %s until %s serves again",
+				    k->release, target), said);
 	keep_package(d, k->release, said);
 	return err;
 }
@@ -269,7 +274,7 @@ static int start_pin(struct doctor *d, struct guard_state *s,
 			free(problem);
 		return 0;
 	}
-	return set_pin(d, s, good, target, revocations, changed, said);
+	return set_pin(d, s, good, target, revocations, false, changed, said);
 }
 
 static int release(struct doctor *d, struct guard_state *s, const char *target,
@@ -293,12 +298,32 @@ static int release(struct doctor *d, struct guard_state *s, const char *target,
 	return more ? 0 : -ENOMEM;
 }
 
+/* A pin by hand becomes one by the policy, against TARGET. 0 or -ENOMEM. */
+static int let_go(struct pin *p, const char *target)
+{
+	char *instead_of = strdup(target);
+	char *why = text_of("kernel %s would lose a driver", target);
+
+	if (!instead_of || !why) {
+		free(instead_of);
+		free(why);
+		return -ENOMEM;
+	}
+	free(p->instead_of);
+	free(p->why);
+	p->instead_of = instead_of;
+	p->why = why;
+	p->held = false;
+	return 0;
+}
+
 /* What to do about a pin that is there. */
 static int keep_pin(struct doctor *d, struct guard_state *s,
 		    const struct guard_conf *conf, const char *target,
 		    const char *revocations, bool *changed, char **said)
 {
 	struct pin *p = &s->pin;
+	const struct kernel *k;
 	int err;
 
 	if (!d->next.saved || strcmp(d->next.saved, p->entry)) {
@@ -310,21 +335,108 @@ static int keep_pin(struct doctor *d, struct guard_state *s,
 		drop_pin(d, p, said);
 		return *said && s->released ? 0 : -ENOMEM;
 	}
+	/* What it was held back from boots no more, or it was ended while it was moved. */
+	if (p->held && (!*p->kernel || strcmp(p->instead_of, target))) {
+		err = let_go(p, target);
+		if (err)
+			return err;
+	}
 	/* A pin that the boot loader does not look at is none. */
-	if (!wants_pin(d) || d->next.obstacle ||
-	    kernels_find(&d->kernels, target) == NULL ||
-	    doctor_serves(d, kernels_find(&d->kernels, target), true) ==
-	    ANSWER_YES) {
+	k = kernels_find(&d->kernels, target);
+	if (d->next.obstacle || !k ||
+	    (!p->held && (!wants_pin(d) || doctor_serves(d, k, true) == ANSWER_YES))) {
 		err = pin_lift(d, s, changed, said);
 		return err == -EIO ? 0 : err;
 	}
-	if (p->revocations && strcmp(p->revocations, revocations))
+	/* None: nothing was revoked then. */
+	if (strcmp(p->revocations ? p->revocations : "", revocations))
 		return release(d, s, target, "the revocation lists changed, and "
 			       "no pin goes across that", changed, said);
+	if (p->held)
+		return 0;
 	if (time(NULL) - p->since > conf->pin_max_age)
 		return release(d, s, target, "it is older than pin_max_age in "
 			       GUARD_CONF, changed, said);
 	return start_pin(d, s, target, revocations, changed, said);
+}
+
+/* Why KERNEL cannot be held; NULL: it can, or there is no memory. */
+static char *no_hold(const struct doctor *d, const struct guard_state *s, const char *kernel,
+		     const char *target, const char *revocations)
+{
+	if (!kernels_find(&d->kernels, kernel))
+		return text_of("not held: kernel %s is not installed", kernel);
+	if (!target || !kernels_find(&d->kernels, target))
+		return strdup("not held: what boots next cannot be told");
+	if (!strcmp(target, kernel))
+		return NULL;
+	if (!host_may_act(d->h))
+		return text_of("not held: %s is not the running system", host_root(d->h));
+	if (d->next.obstacle)
+		return text_of("not held: %s", d->next.obstacle);
+	if (!has_run(s, kernel, revocations))
+		return text_of("not held: kernel %s has not run since the revocation lists changed, or never",
+			       kernel);
+	return NULL;
+}
+
+static int hold(struct doctor *d, struct guard_state *s, const char *kernel, const char *target,
+		const char *revocations, bool *changed, char **said)
+{
+	struct pin *p = &s->pin;
+	int err;
+
+	if (!strcmp(target, kernel)) {
+		if (p->kernel)
+			return pin_lift(d, s, changed, said);
+		*said = text_of("kernel %s is what boots next, without a pin", kernel);
+		return *said ? 0 : -ENOMEM;
+	}
+	if (p->kernel && !strcmp(p->kernel, kernel) && same(d->next.saved, p->entry)) {
+		err = let_go(p, target);
+		if (err)
+			return err;
+		p->held = true;
+		free(p->why);
+		p->why = text_of("kernel %s is held back by hand", target);
+		*said = text_of("held on kernel %s until one newer than %s is installed", kernel, target);
+		return p->why && *said ? 0 : -ENOMEM;
+	}
+	err = set_pin(d, s, kernels_find(&d->kernels, kernel), target, revocations, true,
+		      changed, said);
+	if (err || *changed)
+		return err;
+	/* That it was going to be set has been recorded. */
+	err = guard_state_write(d, s, NULL, NULL);
+	return err == -ENOMEM ? err : -EIO;
+}
+
+int pin_hold(struct doctor *d, struct guard_state *s, const char *kernel,
+	     bool *changed, char **said)
+{
+	char *target = NULL, *revocations = NULL;
+	int err;
+
+	*changed = false;
+	*said = NULL;
+	err = recover(d, s, changed, said);
+	if (err)
+		return err;
+	free(*said);
+	*said = NULL;
+	target = unpinned(d, &s->pin);
+	revocations = guard_revocations(d->h);
+	if (!revocations)
+		err = -ENOMEM;
+	else if ((*said = no_hold(d, s, kernel, target, revocations)))
+		err = -EIO;
+	else if (target)
+		err = hold(d, s, kernel, target, revocations, changed, said);
+	else
+		err = -ENOMEM;
+	free(target);
+	free(revocations);
+	return err;
 }
 
 int pin_keep(struct doctor *d, struct guard_state *s,

@@ -13,6 +13,12 @@
  */
 int pin_keep(struct doctor *d, struct guard_state *s,
 	     const struct guard_conf *conf, bool *changed, char **said);
+/*
+ * Pins by hand: KERNEL boots until one is installed that is newer than what would boot now.
+ * *said: what was done, or why not. 0; -EIO: it cannot be done; or -ENOMEM.
+ */
+int pin_hold(struct doctor *d, struct guard_state *s, const char *kernel,
+	     bool *changed, char **said);
 /* Lifts it. 0, or *said says why not and -EIO. */
 int pin_lift(struct doctor *d, struct guard_state *s, bool *changed,
 	     char **said);

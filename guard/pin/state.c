@@ -61,10 +61,14 @@ static enum pin_stage read_stage(const char *word)
 
 static int read_pin(struct json_object *o, struct pin *p)
 {
+	struct json_object *held;
+
 	if (!json_string(o, "kernel") || !json_string(o, "entry") ||
 	    !json_string(o, "instead_of"))
 		return 0;
 	p->since = json_int(o, "since");
+	if (json_object_object_get_ex(o, "held", &held))
+		p->held = json_object_get_boolean(held);
 	p->stage = read_stage(json_string(o, "stage"));
 	return take(&p->from, o, "from") || take(&p->kernel, o, "kernel") || take(&p->entry, o, "entry") ||
 	       take(&p->previous, o, "previous") ||
@@ -176,6 +180,7 @@ static struct json_object *pin_json(const struct pin *p)
 	json_add(o, "why", p->why);
 	json_add_int(o, "since", p->since);
 	json_add(o, "revocations", p->revocations);
+	json_add_bool(o, "held", p->held);
 	return o;
 }
 

@@ -29,6 +29,7 @@ struct pin {
 	char *why;
 	long long since;	/* seconds since 1970 */
 	char *revocations;	/* as of then, see guard_revocations() */
+	bool held;		/* by hand: whatever instead_of serves */
 };
 
 /* A kernel that was seen running, under these revocation lists. */

@@ -162,7 +162,8 @@ static void print_lines(const struct guard *g)
 		       g->d->unfinished.list[i].state);
 	printf("kmodkeep: %s", s->line);
 	if (g->state.pin.kernel)
-		printf("; pinned, as %s would lose a driver",
+		printf(g->state.pin.held ? "; held there by hand, in place of %s" :
+		       "; pinned, as %s would lose a driver",
 		       g->state.pin.instead_of);
 	if (g->pin_said && !g->state.pin.kernel)
 		printf("; %s", g->pin_said);
@@ -339,10 +340,11 @@ int verb_guard(int argc, char **argv)
 }
 
 static const char pin_usage[] =
-"Usage: kmodkeep pin [release] [--root DIR]\n"
+"Usage: kmodkeep pin [release | hold KERNEL] [--root DIR]\n"
 "Says which kernel the boot loader is pinned to by the policy pin-last-good;\n"
 "with release, gives the boot loader its default back. It is not pinned again\n"
-"because of the same kernel.\n"
+"because of the same kernel. With hold, KERNEL boots until a kernel is installed\n"
+"that is newer than the one which would boot now, whatever that one serves.\n"
 "\n"
 "  --root DIR     the system installed under DIR\n"
 "\n"
@@ -355,8 +357,9 @@ static int pin_show(const struct guard_state *s)
 		puts("kmodkeep: nothing is pinned");
 		return EXIT_NO;
 	}
-	printf("kmodkeep: pinned to kernel %s instead of %s. To end that: "
-	       "kmodkeep pin release\n", s->pin.kernel, s->pin.instead_of);
+	printf("kmodkeep: %s kernel %s instead of %s. To end that: "
+	       "kmodkeep pin release\n", s->pin.held ? "held by hand on" : "pinned to",
+	       s->pin.kernel, s->pin.instead_of);
 	return EXIT_YES;
 }
 
@@ -390,6 +393,25 @@ static int pin_release(struct doctor *d, struct guard_state *s)
 	return err ? complain_errno(err, GUARD_STATE) : EXIT_YES;
 }
 
+static int pin_hold_on(struct doctor *d, struct guard_state *s, const char *kernel)
+{
+	char *said = NULL;
+	bool changed;
+	int err = pin_hold(d, s, kernel, &changed, &said);
+
+	if (err == -EIO) {
+		complain(0, "pin hold: %s", said ? said : "it could not be done");
+		free(said);
+		return EXIT_NO;
+	}
+	if (!err)
+		err = guard_state_write(d, s, NULL, NULL);
+	if (!err)
+		printf("kmodkeep: %s\n", said);
+	free(said);
+	return err ? complain_errno(err, GUARD_STATE) : EXIT_YES;
+}
+
 int verb_pin(int argc, char **argv)
 {
 	static const struct option longs[] = {
@@ -401,6 +423,7 @@ int verb_pin(int argc, char **argv)
 	const char *root = NULL;
 	struct host *h;
 	int c, err, lock, code;
+	bool holds;
 
 	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
 		switch (c) {
@@ -409,9 +432,11 @@ int verb_pin(int argc, char **argv)
 		default: return EXIT_USAGE;
 		}
 	}
-	if (argc - optind > 1 ||
-	    (argc > optind && strcmp(argv[optind], "release")))
-		return complain(EXIT_USAGE, "pin: only 'release' may follow");
+	holds = argc > optind && !strcmp(argv[optind], "hold");
+	if (argc - optind > 1 + holds || (argc > optind && !holds && strcmp(argv[optind], "release")))
+		return complain(EXIT_USAGE, "pin: only 'release', or 'hold KERNEL' may follow");
+	if (holds && argc - optind != 2)
+		return complain(EXIT_USAGE, "pin hold: give the release of a kernel");
 	err = host_new(root, &h);
 	if (err)
 		return complain_root(err, root, "pin");
@@ -427,8 +452,8 @@ int verb_pin(int argc, char **argv)
 	if (err)
 		code = complain_errno(err, "pin");
 	else
-		code = argc > optind ? pin_release(g.d, &g.state) :
-				       pin_show(&g.state);
+		code = holds ? pin_hold_on(g.d, &g.state, argv[optind + 1]) :
+		       argc > optind ? pin_release(g.d, &g.state) : pin_show(&g.state);
 	if (lock >= 0)
 		close(lock);
 	guard_free(&g);

@@ -23,35 +23,39 @@ from tests.lib.apt import download
 from tests.lib.cache import locked, say
 from tests.packaging.variants import packages
 from tests.unit.kmodkeep.host import Tree, certificate
-from tests.unit.kmodkeep.system import NEW, OLD, System, grub_cfg, without_initrds
+from tests.unit.kmodkeep.system import NEW, OLD, System, grub_cfg, grubenv, without_initrds
 
 HERE = Path(__file__).parent / "host"
 NETWORK = ipaddress.ip_network("10.77.0.0/16")
 CONTROLLER = NETWORK[1]
 PORT = 8080
 PACKAGE = "linux-image-sim"
+NEW_PACKAGE = f"linux-image-{NEW}"
 TROUBLES = ["build-broken", "disk-full", "vanishes", "hostile-state", "cut-state", "wrong-clock", "clone", "clone"]
 
 CONTROL = """Package: {package}
 Version: {version}
 Architecture: all
 Maintainer: nobody <nobody@example.org>
+Depends: {depends}
 Description: a kernel of the lab, simulated
 """
-# What dkms does after a kernel has come; the module is built already.
+# What dkms and update-grub do after a kernel has come; the module is built already.
 POSTINST = f"""#!/bin/sh
 set -e
 for kernel in {OLD} {NEW}; do
     [ -e /usr/share/sim/$kernel ] || continue
+    cp /usr/share/sim/$kernel/grub.cfg /boot/grub/grub.cfg
     mkdir -p /lib/modules/$kernel/updates/dkms
     [ $kernel = {OLD} ] || [ ! -e /etc/sim-build-broken ] || continue
     cp /usr/share/sim/$kernel/sample.ko /lib/modules/$kernel/updates/dkms
     depmod $kernel
 done
 """
-POSTRM = f"""#!/bin/sh
-set -e
-[ -e /usr/share/sim/{NEW} ] || rm -rf /lib/modules/{NEW}
+# As GRUB's own, for a block that has nothing else.
+SET_DEFAULT = """#!/bin/sh
+{ printf '# GRUB Environment Block\\nsaved_entry=%s\\n' "$2"; head -c 1024 /dev/zero | tr '\\0' '#'; } |
+    head -c 1024 >"${1#--boot-directory=}/grub/grubenv"
 """
 
 
@@ -79,29 +83,26 @@ def remove_stale():
                 shutil.rmtree(path)
 
 
-def kernel_package(path, version, kernels):
-    """The simulated kernel's package with these KERNELS, the first of which boots next."""
-    system = System(Tree(path / f"tree{version}"))
-    root = path / f"package{version}"
-    for kernel in kernels:
-        (root / "usr/share/sim" / kernel).mkdir(parents=True)
-        shutil.move(system.module_file(kernel), root / "usr/share/sim" / kernel)
-        shutil.copytree(system.path / "lib/modules" / kernel, root / "usr/lib/modules" / kernel)
-        for name in ("vmlinuz", "config"):
-            file = root / f"boot/{name}-{kernel}"
-            file.parent.mkdir(exist_ok=True)
-            shutil.copy(system.path / f"boot/{name}-{kernel}", file)
-    (root / "boot/grub").mkdir()
+def kernel_package(path, name, version, kernel, depends="", menu=()):
+    """A package of the simulated KERNEL; with it the boot menu has the kernels MENU, the first of which boots next."""
+    system = System(Tree(path / f"tree-{name}-{version}"))
+    root = path / f"package-{name}-{version}"
+    (root / "usr/share/sim" / kernel).mkdir(parents=True)
+    shutil.move(system.module_file(kernel), root / "usr/share/sim" / kernel)
+    shutil.copytree(system.path / "lib/modules" / kernel, root / "usr/lib/modules" / kernel)
+    for file in ("vmlinuz", "config"):
+        (root / "boot").mkdir(exist_ok=True)
+        shutil.copy(system.path / f"boot/{file}-{kernel}", root / f"boot/{file}-{kernel}")
     # Without an initramfs: no /sys of such a host tells what its root needs from one.
-    (root / "boot/grub/grub.cfg").write_text(without_initrds(grub_cfg(kernels, default="0")))
-    shutil.copy(system.path / "boot/grub/grubenv", root / "boot/grub")
-    shutil.copytree(system.path / "usr/lib/kmodkeep", root / "usr/lib/kmodkeep")
+    (root / "usr/share/sim" / kernel / "grub.cfg").write_text(without_initrds(grub_cfg(menu or [kernel])))
+    if name == PACKAGE:
+        shutil.copytree(system.path / "usr/lib/kmodkeep", root / "usr/lib/kmodkeep")
     (root / "DEBIAN").mkdir()
-    (root / "DEBIAN/control").write_text(CONTROL.format(package=PACKAGE, version=version))
-    for name, text in (("postinst", POSTINST), ("postrm", POSTRM)):
-        (root / "DEBIAN" / name).write_text(text)
-        (root / "DEBIAN" / name).chmod(0o755)
-    deb = path / f"{PACKAGE}_{version}_all.deb"
+    control = CONTROL.format(package=name, version=version, depends=depends)
+    (root / "DEBIAN/control").write_text(control.replace("Depends: \n", ""))
+    (root / "DEBIAN/postinst").write_text(POSTINST)
+    (root / "DEBIAN/postinst").chmod(0o755)
+    deb = path / f"{name}_{version}_all.deb"
     run("dpkg-deb", "--root-owner-group", "-b", root, deb)
     return deb
 
@@ -232,7 +233,10 @@ class Lab:
     def _prepare(self):
         """What all hosts have above the cached root, as one more layer."""
         self.repository = Repository(self.path)
-        self.old, self.new = kernel_package(self.path, 1, [OLD]), kernel_package(self.path, 2, [NEW, OLD])
+        self.old = kernel_package(self.path, PACKAGE, 1, OLD)
+        # As Debian's metapackage brings it: beside the old one, where it stays.
+        self.new = kernel_package(self.path, PACKAGE, 2, OLD, depends=NEW_PACKAGE)
+        shutil.copy(kernel_package(self.path, NEW_PACKAGE, 1, NEW, menu=[NEW, OLD]), self.repository.path)
         self.repository.publish(self.old)
         self.gate_key, self.gate_certificate = certificate(self.path, "gate")
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.path / "key")
@@ -256,8 +260,10 @@ class Lab:
         debs = [*download(base.SUITE, ["libjson-c5"]).iterdir(), packages(base.SUITE)["kmodkeep"], self.old]
         for deb in debs:
             shutil.copy(deb, root / "tmp")
+        put("boot/grub/grubenv", grubenv())
         run("chroot", root, "dpkg", "--force-unsafe-io", "-i", *[f"/tmp/{deb.name}" for deb in debs],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"})  # fmt: skip
+        put("usr/sbin/grub-set-default", SET_DEFAULT, 0o755)
         put("root/.ssh/authorized_keys", (self.path / "key.pub").read_text(), 0o600)
         # Only its own repository, of which python3-apt wants to find the directories.
         shutil.rmtree(root / "var/lib/apt/lists")

@@ -125,6 +125,27 @@ def test_a_rollout_by_ansible():
         assert f"would lose sample: missing on kernel {NEW}" in page and "\x1b" not in page, page
 
 
+def went_back(host):
+    """The old kernel runs, and will; the newer one is there, and does not boot."""
+    assert version(host) == "1" and host.run("uname", "-r").stdout.strip() == OLD
+    assert (host.root / f"boot/vmlinuz-{NEW}").exists()
+    assert f"held by hand on kernel {OLD} instead of {NEW}" in host.run("kmodkeep", "pin").stdout
+
+
+def test_a_bad_one_goes_back_at_the_canary_by_ansible():
+    with Lab(3) as lab:
+        (lab.hosts[0].root / "etc/sim-build-broken").touch()
+        lab.repository.publish(lab.old, lab.new)
+        ansible = Ansible(lab)
+        done = ansible.rollout(rollout_allow="0", rollout_allow_unwell="0")
+        assert done.returncode != 0 and f"The gate says go-back: loses-driver: {lab.hosts[0].name} (sample: missing" in done.stdout, done.stdout
+        assert (ansible.record()["state"], ansible.record()["hosts"]) == ("gone-back", {lab.hosts[0].name: "failed"}), done.stdout
+        went_back(lab.hosts[0])
+        back = json.loads((ansible.path / f"rollout/back/{lab.hosts[0].name}.json").read_text())
+        assert (back["safe"], back["running_kernel"], back["pin"]["held"]) == ("yes", OLD, True)
+        assert all(version(host) == "1" and not (host.root / f"boot/vmlinuz-{NEW}").exists() for host in lab.hosts[1:])
+
+
 # ---- without a controller
 
 
@@ -224,7 +245,8 @@ def test_a_bad_one_goes_back_at_the_canary_without_a_controller():
         said, done = pull.round()
         assert version(canary) == "1" and json.loads(gate_record(canary))["step"] == "gone-back", said[canary.name]
         state = json.loads((pull.states / f"{canary.name}.json").read_text())
-        assert (state["safe"], state["next_kernel"]) == ("yes", OLD)
+        went_back(canary)
+        assert (state["safe"], state["next_kernel"], state["running_kernel"]) == ("yes", OLD, OLD)
         # What is on the way is not believed: an older file, from when all might.
         assert all(said[host.name].returncode == 0 and version(host) == "1" for host in lab.hosts)
 

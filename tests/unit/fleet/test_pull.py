@@ -106,6 +106,40 @@ def test_nobody_may_more_before_enough_are_done(publisher):
     assert int(publisher.published()["share"]) > int(share)
 
 
+def finished(publisher, late):
+    """A roll-out that is finished, but for the hosts LATE, which sleep."""
+    publisher.begin()
+    for _ in range(6):
+        share = int(publisher.published()["share"])
+        put(publisher.states, *[updated(name) for name in ORDER if ring(name) < share and name not in late])
+        text = publisher.look()
+    assert "is finished: go-on" in text and f"({len(HOSTS) - len(late)} done, {len(late)} waits)" in text, text
+
+
+def test_those_behind_the_quorum_are_judged_too(publisher):
+    """None more begins then; what has been well is not taken back, and stays so."""
+    late = ORDER[-5:]
+    finished(publisher, late)
+    put(publisher.states, updated(late[0]))
+    assert "is finished: go-on" in publisher.look()
+    put(publisher.states, losing(late[1], gate=gate("updated", "updated")))
+    text = publisher.look(code=1)
+    assert "is stopped: stop, 100 % may" in text and f"loses-driver: {late[1]} (" in text, text
+    assert publisher.published()["decision"] == "stop"
+    publisher.look(code=1)
+    publisher.run("--back", code=1)
+    assert publisher.published()["decision"] == "go-back"
+
+
+def test_what_befalls_the_others_later_stops_nobody(publisher):
+    late = ORDER[-5:]
+    finished(publisher, late)
+    put(publisher.states, losing(ORDER[3], gate=gate("updated", "updated")))
+    assert "is finished: go-on" in publisher.look()
+    put(publisher.states, updated(late[0]))
+    assert "is finished: go-on" in publisher.look() and publisher.published()["decision"] == "go-on"
+
+
 def test_it_settles(publisher):
     publisher.begin("--settle", "4")
     put(publisher.states, updated(ORDER[0]))

@@ -141,3 +141,14 @@ def test_what_is_installed_works(tmp_path):
     assert not list((tmp_path / "root").rglob("*.pyc"))
     collection = tmp_path / "root/usr/share/ansible/collections/ansible_collections/kmodkeep/fleet"
     assert (collection / "roles/rollout/meta/argument_specs.yml").exists()
+
+
+def test_what_was_seen_of_a_host_is_forgotten_when_it_is_updated_again(rollout, tmp_path):
+    """But not what it was before its first update."""
+    rollout()
+    for part in ("before", "after", "now", "back"):
+        for name in ("h1", "h2"):
+            (tmp_path / "dir" / part / f"{name}.json").write_text("{}")
+    assert mark(tmp_path, "updating", "h1").returncode == 0
+    left = sorted(str(path.relative_to(tmp_path / "dir")) for path in (tmp_path / "dir").glob("*/h*.json"))
+    assert left == ["after/h2.json", "back/h2.json", "before/h1.json", "before/h2.json", "now/h2.json"]

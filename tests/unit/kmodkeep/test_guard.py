@@ -304,6 +304,94 @@ def test_release(pinning):
     assert run("pin", "relase").code == 2
 
 
+def hold(system, kernel=OLD):
+    result = system.tree.run("pin", "hold", kernel)
+    return result.code, result.text
+
+
+def test_a_kernel_is_held_though_the_other_serves(system):
+    """No policy asks for it, and neither the verdicts nor its age end it."""
+    guard(system)
+    assert hold(system) == (0, f"kmodkeep: held on kernel {OLD} until one newer than {NEW} is installed\n")
+    assert default(system) == advanced(OLD) and (system.path / KEPT).exists()
+    path = system.path / "var/lib/kmodkeep/state.json"
+    found = state(system)
+    found["pin"]["since"] = 1
+    path.write_text(json.dumps(found))
+    line = f"kmodkeep: next boot safe (kernel {OLD}); held there by hand, in place of {NEW}\n"
+    assert guard(system) == (0, line) and hold(system)[0] == 0 and guard(system) == (0, line)
+    shown = system.tree.run("pin")
+    assert shown.code == 0 and f"held by hand on kernel {OLD} instead of {NEW}" in shown.out
+    assert state(system)["pin"]["held"] and json.loads(system.tree.run("state").out)["pin"]["held"]
+    assert system.tree.run("pin", "release").code == 0
+    assert default(system) is None and guard(system) == (0, f"kmodkeep: next boot safe (kernel {NEW})\n")
+
+
+def newer_kernel(system, serves):
+    newest = "6.13.0-amd64"
+    system.kernel(newest)
+    if serves:
+        system.install(newest)
+    system.tree.put("boot/grub/grub.cfg", grub_cfg([newest, NEW, OLD]))
+    return newest
+
+
+def test_a_newer_kernel_ends_what_is_held(system):
+    guard(system)
+    hold(system)
+    newest = newer_kernel(system, serves=True)
+    assert f"next boot safe (kernel {newest})" in guard(system)[1]
+    assert default(system) is None and state(system)["pin"] is None
+
+
+def test_a_newer_kernel_that_does_not_serve_is_for_the_policy(pinning):
+    """Then it is the policy's pin, which goes when that kernel serves."""
+    hold(pinning)
+    newest = newer_kernel(pinning, serves=False)
+    pinning.remove(NEW)
+    assert guard(pinning)[0] == 0 and default(pinning) == advanced(OLD)
+    pin = state(pinning)["pin"]
+    assert not pin["held"] and pin["instead_of"] == newest and pin["why"] == f"kernel {newest} would lose a driver"
+    pinning.install(newest)
+    guard(pinning)
+    assert default(pinning) is None and state(pinning)["pin"] is None
+
+
+def test_a_pin_of_the_policy_that_is_held_stays(pinning):
+    pinning.remove(NEW)
+    guard(pinning)
+    assert hold(pinning)[0] == 0
+    pinning.install(NEW)
+    assert guard(pinning)[0] == 0 and default(pinning) == advanced(OLD) and state(pinning)["pin"]["held"]
+
+
+def test_what_cannot_be_held(system):
+    """Nothing is changed then, and it is said."""
+    for kernel, why in ((OLD, "or never"), ("6.5.0", "kernel 6.5.0 is not installed")):
+        code, text = hold(system, kernel)
+        assert code == 1 and "pin hold: not held: " in text and why in text, text
+    guard(system)
+    assert hold(system, NEW) == (0, f"kmodkeep: kernel {NEW} is what boots next, without a pin\n")
+    system.tree.put("boot/grub/grub.cfg", grub_cfg([NEW, OLD], "0"))
+    code, text = hold(system)
+    assert code == 1 and "not held: GRUB does not keep its default" in text
+    system.tree.put("boot/grub/grub.cfg", grub_cfg([NEW, OLD]))
+    (system.path / "usr/sbin/grub-set-default").write_text("#!/bin/sh\necho no space; exit 1\n")
+    code, text = hold(system)
+    assert code == 1 and "grub-set-default: no space" in text and default(system) is None
+    assert state(system)["pin"] is None
+    assert [system.tree.run("pin", *words).code for words in (["hold"], ["hold", OLD, NEW], ["release", OLD])] == [2, 2, 2]
+
+
+def test_what_is_held_goes_across_no_revocation(system, pair):
+    system.tree.secure_boot(False)
+    guard(system)
+    hold(system)
+    system.tree.variable("MokListXRT", siglist(pair.cert.read_bytes()))
+    code, text = guard(system)
+    assert "the revocation lists changed, and no pin goes across that" in text and default(system) is None
+
+
 def test_who_changes_the_default_by_hand_is_respected(pinning):
     pinning.remove(NEW)
     guard(pinning)

@@ -66,7 +66,7 @@ def test_every_setting_of_the_guard_is_in_the_manual():
 
 @pytest.mark.parametrize("words, completed", [
     (["re"], ["repair"]), (["adopt", "--po"], ["--policy"]), (["repair", "--"], ["--dry-run", "--yes"]),
-    (["key", "rot"], ["rotate"]),
+    (["key", "rot"], ["rotate"]), (["pin", "ho"], ["hold"]),
     (["manifest", "jo"], ["join"]), (["manifest", "join", "--sig"], ["--signatures"]), (["log", "v"], ["verify"]), (["key", "rotate", "fi"], ["finish"]),
     (["key", "enroll", "--via", "re"], ["redfish"]), (["key", "enroll", "--via", "setup-mode", "--pl"], ["--platform-key", "--platform-cert"]),
     (["preflight", "--ra"], ["--radar"]),

@@ -45,7 +45,7 @@ class Host:
         for name in ("kmodkeep", "apt-get", "dpkg-query", "dpkg", "shutdown"):
             (path / "bin" / name).write_text(PROGRAM.format(path=path))
             (path / "bin" / name).chmod(0o755)
-        self.answer(status=0, guard=0, versions="installed linux=1\n", next="installed linux=2\n")
+        self.answer(status=0, guard=0, pin=0, versions="installed linux=1\n", next="installed linux=2\n")
         self.gate("update")
 
     def answer(self, **files):
@@ -57,6 +57,13 @@ class Host:
 
     def kept(self):
         return self.path / "state/gate/versions.r"
+
+    def updated(self):
+        """One that has been brought from version 1 to 2, and was running kernel 5."""
+        self.kept().write_text("linux=1\n")
+        (self.path / "state/gate/kernel.r").write_text("5\n")
+        self.answer(versions="installed linux=2\n", next="installed linux=1\n")
+        self.gate("go-back")
 
     def pull(self):
         self.answer(calls="")
@@ -93,7 +100,7 @@ def test_no_reboot_into_what_is_not_safe(host, code):
     done = host.pull()
     assert done.returncode == 1 and host.marks == ["begun", "failed"] and not host.reboots
     assert "with the update the next boot is not safe, or nobody can tell" in done.stderr
-    host.gate("go-back")
+    host.updated()
     done = host.pull()
     assert done.returncode == 1 and host.marks == ["gone-back"] and not host.reboots
     assert "not rebooted: " in done.stderr
@@ -144,10 +151,32 @@ def test_one_that_is_unwell_is_left_out(host):
 
 
 def test_going_back(host):
-    host.gate("go-back")
-    host.kept().write_text("linux=1\n")
+    """The packages, then the boot loader's default, then the guard is asked, and it reboots."""
+    host.updated()
     assert host.pull().returncode == 0 and host.marks == ["gone-back"] and host.reboots
     assert host.installs() == ["--allow-downgrades linux=1"]
+    order = [call for call in host.calls if call.startswith(("kmodkeep pin", "kmodkeep guard", "shutdown"))]
+    assert order == ["kmodkeep pin hold 5", "kmodkeep guard", "shutdown -r +1 kmodkeep: roll-out r"]
+
+
+def test_the_kernel_from_before_is_kept(host):
+    host.pull()
+    running = subprocess.run(["uname", "-r"], capture_output=True, text=True, check=True).stdout
+    assert (host.path / "state/gate/kernel.r").read_text() == running
+
+
+@pytest.mark.parametrize("why", ["the kernel cannot be held", "the kernel is not known", "the package stays"])
+def test_what_has_not_gone_back_does_not_say_so(host, why):
+    host.updated()
+    if why == "the kernel cannot be held":
+        host.answer(pin=1)
+    elif why == "the kernel is not known":
+        (host.path / "state/gate/kernel.r").unlink()
+    else:
+        (host.path / "next").unlink()
+    done = host.pull()
+    assert done.returncode == 1 and host.marks == ["failed"] and not host.reboots
+    assert "the update could not be taken back" in done.stderr
 
 
 def test_the_versions_to_go_back_to_are_lost(host):
