@@ -7,11 +7,12 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 
 import pytest
 
 from tests.secureboot import cells
-from tests.unit.kmodkeep.host import KERNEL, MACHINE, PROGRAM, Pair, siglist, unpacked
+from tests.unit.kmodkeep.host import KERNEL, MACHINE, PROGRAM, TOP, Pair, siglist, unpacked
 
 MAGIC = b"~Module signature appended~\n"
 
@@ -660,3 +661,12 @@ def test_add_beside_signed_attributes(tree, plain_module, pair, other_pair, tmp_
     result = sign(tree, module, other_pair, "--add")
     assert result.code == 1 and "no kernel takes beside another one" in result.err
     assert module.read_bytes() == before
+
+
+if os.environ.get("FULL"):
+
+    def test_what_signing_all_again_costs():
+        """At most 3 seconds of processor time beyond the RSA operations, in each compression."""
+        done = subprocess.run([sys.executable, "-m", "bench.signing"], cwd=TOP, capture_output=True, text=True,
+                              timeout=1200)  # fmt: skip
+        assert done.returncode == 0 and len(re.findall("beyond RSA", done.stdout)) == 4, done.stdout + done.stderr
