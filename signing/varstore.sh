@@ -39,6 +39,8 @@ enrol_in_store() {
 	if has_certificate "$store"; then
 		stop 0 "the key '$(get name)' is in the list $list of $store already"
 	fi
+	[ -z "${dry_run-}" ] ||
+		stop 0 "would enrol the key '$(get name)' in $store, in its list $list"
 	cp -p "$store" "$work/new" ||
 		stop 1 "$store could not be copied; nothing changed"
 	"$tool" --inplace "$work/new" "$add" "$shim" "$cert" >"$work/said" 2>&1 ||

@@ -498,6 +498,19 @@ def test_two_signers_are_what_openssl_makes(tree, plain_module, pair, other_pair
     assert module.read_bytes()[start : start + size] == message.read_bytes()
 
 
+def test_dry_run_says_what_would_be_done(tree, module, pair, other_pair):
+    before = module.read_bytes()
+    for words in ((), ("--if-needed",), ("--add",)):
+        result = sign(tree, module, pair, "--dry-run", *words)
+        assert result.code == 0 and f"{module}: would be signed by 'one' (sha256)" in result.out
+    assert module.read_bytes() == before
+    sign(tree, module, pair)
+    before = module.read_bytes()
+    assert "already signed by 'one'" in sign(tree, module, pair, "--dry-run", "--if-needed").out
+    assert "would be signed by 'other' (sha256), besides" in sign(tree, module, other_pair, "--dry-run", "--add").out
+    assert module.read_bytes() == before and {p.name for p in module.parent.iterdir() if ".ko" in p.name} == {module.name}
+
+
 def test_verify_names_all_signers(tree, module, pair, other_pair):
     sign(tree, module, pair)
     sign(tree, module, other_pair, "--add")

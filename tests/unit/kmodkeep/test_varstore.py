@@ -68,6 +68,10 @@ def left_beside(store):
 
 
 def test_enrols_in_a_store_once(tree, tool, store, pair, other_pair, tmp_path):
+    before = store.read_bytes()
+    result = enroll(tree, tool, store, "--dry-run", "--cert", pair.cert)
+    assert result.code == 0 and f"would enrol the key 'one' in {store}" in result.out
+    assert store.read_bytes() == before and left_beside(store) == {"vars.fd"}
     result = enroll(tree, tool, store, "--cert", pair.cert)
     assert result.code == 0 and f"'one' is enrolled in {store}, in its list MokList" in result.out, result.text
     assert moks(tool, store) == ["CN=one"]
