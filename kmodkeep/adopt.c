@@ -21,6 +21,7 @@
 #include "guard/pin/state.h"
 #include "guard/repair/perform.h"
 #include "guard/trust/cert.h"
+#include "guard/trust/firmware_ca.h"
 #include "guard/verdict/verify.h"
 #include "kmodkeep/policy.h"
 #include "kmodkeep/verbs.h"
@@ -551,8 +552,11 @@ static int enrol(struct adopting *a)
 	int n = 3;
 
 	if (!a->o->password_stdin && !ask_possible()) {
-		puts("kmodkeep: nobody could be shown the password for the enrolment. Next: "
-		     "kmodkeep key enroll");
+		char *next = firmware_enrol_step(a->d->h, NULL, false);
+
+		printf("kmodkeep: nobody could be shown the password for the enrolment. Next: %s\n",
+		       next ? next : "kmodkeep key enroll");
+		free(next);
 		return EXIT_NO;
 	}
 	if (a->o->password_stdin)

@@ -179,7 +179,7 @@ static void print_shell(const struct host *h, const struct keystate *s)
 	       or_none(keystate_next_step(s)));
 	printf("name=%s\nfingerprint=%s\nboots_kernels=%s\n",
 	       or_none(s->name), s->sha256, yes_no(s->boots_kernels));
-	printf("without_shim=%s\n", yes_no(firmware_without_shim(h)));
+	printf("without_shim=%s\n", yes_no(s->without_shim));
 	printf("other_pending=%s\nnvram_free=%lld\nboot_dir=%s\n",
 	       yes_no(s->other_pending), efivars_free(h), or_none(boot_dir));
 	printf("nvram_read_only=%s\nmay_act=%s\n", yes_no(efivars_read_only(h)),
@@ -236,6 +236,10 @@ static void print_removal(const struct keystate *s)
 	if (s->enrolment == ENROLMENT_PENDING) {
 		printf("To withdraw the request to enrol the key '%s':\n"
 		       "  mokutil --revoke-import\n", s->name);
+	} else if (s->enrolment == ENROLMENT_ENROLLED && !s->in_mok) {
+		printf("To take the key '%s' out of this host's trust:\n"
+		       "  delete it from the firmware's db, where it was put\n"
+		       "Modules signed with it will no longer load then.\n", s->name);
 	} else if (s->enrolment == ENROLMENT_ENROLLED) {
 		printf("To take the key '%s' out of this host's trust:\n"
 		       "  mokutil --delete %s\n"

@@ -194,6 +194,14 @@ static int check(const struct host *h, const struct keystate *s,
 		       "to delete\n", s->name);
 		return -1;
 	}
+	if (s->without_shim)
+		return complain(EXIT_NO, "this host boots without shim, so no menu would ask "
+				"for it. Next: take the key out of the firmware's db, by its "
+				"set-up or by what put it there");
+	if (!o->mokx && !s->in_mok)
+		return complain(EXIT_NO, "the key '%s' is in the firmware's db, which MokManager "
+				"does not change. Next: take it out there, by the firmware's "
+				"set-up or by what put it there; or key revoke --mokx", s->name);
 	if (o->mokx && s->revoked) {
 		printf("kmodkeep: the key '%s' is in the list of revoked keys\n",
 		       s->name);

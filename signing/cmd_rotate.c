@@ -16,6 +16,7 @@
 #include "guard/host/dkms_config.h"
 #include "guard/host/kernels.h"
 #include "guard/trust/cert.h"
+#include "guard/trust/firmware_ca.h"
 #include "signing/keystate.h"
 #include "signing/keyverb.h"
 #include "signing/newkey.h"
@@ -196,17 +197,12 @@ static char *next_of_enrolment(const struct rotating *g)
 {
 	const char *cert = g->r.new_pair ? g->r.new_pair->cert_path : "?";
 
-	switch (g->new->enrolment) {
-	case ENROLMENT_PENDING:
+	if (g->new->enrolment == ENROLMENT_PENDING && !g->new->without_shim)
 		return strdup("reboot and choose \"Enroll MOK\" in the blue "
 			      "menu; then: kmodkeep key rotate finish");
-	case ENROLMENT_DECLINED:
-		return text_of("kmodkeep key enroll --again --cert %s", cert);
-	case ENROLMENT_NOT_ENROLLED:
-		return text_of("kmodkeep key enroll --cert %s", cert);
-	default:
+	if (g->new->enrolment == ENROLMENT_UNKNOWN)
 		return strdup("ask again as root, with efivarfs mounted");
-	}
+	return firmware_enrol_step(g->h, cert, g->new->enrolment == ENROLMENT_DECLINED);
 }
 
 static char *next_of_old(const struct rotating *g)

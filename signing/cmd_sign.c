@@ -35,6 +35,7 @@ static const char usage[] =
 "                 --key, that of a key that the kernel trusts; succeed with a\n"
 "                 note where the host has no key, or an unfit one but needs no\n"
 "                 signatures (for build hooks)\n"
+"  --dry-run      say what would be done, and do nothing\n"
 "  --root DIR     the system installed under DIR: its key, its kernels\n"
 "\n"
 "Exit code: 0 signed, 1 not, 2 wrong usage, 3 could not tell.\n";
@@ -61,6 +62,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{ "kernel", required_argument, NULL, 'V' },
 		{ "if-needed", no_argument, NULL, 'n' },
 		{ "add", no_argument, NULL, 'a' },
+		{ "dry-run", no_argument, NULL, 'd' },
 		{ "root", required_argument, NULL, 'r' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
@@ -76,6 +78,7 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'V': o->s.kernel = optarg; break;
 		case 'n': o->s.if_needed = true; break;
 		case 'a': o->s.add = true; break;
+		case 'd': o->s.dry_run = true; break;
 		case 'r': o->root = optarg; break;
 		case 'h': fputs(usage, stdout); return -1;
 		default: return EXIT_USAGE;
@@ -189,7 +192,8 @@ static int one(const struct signing *s, const char *path, const char *by)
 	switch (err) {
 	case 0:
 		if (result == SIGN_DONE)
-			printf("%s: signed by %s (%s)%s\n", path, by, hash,
+			printf("%s: %ssigned by %s (%s)%s\n", path,
+			       s->dry_run ? "would be " : "", by, hash,
 			       s->add ? ", besides who signed it before" : "");
 		else if (result == SIGN_TRUSTED)
 			printf("%s: already signed by another key that this "

@@ -13,6 +13,7 @@
 #include "guard/host/efivars.h"
 #include "guard/host/firmware.h"
 #include "guard/trust/cert.h"
+#include "guard/trust/firmware_ca.h"
 #include "guard/trust/trust.h"
 
 const char *enrolment_word(enum enrolment e)
@@ -171,6 +172,8 @@ static void read_requests(const struct host *h, struct keystate *s,
 	s->delete_pending = is_listed(h, "MokDel", s->key->cert);
 	s->mokx_pending = is_listed(h, "MokXNew", s->key->cert);
 	s->revoked = c && c->from & (CERT_MOKX | CERT_DBX);
+	s->in_mok = c && c->from & CERT_MOK;
+	s->in_db = c && c->from & CERT_DB;
 }
 
 /* A pair of which only the certificate is known. */
@@ -201,6 +204,7 @@ static int read_state(const struct host *h, bool first, const char *cert,
 	s->place = host_place(h);
 	s->secure_boot = host_secure_boot(h);
 	s->demand = host_demands_signature(h);
+	s->without_shim = firmware_without_shim(h);
 	err = trust_new(h, &t);
 	if (!err)
 		s->key_error = x509 ? from_x509(x509, &s->key) :
@@ -266,13 +270,19 @@ const char *keystate_next_step(const struct keystate *s)
 	case ENROLMENT_NOT_APPLICABLE:
 		return NULL;
 	case ENROLMENT_PENDING:
-		return "reboot and choose \"Enroll MOK\" in the blue menu";
+		return s->without_shim ? ENROL_WITHOUT_SHIM :
+		       "reboot and choose \"Enroll MOK\" in the blue menu";
 	case ENROLMENT_DECLINED:
-		return "kmodkeep key enroll --again";
+		return s->without_shim ? ENROL_WITHOUT_SHIM :
+					 "kmodkeep key enroll --again";
 	case ENROLMENT_NOT_ENROLLED:
-		return "kmodkeep key enroll";
+		return s->without_shim ? ENROL_WITHOUT_SHIM :
+					 "kmodkeep key enroll";
 	default:
-		return "ask again as root, with efivarfs mounted";
+		return s->in_db && !s->in_mok ?
+		       "the key is in the firmware's db; whether this kernel takes such keys "
+		       "for modules is not known: kmodkeep smoke DRIVER tries it" :
+		       "ask again as root, with efivarfs mounted";
 	}
 }
 

@@ -29,6 +29,8 @@ struct keystate {
 	char *usage;		/* "codeSigning, module signing only" */
 	bool boots_kernels;
 	char expires[32];
+	bool without_shim;	/* certainly: no request would be read */
+	bool in_mok, in_db;	/* its certificate is a machine owner key; in db */
 	bool other_pending;	/* some request waits that is not ours */
 	bool delete_pending;	/* it goes at the next boot, if confirmed */
 	bool mokx_pending;	/* so it goes into the list of revoked ones */

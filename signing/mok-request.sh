@@ -113,6 +113,8 @@ ready_to_ask() {
 	only_with_writable_variables
 	only_with_space
 	warn_of_encrypted_disks
+	[ -z "${dry_run-}" ] ||
+		stop 0 "would ask shim at the next boot: the key '$(get name)' of $cert is to be $done_word"
 	get_password
 }
 

@@ -315,7 +315,7 @@ int sign_file(const struct signing *s, const char *path,
 	}
 	*result = SIGN_DONE;
 	err = plan(s, &m.bytes, &c);
-	if (!err)
+	if (!err && !s->dry_run)
 		err = write_changed(real, &was, &m, &c, hash_used);
 	modsig_free(c.old);
 out:

@@ -18,6 +18,7 @@ struct signing {
 	const char *hash;	/* NULL: the one that kernel was built with */
 	bool add;		/* keep the signers that are there */
 	bool if_needed;		/* leave files that bear the right signatures */
+	bool dry_run;		/* find out what would be done, and change nothing */
 	/* With if_needed, leave also what this kernel trusts; NULL: do not. */
 	const struct trust *trust;
 };

@@ -14,6 +14,7 @@
 
 #include "guard/base/json.h"
 #include "guard/base/util.h"
+#include "guard/host/bootfile.h"
 #include "guard/host/efivars.h"
 #include "guard/host/firmware.h"
 #include "guard/trust/cert.h"
@@ -335,6 +336,7 @@ static char *on_partition(const struct host *h, const char *file)
 	return NULL;
 }
 
+/* By its name: that of the path for removable disks may be anything's. */
 static bool is_shim(const char *file)
 {
 	const char *name = strrchr(file, '/');
@@ -343,13 +345,50 @@ static bool is_shim(const char *file)
 			!strncasecmp(name, "/boot", 5));
 }
 
+/* What this boot started from; without a file the firmware takes that for removable disks. */
+static char *started_file(const struct host *h)
+{
+	static const char *const removable[] = {
+		"/EFI/BOOT/BOOTX64.EFI", "/EFI/BOOT/BOOTAA64.EFI", "/EFI/BOOT/BOOTIA32.EFI",
+	};
+	struct load_option o;
+	uint16_t number;
+	char *file;
+
+	if (efi_numbers(h, "BootCurrent", &number, 1) != 1 || efi_load_option(h, number, &o))
+		return NULL;
+	file = o.file;
+	o.file = NULL;
+	load_option_free(&o);
+	for (size_t i = 0; !file && i < ARRAY_SIZE(removable); i++) {
+		char *path = on_partition(h, removable[i]);
+
+		file = path ? strdup(removable[i]) : NULL;
+		free(path);
+	}
+	return file;
+}
+
+/* A kernel, a unified image, systemd-boot: none of them is shim, whatever it is named. */
+static bool is_another(const struct host *h, const char *file)
+{
+	char *path = strstr(file, "..") ? NULL : on_partition(h, file);
+	char *release = path ? boot_file_release(path) : NULL;
+	bool is = release || (path && (boot_file_has(path, ".linux") ||
+				       boot_file_has(path, ".sdmagic")));
+
+	free(release);
+	free(path);
+	return is;
+}
+
 bool firmware_without_shim(const struct host *h)
 {
 	static const char *const left[] = {
 		"MokListRT", "MokListXRT", "MokListTrustedRT", "SbatLevelRT",
 	};
-	char *file = efivars_readable(h) ? efi_boot_file(h) : NULL;
-	bool without = file && !is_shim(file);
+	char *file = efivars_readable(h) ? started_file(h) : NULL;
+	bool without = file && (!is_shim(file) || is_another(h, file));
 
 	for (size_t i = 0; without && i < ARRAY_SIZE(left); i++) {
 		struct buf b;
@@ -361,6 +400,14 @@ bool firmware_without_shim(const struct host *h)
 	}
 	free(file);
 	return without;
+}
+
+char *firmware_enrol_step(const struct host *h, const char *cert, bool again)
+{
+	if (firmware_without_shim(h))
+		return strdup(ENROL_WITHOUT_SHIM);
+	return text_of("kmodkeep key enroll%s%s%s", again ? " --again" : "",
+		       cert ? " --cert " : "", cert ? cert : "");
 }
 
 /* What shim starts beside itself, of the same architecture: grubx64.efi. */

@@ -51,9 +51,21 @@ int firmware_starts(const struct host *h, const struct buf *db, const struct buf
 
 /*
  * Is it certain that this boot did not come through shim? Its program is named otherwise,
- * and nothing is there of what shim leaves behind. Then nobody reads a request for MokManager.
+ * or is seen to be a kernel, a unified image or systemd-boot, and nothing is there of what
+ * shim leaves behind. Then nobody reads a request for MokManager.
  */
 bool firmware_without_shim(const struct host *h);
+
+#define ENROL_WITHOUT_SHIM \
+	"this host boots without shim, so no menu asks for a key: put it into the firmware's db, " \
+	"by kmodkeep key enroll --via setup-mode (after the platform key alone was deleted in the " \
+	"firmware's set-up), by --via varstore --db or --via redfish from another machine, by the " \
+	"firmware's set-up itself, or by what manages db here, such as sbctl"
+/*
+ * What asks for a key to be trusted here; cert: the file of its certificate, NULL: the key
+ * of this host. malloc'ed.
+ */
+char *firmware_enrol_step(const struct host *h, const char *cert, bool again);
 
 /* One line for people on what it means; NULL: nothing to say. */
 const char *firmware_ca_meaning(const struct firmware_ca *f);

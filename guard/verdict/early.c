@@ -11,6 +11,7 @@
 #include "guard/base/util.h"
 #include "guard/host/bootfile.h"
 #include "guard/host/firmware.h"
+#include "guard/trust/firmware_ca.h"
 #include "guard/verdict/cmdline.h"
 #include "guard/verdict/verify.h"
 
@@ -694,10 +695,15 @@ static int judge_cmdline(const struct doctor *d, struct finding *f)
 		free(next);
 		return err;
 	}
-	if (f->report.waived && cmdline_enforces(line))
-		return report_set(&f->report, VERDICT_UNSIGNED, "kmodkeep key enroll",
-				  "the command line of the entry that boots demands a "
-				  "trusted signature (lockdown=, module.sig_enforce)");
+	if (f->report.waived && cmdline_enforces(line)) {
+		char *next = firmware_enrol_step(d->h, NULL, false);
+		int err = report_set(&f->report, VERDICT_UNSIGNED, next,
+				     "the command line of the entry that boots demands a "
+				     "trusted signature (lockdown=, module.sig_enforce)");
+
+		free(next);
+		return err;
+	}
 	return 0;
 }
 

@@ -19,6 +19,7 @@
 #include "guard/module/modsig.h"
 #include "guard/module/vermagic.h"
 #include "guard/trust/cert.h"
+#include "guard/trust/firmware_ca.h"
 #include "guard/trust/key_places.h"
 
 /* What verify_bytes() works with, to keep its steps short. */
@@ -383,15 +384,18 @@ static int say_not_enrolled(struct judging *j, const struct opinion *o)
 	const char *path = o->cert->path;
 	bool other = host_has_enrolled_key(j);
 	enum cause cause = other ? CAUSE_OTHER_KEY : CAUSE_NOT_ENROLLED;
-	char *next;
+	char *next, *step;
 	int err;
 
-	if (!path || strstr(path, KEY_DIR))
+	if ((!path || strstr(path, KEY_DIR)) && (other || !firmware_without_shim(j->h)))
 		return report_cause(j->r, o->verdict, cause, "signed by '%s', %s",
 				    j->r->signer, o->why);
-	next = text_of("enrol the key that signed it: kmodkeep key enroll --cert %s%s",
-		       path, other ? "; or sign it with this host's key that is "
-		       "enrolled: kmodkeep sign" : "");
+	step = firmware_enrol_step(j->h, path, false);
+	next = !step ? NULL :
+	       text_of("enrol the key that signed it: %s%s", step, other ?
+		       "; or sign it with this host's key that is enrolled: kmodkeep sign" :
+		       "");
+	free(step);
 	err = next ? report_set(j->r, o->verdict, next, "signed by '%s', %s",
 				j->r->signer, o->why) : -ENOMEM;
 	j->r->cause = cause;
@@ -423,6 +427,9 @@ static int say_signed_by(struct judging *j, const struct opinion *o,
 				    "its content changed after '%s' signed it",
 				  by);
 	case VERDICT_PENDING_ENROLMENT:
+		if (firmware_without_shim(j->h))
+			return report_set(j->r, o->verdict, ENROL_WITHOUT_SHIM,
+					  "signed by '%s', %s", by, o->why);
 		return report_cause(j->r, o->verdict, CAUSE_PENDING,
 				  "signed by '%s', %s", by, o->why);
 	case VERDICT_REVOKED:

@@ -49,13 +49,14 @@ class SmallGuest(SecureBootGuest):
 
 
 def small_guest(name, workdir, debs, *, modules=(), files=None, more_stock=(),
-                more_disks=(), more=()):
+                more_disks=(), more=(), boot=None):
     """A guest, not yet started, with kernel NAME ("6.1") and the packages DEBS unpacked.
 
     MODULES are .ko files that modprobe shall find, FILES more contents of its
     initramfs (see initramfs.build()).  MORE_STOCK are modules of the kernel that are
     there, if they are modules, but not loaded at boot.  MORE_DISKS come after its own,
-    MORE are further arguments of QEMU.
+    MORE are further arguments of QEMU.  BOOT makes the disk that it boots from, if not
+    boot_disk().
     """
     target, workdir = kernel(name), Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -71,7 +72,7 @@ def small_guest(name, workdir, debs, *, modules=(), files=None, more_stock=(),
         **(files or {}),
     }
     archive = initramfs.build(target, contents, workdir / "initrd", modules=modules, stock=there)
-    disks = [boot_disk(workdir, target, archive), _state_disk(workdir), *more_disks]
+    disks = [(boot or boot_disk)(workdir, target, archive), _state_disk(workdir), *more_disks]
     archive.unlink()
     # One CPU: the emulator's stale breakpoints (see DirectGuest) need two.
     return SmallGuest(disks, workdir, name=f"secureboot-{name}", memory="1G", cpus=1, more=more)

@@ -35,15 +35,21 @@ def signed_kernel(workdir, key):
     return image.read_bytes()
 
 
-def outcome(workdir, image, enrolled):
-    """What comes first on the console of a guest that boots IMAGE: REFUSED or STARTED."""
+def outcome(workdir, image, enrolled=(), store=None):
+    """What comes first on the console of a guest that boots IMAGE: REFUSED or STARTED.
+
+    Its variables are those of another guest, STORE; or the vendor's and the keys ENROLLED.
+    """
     disk = workdir / "boot.img"
     size = len(image) // esp.MIB + 40
     esp.partition(disk, size + 2, size)
     esp.write(disk, size, {**esp.boot_files(GRUB_CFG), "vmlinuz": image})
     guest = SecureBootGuest([(disk, FIXED)], workdir, name="own-kernel", memory="1G", cpus=1)
-    variables.add(workdir / "efivars.fd", "MokList", variables.signature_list(
-        variables.X509, [key.der for key in enrolled]))  # fmt: skip
+    if store:
+        shutil.copyfile(store, workdir / "efivars.fd")
+    else:
+        variables.add(workdir / "efivars.fd", "MokList", variables.signature_list(
+            variables.X509, [key.der for key in enrolled]))  # fmt: skip
 
     def seen():
         console = guest.console.path.read_bytes()

@@ -286,25 +286,3 @@ def test_metrics(host, ca):
     host.run("state", "--write")
     [text] = [p.read_text() for p in host.path.rglob("kmodkeep-host.prom")]
     assert 'kmodkeep_firmware_ca{db="2011",kek="both"} 1' in text and "kmodkeep_firmware_boots 0" in text
-
-
-def test_no_request_where_no_shim_would_read_it(host, pair):
-    """The firmware starts a unified kernel image itself."""
-    host.own_key(pair)
-    host.add_mokutil()
-    path = "\\EFI\\Linux\\debian.efi".encode("utf-16-le") + b"\0\0"
-    node = struct.pack("<BBH", 4, 4, 4 + len(path)) + path + struct.pack("<BBH", 0x7F, 0xFF, 4)
-    option = b"\7\0\0\0" + struct.pack("<IH", 1, len(node)) + b"d\0\0\0" + node
-
-    def enroll():
-        return host.run("key", "enroll", "--password-stdin", input="swordfish-9\n")
-
-    host.variable("Boot0001", option, GLOBAL)
-    result = enroll()
-    assert result.code == 1 and "boots without shim" in result.err and "--via setup-mode" in result.err
-    assert not list((host.path / "sys/firmware/efi/efivars").glob("MokNew-*"))
-    # What shim left behind says that it was there, whatever its file is named.
-    host.variable("SbatLevelRT", b"\6\0\0\0sbat,1,2024010900\n")
-    result = enroll()
-    assert result.code == 0, result.err
-    assert list((host.path / "sys/firmware/efi/efivars").glob("MokNew-*"))

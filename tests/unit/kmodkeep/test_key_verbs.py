@@ -281,6 +281,20 @@ def test_enroll_asks_once(ready):
     assert not (ready.path / "password").exists()
 
 
+def test_dry_run_of_enroll_asks_for_nothing(ready):
+    def variables():
+        return sorted(p.name for p in (ready.path / "sys/firmware/efi/efivars").iterdir())
+
+    before = variables()
+    result = ready.run("key", "enroll", "--dry-run", stdin=subprocess.DEVNULL)
+    assert result.code == 0 and "would ask shim at the next boot" in result.out and "enrolled" in result.out
+    assert variables() == before and not (ready.path / "password").exists()
+    # What would stop it stops this.
+    (ready.path / "boot/efi/EFI/debian/mmx64.efi").unlink()
+    result = ready.run("key", "enroll", "--dry-run", stdin=subprocess.DEVNULL)
+    assert result.code == 1 and "MokManager" in result.err
+
+
 def test_enroll_is_for_the_running_system(ready):
     (ready.path / "etc/kmodkeep-test-root").unlink()
     result = enroll(ready)

@@ -7,11 +7,12 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 
 import pytest
 
 from tests.secureboot import cells
-from tests.unit.kmodkeep.host import KERNEL, MACHINE, PROGRAM, Pair, siglist, unpacked
+from tests.unit.kmodkeep.host import KERNEL, MACHINE, PROGRAM, TOP, Pair, siglist, unpacked
 
 MAGIC = b"~Module signature appended~\n"
 
@@ -502,6 +503,19 @@ def test_two_signers_are_what_openssl_makes(tree, plain_module, pair, other_pair
     assert module.read_bytes()[start : start + size] == message.read_bytes()
 
 
+def test_dry_run_says_what_would_be_done(tree, module, pair, other_pair):
+    before = module.read_bytes()
+    for words in ((), ("--if-needed",), ("--add",)):
+        result = sign(tree, module, pair, "--dry-run", *words)
+        assert result.code == 0 and f"{module}: would be signed by 'one' (sha256)" in result.out
+    assert module.read_bytes() == before
+    sign(tree, module, pair)
+    before = module.read_bytes()
+    assert "already signed by 'one'" in sign(tree, module, pair, "--dry-run", "--if-needed").out
+    assert "would be signed by 'other' (sha256), besides" in sign(tree, module, other_pair, "--dry-run", "--add").out
+    assert module.read_bytes() == before and {p.name for p in module.parent.iterdir() if ".ko" in p.name} == {module.name}
+
+
 def test_verify_names_all_signers(tree, module, pair, other_pair):
     sign(tree, module, pair)
     sign(tree, module, other_pair, "--add")
@@ -665,3 +679,12 @@ def test_add_beside_signed_attributes(tree, plain_module, pair, other_pair, tmp_
     result = sign(tree, module, other_pair, "--add")
     assert result.code == 1 and "no kernel takes beside another one" in result.err
     assert module.read_bytes() == before
+
+
+if os.environ.get("FULL"):
+
+    def test_what_signing_all_again_costs():
+        """At most 3 seconds of processor time beyond the RSA operations, in each compression."""
+        done = subprocess.run([sys.executable, "-m", "bench.signing"], cwd=TOP, capture_output=True, text=True,
+                              timeout=1200)  # fmt: skip
+        assert done.returncode == 0 and len(re.findall("beyond RSA", done.stdout)) == 4, done.stdout + done.stderr

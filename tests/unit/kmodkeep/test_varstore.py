@@ -10,6 +10,7 @@ import pytest
 
 from tests.lib import apt
 from tests.lib.cache import cached
+from tests.qemu import variables
 from tests.qemu.secureboot import VARIABLES
 from tests.unit.kmodkeep.host import OUT, PROGRAM, Result
 
@@ -67,8 +68,12 @@ def left_beside(store):
 
 
 def test_enrols_in_a_store_once(tree, tool, store, pair, other_pair, tmp_path):
+    before = store.read_bytes()
+    result = enroll(tree, tool, store, "--dry-run", "--cert", pair.cert)
+    assert result.code == 0 and f"would enrol the key 'one' in {store}" in result.out
+    assert store.read_bytes() == before and left_beside(store) == {"vars.fd"}
     result = enroll(tree, tool, store, "--cert", pair.cert)
-    assert result.code == 0 and f"'one' is enrolled in {store}" in result.out, result.text
+    assert result.code == 0 and f"'one' is enrolled in {store}, in its list MokList" in result.out, result.text
     assert moks(tool, store) == ["CN=one"]
     assert store.stat().st_mode & 0o777 == 0o640 and left_beside(store) == {"vars.fd"}
     before = store.read_bytes()
@@ -81,6 +86,21 @@ def test_enrols_in_a_store_once(tree, tool, store, pair, other_pair, tmp_path):
     assert sorted(moks(tool, store)) == ["CN=one", "CN=other"]
     shown = subprocess.run([tool / "virt-fw-vars", "-i", store, "--print"], capture_output=True, text=True).stdout
     assert "db " in shown and "KEK " in shown and "PK " in shown
+
+
+def test_list_of_the_firmware_itself(tree, tool, store, pair):
+    """For a machine that boots without shim. What db had stays."""
+    had = variables.certificates(store, "db")
+    result = enroll(tree, tool, store, "--db", "--cert", pair.cert)
+    assert result.code == 0 and "in its list db" in result.out, result.text
+    assert variables.certificates(store, "db") == [*had, pair.cert.read_bytes()] and len(had) > 1
+    assert "MokList" not in variables.names(store)
+    before = store.read_bytes()
+    result = enroll(tree, tool, store, "--db", "--cert", pair.cert)
+    assert result.code == 0 and "already" in result.out and store.read_bytes() == before
+    # One that db has is not in shim's list for that.
+    assert enroll(tree, tool, store, "--cert", pair.cert).code == 0 and moks(tool, store) == ["CN=one"]
+    assert tree.run("key", "enroll", "--db", root=False).code == 2
 
 
 def test_key_of_the_system_itself(tree, tool, store, pair):
