@@ -65,21 +65,36 @@ static void child(char *const argv[], const struct run_how *how, int output)
 	_exit(127);
 }
 
-/* Keeps the last line that has something in it, as output comes in. */
-static void keep_last_line(char line[256], bool *ended, const char *p,
+/* Where in a line the output stands. */
+struct place {
+	bool starts;		/* before its first character that is no blank */
+	bool indented;
+};
+
+/*
+ * Keeps the last line that has something in it, as output comes in. One that
+ * starts with a blank goes on with the one before it: dpkg names each package
+ * that failed in a line of its own.
+ */
+static void keep_last_line(char line[256], struct place *at, const char *p,
 			   size_t n)
 {
 	size_t len = strlen(line);
 
 	for (; n--; p++) {
 		if (*p == '\n' || *p == '\r' || !*p) {
-			*ended = true;
+			*at = (struct place){ .starts = true };
 			continue;
 		}
-		if (*ended) {
-			len = 0;
-			*ended = false;
+		if (at->starts && (*p == ' ' || *p == '\t')) {
+			at->indented = true;
+			continue;
 		}
+		if (at->starts && !at->indented)
+			len = 0;
+		else if (at->starts && len && len < 255)
+			line[len++] = ' ';
+		at->starts = false;
 		if (len < 255)
 			line[len++] = *p;
 		line[len] = '\0';
@@ -108,13 +123,13 @@ static void copy_to_log(int fd, const char *p, ssize_t n)
 }
 
 /* Reads what is there; false at the end of the output. */
-static bool drain(int fd, int log_fd, struct run_result *out, bool *ended)
+static bool drain(int fd, int log_fd, struct run_result *out, struct place *at)
 {
 	char chunk[4096];
 	ssize_t n;
 
 	while ((n = read(fd, chunk, sizeof(chunk))) > 0) {
-		keep_last_line(out->last_line, ended, chunk, n);
+		keep_last_line(out->last_line, at, chunk, n);
 		copy_to_log(log_fd, chunk, n);
 	}
 	return n < 0 && (errno == EAGAIN || errno == EINTR);
@@ -132,16 +147,17 @@ static bool wait_for(pid_t pid, int fd, int log_fd, double until,
 		/* Readable when it ends; older kernels are asked now and then. */
 		{ .fd = syscall(SYS_pidfd_open, pid, 0), .events = POLLIN },
 	};
-	bool ended = false, done = false;
+	struct place at = { .starts = true };
+	bool done = false;
 
 	do {
 		poll(p, 2, 100);
-		if (p[0].fd >= 0 && !drain(fd, log_fd, out, &ended))
+		if (p[0].fd >= 0 && !drain(fd, log_fd, out, &at))
 			p[0].fd = -1;
 		done = waitpid(pid, status, WNOHANG) == pid;
 	} while (!done && now() < until);
 	if (done)
-		drain(fd, log_fd, out, &ended);
+		drain(fd, log_fd, out, &at);
 	if (p[1].fd >= 0)
 		close(p[1].fd);
 	return done;

@@ -9,7 +9,8 @@ struct run_result {
 	int exit_code;		/* -1: ended by a signal, or never started */
 	int signal;
 	int timed_out;
-	char last_line[256];	/* of what it wrote, printable */
+	/* Of what it wrote, printable, with the indented lines that go on with it. */
+	char last_line[256];
 };
 
 /*

@@ -539,8 +539,7 @@ static void look_below(struct search *s, const char *dir, const char *below,
 
 /*
  * Ubuntu's packages of prebuilt modules have a folder of their own in kernel/,
- * like kernel/nvidia-535, that the kernel was not built with. (A module in one of
- * the kernel's own folders is not told from the kernel's.)
+ * like kernel/nvidia-535, that the kernel was not built with.
  */
 static void look_for_prebuilt(struct search *s, const char *dir)
 {
@@ -565,6 +564,70 @@ static void look_for_prebuilt(struct search *s, const char *dir)
 	free(kernel);
 }
 
+static int compare_lines(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The lines of a text, which is changed, sorted; malloc'ed. NULL: no memory. */
+static char **sorted_lines(char *text, size_t *count)
+{
+	char **list = malloc((strlen(text) + 1) * sizeof(*list)), *line;
+
+	*count = 0;
+	while (list && (line = strsep(&text, "\n")))
+		list[(*count)++] = line;
+	if (list)
+		qsort(list, *count, sizeof(*list), compare_lines);
+	return list;
+}
+
+/* path: below the kernel's folder dir. */
+static void look_at_own(struct search *s, const char *dir, char **built, size_t count,
+			const char *path)
+{
+	const char *end = strstr(path, ".ko"), *base = strrchr(path, '/') + 1;
+	char *own = end ? strndup(path, (size_t)(end - path) + 3) : NULL;
+	char *name = module_of_file(base);
+
+	if (name && own && !bsearch(&own, built, count, sizeof(*built), compare_lines) &&
+	    !is_owned(s, dir, path))
+		take_module(s, name, SOURCE_FILE);
+	free(name);
+	free(own);
+}
+
+/*
+ * A vendor's installer may put its module among the kernel's own: one that depmod
+ * found there, though the kernel was built without it.
+ */
+static void look_for_strangers(struct search *s, const char *dir)
+{
+	char *path = text_of("%s/modules.dep", dir), *line, *rest;
+	char *order = s->order ? strdup(s->order) : NULL, **built = NULL;
+	struct buf b = { 0 };
+	size_t count;
+	int err = path && order ? file_read(path, 16 << 20, &b) : 0;
+
+	if (err && err != -ENOENT)
+		complain_of(s, path, err);
+	if (!path || (s->order && !order))
+		s->err = -ENOMEM;
+	else if (!err && order && !(built = sorted_lines(order, &count)))
+		s->err = -ENOMEM;
+	rest = built && b.len ? strndup((char *)b.data, b.len) : NULL;
+	for (char *all = rest; (line = strsep(&all, "\n")) && !s->err;) {
+		line[strcspn(line, ":")] = '\0';
+		if (!strncmp(line, "kernel/", 7))
+			look_at_own(s, dir, built, count, line);
+	}
+	free(rest);
+	free(built);
+	free(order);
+	free(path);
+	buf_free(&b);
+}
+
 static void look_at_kernel(struct search *s, const char *release)
 {
 	char *rel = text_of("/lib/modules/%s", release);
@@ -582,6 +645,8 @@ static void look_at_kernel(struct search *s, const char *release)
 	read_owned(s, release);
 	if (dir)
 		look_for_prebuilt(s, dir);
+	if (dir)
+		look_for_strangers(s, dir);
 	while (d && !s->err && (e = readdir(d))) {
 		char *name = module_of_file(e->d_name), *path;
 

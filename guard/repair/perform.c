@@ -128,7 +128,7 @@ static int run_one(const struct performing *p, const struct step *s, char *comma
 	free(program);
 	if (!err && run.exit_code == 0)
 		return 0;
-	snprintf(said, 256, "%.200s", err ? strerror(-err) :
+	snprintf(said, 256, "%s", err ? strerror(-err) :
 		 run.timed_out ? "it did not end in time, and was ended" :
 		 *run.last_line ? run.last_line : "it failed without a word");
 	return -EIO;

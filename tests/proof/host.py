@@ -2,7 +2,7 @@
 """A host over its life: one disk, booted by one guest after the other.
 
 Its kernel is updated while it is off, by apt in a chroot on its disk, where compiling takes
-no emulator.
+no emulator. What happens to its firmware meanwhile is another store of variables.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ SOURCES = "etc/apt/sources.list"
 class Host:
     """Of SUITE, with DRIVERS and the suite's own kernel; its logs are in LOGS."""
 
-    def __init__(self, suite, drivers, logs):
+    def __init__(self, suite, drivers, logs, more=()):
         self.suite = suite
         self.logs = Path(logs)
         self.logs.mkdir(parents=True)
@@ -37,7 +37,8 @@ class Host:
         self.packages = self.logs / "packages.img"
         tree = self.logs / "packages"
         tree.mkdir()
-        shutil.copy(kmodkeep_deb(suite), tree)
+        for deb in (kmodkeep_deb(suite), *more):
+            shutil.copy(deb, tree)
         run("mkfs.ext4", "-q", "-F", "-L", "packages", "-d", tree, self.packages, "32M")
 
     @property
@@ -45,18 +46,18 @@ class Host:
         return {m for of_driver in self.system.drivers.values() for m in of_driver}
 
     @contextlib.contextmanager
-    def booted(self, name):
-        """A guest that has booted the disk, with dkms's key enrolled; off at the end."""
+    def booted(self, name, trusted=True):
+        """A guest that has booted the disk; off at the end. TRUSTED: dkms's key is enrolled."""
         guest = SecureBootGuest([(self.disk, self._options), (self.packages, FIXED)],
                                 self.logs / name, name=f"{self.suite}-{name}")
-        variables.add(guest.workdir / "efivars.fd", "MokList",
-                      variables.signature_list(variables.X509, [self.system.certificate]))
+        if trusted:
+            variables.add(guest.workdir / "efivars.fd", "MokList",
+                          variables.signature_list(variables.X509, [self.system.certificate]))
         with guest:
             guest.wait_booted()
             guest.check("mount -o ro LABEL=packages /mnt", PATIENCE)
             yield guest
-            guest.run("(sleep 1; systemctl poweroff) >/dev/null 2>&1 &")
-            guest.wait_exit(PATIENCE)
+            guest.power_off(PATIENCE)
 
     def update_kernel(self):
         """What apt does for the kernel of backports; its release. The boot menu is as before."""

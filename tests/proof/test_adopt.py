@@ -1,79 +1,48 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A host as people have it: drivers of others, dkms's own key enrolled, kmodkeep installed last.
 
-It adopts them; the kernel is updated, and one driver does not build, which repair cannot mend.
-Each prediction is compared with what the kernel then does, under Secure Boot.
+It adopts them; the kernel is updated, and one driver does not build; a newer source of it
+comes, and is repaired; its firmware forgets all keys; kmodkeep goes. Each prediction and each
+step is compared with what the kernel then does, under Secure Boot.
 
 SYSTEM=bookworm chooses the system. What the guests said stays in build/results/adopt-SYSTEM.
 """
 
-import json
 import os
+import secrets
 import shutil
 
 import pytest
 
-from tests.proof.guest import PATIENCE, ask, by_kernel_and_module, differences, load
+from tests.demo.story import PASSWORD_CHARACTERS
+from tests.lib import apt
+from tests.proof import life
+from tests.proof.guest import PATIENCE, load
 from tests.proof.host import Host
+from tests.proof.life import SUMS, at_work, compare, next_boot, predict, running
 from tests.proof.system import TOP
+from tests.qemu import mokmanager
 
-# By suite: drivers that build on both kernels, and one that does not.
+# By suite: drivers that build on both kernels, one that does not, and where its newer source is.
 SYSTEMS = {
     "bookworm": (("acpi-call", "bbswitch", "ddcci/bookworm-backports", "tp-smapi/bookworm-backports",
-                  "v4l2loopback/bookworm-backports"), "dm-writeboost"),
+                  "v4l2loopback/bookworm-backports"), "dm-writeboost", "trixie"),
 }
 SELECTED = [name for name in os.environ.get("SYSTEM", ",".join(SYSTEMS)).split(",")
             if name in SYSTEMS]
-SUMS = "cd /lib/modules && find . -path '*/updates/*' -name '*.ko*' | sort | xargs sha256sum"
 
 
 @pytest.fixture(scope="module", params=SELECTED)
 def host(request):
     logs = TOP / f"build/results/adopt-{request.param}"
     shutil.rmtree(logs, ignore_errors=True)
-    drivers, broken = SYSTEMS[request.param]
-    made = Host(request.param, (*drivers, broken), logs)
+    drivers, broken, newer = SYSTEMS[request.param]
+    made = Host(request.param, (*drivers, broken), logs,
+                apt.download(newer, [f"{broken}-dkms"]).glob("*.deb"))
     made.broken = broken
     made.lost = set(made.system.drivers[broken])
     yield made
     made.close()
-
-
-def at_work(guest, command, status=None):
-    """Run COMMAND, which may fail or must end with STATUS; its Result. All is in the logs."""
-    result = guest.run(command, PATIENCE)
-    with open(guest.workdir / "commands.log", "a", encoding="utf-8") as log:
-        log.write(f"\n# {command}\n{result.output}# exit status {result.status}\n")
-    assert status is None or result.status == status, f"{result.status}: {result.output}"
-    return result
-
-
-def next_boot(guest):
-    """What `kmodkeep next` says."""
-    at_work(guest, "kmodkeep next")
-    return json.loads(at_work(guest, "kmodkeep next --json").output)
-
-
-def running(guest):
-    return guest.check("uname -r").strip()
-
-
-def predict(guest):
-    return by_kernel_and_module(ask(guest))
-
-
-def compare(host, guest, before=None):
-    """Load all that was predicted, BEFORE a boot or now; which served. All must be as predicted."""
-    kernel = running(guest)
-    now = predict(guest)
-    loads = load(guest, host.modules)
-    assert set(loads) == {(kernel, module) for module in host.modules}
-    for predicted in (now, before or now):
-        assert {(kernel, module) for module in host.modules} <= set(predicted)
-        assert "unknown" not in {finding["verdict"] for finding in predicted.values()}
-        wrong = list(differences(predicted, loads))
-        assert not wrong, "\n".join(wrong)
-    return {module for (_, module), seen in loads.items() if seen.served}
 
 
 def test_adopt_takes_them_as_they_are(host):
@@ -91,7 +60,7 @@ def test_adopt_takes_them_as_they_are(host):
         assert "kmodkeep: adopted already" in at_work(guest, "kmodkeep adopt --all --yes", 0).output
         assert guest.check(SUMS, PATIENCE) == files
         assert f"next boot safe (kernel {host.old})" in at_work(guest, "kmodkeep guard", 0).output
-        host.serving = compare(host, guest)
+        host.serving = compare(guest, host.modules)
         # Of a module with the version of the kernel's own dkms leaves the kernel's own in place.
         assert host.modules - host.serving <= {"hdaps"}
 
@@ -102,7 +71,7 @@ def test_update_of_the_kernel_keeps_all_that_build(host):
     with host.booted("updated") as guest:
         assert running(guest) == host.old
         at_work(guest, "update-grub", 0)
-        assert compare(host, guest) == host.serving
+        assert compare(guest, host.modules) == host.serving
         said = next_boot(guest)
         assert (said["safe"], said["kernel"], said["serves"]["kernel"]) == ("no", host.new, host.old)
         assert {finding["module"] for finding in said["lost"]} == host.lost
@@ -112,4 +81,46 @@ def test_update_of_the_kernel_keeps_all_that_build(host):
         before = predict(guest)
         guest.restart()
         assert running(guest) == host.new
-        assert compare(host, guest, before) == host.serving - host.lost
+        assert compare(guest, host.modules, before) == host.serving - host.lost
+        repair(host, guest)
+
+
+def repair(host, guest):
+    """A newer source comes, as one that is taken from elsewhere does: dkms is told of it."""
+    guest.check("mount -o ro LABEL=packages /mnt", PATIENCE)
+    at_work(guest, f"dpkg-deb -x /mnt/{host.broken}-dkms_*.deb /run/newer && "
+                   "cp -r /run/newer/usr/src/* /usr/src/", 0)
+    version = guest.check("basename /run/newer/usr/src/*").strip().removeprefix(f"{host.broken}-")
+    at_work(guest, f"dkms add {host.broken}/{version}", 0)
+    before = guest.check("dpkg -l | md5sum")
+    life.repair(guest, host.new, f"dkms install {host.broken}/{version} -k {host.new}")
+    assert guest.check("dpkg -l | md5sum") == before
+    assert not guest.check("dpkg --audit")
+    assert compare(guest, host.modules) == host.serving
+
+
+def test_cleared_keys_are_noticed_and_enrolled_again(host):
+    password = "".join(secrets.choice(PASSWORD_CHARACTERS) for _ in range(10))
+    with host.booted("cleared", trusted=False) as guest:
+        assert running(guest) == host.new
+        assert compare(guest, host.modules) == set()
+        life.forgotten(guest, host.serving)
+        asked = f"printf '%s\\n' {password} | kmodkeep adopt --all --yes --password-stdin"
+        at_work(guest, asked, 0)
+        guest.reboot()
+        mokmanager.enrol(guest, password, guest.workdir)
+        guest.wait_booted()
+        assert compare(guest, host.modules) == host.serving
+        assert next_boot(guest)["safe"] == "yes"
+        goes(host, guest)
+
+
+def goes(host, guest):
+    """kmodkeep is purged, and the drivers stay."""
+    before = guest.check("dkms status"), guest.check(SUMS, PATIENCE)
+    at_work(guest, "DEBIAN_FRONTEND=noninteractive dpkg --purge kmodkeep", 0)
+    assert (guest.check("dkms status"), guest.check(SUMS, PATIENCE)) == before
+    guest.restart()
+    assert guest.run("command -v kmodkeep").status
+    assert {module for (_, module), seen in load(guest, host.modules).items()
+            if seen.served} == host.serving

@@ -87,6 +87,11 @@ class SecureBootGuest(Guest):
         # Later, so that the answer to this very command still gets out.
         self.run(f"(sleep 1; {self.reboot_command}) >/dev/null 2>&1 &")
 
+    def power_off(self, timeout=BOOT_TIMEOUT):
+        """Shut the guest down; returns when its machine is off."""
+        self.run("(sleep 1; systemctl poweroff) >/dev/null 2>&1 &")
+        self.wait_exit(timeout)
+
     def restart(self, timeout=BOOT_TIMEOUT):
         """Reboot; returns when the guest is up again."""
         def boot():

@@ -13,11 +13,13 @@ COMMAND_TIMEOUT = 300  # most need one
 
 
 class RpmGuest(SecureBootGuest):
-    """The test system, with the repositories on the disk PACKAGES."""
+    """The test system, or the one on DISK, with the repositories on the disk PACKAGES."""
 
-    def __init__(self, workdir, packages, name="rpm"):
+    def __init__(self, workdir, packages, name="rpm", disk=None):
         workdir.mkdir(parents=True, exist_ok=True)
-        disks = [(system.overlay(workdir), OVERLAY), (packages, FIXED)]
+        self.packages = packages
+        self.disk = disk or system.overlay(workdir)
+        disks = [(self.disk, OVERLAY), (packages, FIXED)]
         # One processor: two of these guests run at a time; and with several, the emulator now
         # and then runs a breakpoint that the kernel, patching itself, has taken away.
         super().__init__(disks, workdir, name=name, cpus=1)

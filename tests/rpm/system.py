@@ -134,7 +134,7 @@ def _make_image(directory):
     tree = root()
     directory.mkdir(parents=True)
     with progress(f"{LABEL}: write the disk"):
-        _write_disk(directory / "disk.img", tree)
+        write_disk(directory / "disk.img", tree)
 
 
 def _prepare(clone):
@@ -169,7 +169,8 @@ def _settle(tree):
         (tree / name).mkdir(parents=True, exist_ok=True)
 
 
-def _write_disk(disk, tree):
+def write_disk(disk, tree):
+    """Write the system in the directory TREE to DISK, which boots."""
     start = ESP_MIB + 1
     size = DISK_MIB - start - 1
     esp.partition(disk, DISK_MIB, ESP_MIB,

@@ -3,11 +3,12 @@
 
 import pytest
 
+from tests.rpm.adopt import AdoptStory
 from tests.rpm.firmware import FirmwareStory
 from tests.rpm.story import Story
 
 
-@pytest.mark.parametrize("kind", (Story, FirmwareStory))
+@pytest.mark.parametrize("kind", (Story, FirmwareStory, AdoptStory))
 def test_story(kind, stories, capsys):
     table, error = stories[kind].result()
     with capsys.disabled():

@@ -235,6 +235,7 @@ def test_whose_module_it_is(system):
             system.tree.put(f"lib/modules/{release}/{path}.ko", module_bytes(release, name=path.rpartition("/")[2]))
         system.tree.put(f"var/lib/dpkg/info/linux-modules-{release}.list",
                         f"/.\n/lib/modules/{release}/kernel\n/lib/modules/{release}/kernel/zfs\n"
+                        f"/lib/modules/{release}/kernel/zfs/zfs.ko\n"
                         f"/lib/modules/{release}/extra/own.ko\n")
         system.depmod(release)
     _, found, _ = next_boot(system)

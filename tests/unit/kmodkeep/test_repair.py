@@ -355,6 +355,28 @@ def test_dpkg_finishes(host):
     assert f"why: package linux-image-{NEW} is half-configured" in result.out
 
 
+@pytest.mark.parametrize("written, said", [
+    (r"E: more\nErrors were encountered while processing:\n linux-a\n linux-b\n",
+     "Errors were encountered while processing: linux-a linux-b"),
+    (r" \t blank\tfirst\r\n   \n\t", "blank?first"),
+    (r"error\n   \n  of  two  \n", "error of  two  "),
+    (r"Errors:\n one\nthe disk is full\n", "the disk is full"),
+])  # fmt: skip
+def test_all_packages_that_dpkg_could_not_configure_are_named(host, written, said):
+    host.packages(**{f"linux_image_{NEW}": "half-configured"})
+    host.program("dpkg", f"printf '{written}'; exit 1")
+    result = host.repair("--yes")
+    assert result.code == 1
+    assert f"dpkg --configure -a failed: {said}. Next: read" in result.err
+
+
+def test_more_packages_than_a_line_holds_are_cut(host):
+    host.packages(**{f"linux_image_{NEW}": "half-configured"})
+    host.program("dpkg", "echo Errors:; for n in $(seq 100 199); do echo \" package-$n\"; done; exit 1")
+    names = " ".join(f"package-{n}" for n in range(100, 200))
+    assert f"failed: {f'Errors: {names}'[:255]}. Next" in host.repair("--yes").err
+
+
 def test_interrupted_dpkg_comes_first(host):
     host.remove(NEW)
     host.tree.put("var/lib/dpkg/updates/0001", "x")
