@@ -232,7 +232,8 @@ def test_stub_that_leads_below_the_mount_of_boot(firmware):
     ("/@ / /@boot /boot", "/@boot/grub", NEW), ("/@ / /@boot /boot", "/@/boot/grub", None),
     ("/ / /@boot /boot", "/boot/grub", None), ("/@boot /boot /@ /", "/@boot/grub", NEW),
     ("/@ / /@boot /boot/grub", "/@boot", NEW), ("/@ /", "($dev)", None), ("/ /", "($dev)", NEW),
-])  # fmt: skip
+], ids=["root", "another root", "top", "boot", "root below boot", "top below boot", "boot first", "grub",
+        "no folder", "no folder, whole"])  # fmt: skip
 def test_stub_that_leads_to_a_subvolume(firmware, mounts, folder, kernel):
     """Of btrfs GRUB sees all subvolumes, whichever of them are mounted here."""
     stub = f"search.fs_uuid {BOOT_UUID} dev\nset prefix=($dev)'{folder}'\nconfigfile $prefix/grub.cfg\n"
@@ -367,7 +368,7 @@ def test_files_of_loaders_that_the_firmware_does_not_start(firmware):
     ("8:2 / /media rw - ext4 x rw;0:9 / / rw - overlay o rw,lowerdir=/a,upperdir=/media/rw/up,workdir=/w", True),
     ("0:9 / / ro - overlay composefs ro,lowerdir+=/a,datadir+=/b", False),
     ("8:1 / / rw - ext4 /dev/sda1 rw;0:9 / /opt ro - overlay sysext ro,lowerdir=/b;0:7 / /run rw - tmpfs tmpfs rw", True),
-])  # fmt: skip
+], ids=["disk", "overlay", "sysext", "memory", "overlay in memory", "overlay on disk", "image", "elsewhere"])  # fmt: skip
 def test_modules_in_what_each_boot_puts_together_anew(tree, lines, safe):
     System(tree).driver("sample", NOT_EARLY)
     tree.put("proc/self/mountinfo", "".join(f"{n} 1 {line}\n" for n, line in enumerate(lines.split(";"))))
