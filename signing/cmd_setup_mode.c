@@ -308,8 +308,7 @@ static int check_start(const struct host *h, const struct options *o, const stru
 				"%s; nothing changed. Next: mount the EFI partition, look at it, and "
 				"--force", program.path ? program.path : "what it started now",
 				program.path ? "its signers were not read" : "it was not found");
-	free(program.path);
-	free(program.signers);
+	boot_program_free(&program);
 	return code;
 }
 

@@ -171,7 +171,8 @@ static void read_requests(const struct host *h, struct keystate *s,
 
 	s->delete_pending = is_listed(h, "MokDel", s->key->cert);
 	s->mokx_pending = is_listed(h, "MokXNew", s->key->cert);
-	s->revoked = c && c->from & (CERT_MOKX | CERT_DBX);
+	s->revoked = (c && c->from & (CERT_MOKX | CERT_DBX)) ||
+		     (s->key->cert && trust_revokes(t, s->key->cert));
 	s->in_mok = c && c->from & CERT_MOK;
 	s->in_db = c && c->from & CERT_DB;
 }

@@ -24,6 +24,7 @@
 
 #include "guard/base/util.h"
 #include "guard/host/efivars.h"
+#include "guard/host/guard_conf.h"
 #include "guard/host/mounts.h"
 
 #define ORDER_MAX 512
@@ -64,13 +65,39 @@ static int say_unread(struct walk *w, const char *variable, int err)
 				    err == -EBADMSG ? "it is damaged" : strerror(-err)));
 }
 
+/* What the administrator says that it starts. 1: that is known; 0; -ENOMEM. */
+static int take_word(struct walk *w)
+{
+	struct guard_conf conf;
+	int err = guard_conf_read(w->h, NULL, NULL, &conf);
+	const char *file = conf.firmware_starts;
+
+	if (!err && file) {
+		w->out->program = host_has(w->h, file) ? host_path(w->h, file) : NULL;
+		w->out->mount = w->out->program ? mount_point(w->h, file) : NULL;
+		if (w->out->program && !w->out->mount)
+			w->out->mount = strdup("/");
+		err = w->out->program ? w->out->mount ? 1 : -ENOMEM :
+		      say_other(w, text_of("%s, which by firmware_starts in " GUARD_CONF " is what "
+					   "the firmware starts, is not there: mount its partition, "
+					   "or mend that line", file));
+	}
+	guard_conf_free(&conf);
+	return err;
+}
+
 /* EFI, and none of its variables: BootNext may name anything. 0 or -ENOMEM. */
 static int say_hidden(struct walk *w)
 {
-	int err = say_other(w, strdup("what the firmware starts is not known, as there are no "
+	int err = take_word(w);
+
+	if (err)
+		return err < 0 ? err : 0;
+	err = say_other(w, strdup("what the firmware starts is not known, as there are no "
 				      "variables in /sys/firmware/efi/efivars: mount -t efivarfs "
 				      "efivarfs /sys/firmware/efi/efivars (a kernel with PREEMPT_RT "
-				      "has them when it is booted with efi=runtime)"));
+				      "has them when it is booted with efi=runtime); where there "
+				      "can be none, firmware_starts in " GUARD_CONF " says it"));
 
 	return err < 0 ? err : 0;
 }
@@ -108,7 +135,7 @@ static bool is_same(const struct walk *w, const struct load_option *o)
 	       !strncasecmp(o->file, c->file, a - o->file) && is_grub(a) && is_grub(b);
 }
 
-/* Where this boot started from: its file, if it is to be seen. 0 or -ENOMEM. */
+/* What an entry starts: its file, if it is to be seen. 0 or -ENOMEM. */
 static int take_program(struct walk *w, const struct load_option *o, const char *mount)
 {
 	char *rel = o->file ? text_of("%s%s%s", strcmp(mount, "/") ? mount : "",
@@ -121,11 +148,11 @@ static int take_program(struct walk *w, const struct load_option *o, const char 
 	return w->out->mount ? 0 : -ENOMEM;
 }
 
-static int say_same(struct walk *w)
+/* o: an entry as good as the one that started this system. */
+static int say_same(struct walk *w, const struct load_option *o)
 {
-	char *mount = w->known && w->current.partition ?
-		      mount_of(w->h, w->current.partition) : NULL;
-	int err = mount ? take_program(w, &w->current, mount) : 0;
+	char *mount = w->known && o->partition ? mount_of(w->h, o->partition) : NULL;
+	int err = mount ? take_program(w, o, mount) : 0;
 
 	free(mount);
 	return err ? err : 1;
@@ -214,7 +241,7 @@ static int judge_entry(struct walk *w, uint16_t number, int at)
 	if (at >= 0 && (!o.active || !o.boots))
 		err = 0;
 	else if ((w->known && number == w->number) || is_same(w, &o))
-		err = say_same(w);
+		err = say_same(w, &o);
 	else if (at < 0)
 		err = say_starts(w, &o, number, " (BootNext asks for it)");
 	else if (o.partition)
@@ -235,7 +262,7 @@ static bool is_fallback(const char *file)
 static int judge_fallback(struct walk *w)
 {
 	if (w->known && is_fallback(w->current.file))
-		return say_same(w);
+		return say_same(w, &w->current);
 	return say_other(w, strdup("the firmware has no entry that it can start, and takes "
 				   "/EFI/BOOT of the first disk that has it, which is not what "
 				   "started this system: add an entry: efibootmgr -c"));

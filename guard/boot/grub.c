@@ -666,22 +666,54 @@ static int set_default(const struct host *h, const char *entry, char said[LOADER
 	return err;
 }
 
+/* The folder that a stub names, on the device that it searched for; malloc'ed, NULL: none. */
+static char *stub_folder(const struct buf *stub)
+{
+	char *text = strndup((char *)stub->data, stub->len), *folder = NULL;
+	const char *at = text ? strstr(text, "prefix=") : NULL;
+	size_t len = at ? strcspn(at, "\n)") : 0;
+
+	if (at && at[len] == ')') {
+		at += len + 1;
+		at += strspn(at, "'\"");
+		folder = strndup(at, strcspn(at, "'\" \t\n;"));
+	}
+	free(text);
+	return folder;
+}
+
 /*
- * Does a stub search for the file system of /boot? Not told, where it is none of these.
- * Where another one is mounted on /boot, the menu in that of "/" is hidden below it.
+ * Is it our menu that a stub reads, if it finds this file system? Of btrfs, GRUB sees all
+ * subvolumes as folders, and several systems may be in one, or what is hidden below the
+ * mount of /boot. -ENOENT: no such device.
  */
-static enum menu leads_to_boot(const struct host *h, const struct buf *stub)
+static int is_in(const struct host *h, const char *id, const char *dir, const struct buf *stub)
+{
+	char *real = host_resolve(h, dir), *ours = NULL, *theirs = stub_folder(stub);
+	int is = mount_path(h, id, real ? real + strlen(host_is_live(h) ? "" : host_root(h)) : dir,
+			    &ours);
+
+	/* Below the default subvolume, which is not known; or without a folder that can be read. */
+	if (is == 1 && (!theirs || memmem(stub->data, stub->len, "btrfs_relative_path", 19)))
+		is = theirs || str_ends_with(dir, ours);
+	else if (is == 1)
+		is = !strcmp(ours, theirs);
+	free(theirs);
+	free(ours);
+	free(real);
+	return is;
+}
+
+/* Does a stub search for the file system of our menu? Not told, where none is known. */
+static enum menu leads_to_boot(const struct host *h, const char *dir, const struct buf *stub)
 {
 	static const char *const parts = "0123456789abcdefABCDEF-";
-	static const char *const places[] = { "/boot", "/", NULL };
-	const char *const *holds = mount_is_point(h, "/boot") ?
-				   (const char *const[]){ "/boot", NULL } : places;
 	char *text = strndup((char *)stub->data, stub->len), *rest = text, *word;
 	enum menu leads = MENU_UNKNOWN;
 
 	while (leads != MENU_SAME && (word = strsep(&rest, " \t\n'\"=,"))) {
 		int at = strlen(word) >= 8 && strspn(word, parts) == strlen(word) ?
-			 mount_is_at(h, word, holds) : -ENOENT;
+			 is_in(h, word, dir, stub) : -ENOENT;
 
 		leads = at == 1 ? MENU_SAME : at == 0 ? MENU_OTHER : leads;
 	}
@@ -708,7 +740,7 @@ static enum menu reads_same(const struct host *h, const char *program, const cha
 		if (memmem(text.data, text.len, "configfile", 10) &&
 		    !memmem(text.data, text.len, "menuentry", 9))
 			same = !memmem(text.data, text.len, "/grub2", 6) !=
-			       !str_ends_with(dir, "/grub2") ? MENU_OTHER : leads_to_boot(h, &text);
+			       !str_ends_with(dir, "/grub2") ? MENU_OTHER : leads_to_boot(h, dir, &text);
 		else
 			same = !strncmp(path, beside, strlen(path)) &&
 			       !strcmp(beside + strlen(path), "/grub.cfg") ? MENU_SAME : MENU_OTHER;

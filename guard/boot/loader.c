@@ -129,6 +129,7 @@ void next_boot_free(struct next_boot *n)
 	free(n->kernel);
 	free(n->entry);
 	free(n->why);
+	free(n->program);
 	free(n->saved);
 	free(n->obstacle);
 	free(n->later);

@@ -77,6 +77,14 @@ static const struct loader_ops *started_next(const struct host *h, const struct 
 	return NULL;
 }
 
+/* Is it certain that the firmware starts this loader, with the menu that is read here? */
+static bool is_started(const struct host *h, const struct efi_start *s,
+		       const struct loader_ops *l)
+{
+	return !s->other && s->program && l && l->reads_same &&
+	       l->reads_same(h, s->program, s->mount) == MENU_SAME;
+}
+
 /* Without a loader between them: what the loaders have here does not count. */
 static bool starts_kernel(const struct efi_start *s)
 {
@@ -234,12 +242,16 @@ int next_boot_read(const struct host *h, const struct kernels *k,
 		err = next_boot_say(out, "no boot loader is found that is "
 				    "known here: neither grub.cfg nor entries "
 				    "of systemd-boot can be read");
-	if (!err && out->kernel && !next && !started_by(h))
+	if (!err && out->kernel && !next && !started_by(h) && !is_started(h, &start, out->loader))
 		err = ask_others(h, k, out);
 	if (!err)
 		err = look_around(h, out);
 	if (!err)
 		err = ask_firmware(h, &start, start.other && !next, out);
+	if (!err && out->kernel) {
+		out->program = start.program;
+		start.program = NULL;
+	}
 	efi_start_free(&start);
 	if (err)
 		next_boot_free(out);

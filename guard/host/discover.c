@@ -686,7 +686,8 @@ static void look_at_loaded(struct search *s)
 			continue;
 		rel = text_of("/sys/module/%s/taint", e->d_name);
 		taint = rel ? host_line(s->h, rel) : NULL;
-		if (taint && strchr(taint, 'O'))
+		/* A live patch is for the kernel that runs: the next one has no use for it. */
+		if (taint && strchr(taint, 'O') && !strchr(taint, 'K'))
 			take_module(s, e->d_name, SOURCE_LOADED);
 		free(taint);
 		free(rel);
@@ -696,17 +697,11 @@ static void look_at_loaded(struct search *s)
 	free(dir);
 }
 
-static void say_nothing(void *arg, const char *message)
-{
-	(void)arg;
-	(void)message;
-}
-
 /* The guard reports what is wrong in the file; here it counts as on. */
 static bool is_switched_off(const struct host *h)
 {
 	struct guard_conf conf;
-	bool off = !guard_conf_read(h, say_nothing, NULL, &conf) &&
+	bool off = !guard_conf_read(h, NULL, NULL, &conf) &&
 		   !conf.discovery;
 
 	guard_conf_free(&conf);

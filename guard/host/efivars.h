@@ -42,7 +42,16 @@ long long efivars_free(const struct host *h);
 /* Mounted so that nobody can write to it. */
 bool efivars_read_only(const struct host *h);
 
-enum efi_sig { EFI_SIG_X509, EFI_SIG_SHA256, EFI_SIG_OTHER };
+/*
+ * What an entry is: a certificate; the hash of a program; or the hash of what is signed of a
+ * certificate, with the time from which it is revoked (16 bytes, all zero: from ever).
+ */
+enum efi_sig {
+	EFI_SIG_X509,
+	EFI_SIG_SHA1, EFI_SIG_SHA224, EFI_SIG_SHA256, EFI_SIG_SHA384, EFI_SIG_SHA512,
+	EFI_SIG_X509_SHA256, EFI_SIG_X509_SHA384, EFI_SIG_X509_SHA512,
+	EFI_SIG_OTHER,
+};
 
 /*
  * Calls fn for each entry of a signature list. -EBADMSG if the list is not

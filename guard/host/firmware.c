@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "guard/host/efivars.h"
+#include "guard/host/guard_conf.h"
 
 #define BOOT_PARAMETERS "/sys/kernel/boot_params/data"
 #define BOOT_PARAMETER_SECURE_BOOT 0x1ec	/* Documentation/arch/x86/zero-page.rst */
@@ -27,9 +28,22 @@ static enum secure_boot as_started(const struct host *h)
 									      SB_UNKNOWN;
 }
 
+/* What the administrator says. */
+static enum secure_boot as_said(const struct host *h)
+{
+	struct guard_conf conf;
+	bool known = !guard_conf_read(h, NULL, NULL, &conf) && conf.firmware_secure_boot;
+	enum secure_boot sb = !known ? SB_UNKNOWN :
+			      !strcmp(conf.firmware_secure_boot, "yes") ? SB_ON : SB_OFF;
+
+	guard_conf_free(&conf);
+	return sb;
+}
+
 enum secure_boot host_secure_boot(const struct host *h)
 {
 	int on, setup, shim_off;
+	enum secure_boot sb;
 
 	if (host_image(h) != IMAGE_NOT)
 		return host_image(h) == IMAGE_FOR_SECURE_BOOT ? SB_ON :
@@ -40,8 +54,10 @@ enum secure_boot host_secure_boot(const struct host *h)
 	/* EFI firmware that cannot do Secure Boot has no such variable. */
 	if (on == -ENOENT && efivars_readable(h))
 		return SB_OFF;
-	if (on == -ENOENT)
-		return as_started(h);
+	if (on == -ENOENT) {
+		sb = as_started(h);
+		return sb == SB_UNKNOWN ? as_said(h) : sb;
+	}
 	if (on < 0)
 		return SB_UNKNOWN;
 	setup = efivar_flag(h, "SetupMode", EFI_GLOBAL_GUID);

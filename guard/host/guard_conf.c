@@ -19,6 +19,8 @@ void guard_conf_free(struct guard_conf *c)
 	free(c->prometheus);
 	free(c->mail);
 	free(c->gate);
+	free(c->firmware_starts);
+	free(c->firmware_secure_boot);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -76,6 +78,20 @@ static const char *set(struct guard_conf *c, const char *key, const char *value)
 		c->discovery = !strcmp(value, "yes");
 		return NULL;
 	}
+	if (!strcmp(key, "firmware_starts")) {
+		if (*value != '/' || strstr(value, ".."))
+			return "firmware_starts must be the full path of a file";
+		free(c->firmware_starts);
+		c->firmware_starts = strdup(value);
+		return NULL;
+	}
+	if (!strcmp(key, "firmware_secure_boot")) {
+		if (strcmp(value, "yes") && strcmp(value, "no"))
+			return "firmware_secure_boot is yes or no";
+		free(c->firmware_secure_boot);
+		c->firmware_secure_boot = strdup(value);
+		return NULL;
+	}
 	if (!strcmp(key, "gate")) {
 		if (strncmp(value, "http://", 7) && strncmp(value, "https://", 8) &&
 		    strncmp(value, "file:///", 8))
@@ -110,7 +126,7 @@ void guard_conf_parse(struct guard_conf *c, const char *file, char *text,
 		}
 		message = wrong ? text_of("%s:%u: %s", file, number, wrong) :
 				  NULL;
-		if (message)
+		if (message && report)
 			report(arg, message);
 		free(message);
 	}

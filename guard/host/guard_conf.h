@@ -12,10 +12,14 @@ struct guard_conf {
 	char *mail;		/* address that is told; NULL: none */
 	long long pin_max_age;	/* seconds */
 	bool discovery;		/* drivers are found by themselves */
+	/* What counts where the variables of EFI firmware cannot be read. */
+	char *firmware_starts;	/* the program that it starts; NULL: not said */
+	char *firmware_secure_boot;	/* is it on? "yes" or "no"; NULL: not said */
 	char *gate;		/* address of the fleet's gate file; NULL: none */
 	bool gate_reboot;	/* reboot after an update that the gate let through */
 };
 
+/* report: what is wrong in the file, a line each; NULL: that is said elsewhere. 0 or -ENOMEM. */
 int guard_conf_read(const struct host *h, dropin_error_fn *report, void *arg,
 		    struct guard_conf *out);
 /* Takes apart the text of the file; the defaults are set already. */

@@ -63,37 +63,47 @@ static bool is_device(const struct host *h, const char *source, const char *devi
 	return is;
 }
 
-/* Calls fn with each place where a device (NULL: any) is mounted: what of it, and where. */
+struct mount {
+	char root[4096];	/* what of the file system */
+	char where[4096];
+	char type[64], source[4096];
+	char options[8192];	/* of the file system; cut if they are longer */
+};
+
+/* Calls fn with each place where a device (NULL: any) is mounted. */
 static void walk_mounts(const struct host *h, const char *device,
-			void (*fn)(void *arg, const char *root, const char *where), void *arg)
+			void (*fn)(void *arg, const struct mount *m), void *arg)
 {
 	char *path = host_path(h, "/proc/self/mountinfo"), *text = NULL, *rest, *line;
-	char root[4096], where[4096], source[4096];
+	struct mount *m = malloc(sizeof(*m));
 	struct buf b = { 0 };
 
-	if (path && !file_read(path, MOUNTS_MAX, &b))
+	if (m && path && !file_read(path, MOUNTS_MAX, &b))
 		text = strndup((char *)b.data, b.len);
 	for (rest = text; (line = strsep(&rest, "\n")); ) {
 		const char *dash = strstr(line, " - ");
 
-		if (dash && sscanf(line, "%*u %*u %*u:%*u %4095s %4095s ", root, where) == 2 &&
-		    sscanf(dash, " - %*s %4095s", source) == 1 &&
-		    (!device || is_device(h, source, device)))
-			fn(arg, root, where);
+		*m->options = '\0';
+		if (dash &&
+		    sscanf(line, "%*u %*u %*u:%*u %4095s %4095s ", m->root, m->where) == 2 &&
+		    sscanf(dash, " - %63s %4095s %8191s", m->type, m->source, m->options) >= 2 &&
+		    (!device || is_device(h, m->source, device)))
+			fn(arg, m);
 	}
 	buf_free(&b);
 	free(text);
 	free(path);
+	free(m);
 }
 
-static void keep_place(void *arg, const char *root, const char *where)
+static void keep_place(void *arg, const struct mount *m)
 {
 	char **found = arg;
 
-	if (strcmp(root, "/") || strchr(where, '\\'))
+	if (strcmp(m->root, "/") || strchr(m->where, '\\'))
 		return;
 	free(*found);
-	*found = strdup(where);
+	*found = strdup(m->where);
 }
 
 char *mount_of(const struct host *h, const char *id)
@@ -106,37 +116,107 @@ char *mount_of(const struct host *h, const char *id)
 	return found;
 }
 
+/* The mount that a file is in: the last one of the longest fitting point. */
 struct wanted {
-	const char *const *places;
-	bool found;
+	const char *file;
+	char *root, *where, *type, *options;
 };
 
-static void compare_place(void *arg, const char *root, const char *where)
+static bool is_below(const char *file, const char *where)
+{
+	size_t len = strlen(where);
+
+	return !strcmp(where, "/") || (!strncmp(file, where, len) && strchr("/", file[len]));
+}
+
+static void free_wanted(struct wanted *w)
+{
+	free(w->root);
+	free(w->where);
+	free(w->type);
+	free(w->options);
+}
+
+static void keep_longest(void *arg, const struct mount *m)
 {
 	struct wanted *w = arg;
 
-	(void)root;
-	for (size_t i = 0; w->places[i]; i++)
-		w->found |= !strcmp(where, w->places[i]);
+	if (!is_below(w->file, m->where) || (w->where && strlen(m->where) < strlen(w->where)))
+		return;
+	free_wanted(w);
+	w->root = strdup(m->root);
+	w->where = strdup(m->where);
+	w->type = strdup(m->type);
+	w->options = strdup(m->options);
 }
 
-int mount_is_at(const struct host *h, const char *id, const char *const *places)
+int mount_path(const struct host *h, const char *id, const char *file, char **out)
 {
-	struct wanted w = { places, false };
+	struct wanted any = { .file = file }, ours = { .file = file };
 	char *device = device_of(h, id);
+	int is = device ? 0 : -ENOENT;
 
-	if (!device)
-		return -ENOENT;
-	walk_mounts(h, device, compare_place, &w);
+	*out = NULL;
+	if (device) {
+		walk_mounts(h, NULL, keep_longest, &any);
+		walk_mounts(h, device, keep_longest, &ours);
+	}
+	/* The same mount, and not one that is hidden below another. */
+	if (any.root && any.where && ours.root && ours.where && !strcmp(any.where, ours.where) &&
+	    !strcmp(any.root, ours.root))
+		*out = text_of("%s%s", strcmp(ours.root, "/") ? ours.root : "",
+			       file + (strcmp(ours.where, "/") ? strlen(ours.where) : 0));
+	is = *out ? 1 : is;
+	free_wanted(&any);
+	free_wanted(&ours);
 	free(device);
-	return w.found;
+	return is;
 }
 
-bool mount_is_point(const struct host *h, const char *where)
+static bool is_memory(const struct wanted *w)
 {
-	const char *const places[] = { where, NULL };
-	struct wanted w = { places, false };
+	return w->type && (!strcmp(w->type, "tmpfs") || !strcmp(w->type, "ramfs"));
+}
 
-	walk_mounts(h, NULL, compare_place, &w);
-	return w.found;
+/* Where an overlay keeps what is written; malloc'ed, NULL: it is only read, or not known. */
+static char *upper_of(const struct wanted *w)
+{
+	const char *at = w->options ? strstr(w->options, "upperdir=") : NULL;
+
+	return at ? strndup(at + 9, strcspn(at + 9, ",")) : NULL;
+}
+
+const char *mount_made_anew(const struct host *h, const char *file)
+{
+	struct wanted at = { .file = file }, below = { 0 };
+	const char *what = NULL;
+	char *upper;
+
+	walk_mounts(h, NULL, keep_longest, &at);
+	upper = upper_of(&at);
+	if (is_memory(&at)) {
+		what = "in memory";
+	} else if (at.type && !strcmp(at.type, "overlay") && !upper) {
+		what = "put together of several trees (systemd-sysext, or an image)";
+	} else if (at.type && !strcmp(at.type, "overlay")) {
+		below.file = upper;
+		walk_mounts(h, NULL, keep_longest, &below);
+		what = is_memory(&below) ? "in an overlay whose changes are in memory" : NULL;
+	}
+	free_wanted(&at);
+	free_wanted(&below);
+	free(upper);
+	return what;
+}
+
+char *mount_point(const struct host *h, const char *file)
+{
+	struct wanted w = { .file = file };
+	char *where;
+
+	walk_mounts(h, NULL, keep_longest, &w);
+	where = w.where;
+	w.where = NULL;
+	free_wanted(&w);
+	return where;
 }

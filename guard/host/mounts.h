@@ -12,12 +12,19 @@
 char *mount_of(const struct host *h, const char *id);
 
 /*
- * Is that file system mounted at one of these places (the end is NULL), whole or a part
- * of it, as btrfs is? 1; 0: not there; -ENOENT: there is no such device.
+ * What a file (below the root, no link) is called in the file system of that name, from its
+ * top: of btrfs that is above its subvolumes. 1: it is in *out, malloc'ed; 0: the file is
+ * not in it; -ENOENT: there is no such device.
  */
-int mount_is_at(const struct host *h, const char *id, const char *const *places);
+int mount_path(const struct host *h, const char *id, const char *file, char **out);
 
-/* Is any file system mounted there? */
-bool mount_is_point(const struct host *h, const char *where);
+/*
+ * Is a file (below the root, no link) in what each boot puts together anew, so that what is
+ * there says nothing of the next one? A phrase on it; NULL: no, or not to be seen.
+ */
+const char *mount_made_anew(const struct host *h, const char *file);
+
+/* Where what a file is in is mounted; malloc'ed, below the root. NULL: not to be seen. */
+char *mount_point(const struct host *h, const char *file);
 
 #endif

@@ -193,3 +193,41 @@ bool cert_same(X509 *a, X509 *b)
 	return cert_has_serial(a, X509_get_issuer_name(b), X509_get0_serialNumber(b)) &&
 	       (!id || cert_has_key_id(b, id));
 }
+
+/* Its bytes as they were read: OpenSSL's own i2d_re_X509_tbs() would write them anew. */
+static bool hash_first_part(const unsigned char *der, int len, const EVP_MD *md,
+			    unsigned char *hash)
+{
+	const unsigned char *p = der, *part;
+	long size;
+	int tag, class;
+
+	if (ASN1_get_object(&p, &size, &tag, &class, len) & 0x80)
+		return false;
+	part = p;
+	return !(ASN1_get_object(&p, &size, &tag, &class, der + len - p) & 0x80) &&
+	       EVP_Digest(part, p + size - part, hash, NULL, md, NULL) == 1;
+}
+
+int cert_tbs_hash(X509 *cert, const EVP_MD *md, unsigned char hash[EVP_MAX_MD_SIZE])
+{
+	unsigned char *der = NULL;
+	int len = i2d_X509(cert, &der);
+	bool done = len > 0 && hash_first_part(der, len, md, hash);
+
+	OPENSSL_free(der);
+	ERR_clear_error();
+	return done ? 0 : -ENOMEM;
+}
+
+const EVP_MD *efi_sig_md(enum efi_sig type)
+{
+	switch (type) {
+	case EFI_SIG_SHA1: return EVP_sha1();
+	case EFI_SIG_SHA224: return EVP_sha224();
+	case EFI_SIG_SHA256: case EFI_SIG_X509_SHA256: return EVP_sha256();
+	case EFI_SIG_SHA384: case EFI_SIG_X509_SHA384: return EVP_sha384();
+	case EFI_SIG_SHA512: case EFI_SIG_X509_SHA512: return EVP_sha512();
+	default: return NULL;
+	}
+}

@@ -6,6 +6,8 @@
 #include <openssl/x509.h>
 #include <stdbool.h>
 
+#include "guard/host/efivars.h"
+
 /* Reads DER or PEM. 0, -EBADMSG or the error of reading. */
 int cert_read(const char *path, X509 **out);
 
@@ -36,6 +38,10 @@ bool cert_is_root(X509 *cert);
  */
 bool cert_has_serial(X509 *cert, const X509_NAME *issuer, const ASN1_INTEGER *serial);
 bool cert_has_key_id(X509 *cert, const ASN1_OCTET_STRING *id);
+/* The hash of what its issuer signed of it, as in lists of revoked ones. 0 or -ENOMEM. */
+int cert_tbs_hash(X509 *cert, const EVP_MD *md, unsigned char hash[EVP_MAX_MD_SIZE]);
+/* Of what kind of hash an entry of the firmware's lists is; NULL: it is none. */
+const EVP_MD *efi_sig_md(enum efi_sig type);
 /* The same to kernels: issuer, serial number and key identifier. */
 bool cert_same(X509 *a, X509 *b);
 

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Reads db, KEK and dbx, and the signatures of the programs that boot this host. */
+/* Reads db, KEK and dbx, and asks by them who signed the programs that boot this host. */
 #include "guard/trust/firmware_ca.h"
 
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/pkcs7.h>
 #include <openssl/sha.h>
 #include <openssl/x509.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,11 +15,10 @@
 #include "guard/host/bootfile.h"
 #include "guard/host/efivars.h"
 #include "guard/host/firmware.h"
+#include "guard/trust/authenticode.h"
 #include "guard/trust/cert.h"
 
 #define IMAGE_MAX (64u << 20)
-#define SIGNATURES_MAX 16
-#define CHAIN_MAX 8
 #define CERTS_MAX 256
 
 const char *ca_state_word(enum ca_state s)
@@ -36,9 +33,12 @@ const char *ca_state_word(enum ca_state s)
 /* ---- the lists of the firmware ---- */
 
 struct list {
+	struct buf read;	/* if it is kept here */
+	const struct buf *raw;
 	X509 *certs[CERTS_MAX];
 	size_t count;
-	bool others;	/* entries that are no certificates, or too many */
+	bool hashes;	/* of programs */
+	bool unread;	/* entries of an unknown kind, damaged certificates, or too many */
 	int err;	/* of reading; -ENOENT: there is none */
 };
 
@@ -53,30 +53,112 @@ static int take(void *arg, enum efi_sig type, const unsigned char *data, size_t 
 		return 0;
 	}
 	X509_free(x509);
-	l->others = true;
+	l->hashes |= type >= EFI_SIG_SHA1 && type <= EFI_SIG_SHA512;
+	l->unread |= type == EFI_SIG_X509 || type == EFI_SIG_OTHER;
 	return 0;
+}
+
+static void parse_list(const struct buf *raw, struct list *l)
+{
+	memset(l, 0, sizeof(*l));
+	l->raw = raw;
+	l->err = efi_siglist_walk(raw, take, l);
 }
 
 static void read_list(const struct host *h, const char *name, const char *guid,
 		      struct list *l)
 {
-	struct buf b;
+	struct buf b = { 0 };
+	int err = efivar_read(h, name, guid, &b);
 
-	memset(l, 0, sizeof(*l));
-	l->err = efivar_read(h, name, guid, &b);
+	parse_list(&b, l);
+	l->read = b;
+	l->raw = &l->read;
 	/* Firmware without such a list, if its variables can be read at all. */
-	if (l->err == -ENOENT && !efivars_readable(h))
-		l->err = -ENODATA;
-	if (l->err)
-		return;
-	l->err = efi_siglist_walk(&b, take, l);
-	buf_free(&b);
+	if (err)
+		l->err = err == -ENOENT && !efivars_readable(h) ? -ENODATA : err;
 }
 
 static void free_list(struct list *l)
 {
 	for (size_t i = 0; i < l->count; i++)
 		X509_free(l->certs[i]);
+	buf_free(&l->read);
+}
+
+/* A program or a certificate whose hash is looked for. Each kind is made once. */
+struct hashes {
+	enum efi_sig first, last;	/* the kinds that are of it */
+	int (*make)(const void *of, const EVP_MD *md, unsigned char *hash);
+	const void *of;
+	bool made[EFI_SIG_OTHER];
+	unsigned char hash[EFI_SIG_OTHER][EVP_MAX_MD_SIZE];
+	bool found, unsure;
+};
+
+static const unsigned char from_ever[16];	/* a time of EFI */
+
+static int compare_hash(void *arg, enum efi_sig type, const unsigned char *data, size_t len)
+{
+	struct hashes *s = arg;
+	size_t size, time = s->first == EFI_SIG_X509_SHA256 ? sizeof(from_ever) : 0;
+	int err;
+
+	if (type < s->first || type > s->last)
+		return 0;
+	size = EVP_MD_size(efi_sig_md(type));
+	if (!s->made[type]) {
+		err = s->make(s->of, efi_sig_md(type), s->hash[type]);
+		if (err)
+			return err;
+		s->made[type] = true;
+	}
+	if (len != size + time)
+		s->unsure = true;
+	else if (memcmp(data, s->hash[type], size))
+		return 0;
+	/* Revoked from a day on: what was signed before is trusted, if its time stamp holds. */
+	else if (time && memcmp(data + size, from_ever, time))
+		s->unsure = true;
+	else
+		s->found = true;
+	return 0;
+}
+
+static int hash_image(const void *image, const EVP_MD *md, unsigned char *hash)
+{
+	return pe_hash(image, md, hash);
+}
+
+static int hash_cert(const void *cert, const EVP_MD *md, unsigned char *hash)
+{
+	return cert_tbs_hash((X509 *)cert, md, hash);
+}
+
+/* Is it in the list by its hash? 0, or -errno of hashing; a damaged list is said elsewhere. */
+static int find_hash(const struct list *l, struct hashes *s, bool *found, bool *unsure)
+{
+	int err = l->err ? 0 : efi_siglist_walk(l->raw, compare_hash, s);
+
+	*found |= s->found;
+	*unsure |= s->unsure;
+	return err;
+}
+
+static int find_image(const struct list *l, const struct buf *image, bool *found, bool *unsure)
+{
+	struct hashes s = { .first = EFI_SIG_SHA1, .last = EFI_SIG_SHA512, .make = hash_image,
+			    .of = image };
+
+	return find_hash(l, &s, found, unsure);
+}
+
+static int find_cert(const struct list *l, X509 *cert, bool *found, bool *unsure)
+{
+	struct hashes s = { .first = EFI_SIG_X509_SHA256, .last = EFI_SIG_X509_SHA512,
+			    .make = hash_cert, .of = cert };
+
+	return find_hash(l, &s, found, unsure);
 }
 
 /*
@@ -137,159 +219,82 @@ static enum ca_state state_of(struct list *l, const char *of_2011, const char *o
 
 	if (l->err && l->err != -ENOENT)
 		return CA_UNKNOWN;
+	/* What was not read may be the other one. */
+	if (l->unread && !(old && new))
+		return CA_UNKNOWN;
 	return old && new ? CA_BOTH : old ? CA_2011 : new ? CA_2023 : CA_OWN;
 }
 
-/* ---- signatures of a PE image ---- */
-
-static uint32_t le32(const unsigned char *p)
+/* dbx has its certificate, or the hash of one that db has. 0 or -ENOMEM */
+static int read_revoked(struct list *db, struct list *dbx, bool *out)
 {
-	return p[0] | p[1] << 8 | p[2] << 16 | (uint32_t)p[3] << 24;
-}
+	static const char *const of_2011[] = { UEFI_2011, WINDOWS_2011 };
+	char hex[2 * SHA256_DIGEST_LENGTH + 1];
+	bool unsure = false;
+	int err = 0;
 
-static uint16_t le16(const unsigned char *p)
-{
-	return p[0] | p[1] << 8;
-}
-
-#define PE_AT 0x3c
-#define OPTIONAL_AT 24		/* after "PE\0\0" and the COFF header */
-#define DIRECTORY_32 96		/* of data directories, in the optional header */
-#define DIRECTORY_64 112
-#define CERTIFICATES (4 * 8)	/* the entry for certificates, among those */
-#define WIN_CERT_HEADER 8
-#define WIN_CERT_PKCS7 2
-
-/* Where the table of certificates is; -ENODATA: there is none. */
-static int find_table(const struct buf *image, size_t *at, size_t *size)
-{
-	const unsigned char *p = image->data;
-	size_t pe, directory;
-
-	if (image->len < PE_AT + 4 || p[0] != 'M' || p[1] != 'Z')
-		return -EBADMSG;
-	pe = le32(p + PE_AT);
-	if (pe > image->len || image->len - pe < OPTIONAL_AT + DIRECTORY_64 +
-	    CERTIFICATES + 8 || memcmp(p + pe, "PE\0\0", 4))
-		return -EBADMSG;
-	switch (le16(p + pe + OPTIONAL_AT)) {
-	case 0x10b: directory = pe + OPTIONAL_AT + DIRECTORY_32; break;
-	case 0x20b: directory = pe + OPTIONAL_AT + DIRECTORY_64; break;
-	default: return -EBADMSG;
-	}
-	/* How many directories there are stands before the first. */
-	if (le32(p + directory - 4) <= CERTIFICATES / 8)
-		return -ENODATA;
-	*at = le32(p + directory + CERTIFICATES);
-	*size = le32(p + directory + CERTIFICATES + 4);
-	if (!*size)
-		return -ENODATA;
-	return *at <= image->len && *size <= image->len - *at ? 0 : -EBADMSG;
-}
-
-static X509_NAME *issuer_of(PKCS7 *p7, X509_NAME *subject)
-{
-	STACK_OF(X509) *certs = p7->d.sign->cert;
-
-	for (int i = 0; certs && i < sk_X509_num(certs); i++) {
-		X509 *c = sk_X509_value(certs, i);
-
-		if (!X509_NAME_cmp(X509_get_subject_name(c), subject))
-			return X509_get_issuer_name(c);
-	}
-	return NULL;
-}
-
-/* The issuer that a signature names, those above it, and at last the signer. */
-static int walk_message(PKCS7 *p7, size_t number,
-			int (*fn)(void *arg, size_t signature, const void *issuer),
-			void *arg)
-{
-	STACK_OF(PKCS7_SIGNER_INFO) *infos = PKCS7_get_signer_info(p7);
-	PKCS7_SIGNER_INFO *si = infos && sk_PKCS7_SIGNER_INFO_num(infos) ?
-				sk_PKCS7_SIGNER_INFO_value(infos, 0) : NULL;
-	X509_NAME *name = si && si->issuer_and_serial ?
-			  si->issuer_and_serial->issuer : NULL;
-	X509 *signer = name ? PKCS7_cert_from_signer_info(p7, si) : NULL;
-	int err = name ? 0 : -EBADMSG;
-
-	for (int depth = 0; name && !err && depth < CHAIN_MAX; depth++) {
-		X509_NAME *above = issuer_of(p7, name);
-
-		err = fn(arg, number, name);
-		name = above && X509_NAME_cmp(above, name) ? above : NULL;
-	}
-	/* db may have the certificate of the signer itself. */
-	if (!err && signer)
-		err = fn(arg, number, X509_get_subject_name(signer));
-	return err;
-}
-
-int pe_signers_walk(const struct buf *image,
-		    int (*fn)(void *arg, size_t signature, const void *issuer),
-		    void *arg)
-{
-	size_t at, size, number = 0;
-	int err = find_table(image, &at, &size);
-
-	if (err == -ENODATA)
-		return 0;
-	while (!err && size >= WIN_CERT_HEADER && number < SIGNATURES_MAX) {
-		const unsigned char *p = image->data + at, *der;
-		size_t len = le32(p);
-		PKCS7 *p7;
-
-		if (len < WIN_CERT_HEADER || len > size)
-			return -EBADMSG;
-		der = p + WIN_CERT_HEADER;
-		if (le16(p + 6) == WIN_CERT_PKCS7) {
-			p7 = d2i_PKCS7(NULL, &der, len - WIN_CERT_HEADER);
-			err = p7 && PKCS7_type_is_signed(p7) ?
-			      walk_message(p7, number++, fn, arg) : -EBADMSG;
-			PKCS7_free(p7);
-			ERR_clear_error();
-		}
-		len = (len + 7) & ~(size_t)7;
-		at += len;
-		size -= len < size ? len : size;
+	for (size_t i = 0; i < ARRAY_SIZE(of_2011); i++)
+		*out |= has_key(dbx, of_2011[i]);
+	for (size_t i = 0; i < db->count && !err; i++) {
+		err = key_hash(db->certs[i], hex);
+		if (!err && (!strcmp(hex, UEFI_2011) || !strcmp(hex, WINDOWS_2011)))
+			err = find_cert(dbx, db->certs[i], out, &unsure);
 	}
 	return err;
 }
+
+/* ---- will it be started? ---- */
 
 struct looking {
 	const struct list *db, *dbx;
 	struct boot_program *program;
-	size_t last;		/* the signature that was named last, from 1 */
 	bool trusted, revoked;
+	bool unsure;		/* firmware may see it otherwise */
 };
 
-static bool names_one(const struct list *l, const X509_NAME *name)
+/* One of several signatures is enough to be trusted, and to be revoked. 0 or -ENOMEM. */
+static int follow_chain(struct looking *l, const struct pe_signature *s)
 {
-	for (size_t i = 0; i < l->count; i++)
-		if (!X509_NAME_cmp(X509_get_subject_name(l->certs[i]), name))
-			return true;
-	return false;
+	int err = 0;
+
+	for (size_t i = 0; i < l->dbx->count && !l->revoked; i++)
+		l->revoked = pe_signature_leads_to(s, l->dbx->certs[i]);
+	for (int i = 0; s->certs && i < sk_X509_num(s->certs) && !err; i++)
+		err = find_cert(l->dbx, sk_X509_value(s->certs, i), &l->revoked, &l->unsure);
+	for (size_t i = 0; i < l->db->count && !err; i++)
+		if (pe_signature_leads_to(s, l->db->certs[i])) {
+			l->trusted = true;
+			err = find_cert(l->dbx, l->db->certs[i], &l->revoked, &l->unsure);
+		}
+	return err;
 }
 
-static int look(void *arg, size_t signature, const void *issuer)
+static int look(void *arg, const struct pe_signature *s)
 {
 	struct looking *l = arg;
-	char *name, *was = l->program->signers;
+	char *name = name_text(s->issuer), *was = l->program->signers;
+	int err = 0;
 
-	if (names_one(l->db, issuer))
-		l->trusted = true;
-	/* One of several signatures is enough for that. */
-	if (names_one(l->dbx, issuer))
-		l->revoked = true;
-	if (signature + 1 == l->last)
-		return 0;
-	l->last = signature + 1;
-	name = name_text(issuer);
-	l->program->signers = name ? text_of("%s%s%s", was ? was : "",
-					     was ? ", " : "", name) : NULL;
+	l->program->signers = name ? text_of("%s%s%s", was ? was : "", was ? ", " : "", name) :
+				     NULL;
 	free(was);
 	free(name);
-	return l->program->signers ? 0 : -ENOMEM;
+	if (s->state == PE_SIG_GOOD)
+		err = follow_chain(l, s);
+	l->unsure |= s->state == PE_SIG_UNDECIDED;
+	l->program->signed_as_is |= s->state != PE_SIG_BAD;
+	return l->program->signers ? err : -ENOMEM;
+}
+
+static int look_all(struct looking *l, const struct buf *image)
+{
+	int err = pe_signatures_walk(image, look, l);
+
+	if (!err)
+		err = find_image(l->db, image, &l->trusted, &l->unsure);
+	if (!err)
+		err = find_image(l->dbx, image, &l->revoked, &l->unsure);
+	return err;
 }
 
 /* Takes over path. */
@@ -307,14 +312,14 @@ static int judge(struct boot_program *program, char *path, const struct list *db
 	program->path = path;
 	if (err)
 		return err == -ENOMEM ? err : 0;
-	err = pe_signers_walk(&image, look, &l);
+	err = look_all(&l, &image);
 	buf_free(&image);
 	if (err == -ENOMEM)
 		return err;
-	/* A list that was not read, or an image's own hash in db: it may boot. */
-	program->boots = err || db->err || (dbx->err && dbx->err != -ENOENT) ?
-			 BOOTS_UNKNOWN : l.revoked ? BOOTS_NO : l.trusted ? BOOTS_YES :
-			 db->others ? BOOTS_UNKNOWN : BOOTS_NO;
+	program->boots = err || db->err || (dbx->err && dbx->err != -ENOENT) ? BOOTS_UNKNOWN :
+			 l.revoked ? BOOTS_NO :
+			 l.unsure || (l.trusted ? dbx : db)->unread ? BOOTS_UNKNOWN :
+			 l.trusted ? BOOTS_YES : BOOTS_NO;
 	return 0;
 }
 
@@ -423,10 +428,24 @@ static char *beside_shim(const char *file)
 	return NULL;
 }
 
+/* Takes over path. */
+static int judge_second(const struct host *h, char *path, const struct list *db,
+			const struct list *dbx, struct boot_program *out)
+{
+	struct list mok;
+	int err = judge(out, path, db, dbx);
+
+	read_list(h, "MokListRT", SHIM_GUID, &mok);
+	if (out->boots != BOOTS_NO || out->signed_as_is || mok.hashes ||
+	    (mok.err && mok.err != -ENOENT))
+		out->boots = BOOTS_UNKNOWN;
+	free_list(&mok);
+	return err;
+}
+
 static int read_programs(const struct host *h, const struct list *db,
 			 const struct list *dbx, struct firmware_ca *f)
 {
-	const struct list none = { .count = 0 };
 	char *file = efi_boot_file(h), *second;
 	int err;
 
@@ -435,23 +454,31 @@ static int read_programs(const struct host *h, const struct list *db,
 		return 0;
 	}
 	err = judge(&f->first, on_partition(h, file), db, dbx);
+	if (!err && !f->first.path) {
+		f->first.missing = strdup(file);
+		err = f->first.missing ? 0 : -ENOMEM;
+	}
 	if (!err && is_shim(file)) {
 		second = beside_shim(file);
-		/* shim has keys of its own besides db: who signed it is all that is told. */
-		err = judge(&f->second, on_partition(h, second), &none, &none);
-		f->second.boots = BOOTS_UNKNOWN;
+		err = judge_second(h, on_partition(h, second), db, dbx, &f->second);
 		free(second);
 	}
 	free(file);
 	return err;
 }
 
+void boot_program_free(struct boot_program *p)
+{
+	free(p->path);
+	free(p->signers);
+	free(p->missing);
+	memset(p, 0, sizeof(*p));
+}
+
 void firmware_ca_free(struct firmware_ca *f)
 {
-	free(f->first.path);
-	free(f->first.signers);
-	free(f->second.path);
-	free(f->second.signers);
+	boot_program_free(&f->first);
+	boot_program_free(&f->second);
 	memset(f, 0, sizeof(*f));
 }
 
@@ -471,8 +498,9 @@ int firmware_ca_read(const struct host *h, struct firmware_ca *out)
 	read_list(h, "KEK", EFI_GLOBAL_GUID, &kek);
 	out->db = state_of(&db, UEFI_2011, UEFI_2023);
 	out->kek = state_of(&kek, KEK_2011, KEK_2023);
-	out->dbx_2011 = has_key(&dbx, UEFI_2011) || has_key(&dbx, WINDOWS_2011);
-	err = read_programs(h, &db, &dbx, out);
+	err = read_revoked(&db, &dbx, &out->dbx_2011);
+	if (!err)
+		err = read_programs(h, &db, &dbx, out);
 	free_list(&db);
 	free_list(&dbx);
 	free_list(&kek);
@@ -481,68 +509,45 @@ int firmware_ca_read(const struct host *h, struct firmware_ca *out)
 	return err;
 }
 
-struct table {
-	const unsigned char *data;
-	size_t len;
-};
-
-static int is_in_table(void *arg, enum efi_sig type, const unsigned char *data, size_t len)
-{
-	const struct table *t = arg;
-
-	return type == EFI_SIG_SHA256 && len == 32 && memmem(t->data, t->len, data, len);
-}
-
-/*
- * Is an image revoked by its own hash? Each of its signatures has that in it, and nothing
- * else there is the same by chance. 1, 0, or -errno.
- */
-static int is_revoked(const char *path, const struct buf *dbx)
-{
-	struct buf image;
-	size_t at, size;
-	int ret = file_read(path, IMAGE_MAX, &image);
-
-	if (ret)
-		return ret;
-	ret = find_table(&image, &at, &size);
-	if (!ret) {
-		struct table t = { image.data + at, size };
-
-		ret = efi_siglist_walk(dbx, is_in_table, &t);
-	}
-	buf_free(&image);
-	return ret;
-}
-
 int firmware_starts(const struct host *h, const struct buf *db, const struct buf *dbx,
 		    struct boot_program *out)
 {
-	struct list trusted = { .err = 0 }, revoked = { .err = 0 };
+	struct list trusted, revoked;
 	char *file = efi_boot_file(h);
 	int err = 0;
 
 	memset(out, 0, sizeof(*out));
-	trusted.err = efi_siglist_walk(db, take, &trusted);
-	revoked.err = efi_siglist_walk(dbx, take, &revoked);
+	parse_list(db, &trusted);
+	parse_list(dbx, &revoked);
 	if (file && !strstr(file, ".."))
 		err = judge(out, on_partition(h, file), &trusted, &revoked);
-	if (!err && out->boots == BOOTS_YES) {
-		int ret = is_revoked(out->path, dbx);
-
-		out->boots = ret == 0 ? BOOTS_YES : ret == 1 ? BOOTS_NO : BOOTS_UNKNOWN;
-	}
 	free(file);
 	free_list(&trusted);
 	free_list(&revoked);
 	return err;
 }
 
+int firmware_starts_file(const struct host *h, const char *path, struct boot_program *out)
+{
+	struct list db, dbx;
+	char *copy = strdup(path);
+	int err = copy ? 0 : -ENOMEM;
+
+	memset(out, 0, sizeof(*out));
+	read_list(h, "db", EFI_SECURITY_GUID, &db);
+	read_list(h, "dbx", EFI_SECURITY_GUID, &dbx);
+	if (!err)
+		err = judge(out, copy, &db, &dbx);
+	free_list(&db);
+	free_list(&dbx);
+	return err;
+}
+
 const char *firmware_ca_meaning(const struct firmware_ca *f)
 {
 	if (f->first.boots == BOOTS_NO)
-		return "the firmware trusts none of those who signed what it starts: with "
-		       "Secure Boot on, the next boot stops there";
+		return "the firmware trusts none of those who signed what it starts, or it was "
+		       "changed after that: with Secure Boot on, the next boot stops there";
 	switch (f->db) {
 	case CA_2011:
 		return "a shim that is signed by Microsoft's authority of 2023 alone does "
@@ -560,11 +565,16 @@ const char *firmware_ca_meaning(const struct firmware_ca *f)
 	}
 }
 
+const char *firmware_ca_refused_step(void)
+{
+	return "before the reboot, install the boot loader that was there before, or have the "
+	       "firmware trust the signer of this one";
+}
+
 const char *firmware_ca_next_step(const struct firmware_ca *f)
 {
 	if (f->first.boots == BOOTS_NO)
-		return "before the reboot, install the boot loader that was there before, "
-		       "or have the firmware trust the signer of this one";
+		return firmware_ca_refused_step();
 	if (f->db == CA_UNKNOWN)
 		return "ask again as root, with efivarfs mounted";
 	if (f->db == CA_2011 || ((f->db == CA_BOTH || f->db == CA_2023) &&

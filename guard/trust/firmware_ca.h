@@ -23,23 +23,34 @@ const char *ca_state_word(enum ca_state s);
 /* A program on the EFI partition, and who signed it. */
 struct boot_program {
 	char *path;		/* NULL: not found */
+	char *missing;		/* what the firmware calls it, if it is not found; NULL: nothing */
 	char *signers;		/* names of the issuers, "A, B"; NULL: not read or none */
-	/* Will this firmware start it? By names; signatures are not checked here. */
+	/*
+	 * Will this firmware start it, with Secure Boot on? By its signatures, db and dbx, as
+	 * EDK II has it. Unknown: one of these could not be read, or is not understood.
+	 */
 	enum { BOOTS_UNKNOWN, BOOTS_YES, BOOTS_NO } boots;
+	bool signed_as_is;	/* some signature is of it, as it is now, or may be */
 };
 
 struct firmware_ca {
 	enum ca_state db;	/* who may sign what boots */
 	enum ca_state kek;	/* who may change db and dbx */
 	bool enforces;		/* Secure Boot is on, whatever shim was told */
-	bool dbx_2011;		/* Microsoft's authority of 2011 for boot loaders is revoked */
-	/* shim, or what else the firmware starts, and what that starts beside it. */
+	/* dbx has one of Microsoft's of 2011 for boot loaders, or the hash of one that db has. */
+	bool dbx_2011;
+	/*
+	 * shim, or what else the firmware starts, and what that starts beside it. shim has keys
+	 * of its own besides db, so of the second it is only certain that it does not start what
+	 * nobody has signed.
+	 */
 	struct boot_program first, second;
 };
 
 /* 0 or -ENOMEM; all else is in the state. */
 int firmware_ca_read(const struct host *h, struct firmware_ca *out);
 void firmware_ca_free(struct firmware_ca *f);
+void boot_program_free(struct boot_program *p);
 
 /*
  * Would firmware with these lists db and dbx start what it started for this boot? In
@@ -48,6 +59,9 @@ void firmware_ca_free(struct firmware_ca *f);
 struct buf;
 int firmware_starts(const struct host *h, const struct buf *db, const struct buf *dbx,
 		    struct boot_program *out);
+
+/* Would this host's firmware start this file, with Secure Boot on? 0 or -ENOMEM. */
+int firmware_starts_file(const struct host *h, const char *path, struct boot_program *out);
 
 /*
  * Is it certain that this boot did not come through shim? Its program is named otherwise,
@@ -71,15 +85,8 @@ char *firmware_enrol_step(const struct host *h, const char *cert, bool again);
 const char *firmware_ca_meaning(const struct firmware_ca *f);
 /* What to do; NULL: nothing. */
 const char *firmware_ca_next_step(const struct firmware_ca *f);
+/* The same where the firmware would refuse a program. */
+const char *firmware_ca_refused_step(void);
 struct json_object *firmware_ca_json(const struct firmware_ca *f);
-
-/*
- * Calls fn with the name of the issuer of each signature of a PE image, with the names
- * above it that the signature brings along, and at last with the signer's. -EBADMSG: it is
- * no PE image, or its signatures are damaged.
- */
-int pe_signers_walk(const struct buf *image,
-		    int (*fn)(void *arg, size_t signature, const void *issuer),
-		    void *arg);
 
 #endif

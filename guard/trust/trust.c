@@ -15,12 +15,21 @@
 #include "guard/trust/cert.h"
 #include "guard/trust/key_places.h"
 
+/* The hash of a revoked certificate. */
+struct revoked {
+	enum efi_sig type;
+	unsigned char hash[EVP_MAX_MD_SIZE];
+};
+
 struct trust {
 	struct trust_cert *certs;
 	size_t count;
 	unsigned char (*hashes)[32];
 	size_t hash_count;
+	struct revoked *revoked;
+	size_t revoked_count;
 	struct ring ring;
+	unsigned int leaving;	/* CERT_ bits: MokManager may take all of these away */
 	bool pinned;
 	enum secure_boot secure_boot;
 	char *gap;
@@ -58,6 +67,19 @@ struct loading {
 	unsigned int from;
 };
 
+/* The time that stands behind it, from which it is revoked, means nothing to kernels. */
+static int add_revoked(struct trust *t, enum efi_sig type, const unsigned char *data)
+{
+	struct revoked *more = realloc(t->revoked, (t->revoked_count + 1) * sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	t->revoked = more;
+	more[t->revoked_count].type = type;
+	memcpy(more[t->revoked_count++].hash, data, EVP_MD_size(efi_sig_md(type)));
+	return 0;
+}
+
 static int add_entry(void *arg, enum efi_sig type, const unsigned char *data,
 		     size_t len)
 {
@@ -80,6 +102,9 @@ static int add_entry(void *arg, enum efi_sig type, const unsigned char *data,
 		t->hashes = bigger;
 		memcpy(t->hashes[t->hash_count++], data, 32);
 	}
+	if (type >= EFI_SIG_X509_SHA256 && type <= EFI_SIG_X509_SHA512 &&
+	    l->from & (CERT_MOKX | CERT_DBX) && len >= (size_t)EVP_MD_size(efi_sig_md(type)))
+		return add_revoked(t, type, data);
 	return 0;
 }
 
@@ -153,6 +178,41 @@ static int add_host_certs(struct trust *t, const struct host *h)
 	return err ? err : other_certs(h, add_host_cert, &c);
 }
 
+/* Is there a variable of shim's? What cannot be read may be there. */
+static bool waits(const struct host *h, const char *name)
+{
+	struct buf b;
+	int err = efivar_read(h, name, SHIM_GUID, &b);
+
+	if (!err)
+		buf_free(&b);
+	return err != -ENOENT;
+}
+
+/*
+ * What mokutil left for MokManager, which asks for it at the next boot: --reset is a
+ * password without a list, --untrust-mok and --ignore-db are variables of their own.
+ */
+static unsigned int leaving(const struct host *h)
+{
+	bool reset = waits(h, "MokAuth") && !waits(h, "MokNew");
+
+	return (reset || waits(h, "MokListTrustedNew") ? CERT_MOK : 0) |
+	       (waits(h, "MokDB") ? CERT_DB : 0);
+}
+
+/* Told to ignore db, shim leaves that variable, and kernels do not load db. */
+static int add_db(struct trust *t, const struct host *h)
+{
+	int ignored = efivar_flag(h, "MokIgnoreDB", SHIM_GUID);
+
+	if (ignored >= 0)
+		return 0;
+	if (ignored != -ENOENT)
+		t->leaving |= CERT_DB;
+	return add_variable(t, h, "db", EFI_SECURITY_GUID, CERT_DB);
+}
+
 int trust_new(const struct host *h, struct trust **out)
 {
 	struct trust *t = calloc(1, sizeof(*t));
@@ -161,6 +221,7 @@ int trust_new(const struct host *h, struct trust **out)
 	if (!t)
 		return -ENOMEM;
 	t->secure_boot = host_secure_boot(h);
+	t->leaving = leaving(h);
 	if (t->secure_boot == SB_UNKNOWN && host_image(h) != IMAGE_NOT)
 		t->gap = strdup("what the firmware trusts where this image will boot");
 	else if (t->secure_boot == SB_UNKNOWN)
@@ -169,7 +230,7 @@ int trust_new(const struct host *h, struct trust **out)
 	if (!err && t->secure_boot == SB_ON)
 		err = add_mirrored(t, h, "MokListXRT", CERT_MOKX);
 	if (!err)
-		err = add_variable(t, h, "db", EFI_SECURITY_GUID, CERT_DB);
+		err = add_db(t, h);
 	if (!err)
 		err = add_variable(t, h, "dbx", EFI_SECURITY_GUID, CERT_DBX);
 	if (!err)
@@ -232,6 +293,7 @@ void trust_free(struct trust *t)
 	ring_free(&t->ring);
 	free(t->certs);
 	free(t->hashes);
+	free(t->revoked);
 	free(t->gap);
 	free(t);
 }
@@ -269,6 +331,30 @@ static const struct ring_key *in_ring(const struct trust *t, X509 *cert)
 	return ring_by_id(&t->ring, hex);
 }
 
+/* Is it trusted by way of such a list alone? */
+static bool leaves(const struct trust *t, const struct trust_cert *cert)
+{
+	unsigned int from = cert->from & (CERT_MOK | CERT_DB);
+	const struct ring_key *key = from ? NULL : in_ring(t, cert->x509);
+
+	return from ? !(from & ~t->leaving) : t->leaving && key && !key->of_kernel;
+}
+
+bool trust_revokes(const struct trust *t, X509 *cert)
+{
+	unsigned char hash[EVP_MAX_MD_SIZE];
+
+	for (size_t i = 0; i < t->revoked_count; i++) {
+		const EVP_MD *md = efi_sig_md(t->revoked[i].type);
+
+		/* Without memory nothing says that it is not. */
+		if (cert_tbs_hash(cert, md, hash) ||
+		    !memcmp(hash, t->revoked[i].hash, EVP_MD_size(md)))
+			return true;
+	}
+	return false;
+}
+
 enum standing trust_standing(const struct trust *t,
 			     const struct trust_cert *cert,
 			     const struct kernel_rules *rules, bool running,
@@ -290,10 +376,20 @@ enum standing trust_standing(const struct trust *t,
 		if (rules->mokx_cert == ANSWER_UNVERIFIED)
 			return STANDING_UNSURE;
 	}
+	/* Which kernels look at these hashes depends on where the certificate comes from. */
+	if (lists && trust_revokes(t, cert->x509)) {
+		*why = "the hash of whose certificate is in the revocation list";
+		return STANDING_UNSURE;
+	}
 	/* MokManager asks at the next boot, and somebody may say yes. */
 	if (cert->from & CERT_REMOVAL && lists &&
 	    (cert->from & (CERT_MOK | CERT_DB) || in_ring(t, cert->x509))) {
 		*why = "whose removal waits for the next boot, where MokManager asks for it";
+		return STANDING_UNSURE;
+	}
+	if (lists && leaves(t, cert)) {
+		*why = "which a request that waits for MokManager may take away at the next boot: "
+		       "mokutil --reset, --untrust-mok or --ignore-db";
 		return STANDING_UNSURE;
 	}
 	*why = cert->from & CERT_PINNED ? "the certificate given" : "enrolled on this host";

@@ -64,6 +64,8 @@ enum standing trust_standing(const struct trust *t,
 bool trust_enrolled(const struct trust *t, const struct trust_cert *cert,
 		    const struct kernel_rules *rules);
 
+/* Is the hash of this certificate, whose it may be, in MokListX or dbx? */
+bool trust_revokes(const struct trust *t, X509 *cert);
 /* Is this SHA-256 of a module file in MokListX or dbx? */
 bool trust_hash_listed(const struct trust *t, const unsigned char hash[32]);
 

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "guard/base/util.h"
+#include "guard/host/firmware.h"
+#include "guard/host/mounts.h"
 #include "guard/trust/firmware_ca.h"
 
 void safety_free(struct safety *s)
@@ -140,25 +142,75 @@ static int judge_kernel(const struct doctor *d, const struct kernel *k,
 }
 
 /*
- * Firmware that trusts none of the signers of what it starts may stop there. That is by
- * their names, and some firmware starts it nevertheless, so it is never a plain "no".
+ * Firmware that does not trust what it starts may stop there, or start something else. Some
+ * starts it nevertheless, so it is never a plain "no".
  */
+static int say_program(const struct boot_program *p, const char *next, struct safety *out)
+{
+	if (p->missing) {
+		safety_free(out);
+		return say(out, ANSWER_UNVERIFIED, "mount the EFI partition, or look there",
+			   text_of("next boot: cannot tell: Secure Boot is on, and %s, from which "
+				   "the firmware started this system, is not to be seen", p->missing));
+	}
+	if (!p->path || p->boots == BOOTS_YES)
+		return 0;
+	safety_free(out);
+	if (p->boots == BOOTS_NO)
+		return say(out, ANSWER_UNVERIFIED, next,
+			   text_of("next boot: cannot tell: Secure Boot is on, and by db and dbx the "
+				   "firmware does not start %s as it is (%s)", p->path,
+				   p->signers ? p->signers : "it is not signed"));
+	return say(out, ANSWER_UNVERIFIED,
+		   "look at kmodkeep key status and, as root, at the file: sbverify --list",
+		   text_of("next boot: cannot tell: Secure Boot is on, and whether the firmware "
+			   "starts %s is not known, as it, db or dbx cannot be read or has what is "
+			   "not understood", p->path));
+}
+
+static int say_second(const struct boot_program *p, struct safety *out)
+{
+	safety_free(out);
+	return say(out, ANSWER_UNVERIFIED,
+		   "before the reboot, install the signed boot loader of the distribution there "
+		   "(grub-install makes one without a signature where that package is missing)",
+		   text_of("next boot: cannot tell: Secure Boot is on, and shim does not start %s, "
+			   "which has no signature that is of it as it is", p->path));
+}
+
 static int judge_firmware(const struct doctor *d, struct safety *out)
 {
+	struct boot_program other = { 0 };
+	const struct boot_program *p;
 	struct firmware_ca f;
 	int err = firmware_ca_read(d->h, &f);
 
 	if (err)
 		return err;
-	if (f.enforces && f.first.boots == BOOTS_NO) {
-		safety_free(out);
-		err = say(out, ANSWER_UNVERIFIED, firmware_ca_next_step(&f),
-			  text_of("next boot: cannot tell: Secure Boot is on, and db has no signer "
-				  "of %s (%s)", f.first.path,
-				  f.first.signers ? f.first.signers : "it is not signed"));
+	p = &f.first;
+	/* What started this system is not always what starts the next one. */
+	if (f.enforces && d->next.program &&
+	    (!f.first.path || strcmp(f.first.path, d->next.program))) {
+		err = firmware_starts_file(d->h, d->next.program, &other);
+		p = &other;
 	}
+	if (!err && f.enforces)
+		err = say_program(p, firmware_ca_refused_step(), out);
+	/* shim may have been told not to check. */
+	if (!err && out->safe == ANSWER_YES && p == &f.first && f.second.boots == BOOTS_NO &&
+	    host_secure_boot(d->h) == SB_ON)
+		err = say_second(&f.second, out);
+	boot_program_free(&other);
 	firmware_ca_free(&f);
 	return err;
+}
+
+/* A phrase on it; NULL: no. */
+static const char *modules_made_anew(const struct host *h)
+{
+	const char *what = mount_made_anew(h, "/usr/lib/modules");
+
+	return what ? what : mount_made_anew(h, "/lib/modules");
 }
 
 static int judge_drivers(struct doctor *d, struct safety *out)
@@ -176,6 +228,11 @@ static int judge_drivers(struct doctor *d, struct safety *out)
 		return say(out, ANSWER_UNVERIFIED, NULL,
 			   strdup("next boot: cannot tell: this host boots whole "
 				  "images, and the next one is not looked into"));
+	if (d->place == PLACE_HOST && modules_made_anew(d->h))
+		return say(out, ANSWER_UNVERIFIED, NULL,
+			   text_of("next boot: cannot tell: the modules of this host are %s, and what "
+				   "the next boot has there is not looked into",
+				   modules_made_anew(d->h)));
 	if (d->unseen)
 		return say(out, ANSWER_UNVERIFIED,
 			   "ask again as root: kmodkeep doctor names the place",

@@ -300,6 +300,12 @@ static struct opinion judge_signer(const struct judging *j, size_t i)
 		o.why = "with signed attributes, which no kernel accepts";
 		return o;
 	}
+	if (leaf && trust_revokes(j->t, leaf)) {
+		o.verdict = VERDICT_UNKNOWN;
+		o.why = "the hash of whose certificate is in the revocation list";
+		o.next = "sign it with another key";
+		return o;
+	}
 	if (leaf && known != ANSWER_NO) {
 		err = modsig_check(j->sig, i, leaf, j->bytes->data);
 		if (!err)

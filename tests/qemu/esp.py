@@ -26,7 +26,7 @@ def boot_files(grub_cfg):
     As after an installation that also fills the path for removable disks, which
     is where firmware looks that has no boot entry yet.
     """
-    signed = cached("esp", digest(SUITE, PACKAGES), _unpack)
+    signed = signed_files()
     shim, mok_manager, grub = ((signed / path).read_bytes() for path in (SHIM, MOK_MANAGER, GRUB))
     files = {"EFI/BOOT/BOOTX64.EFI": shim, "EFI/debian/shimx64.efi": shim}
     for directory in ("EFI/BOOT", "EFI/debian"):
@@ -34,6 +34,11 @@ def boot_files(grub_cfg):
         files[f"{directory}/mmx64.efi"] = mok_manager
         files[f"{directory}/grub.cfg"] = grub_cfg.encode()
     return files
+
+
+def signed_files():
+    """Where the packages with what is signed are unpacked."""
+    return cached("esp", digest(SUITE, PACKAGES), _unpack)
 
 
 def _unpack(directory):

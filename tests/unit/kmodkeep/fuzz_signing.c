@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Feeds the parsers of what builders, signers and boot loaders write: manifests, logs,
- * detached signatures, and the signatures of EFI programs. The first byte says which
+ * detached signatures, and EFI programs with their signatures. The first byte says which
  * one is meant.
  */
 #include <errno.h>
@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "guard/module/modsig.h"
-#include "guard/trust/firmware_ca.h"
+#include "guard/trust/authenticode.h"
 #include "guard/trust/signlog.h"
 #include "signing/manifest.h"
 
@@ -80,18 +80,31 @@ static void message(const uint8_t *data, size_t size)
 	modsig_free(sig);
 }
 
-static int count(void *arg, size_t signature, const void *issuer)
+static int check(void *arg, const struct pe_signature *s)
 {
-	if (!issuer || signature < *(size_t *)arg)
+	if (!s->issuer || ++*(size_t *)arg > PE_SIGNATURES_MAX ||
+	    (s->state == PE_SIG_GOOD && !s->signer))
 		abort();
-	*(size_t *)arg = signature;
+	/* A chain may lead to any certificate that it brings. */
+	for (int i = 0; s->certs && i < sk_X509_num(s->certs) && i < PE_CERTS_MAX; i++)
+		pe_signature_leads_to(s, sk_X509_value(s->certs, i));
 	return 0;
+}
+
+static void program(const uint8_t *data, size_t size)
+{
+	const struct buf image = { (unsigned char *)data, size };
+	unsigned char hash[EVP_MAX_MD_SIZE];
+	size_t count = 0;
+	int err = pe_hash(&image, EVP_sha256(), hash);
+
+	/* What has no hash has no signatures either. */
+	if (pe_signatures_walk(&image, check, &count) == 0 && err && count)
+		abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	size_t last = 0;
-
 	if (!size)
 		return 0;
 	switch (data[0] % 4) {
@@ -105,8 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		message(data + 1, size - 1);
 		break;
 	case 3:
-		pe_signers_walk(&(struct buf){ (unsigned char *)data + 1, size - 1 },
-				count, &last);
+		program(data + 1, size - 1);
 		break;
 	}
 	return 0;

@@ -86,6 +86,13 @@ def test_loaded_and_nowhere_else_is_a_loss(system):
     assert code == 1 and not found["alien"]["note"]
 
 
+def test_live_patch_is_no_loss(system):
+    """It is out of tree and loaded, and for the running kernel alone."""
+    system.tree.put("sys/module/livepatch_6_1/taint", "OEK\n")
+    code, found, _ = next_boot(system)
+    assert code == 0 and "livepatch_6_1" not in found
+
+
 @pytest.mark.parametrize("place,text", [
     ("etc/kmodkeep/drivers.d/sample.conf", "ignore = yes\n"),
     ("etc/kmodkeep/drivers.d/sample.conf", ""),

@@ -2,6 +2,7 @@
 """kmodkeep doctor: each verdict and rule, on a host in a folder."""
 
 import collections
+import hashlib
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import sys
 
 import pytest
 
-from tests.unit.kmodkeep.host import PROGRAM, siglist
+from tests.unit.kmodkeep.host import PROGRAM, SHIM, siglist
 from tests.unit.kmodkeep.system import (
     NEW,
     OLD,
@@ -21,6 +22,7 @@ from tests.unit.kmodkeep.system import (
     packed,
     without_initrds,
 )
+from tests.unit.kmodkeep.test_firmware_ca import CERT_SHA256, CERT_SHA512, SECURITY, hash_list, tbs
 
 
 @pytest.fixture
@@ -288,6 +290,54 @@ def test_key_whose_removal_waits_for_the_next_boot(system, pair, other_pair, req
     assert finding["verdict"] == "unknown" and "removal waits" in finding["message"]
     tree.forget_request(request_name)
     assert new_verdict(system)["verdict"] == "ok"
+
+
+@pytest.mark.parametrize("request_name", ["MokAuth", "MokListTrustedNew"])
+def test_request_that_takes_all_keys_away(system, pair, request_name):
+    """mokutil --reset, which is a password without a list, and --untrust-mok."""
+    tree = system.tree
+    tree.secure_boot()
+    tree.enrol(pair.cert)
+    system.install(NEW, sign=pair)
+    tree.variable("MokAuth", b"\7\0\0\0" + bytes(32))
+    tree.variable("MokNew", siglist(pair.cert.read_bytes()))
+    assert new_verdict(system)["verdict"] == "ok"  # what another one is enrolled with
+    tree.forget_request("MokNew")
+    tree.forget_request("MokAuth")
+    assert new_verdict(system)["verdict"] == "ok"
+    tree.variable(request_name, b"\7\0\0\0" + bytes(32))
+    finding = new_verdict(system)
+    assert finding["verdict"] == "unknown" and "mokutil --reset" in finding["message"]
+
+
+def test_kernels_that_are_told_to_ignore_db(system, pair):
+    """mokutil --ignore-db: it waits, and then shim tells kernels so."""
+    tree = system.tree
+    tree.secure_boot()
+    tree.variable("db", siglist(pair.cert.read_bytes()), SECURITY)
+    system.kernel(NEW, "CONFIG_MODULES=y\nCONFIG_INTEGRITY_PLATFORM_KEYRING=y\n")
+    tree.put("lib/os-release", "ID=fedora\n")
+    system.install(NEW, sign=pair)
+    before = new_verdict(system)["verdict"]
+    tree.variable("MokDB", b"\7\0\0\0\1")
+    assert new_verdict(system)["verdict"] == ("unknown" if before == "ok" else before)
+    tree.forget_request("MokDB")
+    tree.variable("MokIgnoreDB", b"\7\0\0\0\1")
+    assert new_verdict(system)["verdict"] == "untrusted-key"
+
+
+@pytest.mark.parametrize("name, guid", [("MokListXRT", SHIM), ("dbx", SECURITY)])
+def test_key_that_is_revoked_by_a_hash_of_its_certificate(system, pair, other_pair, name, guid):
+    tree = system.tree
+    tree.secure_boot()
+    tree.enrol(pair.cert)
+    system.install(NEW, sign=pair)
+    for cert, verdict in ((other_pair.cert, "ok"), (pair.cert, "unknown")):
+        for kind, function in ((CERT_SHA256, "sha256"), (CERT_SHA512, "sha512")):
+            entry = hashlib.new(function, tbs(cert.read_bytes())).digest() + bytes(16)
+            tree.variable(name, b"\7\0\0\0" + hash_list(kind, entry), guid)
+            finding = new_verdict(system)
+            assert finding["verdict"] == verdict and ("revocation list" in finding["message"]) == (verdict != "ok")
 
 
 def test_checks_that_may_be_turned_on_at_the_next_boot(system):

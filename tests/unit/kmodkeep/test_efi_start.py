@@ -7,14 +7,16 @@ import uuid
 
 import pytest
 
-from tests.unit.kmodkeep.host import GLOBAL
-from tests.unit.kmodkeep.system import LOADER, NEW, System, bzimage, utf16
+from tests.unit.kmodkeep.host import GLOBAL, siglist
+from tests.unit.kmodkeep.system import LOADER, NEW, OLD, System, bzimage, utf16
+from tests.unit.kmodkeep.test_firmware_ca import SECURITY, Authority
 from tests.unit.kmodkeep.test_next_boot import next_boot, unified
 
 OURS, OTHERS = (str(uuid.UUID(int=n << 100 | n)) for n in (1, 2))
 ESP_UUID, BOOT_UUID = "1234-ABCD", "0a1b2c3d-1111-2222-3333-444455556666"
 NETWORK = struct.pack("<BBH", 3, 11, 37) + bytes(33)
 CATEGORY_TOOL = 0x100
+NOT_EARLY = "modules = sample\ndkms = sample\ninitramfs = no\n"
 
 
 def text(string):
@@ -212,11 +214,6 @@ def test_grub_of_another_system_started_this_one(firmware, name):
         firmware.tree.put(beside, stub.format(where, folder))
         found, why = firmware.boots()
         assert found == kernel and ("another menu" in why) == (kernel is None), (where, folder, why)
-    # A part of a file system, as btrfs has them.
-    firmware.tree.put(beside, stub.format(BOOT_UUID, "grub"))
-    firmware.tree.put("proc/self/mountinfo", "1 1 8:1 / /boot/efi rw - vfat /dev/sda1 rw\n"
-                      "2 1 8:2 /@ / rw - btrfs /dev/sda2 rw\n")
-    assert firmware.boots()[0] == NEW
 
 
 def test_stub_that_leads_below_the_mount_of_boot(firmware):
@@ -228,6 +225,27 @@ def test_stub_that_leads_below_the_mount_of_boot(firmware):
     firmware.mounts(("sda1", "/boot/efi"), ("sda2", "/"), ("sdb1", "/boot"))
     kernel, why = firmware.boots()
     assert kernel is None and "hidden below the mount of /boot" in why
+
+
+@pytest.mark.parametrize("mounts, folder, kernel", [
+    ("/@ /", "/@/boot/grub", NEW), ("/@ /", "/@other/boot/grub", None), ("/@ /", "/boot/grub", None),
+    ("/@ / /@boot /boot", "/@boot/grub", NEW), ("/@ / /@boot /boot", "/@/boot/grub", None),
+    ("/ / /@boot /boot", "/boot/grub", None), ("/@boot /boot /@ /", "/@boot/grub", NEW),
+    ("/@ / /@boot /boot/grub", "/@boot", NEW), ("/@ /", "($dev)", None), ("/ /", "($dev)", NEW),
+], ids=["root", "another root", "top", "boot", "root below boot", "top below boot", "boot first", "grub",
+        "no folder", "no folder, whole"])  # fmt: skip
+def test_stub_that_leads_to_a_subvolume(firmware, mounts, folder, kernel):
+    """Of btrfs GRUB sees all subvolumes, whichever of them are mounted here."""
+    stub = f"search.fs_uuid {BOOT_UUID} dev\nset prefix=($dev)'{folder}'\nconfigfile $prefix/grub.cfg\n"
+    if folder.startswith("("):
+        stub = f"search.fs_uuid {BOOT_UUID} dev\nconfigfile ($dev)/boot/grub/grub.cfg\n"
+    firmware.tree.put("boot/efi/EFI/debian/grub.cfg", stub)
+    words = mounts.split()
+    firmware.tree.put("proc/self/mountinfo", "1 1 8:1 / /boot/efi rw - vfat /dev/sda1 rw\n" + "".join(
+        f"2 1 0:{n} {root} {where} rw - btrfs /dev/sda2 rw\n"
+        for n, (root, where) in enumerate(zip(words[::2], words[1::2], strict=True))))  # fmt: skip
+    found, why = firmware.boots()
+    assert found == kernel and ("another menu" in why) == (kernel is None), why
 
 
 def test_another_loader_whose_menu_is_read(firmware):
@@ -305,6 +323,60 @@ def test_firmware_whose_variables_are_not_to_be_seen(firmware):
     assert firmware.boots()[0] == NEW
 
 
+def test_administrator_says_what_the_firmware_starts(firmware):
+    """A board whose kernel has no variables; where there are some, they alone count."""
+    firmware.system.driver("sample", NOT_EARLY)
+    firmware.tree.put("etc/kmodkeep/guard.conf", "firmware_starts = /boot/efi/EFI/debian/grubx64.efi\n")
+    firmware.entry(2, "Other System", OTHERS, "\\EFI\\x.efi")
+    firmware.next(2)
+    assert firmware.boots()[0] is None
+    shutil.rmtree(firmware.tree.path / "sys/firmware/efi/efivars")
+    assert firmware.boots()[0] == NEW
+    for said, code in (("", 3), ("firmware_secure_boot = yes\n", 1), ("firmware_secure_boot = no\n", 0)):
+        firmware.tree.put("etc/kmodkeep/guard.conf", f"firmware_starts = /boot/efi/EFI/debian/grubx64.efi\n{said}")
+        assert firmware.tree.run("guard").code == code, said
+    # Its stub leads elsewhere; it is gone.
+    firmware.tree.put("boot/efi/EFI/debian/grub.cfg", f"search.fs_uuid {ESP_UUID} x\nset prefix=($x)/grub\nconfigfile x\n")
+    kernel, why = firmware.boots()
+    assert kernel is None and "another menu" in why
+    (firmware.tree.path / "boot/efi/EFI/debian/grubx64.efi").unlink()
+    kernel, why = firmware.boots()
+    assert kernel is None and "firmware_starts" in why and "mount its partition" in why
+    firmware.tree.put("etc/kmodkeep/guard.conf", "firmware_starts = grubx64.efi\n")
+    result = firmware.tree.run("guard")
+    assert result.code == 3 and "firmware_starts must be the full path of a file" in result.text
+
+
+def test_files_of_loaders_that_the_firmware_does_not_start(firmware):
+    """Of rEFInd and Limine, which were tried once; the firmware starts shim, whose stub leads to GRUB's menu."""
+    firmware.tree.put("boot/efi/EFI/refind/refind.conf", f"menuentry old {{\n loader /boot/vmlinuz-{OLD}\n}}\n")
+    firmware.tree.put("boot/limine.conf", f"/old\n protocol: linux\n path: boot():/vmlinuz-{OLD}\n")
+    assert firmware.boots()[0] is None
+    stub = f"search.fs_uuid {BOOT_UUID} root\nset prefix=($root)'/grub'\nconfigfile $prefix/grub.cfg\n"
+    firmware.tree.put("boot/efi/EFI/debian/grub.cfg", stub)
+    assert firmware.boots()[0] == NEW
+    firmware.entry(1, "refind", OURS, "\\EFI\\refind\\refind_x64.efi")
+    firmware.tree.put("boot/efi/EFI/refind/refind_x64.efi", "refind")
+    assert firmware.boots()[0] is None
+
+
+@pytest.mark.parametrize("lines, safe", [
+    ("8:1 / / rw - ext4 /dev/sda1 rw", True), ("0:9 / / rw - overlay overlay rw,lowerdir=/a,upperdir=/up,workdir=/w", True),
+    ("8:1 / / rw - ext4 /dev/sda1 rw;0:9 / /usr ro - overlay sysext ro,lowerdir=/run/systemd/sysext/meta/usr:/a/usr", False),
+    ("8:1 / / rw - ext4 /dev/sda1 rw;0:9 / /lib/modules rw - tmpfs tmpfs rw", False),
+    ("0:8 / /media rw - tmpfs tmpfs rw;0:9 / / rw - overlay o rw,lowerdir=/a,upperdir=/media/rw/up,workdir=/w", False),
+    ("8:2 / /media rw - ext4 x rw;0:9 / / rw - overlay o rw,lowerdir=/a,upperdir=/media/rw/up,workdir=/w", True),
+    ("0:9 / / ro - overlay composefs ro,lowerdir+=/a,datadir+=/b", False),
+    ("8:1 / / rw - ext4 /dev/sda1 rw;0:9 / /opt ro - overlay sysext ro,lowerdir=/b;0:7 / /run rw - tmpfs tmpfs rw", True),
+], ids=["disk", "overlay", "sysext", "memory", "overlay in memory", "overlay on disk", "image", "elsewhere"])  # fmt: skip
+def test_modules_in_what_each_boot_puts_together_anew(tree, lines, safe):
+    System(tree).driver("sample", NOT_EARLY)
+    tree.put("proc/self/mountinfo", "".join(f"{n} 1 {line}\n" for n, line in enumerate(lines.split(";"))))
+    result = tree.run("status")
+    assert result.code == (0 if safe else 3), result.out
+    assert ("the modules of this host are" in " ".join(result.out.split())) == (not safe)
+
+
 def test_disk_with_a_table_of_the_old_kind(firmware):
     path = firmware.tree.path / "dev/disk/by-partuuid/12345678-01"
     path.symlink_to("../../sdb1")
@@ -315,3 +387,24 @@ def test_disk_with_a_table_of_the_old_kind(firmware):
     assert firmware.boots()[0] == NEW
     firmware.tree.put("mnt/other/EFI/x.efi", "x")
     assert firmware.boots()[0] is None
+
+
+def test_program_that_the_firmware_refuses(firmware, pair, tmp_path):
+    """An entry as good as the one that started this system, but for Secure Boot; or another loader."""
+    ca = Authority(tmp_path)
+    firmware.tree.put("boot/efi/EFI/debian/shimx64.efi", ca.signed("Microsoft"))
+    firmware.tree.put("boot/efi/EFI/debian/grubx64.efi", ca.signed("Debian"))
+    firmware.tree.variable("db", siglist(ca.der("Microsoft")), SECURITY)
+    firmware.system.driver("sample", NOT_EARLY)
+    for kernel in (OLD, NEW):
+        firmware.system.install(kernel, sign=pair)
+    firmware.tree.enrol(pair.cert)
+    for on in (True, False):
+        firmware.tree.secure_boot(on)
+        firmware.order(1)
+        assert firmware.tree.run("status").code == 0
+        firmware.entry(3, "without shim", OURS, "\\EFI\\debian\\grubx64.efi")
+        firmware.order(3, 1)
+        result = firmware.tree.run("status")
+        assert firmware.boots()[0] == NEW and result.code == (3 if on else 0)
+        assert ("grubx64.efi as it is (Debian)" in " ".join(result.out.split())) == on

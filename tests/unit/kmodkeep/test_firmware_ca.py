@@ -3,15 +3,19 @@
 
 import hashlib
 import json
+import random
 import re
 import struct
 import subprocess
+import uuid
 from pathlib import Path
 
 import pytest
 
-from tests.qemu import variables
-from tests.unit.kmodkeep.host import GLOBAL, siglist
+from tests.lib import apt
+from tests.lib.cache import cached
+from tests.qemu import esp, variables
+from tests.unit.kmodkeep.host import GLOBAL, certificate, siglist
 from tests.unit.kmodkeep.test_varstore import virt_firmware
 
 SECURITY = "d719b2cb-3d3a-4596-a3bc-dad00e67656f"
@@ -19,6 +23,11 @@ SHA256_LIST = bytes.fromhex("2616c4c14c509240aca941f936934328")
 CA_2011, CA_2023 = "Microsoft Corporation UEFI CA 2011", "Microsoft UEFI CA 2023"
 KEK_2011, KEK_2023 = "Microsoft Corporation KEK CA 2011", "Microsoft Corporation KEK 2K CA 2023"
 WINDOWS_2011 = "Microsoft Windows Production PCA 2011"
+OLD, NEW = "Old CA", "New CA"
+SHA1, SHA256 = "826ca512-cf10-4ac9-b187-be01496631bd", "c1c41626-504c-4092-aca9-41f936934328"
+SHA384, SHA512 = "ff3e5307-9fd0-48c9-85f1-8ad56c701e01", "093e0fae-a6c4-4f50-9f1b-d41e2b89c19a"
+CERT_SHA256, CERT_SHA384 = "3bd2a492-96c0-4079-b420-fcf98ef103ed", "7076876e-80c2-4ee6-aad2-28b349a6865b"
+CERT_SHA512 = "446dbf63-2502-4cda-bcfa-2465d2b0fe9d"
 CERTS = "usr/lib/python3/dist-packages/virt/firmware/certs"
 STORE = Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd")
 SOURCE = Path(__file__).parents[3] / "guard/trust/firmware_ca.c"
@@ -47,10 +56,10 @@ def real_certificates():
 
 
 class Authority:
-    """Certificates by name; each can sign an EFI program by way of a leaf."""
+    """Certificates by name, each with a key that can sign EFI programs."""
 
     def __init__(self, path):
-        self.path, self.made = path, {}
+        self.path, self.made, self.programs = path, {}, {}
 
     def subject(self, name):
         return f"/CN={name}"
@@ -68,27 +77,46 @@ class Authority:
         return subprocess.run(["openssl", "x509", "-in", f"{self[name]}.pem", "-outform", "DER"],
                               check=True, capture_output=True).stdout  # fmt: skip
 
-    def leaf(self, name, ca):
+    def leaf(self, name, ca, *words):
         if name not in self.made:
             stem = self.path / f"leaf{len(self.made)}"
             subprocess.run(["openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}",
                             "-keyout", f"{stem}.key", "-out", f"{stem}.csr"], check=True, capture_output=True)  # fmt: skip
             subprocess.run(["openssl", "x509", "-req", "-in", f"{stem}.csr", "-CA", f"{self[ca]}.pem", "-CAkey",
-                            f"{self[ca]}.key", "-CAcreateserial", "-days", "9", "-out", f"{stem}.pem"],
+                            f"{self[ca]}.key", "-CAcreateserial", "-days", "9", "-out", f"{stem}.pem", *words],
                            check=True, capture_output=True)  # fmt: skip
             self.made[name] = stem
         return name
 
-    def signature(self, signer):
-        data = self.path / "data"
-        data.write_bytes(b"a hash")
-        return subprocess.run(
-            ["openssl", "smime", "-sign", "-binary", "-outform", "DER", "-signer", f"{self[signer]}.pem",
-             "-inkey", f"{self[signer]}.key", "-in", data], check=True, capture_output=True).stdout  # fmt: skip
+    def authority(self, name, ca):
+        """One that another has made an authority."""
+        self.path.joinpath("authority.cnf").write_text("basicConstraints = critical,CA:TRUE\n")
+        return self.leaf(name, ca, "-extfile", self.path / "authority.cnf")
+
+    def curve(self, name):
+        """With a key that not all firmware knows."""
+        if name not in self.made:
+            stem = self.path / str(len(self.made))
+            certificate(self.path, stem.name)[1].rename(f"{stem}.pem")
+            self.made[name] = stem
+        return name
+
+    def signed(self, *signers, image=None, more=()):
+        """A program with a signature by each of these, as sbsign makes them; MORE goes with each."""
+        key = (signers, image, more)
+        if key not in self.programs:
+            path = self.path / "program.efi"
+            path.write_bytes(image or program())
+            for stem in map(self.__getitem__, signers):
+                subprocess.run(["sbsign", "--key", f"{stem}.key", "--cert", f"{stem}.pem", "--output", path,
+                                *(w for name in more for w in ("--addcert", f"{self[name]}.pem")), path],
+                               check=True, capture_output=True)  # fmt: skip
+            self.programs[key] = path.read_bytes()
+        return self.programs[key]
 
 
 class Microsoft(Authority):
-    """Firmware lists have Microsoft's real certificates; what is signed in their names is only named so."""
+    """Firmware lists have Microsoft's real certificates; what is signed here in their names, others have signed."""
 
     def __init__(self, path):
         super().__init__(path)
@@ -110,7 +138,7 @@ class Microsoft(Authority):
 
 
 def program(*signatures):
-    """A PE image that has nothing but signatures."""
+    """A PE image of two sections, the second one first in the file, with these PKCS#7 messages."""
     table = b""
     for der in signatures:
         entry = struct.pack("<IHH", 8 + len(der), 0x200, 2) + der
@@ -118,11 +146,29 @@ def program(*signatures):
     head = bytearray(0x200)
     head[:2] = b"MZ"
     struct.pack_into("<I", head, 0x3C, 0x80)
-    head[0x80:0x84] = b"PE\0\0"
+    struct.pack_into("<4sHHIIIHH", head, 0x80, b"PE\0\0", 0x8664, 2, 0, 0, 0, 0xF0, 0x22E)
     struct.pack_into("<H", head, 0x98, 0x20B)
+    struct.pack_into("<II", head, 0x98 + 32, 0x1000, 0x200)
+    struct.pack_into("<II", head, 0x98 + 56, 0x3000, 0x200)
+    struct.pack_into("<H", head, 0x98 + 68, 10)
     struct.pack_into("<I", head, 0x98 + 108, 16)
-    struct.pack_into("<II", head, 0x98 + 112 + 32, len(head) if table else 0, len(table))
-    return bytes(head) + table
+    for number, (name, at) in enumerate(((b".text", 0x400), (b".data", 0x200))):
+        struct.pack_into("<8sIIII", head, 0x188 + 40 * number, name, 0x200, 0x1000 * (number + 1), 0x200, at)
+    body = bytes(head) + b"data" * 0x80 + b"text" * 0x80
+    head[0x98 + 112 + 32 : 0x98 + 112 + 40] = struct.pack("<II", len(body) if table else 0, len(table))
+    return bytes(head) + body[0x200:] + table
+
+
+def hash_list(kind, *entries):
+    """An EFI signature list of entries that are no certificates."""
+    each = 16 + len(entries[0])
+    return uuid.UUID(kind).bytes_le + struct.pack("<III", 28 + each * len(entries), 0, each) + b"".join(
+        b"O" * 16 + e for e in entries)  # fmt: skip
+
+
+def real(path):
+    """A program as Debian signed it."""
+    return (esp.signed_files() / path).read_bytes()
 
 
 @pytest.fixture(scope="session")
@@ -146,8 +192,9 @@ def host(tree, ca):
         tree.variable("dbx", siglist(*map(ca.der, dbx)), SECURITY)
 
     tree.lists = lists
-    tree.shim = lambda *signers: tree.put("boot/efi/EFI/debian/shimx64.efi",
-                                          program(*map(ca.signature, signers)))  # fmt: skip
+    tree.image = lambda image: tree.put("boot/efi/EFI/debian/shimx64.efi", image)
+    tree.shim = lambda *signers, **more: tree.image(ca.signed(*signers, **more))
+    tree.boots = lambda: tree.firmware()["first"]["boots"]
     tree.firmware = lambda: json.loads(tree.run("key", "status", "--json").out)["firmware_ca"]
     return tree
 
@@ -161,8 +208,10 @@ def host(tree, ca):
 ])  # fmt: skip
 def test_which_authorities(host, ca, db, kek, words, said):
     host.lists(db, kek)
-    host.shim(ca.leaf("old leaf", CA_2011) if CA_2011 in db else
-              ca.leaf("new leaf", CA_2023) if CA_2023 in db else "Owner")  # fmt: skip
+    if "Owner" in db:
+        host.shim("Owner")
+    else:
+        host.image(real(esp.SHIM))
     found = host.firmware()
     assert (found["db"], found["kek"]) == words and found["first"]["boots"] == "yes"
     if said:
@@ -201,13 +250,13 @@ def test_a_name_is_not_enough(host, ca):
 
 
 @pytest.mark.parametrize("signers, db, dbx, boots, named", [
-    (["old"], [CA_2011], [], "yes", CA_2011), (["new"], [CA_2011], [], "no", CA_2023),
-    (["old"], [CA_2023], [], "no", CA_2011), (["old", "new"], [CA_2023], [], "yes", f"{CA_2011}, {CA_2023}"),
-    (["old"], [CA_2011, CA_2023], [CA_2011], "no", CA_2011), ([], [CA_2011], [], "no", None),
-    (["Owner"], [CA_2011, "Owner"], [], "yes", "Owner"),
+    (["old"], [OLD], [], "yes", OLD), (["new"], [OLD], [], "no", NEW),
+    (["old"], [NEW], [], "no", OLD), (["old", "new"], [NEW], [], "yes", f"{OLD}, {NEW}"),
+    (["old"], [OLD, NEW], [OLD], "no", OLD), (["old", "new"], [OLD, NEW], [OLD], "no", f"{OLD}, {NEW}"),
+    ([], [OLD], [], "no", None), (["Owner"], [OLD, "Owner"], [], "yes", "Owner"),
 ], ids=str)  # fmt: skip
 def test_will_the_firmware_start_it(host, ca, signers, db, dbx, boots, named):
-    leaves = {"old": ca.leaf("old leaf", CA_2011), "new": ca.leaf("new leaf", CA_2023), "Owner": "Owner"}
+    leaves = {"old": ca.leaf("old leaf", OLD), "new": ca.leaf("new leaf", NEW), "Owner": "Owner"}
     host.lists(db, dbx=dbx)
     host.shim(*(leaves[s] for s in signers))
     first = host.firmware()["first"]
@@ -217,61 +266,260 @@ def test_will_the_firmware_start_it(host, ca, signers, db, dbx, boots, named):
     assert (said in " ".join(host.run("status").out.split())) == (boots == "no")
     state = json.loads(host.run("state").out)
     assert state["firmware_ca"]["first"]["boots"] == boots
+    assert state["safe"] == ("yes" if boots == "yes" else "unknown")
+
+
+def test_a_signer_of_the_same_name_is_not_the_one_in_db(host, ca):
+    """Microsoft's name, and another key."""
+    leaf = ca.leaf("leaf in Microsoft's name", CA_2011)
+    host.shim(leaf, more=(CA_2011,))
+    host.lists([CA_2011])
+    first = host.firmware()["first"]
+    assert (first["boots"], first["signers"]) == ("no", CA_2011)
+    assert host.run("status").code == 3
+    # One that dbx only names is not revoked.
+    host.variable("db", siglist(ca.impostor(CA_2011)), SECURITY)
+    host.variable("dbx", siglist(ca.der(CA_2011)), SECURITY)
+    assert host.boots() == "yes"
+
+
+def test_programs_as_debian_signed_them(host, ca):
+    """shim by Microsoft, twice; all else by Debian."""
+    shim = real(esp.SHIM)
+    host.image(shim)
+    for db, dbx, boots in (([CA_2011], [], "yes"), ([CA_2023], [], "yes"), ([WINDOWS_2011], [], "no"),
+                           ([CA_2011, CA_2023], [CA_2011], "no")):  # fmt: skip
+        host.lists(db, dbx=dbx)
+        assert host.boots() == boots, (db, dbx)
+    host.lists([CA_2011])
+    host.put("boot/efi/EFI/debian/grubx64.efi", real(esp.GRUB))
+    assert host.firmware()["second"]["signers"] == "Debian Secure Boot CA"
+    fwupd = cached("unpacked", "fwupd-amd64-signed", lambda path: [
+        apt.extract(deb, path) for deb in apt.download("bookworm", ["fwupd-amd64-signed"]).glob("fwupd-*.deb")])  # fmt: skip
+    [updater] = fwupd.rglob("fwupdx64.efi.signed")
+    for image in (real(esp.GRUB), real(esp.MOK_MANAGER), updater.read_bytes()):
+        host.image(image)
+        first = host.firmware()["first"]
+        assert (first["boots"], first["signers"]) == ("no", "Debian Secure Boot CA")
+        # The signature is good: with its hash in db, or its signer, it is started.
+        signer = signer_of(image)
+        host.variable("db", siglist(signer), SECURITY)
+        assert host.boots() == "yes"
+        host.image(image[:0x1234] + bytes([image[0x1234] ^ 1]) + image[0x1235:])
+        assert host.boots() == "no"
+        host.lists([CA_2011])
+
+
+def signer_of(image):
+    """The one certificate in the one signature of a program."""
+    (head,) = struct.unpack_from("<I", image, 0x3C)
+    at, size = struct.unpack_from("<II", image, head + 0x18 + 112 + 32)
+    pem = openssl("pkcs7", "-inform", "DER", "-print_certs", input=image[at + 8 : at + size])
+    return openssl("x509", "-outform", "DER", input=pem)
+
+
+def test_what_a_signature_is_about(host, ca):
+    host.lists(["Owner"])
+    good = ca.signed("Owner")
+    checksum, body = 0x98 + 64, len(program())
+    host.image(good[:checksum] + b"abcd" + good[checksum + 4 :])
+    assert host.boots() == "yes"
+    # A byte of a header, of each section, and behind them.
+    for at in (0x98 + 16, 0x300, 0x500):
+        host.image(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+        assert host.boots() == "no", at
+    host.image(good + bytes(8))
+    assert host.boots() == "no"
+    # The signature of another program, alone, and beside a good one.
+    other = ca.signed("Owner", image=program().replace(b"text", b"TEXT"))
+    host.image(good[:body] + other[body:])
+    assert host.boots() == "no"
+    stolen = good[:body] + other[body:] + good[body:]
+    where = 0x98 + 112 + 32
+    stolen = stolen[:where] + struct.pack("<II", body, len(stolen) - body) + stolen[where + 8 :]
+    host.image(stolen)
+    assert host.boots() == "yes"
+
+
+def test_damaged_programs(host, ca):
+    """A byte changed anywhere: of what is signed it makes the program another one."""
+    host.lists(["Owner"])
+    good, body = ca.signed("Owner"), len(program())
+    chance = random.Random(13)
+    places = [*chance.sample(range(body), 10), *chance.sample(range(body, len(good)), 20)]
+    for at in places:
+        host.image(good[:at] + bytes([good[at] ^ (1 << chance.randrange(8))]) + good[at + 1 :])
+        free = 0x98 + 64 <= at < 0x98 + 68  # the checksum
+        if at < body and not free:
+            assert host.boots() != "yes", at
+        else:
+            assert host.boots() in ("yes", "no", "unknown"), at
+
+
+def test_chain_to_what_db_has(host, ca):
+    middle = ca.authority("Middle", "Owner")
+    leaf = ca.leaf("leaf of Middle", middle)
+    for db, more, boots in ((["Owner"], (middle,), "yes"), ([middle], (), "yes"), ([leaf], (), "yes"),
+                            (["Owner"], (), "no"), (["Other"], (middle,), "no")):  # fmt: skip
+        host.lists(db)
+        host.shim(leaf, more=more)
+        assert host.boots() == boots, (db, more)
+    # A certificate that may issue none issued this one.
+    host.lists(["Owner"])
+    below = ca.leaf("leaf of a leaf", ca.leaf("no authority", "Owner"))
+    host.shim(below, more=("no authority",))
+    assert host.boots() == "no"
+
+
+@pytest.mark.parametrize("kind, name", [(CERT_SHA256, "sha256"), (CERT_SHA384, "sha384"), (CERT_SHA512, "sha512")])
+def test_revoked_by_the_hash_of_a_certificate(host, ca, kind, name):
+    middle = ca.authority("Middle", "Owner")
+    leaf = ca.leaf("leaf of Middle", middle)
+    host.shim(leaf, more=(middle,))
+    host.lists(["Owner"])
+    for who in ("Owner", middle, leaf):
+        digest = hashlib.new(name, tbs(ca.der(who))).digest()
+        for since, boots in ((bytes(16), "no"), (struct.pack("<H14x", 2030), "unknown")):
+            host.variable("dbx", b"\7\0\0\0" + hash_list(kind, bytes(len(digest) + 16), digest + since), SECURITY)
+            assert host.boots() == boots, (who, since)
+            assert json.loads(host.run("state").out)["safe"] == "unknown"
+    host.variable("dbx", b"\7\0\0\0" + hash_list(kind, bytes(len(digest) + 16)), SECURITY)
+    assert host.boots() == "yes"
+    host.variable("dbx", b"\7\0\0\0" + hash_list(kind, bytes(len(digest) + 9)), SECURITY)
+    assert host.boots() == "unknown"
+
+
+def tbs(der):
+    """What an issuer signs of a certificate."""
+    lines = openssl("asn1parse", "-inform", "DER", input=der).decode().splitlines()
+    at, header, size = map(int, re.match(r" *(\d+):d=1 +hl=(\d+) +l= *(\d+)", lines[1]).groups())
+    return der[at : at + header + size]
+
+
+def test_microsofts_authority_of_2011_is_revoked_by_its_hash(host, ca):
+    for name in (CA_2011, WINDOWS_2011):
+        host.lists([CA_2023, name])
+        assert not host.firmware()["dbx_2011"]
+        entry = hashlib.sha256(tbs(ca.der(name))).digest() + bytes(16)
+        host.variable("dbx", b"\7\0\0\0" + hash_list(CERT_SHA256, entry), SECURITY)
+        assert host.firmware()["dbx_2011"]
+
+
+@pytest.mark.parametrize("kind, name", [(SHA1, "sha1"), (SHA256, "sha256"), (SHA384, "sha384"), (SHA512, "sha512")])
+def test_program_by_its_own_hash(host, ca, kind, name):
+    image = program()
+    checksum, entry = 0x98 + 64, 0x98 + 112 + 32
+    said = hashlib.new(name, image[:checksum] + image[checksum + 4 : entry] + image[entry + 8 :]).digest()
+    for signed in (image, ca.signed("Owner")):
+        host.lists(["Owner"])
+        host.image(signed)
+        host.variable("dbx", b"\7\0\0\0" + hash_list(kind, bytes(len(said)), said), SECURITY)
+        assert host.boots() == "no"
+        host.lists(["Other"])
+        assert host.boots() == "no"
+        host.variable("db", siglist(ca.der("Other")) + hash_list(kind, said), SECURITY)
+        assert host.boots() == "yes"
+
+
+def test_what_is_not_understood_is_unknown(host, ca):
+    """Other kinds of entries, more of them than are read, another algorithm."""
+    key_of_rsa = hash_list("3c5766e8-269c-4e34-aa14-ed776e85b3b6", bytes(256))
+    host.shim("Owner")
+    for db, dbx, boots in ((b"", b"", "yes"), (key_of_rsa, b"", "yes"), (b"", key_of_rsa, "unknown"),
+                           (b"", siglist(b"no certificate")[4:], "unknown")):  # fmt: skip
+        host.variable("db", siglist(ca.der("Owner")) + db, SECURITY)
+        host.variable("dbx", b"\7\0\0\0" + dbx, SECURITY)
+        assert host.boots() == boots, (db, dbx)
+        assert json.loads(host.run("state").out)["safe"] == ("yes" if boots == "yes" else "unknown")
+    host.variable("dbx", siglist(), SECURITY)
+    host.variable("db", siglist(ca.der("Other")) + key_of_rsa, SECURITY)
+    assert host.boots() == "unknown" and host.firmware()["db"] == "unknown"
+    host.variable("db", siglist(*[ca.der("Other")] * 256), SECURITY)
+    assert host.boots() == "no" and host.firmware()["db"] == "own"
+    host.variable("db", siglist(*[ca.der("Other")] * 256, ca.der(CA_2023)), SECURITY)
+    assert host.boots() == "unknown" and host.firmware()["db"] == "unknown"
+    host.lists(["Owner", ca.curve("Curve")])
+    host.shim("Curve")
+    assert host.boots() == "unknown"
+    host.shim("Owner", "Curve")
+    assert host.boots() == "unknown"
 
 
 def test_a_loader_that_the_firmware_may_refuse_is_not_safe(host, ca):
     """That shim was told not to check does not change what the firmware does before it."""
-    host.lists([CA_2011])
-    host.shim(ca.leaf("new leaf", CA_2023))
+    host.lists([OLD])
+    host.shim(ca.leaf("new leaf", NEW))
     for off in (b"\0", b"\1"):
         host.variable("MokSBStateRT", b"\7\0\0\0" + off)
         result = host.run("status")
         page = " ".join(result.out.split())
         assert result.code == 3 and "CANNOT TELL next boot: cannot tell: Secure Boot is on" in page
-        assert f"({CA_2023})" in page and "before the reboot, install the boot loader that was there" in page
+        assert f"({NEW})" in page and "before the reboot, install the boot loader that was there" in page
     state = json.loads(host.run("state").out)
     assert state["safe"] == "unknown" and "install the boot loader" in state["next_step"]
     host.secure_boot(False)
     assert host.run("status").code == 0
     host.secure_boot()
-    host.shim(ca.leaf("old leaf", CA_2011))
+    host.shim(ca.leaf("old leaf", OLD))
     assert host.run("status").code == 0
 
 
 def test_db_may_have_the_signer_itself(host, ca):
-    leaf = ca.leaf("new leaf", CA_2023)
+    leaf = ca.leaf("new leaf", NEW)
     host.lists([leaf])
     host.shim(leaf)
     assert host.firmware()["first"]["boots"] == "yes" and host.run("status").code == 0
 
 
 def test_what_comes_after_shim_is_named(host, ca):
-    host.lists([CA_2011])
-    host.shim(ca.leaf("old leaf", CA_2011))
-    host.put("boot/efi/EFI/debian/grubx64.efi", program(ca.signature(ca.leaf("grub leaf", "Debian CA"))))
+    host.lists([OLD])
+    host.shim(ca.leaf("old leaf", OLD))
+    host.put("boot/efi/EFI/debian/grubx64.efi", ca.signed(ca.leaf("grub leaf", "Debian CA")))
     second = host.firmware()["second"]
     assert second["signers"] == "Debian CA" and second["boots"] == "unknown"
     assert re.search(r"then .*grubx64.efi\n +signed by Debian CA", host.run("key", "status").out)
 
 
+def test_grub_that_shim_does_not_start(host, ca):
+    """As grub-install leaves one where the signed package is not installed."""
+    grub, signed = "boot/efi/EFI/debian/grubx64.efi", ca.signed("Debian CA")
+    host.lists([OLD])
+    host.shim(ca.leaf("old leaf", OLD))
+    changed = signed.replace(b"text", b"TEXT")
+    for image, boots in ((program(), "no"), (changed, "no"), (signed, "unknown"), (b"grub", "unknown")):
+        host.put(grub, image)
+        assert host.firmware()["second"]["boots"] == boots
+        result = host.run("status")
+        assert result.code == (3 if boots == "no" else 0)
+        assert ("shim does not start" in " ".join(result.out.split())) == (boots == "no")
+    host.put(grub, program())
+    # Its hash may be enrolled; shim may have been told not to check.
+    host.variable("MokListRT", b"\7\0\0\0" + hash_list(SHA256, bytes(32)))
+    assert host.run("status").code == 0
+    host.variable("MokListRT", siglist())
+    assert host.run("status").code == 3
+    host.variable("MokSBStateRT", b"\6\0\0\0\1")
+    assert host.run("status").code == 0
+
+
 def test_what_cannot_be_read_is_unknown(host, ca):
-    good = program(ca.signature(ca.leaf("old leaf", CA_2011)))
-    for image in (b"", b"MZ", b"shim", good[:-9], good[:0x210], good.replace(b"PE\0\0", b"PX\0\0"),
-                  good[:0x200] + struct.pack("<IHH", 1 << 31, 0x200, 2) + good[0x208:]):  # fmt: skip
-        host.lists([CA_2023])
+    good = ca.signed(ca.leaf("old leaf", OLD))
+    body = len(program())
+    for image in (b"", b"MZ", b"shim", good[:-9], good[:body + 0x10], good.replace(b"PE\0\0", b"PX\0\0"),
+                  good[:body] + struct.pack("<IHH", 1 << 31, 0x200, 2) + good[body + 8:],
+                  good[:body - 0x100] + good[body:], program(b"no message")):  # fmt: skip
+        host.lists([NEW])
         host.put("boot/efi/EFI/debian/shimx64.efi", image)
         assert host.firmware()["first"]["boots"] == "unknown", image[:16]
-    # An entry of db that is a hash may be this program's.
-    host.shim(ca.leaf("old leaf", CA_2011))
+    host.shim(ca.leaf("old leaf", OLD))
     assert host.firmware()["first"]["boots"] == "no"
-    hash_list = SHA256_LIST + struct.pack("<III", 76, 0, 48) + b"O" * 16 + bytes(32)
-    host.variable("db", siglist(ca.der(CA_2023)) + hash_list, SECURITY)
-    assert host.firmware()["first"]["boots"] == "unknown"
-    host.variable("db", siglist(ca.der(CA_2023))[:-5], SECURITY)
+    host.variable("db", siglist(ca.der(NEW))[:-5], SECURITY)
     found = host.firmware()
     assert found["db"] == "unknown" and "could not be read" in found["message"]
     (host.path / "boot/efi/EFI/debian/shimx64.efi").unlink()
     assert host.firmware()["first"] == {"path": None, "signers": None, "boots": "unknown"}
+    assert json.loads(host.run("state").out)["safe"] == "unknown"
+    assert "/EFI/debian/shimx64.efi, from which the firmware started" in " ".join(host.run("status").out.split())
 
 
 def test_no_efi(tree):
@@ -281,7 +529,7 @@ def test_no_efi(tree):
 
 def test_metrics(host, ca):
     host.lists([CA_2011], [KEK_2011, KEK_2023])
-    host.shim(ca.leaf("new leaf", CA_2023))
+    host.shim(ca.leaf("new leaf", NEW))
     host.put("etc/kmodkeep/guard.conf", "prometheus = /kmodkeep.prom\n")
     host.run("state", "--write")
     [text] = [p.read_text() for p in host.path.rglob("kmodkeep-host.prom")]

@@ -28,7 +28,7 @@ static int count_entry(void *arg, enum efi_sig type,
 static void signature_lists(void **state)
 {
 	const struct pair *two[] = { rsa_pair("one"), rsa_pair("two") };
-	int counts[3] = { 0 };
+	int counts[EFI_SIG_OTHER + 1] = { 0 };
 	char *tree = make_tree();
 	uint32_t seed = 1;
 	struct host *h;

@@ -13,6 +13,7 @@ import pytest
 from tests.unit.kmodkeep.build import build
 from tests.unit.kmodkeep.host import HERE, OUT, siglist
 from tests.unit.kmodkeep.system import cpio, grub_cfg, grubenv, module_bytes, packed
+from tests.unit.kmodkeep.test_firmware_ca import Authority
 
 CASES = [
     (source.stem, case)
@@ -114,3 +115,16 @@ def test_fuzzed_parsers_of_settings(tmp_path):
     for number, text in enumerate(texts):
         (directory / str(number)).write_bytes(text)
     fuzz("fuzz_settings", 10000, directory, tmp_path)
+
+
+def test_fuzzed_parsers_of_signatures(tmp_path):
+    directory = tmp_path / "seeds"
+    directory.mkdir()
+    ca = Authority(tmp_path)
+    middle = ca.authority("Middle", "Owner")
+    leaf = ca.leaf("leaf", middle)
+    texts = [b"\0" + json.dumps({"schema": 1, "modules": []}).encode(), b"\1sequence digest\n",
+             b"\3" + ca.signed("Owner"), b"\3" + ca.signed(leaf, "Owner", more=(middle,)), b"\3" + ca.signed()]  # fmt: skip
+    for number, text in enumerate(texts):
+        (directory / str(number)).write_bytes(text)
+    fuzz("fuzz_signing", 10000, directory, tmp_path)
