@@ -18,7 +18,7 @@ from tests.lib import apt
 from tests.lib.cache import cache_dir, cached, digest, progress
 from tests.lib.clone import ThrowAwayRoot
 from tests.packaging.variants import TOP, build_packages
-from tests.qemu import image
+from tests.qemu import esp, image
 from tests.qemu.esp import run
 
 COMPONENTS = "main contrib non-free non-free-firmware"
@@ -30,9 +30,17 @@ DRIVERS = {
                  "iptables-netflow", "lime-forensics", "openrazer-driver", "r8168", "tp-smapi",
                  "v4l2loopback", "vpoll"),
     "bookworm-large": ("lttng-modules", "nvidia-kernel", "xtables-addons", "zfs"),
+    "trixie": ("acpi-call", "bbswitch", "ddcci", "digimend", "dm-writeboost", "evdi",
+               "iptables-netflow", "lime-forensics", "openrazer-driver", "r8168", "tp-smapi",
+               "v4l2loopback", "vhba", "vpoll"),
 }
 
-RECIPE = 1  # raise it when a disk must be made anew though its packages are the same
+# Raise one when the disks of the suite must be made anew though their packages are the same.
+RECIPES = {"bookworm": 1, "trixie": 2}
+
+# What firmware and shim start, by its name on the system partition: where a suite has it.
+STARTED = {"BOOTX64.EFI": esp.SHIM, "shimx64.efi": esp.SHIM, "grubx64.efi": esp.GRUB,
+           "mmx64.efi": esp.MOK_MANAGER}
 
 APT = ["apt-get", "-q", "-y", "-o", "Dpkg::Use-Pty=0", "--no-install-recommends"]
 BUILDS = 7200  # seconds for all drivers on one kernel
@@ -79,7 +87,7 @@ def system(name, drivers=None, updated=True):
     suite, drivers = name.partition("-")[0], drivers or DRIVERS[name]
     needs = run("dpkg-deb", "--field", kmodkeep_deb(name), "Depends").decode().strip()
     base = _base(suite)
-    key = digest(RECIPE, base.name, sorted(drivers), needs, *(() if updated else ("one kernel",)))
+    key = digest(RECIPES[suite], base.name, sorted(drivers), needs, *(() if updated else ("one kernel",)))
     return System(cached("image", f"drivers-{suite}-{key}",
                          lambda path: _make(path, suite, base, drivers, needs, updated)))
 
@@ -171,3 +179,15 @@ def write(disk, root, root_uuid):
             image.write_disk(disk, Path(mount_point), root_uuid, DISK_MIB)
         finally:
             run("umount", mount_point)
+    own_boot_loader(disk, root.path)
+
+
+def own_boot_loader(disk, root):
+    """Put shim, GRUB and MokManager of ROOT's suite on DISK, as its installer does.
+
+    The image has those of Debian 12, whose GRUB cannot have the modules that a newer grub.cfg
+    asks for.
+    """
+    for path in esp.boot_files(""):
+        if name := STARTED.get(Path(path).name):
+            run("mcopy", "-o", "-i", f"{disk}@@{esp.START}", root / name, f"::{path}")

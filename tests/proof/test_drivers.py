@@ -8,12 +8,14 @@ KEEP=1 puts it into docs/proof.md.
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.proof import page
 from tests.proof.guest import LOAD, Load, Record, differences
-from tests.proof.system import DRIVERS, TOP
+from tests.proof.system import DRIVERS, STARTED, TOP, own_boot_loader
+from tests.qemu import esp
 
 SELECTED = os.environ["SYSTEM"].split(",") if os.environ.get("SYSTEM") else list(DRIVERS)
 
@@ -46,6 +48,21 @@ def test_kernels_own_module_of_the_same_name_is_not_the_drivers():
     fields = [line.split("\t") for line in lines.splitlines()]
     assert [(name, Load(int(code), taint, said).served) for name, code, taint, said in fields] == [
         ("hdaps", False), ("tp_smapi", True)]
+
+
+def test_boot_loader_is_of_the_suite(tmp_path):
+    """Not of Debian 12, as all disks begin; what else is on the partition stays."""
+    disk, root = tmp_path / "disk.img", tmp_path / "root"
+    esp.partition(disk, 66, 64)
+    esp.write(disk, 64, esp.boot_files("menu"))
+    for name in set(STARTED.values()):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"{name} of the suite")
+    own_boot_loader(disk, root)
+    for path in esp.boot_files(""):
+        said = esp.run("mtype", "-i", f"{disk}@@{esp.START}", f"::{path}").decode()
+        name = Path(path).name
+        assert said == (f"{STARTED[name]} of the suite" if name in STARTED else "menu"), path
 
 
 def test_every_module_of_every_driver_was_judged_and_tried(record):
