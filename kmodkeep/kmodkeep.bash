@@ -20,6 +20,11 @@ _kmodkeep() {
 		compopt -o dirnames
 		return
 		;;
+	--image | --cert)
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		return
+		;;
 	--policy)
 		mapfile -t COMPREPLY < <(compgen -W "warn pin-last-good" -- "$word")
 		return

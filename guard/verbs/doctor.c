@@ -207,7 +207,7 @@ static void print_findings(const struct doctor *d)
 		       "dpkg --configure -a\n", d->unfinished.list[i].name,
 		       d->unfinished.list[i].state);
 	/* Of an image all kernels were asked about. */
-	if (d->place == PLACE_IMAGE && !d->next.kernel)
+	if (d->place == PLACE_IMAGE && !d->next.kernel && d->count)
 		;
 	else if (d->next.kernel)
 		printf("next boot: %s (%s)\n", d->next.kernel, d->next.why);

@@ -193,3 +193,9 @@ def test_a_file_system_that_is_not_whole(system, tmp_path):
     code, err = ask(system, "--no-secure-boot", image=image)
     assert code == 3 and "e2fsck: " in err, err
     assert not list(target.iterdir())
+
+
+def test_a_next_boot_that_nobody_knows_is_said(system):
+    shutil.rmtree(system.path / "boot/grub")
+    result = system.tree.run("doctor", "--image", system.path, "--no-secure-boot", "--next-boot", root=False)
+    assert result.code == 3 and "next boot: unknown" in result.out
