@@ -205,8 +205,9 @@ def test_firmware_that_takes_no_key(system):
     assert "were signed" not in again.out and "signing key" not in again.out
 
 
-def test_key_that_was_refused_at_the_next_boot(system):
+def test_key_that_was_refused_at_the_next_boot(system, pair):
     """The request is gone, and the key is not there: nobody asks again but who is told to."""
+    system.tree.own_key(pair)
     enrolling(system, "--all")
     for name in ("MokNew", "MokAuth"):
         for path in (system.path / "sys/firmware/efi/efivars").glob(f"{name}-*"):
