@@ -24,7 +24,7 @@ def next_boot(guest):
 
 
 def running(guest):
-    return guest.check("uname -r").strip()
+    return guest.check("uname -r", PATIENCE).strip()
 
 
 def predict(guest):
@@ -49,9 +49,9 @@ def repair(guest, kernel, build):
     """The command BUILD is what repair does for KERNEL, and it helps."""
     steps = [step["command"] for step in next_boot(guest)["repair"]]
     assert build in steps, steps
-    before = guest.check("dkms status")
+    before = guest.check("dkms status", PATIENCE)
     assert at_work(guest, "kmodkeep repair --dry-run").status == 1
-    assert guest.check("dkms status") == before
+    assert guest.check("dkms status", PATIENCE) == before
     said = at_work(guest, "kmodkeep repair --yes", 0).output
     driver = build.split()[2].partition("/")[0]
     assert f": {build}\n" in said, said
@@ -66,5 +66,5 @@ def forgotten(guest, modules):
     said = next_boot(guest)
     assert said["safe"] == "no"
     assert "keys-cleared" in [change["change"] for change in said["changes"]], said
-    assert "shim trusts these keys no more" in guest.check("cat /run/motd.d/kmodkeep")
+    assert "shim trusts these keys no more" in guest.check("cat /run/motd.d/kmodkeep", PATIENCE)
     assert at_work(guest, "kmodkeep repair --yes").status == 1

@@ -123,7 +123,8 @@ This page is written by `make test-proof KEEP=1`; `SYSTEM=bookworm` narrows it t
 `tests/proof/test_drivers.py` fails where one answer is wrong or `unknown`.
 
 `tests/proof/test_adopt.py` compares the same through the life of one host, which has six drivers of
-others: `kmodkeep adopt --all`; a kernel update for which one of them does not build; `kmodkeep repair`,
-which cannot mend that and makes nothing worse. After the reboot every module is loaded, or is not, as
-was predicted before it.
+others: `kmodkeep adopt --all`; a kernel update for which one driver does not build; `kmodkeep repair`
+when a newer source of it has come; a firmware that forgot all enrolled keys, and one enrolment at
+MokManager's screens; `dpkg --purge kmodkeep`. After each reboot every module is loaded, or refused,
+as was predicted. `tests/rpm/adopt.py` does the same with dnf, on the RPM system of the tests.
 """

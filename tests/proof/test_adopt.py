@@ -54,7 +54,7 @@ def test_adopt_takes_them_as_they_are(host):
         at_work(guest, "update-grub", 0)
         at_work(guest, "kmodkeep status")
         assert at_work(guest, "kmodkeep adopt --all --dry-run").status == 1
-        assert not guest.run("ls -A /etc/kmodkeep/drivers.d 2>/dev/null").output.strip()
+        assert not guest.run("ls -A /etc/kmodkeep/drivers.d 2>/dev/null", PATIENCE).output.strip()
         plan = at_work(guest, "kmodkeep adopt --all --yes", 0)
         assert "/var/lib/dkms/mok.key (enrolled)" in plan.output, plan.output
         assert "kmodkeep: adopted already" in at_work(guest, "kmodkeep adopt --all --yes", 0).output
@@ -90,12 +90,12 @@ def repair(host, guest):
     guest.check("mount -o ro LABEL=packages /mnt", PATIENCE)
     at_work(guest, f"dpkg-deb -x /mnt/{host.broken}-dkms_*.deb /run/newer && "
                    "cp -r /run/newer/usr/src/* /usr/src/", 0)
-    version = guest.check("basename /run/newer/usr/src/*").strip().removeprefix(f"{host.broken}-")
+    name = guest.check("basename /run/newer/usr/src/*", PATIENCE).strip()
+    version = name.removeprefix(f"{host.broken}-")
     at_work(guest, f"dkms add {host.broken}/{version}", 0)
-    before = guest.check("dpkg -l | md5sum")
     life.repair(guest, host.new, f"dkms install {host.broken}/{version} -k {host.new}")
-    assert guest.check("dpkg -l | md5sum") == before
-    assert not guest.check("dpkg --audit")
+    # The new kernel's packages were unfinished, as the driver did not build.
+    assert not guest.check("dpkg --audit", PATIENCE)
     assert compare(guest, host.modules) == host.serving
 
 
@@ -117,10 +117,10 @@ def test_cleared_keys_are_noticed_and_enrolled_again(host):
 
 def goes(host, guest):
     """kmodkeep is purged, and the drivers stay."""
-    before = guest.check("dkms status"), guest.check(SUMS, PATIENCE)
+    before = guest.check("dkms status", PATIENCE), guest.check(SUMS, PATIENCE)
     at_work(guest, "DEBIAN_FRONTEND=noninteractive dpkg --purge kmodkeep", 0)
-    assert (guest.check("dkms status"), guest.check(SUMS, PATIENCE)) == before
+    assert (guest.check("dkms status", PATIENCE), guest.check(SUMS, PATIENCE)) == before
     guest.restart()
-    assert guest.run("command -v kmodkeep").status
+    assert guest.run("command -v kmodkeep", PATIENCE).status
     assert {module for (_, module), seen in load(guest, host.modules).items()
             if seen.served} == host.serving

@@ -87,7 +87,7 @@ def killed_at(target, number):
 
 
 def serves(target, kernel):
-    return doctor(target)[kernel, DRIVER] == "ok"
+    return doctor(target).get((kernel, DRIVER)) == "ok"
 
 
 def unbuild(target):
@@ -103,6 +103,7 @@ def test_killed_at_a_step_the_next_run_completes(target, lose, old_stays):
     assert serves(target, target.new) and serves(target, target.old)
     lose(target)
     assert not serves(target, target.new)
+    print(keep(target, "next"))
     steps = killed_at(target, NEVER)
     print(f"{lose.__name__}: {steps} steps")
     assert steps > 5 and serves(target, target.new)

@@ -21,6 +21,10 @@ OURS = ('mok_signing_key="/var/lib/kmodkeep/keys/signing.key"\n'
 
 @pytest.fixture
 def system(tree):
+    return with_dkms(tree)
+
+
+def with_dkms(tree):
     """Secure Boot, a dkms that reads drop-ins, and a driver that it has built."""
     system = System(tree)
     tree.secure_boot()

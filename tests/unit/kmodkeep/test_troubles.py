@@ -11,8 +11,18 @@ import pytest
 
 from tests.unit.kmodkeep.host import PROGRAM
 from tests.unit.kmodkeep.system import NEW, OLD, System, module_bytes
-from tests.unit.kmodkeep.test_adopt import DROP_IN, POLICY, adopt, all_load, enrolling, system  # noqa: F401
-from tests.unit.kmodkeep.test_repair import BUILD, Host, headers_script, host  # noqa: F401
+from tests.unit.kmodkeep.test_adopt import DROP_IN, POLICY, adopt, all_load, enrolling, with_dkms
+from tests.unit.kmodkeep.test_repair import BUILD, Host, headers_script
+
+
+@pytest.fixture
+def system(tree):
+    return with_dkms(tree)
+
+
+@pytest.fixture
+def host(tree, tmp_path):
+    return Host(tree, tmp_path)
 
 
 def next_boot(host):
@@ -97,7 +107,7 @@ def with_read_only(host, place, *words):
     return done.returncode, done.stdout + done.stderr
 
 
-def test_adopt_where_usr_is_read_only(system, pair):  # noqa: F811
+def test_adopt_where_usr_is_read_only(system, pair):
     system.tree.own_key(pair)
     system.tree.enrol(pair.cert)
     before = {path: path.read_bytes() for path in system.path.glob("lib/modules/*/updates/dkms/*.ko")}
@@ -111,7 +121,7 @@ def test_adopt_where_usr_is_read_only(system, pair):  # noqa: F811
     assert all_load(system, pair.cert)
 
 
-def test_repair_where_usr_is_read_only(host):  # noqa: F811
+def test_repair_where_usr_is_read_only(host):
     host.remove(NEW)
     host.dkms(before="set -e")
     code, said = with_read_only(host, "lib", "repair", "--yes")
@@ -120,7 +130,7 @@ def test_repair_where_usr_is_read_only(host):  # noqa: F811
 
 
 @pytest.mark.parametrize("verb", ["adopt", "repair"])
-def test_full_boot(system, pair, verb):  # noqa: F811
+def test_full_boot(system, pair, verb):
     """The initramfs is as before, and the host is not called safe."""
     system.tree.own_key(pair)
     system.tree.enrol(pair.cert)
@@ -150,7 +160,7 @@ OFFLINE = "E: Failed to fetch http://archive.example/x.deb  Temporary failure re
 
 
 @pytest.mark.parametrize("words", [HELD, OFFLINE], ids=["held packages", "no network"])
-def test_headers_that_cannot_be_had(host, words):  # noqa: F811
+def test_headers_that_cannot_be_had(host, words):
     """The step is not forced; the one after it, which needs it, does not run."""
     host.remove(NEW)
     (host.path / f"lib/modules/{NEW}/build/Makefile").unlink()
@@ -166,7 +176,7 @@ def test_headers_that_cannot_be_had(host, words):  # noqa: F811
 
 
 @pytest.mark.parametrize("lock", ["var/lib/dpkg/lock", "usr/lib/sysimage/rpm/.rpm.lock", "var/lib/rpm/.rpm.lock"])
-def test_either_package_manager_at_work(host, lock):  # noqa: F811
+def test_either_package_manager_at_work(host, lock):
     host.remove(NEW)
     host.dkms()
     with open(host.tree.put(lock), "r+") as held:
@@ -178,7 +188,7 @@ def test_either_package_manager_at_work(host, lock):  # noqa: F811
 
 # --- keys
 
-def test_firmware_that_takes_no_key(system):  # noqa: F811
+def test_firmware_that_takes_no_key(system):
     """All but the enrolment is done; the next run asks for that alone."""
     variables = system.path / "sys/firmware/efi/efivars"
     subprocess.run(["mount", "--bind", variables, variables], check=True)
@@ -195,8 +205,9 @@ def test_firmware_that_takes_no_key(system):  # noqa: F811
     assert "were signed" not in again.out and "signing key" not in again.out
 
 
-def test_key_that_was_refused_at_the_next_boot(system):  # noqa: F811
+def test_key_that_was_refused_at_the_next_boot(system, pair):
     """The request is gone, and the key is not there: nobody asks again but who is told to."""
+    system.tree.own_key(pair)
     enrolling(system, "--all")
     for name in ("MokNew", "MokAuth"):
         for path in (system.path / "sys/firmware/efi/efivars").glob(f"{name}-*"):
@@ -213,7 +224,7 @@ def test_key_that_was_refused_at_the_next_boot(system):  # noqa: F811
 
 # --- a person
 
-def test_person_says_no_to_adopt(system):  # noqa: F811
+def test_person_says_no_to_adopt(system):
     adopt(system, "--all", "--dry-run")
     before = system.digest()
     pid, fd = pty.fork()
