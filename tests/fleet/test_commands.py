@@ -35,9 +35,10 @@ def settings(key):
     for there, here in FILLED_IN.items():
         assert there in text, there
         text = text.replace(there, here)
-    begin = text.index("  -----BEGIN")
-    end = text.index("-----END PGP PUBLIC KEY BLOCK-----") + len("-----END PGP PUBLIC KEY BLOCK-----")
-    return text[:begin] + "".join(f"  {line}\n" for line in key.strip().split("\n")) + text[end:].lstrip("\n") + ALSO
+    shown = "  -----BEGIN PGP PUBLIC KEY BLOCK-----\n  ...\n"
+    assert shown in text
+    return text.replace(shown, "".join(f"  {line}\n" for line in key.strip().split("\n"))) + ALSO
+
 
 
 class Controller:
