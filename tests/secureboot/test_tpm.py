@@ -3,8 +3,7 @@
 
 A guest with a TPM has two encrypted disks, bound to it by the distribution's own
 systemd-cryptenroll: one by the register that shim measures its keys into, PCR 14, one
-by PCR 7.  A key is enrolled through MokManager; then each disk is asked to open.  The one that
-does not is bound again, by the recipe of docs/signing.md.
+by PCR 7.  A key is enrolled through MokManager; then each disk is asked to open.
 
 On the way stands what shim and the firmware say of revocations, and how an enrolment
 ends whose variables are mounted read-only.
@@ -26,7 +25,6 @@ from tests.qemu.secureboot import CHANGED
 from tests.qemu.smallguest import small_guest
 from tests.qemu.tpm import Tpm
 from tests.secureboot.chain import PASSWORD, SLOW, _packages
-from tests.unit.kmodkeep.test_recipes import RECIPES
 
 KERNEL = os.environ.get("K", "6.1").split(",")[0]
 DISKS = {"keys": 14, "policy": 7}  # name -> the register that it is bound to
@@ -59,11 +57,6 @@ FORMAT = """
 BIND = ("systemd-cryptenroll --unlock-key-file=/run/key --tpm2-device=/dev/tpmrm0 "
         "--tpm2-pcrs={1} {0}")  # fmt: skip
 OPEN = "modprobe dm_mod 2>/dev/null; cryptsetup open --token-only {0} {1} </dev/null"
-# The lines of the page, on the first disk; a person would type what the files have.
-RECIPE = RECIPES["Disks bound to PCR 14"]
-RECOVERY = "disk=/dev/vdc; {} --unlock-key-file=/run/key | tr -d '\\n' >/state/recovery; [ -s /state/recovery ]"
-RECOVER = "cryptsetup open --key-file /state/recovery /dev/vdc keys && cryptsetup close keys"
-AGAIN = "disk=/dev/vdc; {} --unlock-key-file=/state/recovery"
 REVOCATIONS = {"MokListXRT": variables.SHIM, "SbatLevelRT": variables.SHIM,
                "dbx": "d719b2cb-3d3a-4596-a3bc-dad00e67656f"}  # fmt: skip
 VARIABLE = "if [ -e {0} ]; then base64 {0}; fi"
@@ -110,7 +103,6 @@ class Story:
             self.bind("keys")
             self.look("both bound")
             self.open("before")
-            guest.check(RECOVERY.format(RECIPE[0]), SLOW)
             self.read_revocations()
             guest.check(REMOUNT.format("ro"))
             self.refused = guest.run(ENROL, SLOW)
@@ -122,9 +114,6 @@ class Story:
             self.look("enrolled")
             self.key = guest.run("kmodkeep key status", SLOW).output
             self.open("after")
-            self.recovered = guest.run(RECOVER, SLOW)
-            guest.check(AGAIN.format(RECIPE[-1]), SLOW)
-            self.open("bound again")
         return self
 
     def bind(self, name):
@@ -170,12 +159,6 @@ def test_disk_bound_to_it_no_longer_opens(story):
     assert opened["before", "keys"] == 0 and opened["before", "policy"] == 0, story.opened
     assert opened["after", "policy"] == 0, story.opened
     assert opened["after", "keys"] != 0
-
-
-def test_recipe_opens_it_again(story):
-    assert RECIPE[1:3] == ["kmodkeep key enroll", "# reboot, Enroll MOK; the disk asks for the recovery key"]
-    assert len(RECIPE) == 4 and story.recovered.status == 0, story.recovered
-    assert story.opened["bound again", "keys"].status == 0, story.opened
 
 
 def test_enrolment_warns_of_that_disk(story):
