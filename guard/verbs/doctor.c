@@ -78,12 +78,6 @@ static int parse(int argc, char **argv, struct options *o)
 	return EXIT_YES;
 }
 
-static void print_error(void *arg, const char *message)
-{
-	(void)arg;
-	complain(0, "%s", message);
-}
-
 static bool is_asked(const struct doctor *d, const struct options *o,
 		     const struct kernel *k)
 {
@@ -191,7 +185,7 @@ int verb_doctor(int argc, char **argv)
 
 	if (code)
 		return code < 0 ? EXIT_YES : code;
-	err = doctor_new(o.root, print_error, NULL, &d);
+	err = doctor_new(o.root, complain_message, NULL, &d);
 	if (err)
 		return complain_root(err, o.root, "doctor");
 	if (o.drivers) {
