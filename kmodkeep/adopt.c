@@ -77,12 +77,6 @@ struct adopting {
 	size_t unread;			/* module files that could not be judged */
 };
 
-static void print_error(void *arg, const char *message)
-{
-	(void)arg;
-	complain(0, "%s", message);
-}
-
 /* EXIT_YES to go on, -1 after --help, else the code to end with. */
 static int parse(int argc, char **argv, struct options *o)
 {
@@ -258,7 +252,7 @@ static int find_drivers(struct adopting *a)
 	int err;
 
 	forget(a);
-	err = doctor_new(a->o->root, print_error, NULL, &a->d);
+	err = doctor_new(a->o->root, complain_message, NULL, &a->d);
 	if (err)
 		return complain_root(err, a->o->root, "adopt");
 	if (a->d->broken || a->d->unseen)

@@ -74,12 +74,6 @@ struct gate {
 	int ring;
 };
 
-static void print_error(void *arg, const char *message)
-{
-	(void)arg;
-	complain(0, "%s", message);
-}
-
 struct json_object *gate_record(const struct host *h)
 {
 	char *path = host_path(h, FILE_RECORD);
@@ -91,7 +85,7 @@ struct json_object *gate_record(const struct host *h)
 
 static int read_conf(struct gate *g)
 {
-	int err = guard_conf_read(g->h, print_error, NULL, &g->conf);
+	int err = guard_conf_read(g->h, complain_message, NULL, &g->conf);
 
 	if (err)
 		return complain_errno(err, "gate");

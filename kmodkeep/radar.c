@@ -388,12 +388,6 @@ static int radar_read(const char *path, struct radar *r)
 	return say_age(r);
 }
 
-static void print_error(void *arg, const char *message)
-{
-	(void)arg;
-	complain(0, "%s", message);
-}
-
 static int ask_all(struct radar *r, const char *root, char **words)
 {
 	struct doctor *d = NULL;
@@ -403,7 +397,7 @@ static int ask_all(struct radar *r, const char *root, char **words)
 	if (uname(&uts) < 0)
 		return complain_errno(-errno, "uname");
 	r->machine = uts.machine;
-	err = doctor_new(root, print_error, NULL, &d);
+	err = doctor_new(root, complain_message, NULL, &d);
 	if (err)
 		return complain_root(err, root, "radar");
 	for (; *words; words++) {

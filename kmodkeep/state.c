@@ -56,12 +56,6 @@ struct reading {
 	bool rotation_known;
 };
 
-static void print_error(void *arg, const char *message)
-{
-	(void)arg;
-	complain(0, "%s", message);
-}
-
 static int read_all(struct reading *r)
 {
 	const struct host *h = r->d->h;
@@ -395,7 +389,7 @@ static int write_metrics(const struct reading *r)
 {
 	struct guard_conf conf;
 	char *path = NULL;
-	int err = guard_conf_read(r->d->h, print_error, NULL, &conf);
+	int err = guard_conf_read(r->d->h, complain_message, NULL, &conf);
 
 	if (err)
 		return err;
@@ -496,7 +490,7 @@ int verb_state(int argc, char **argv)
 	if (optind != argc)
 		return complain(EXIT_USAGE, "state: unexpected argument '%s'",
 				argv[optind]);
-	err = doctor_new(root, print_error, NULL, &r.d);
+	err = doctor_new(root, complain_message, NULL, &r.d);
 	if (err)
 		return complain_root(err, root, "state");
 	lock = write ? take_lock(r.d->h) : -1;

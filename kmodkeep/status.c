@@ -317,12 +317,6 @@ static void print_page(struct doctor *d, const struct safety *s)
 	}
 }
 
-static void print_error(void *arg, const char *message)
-{
-	(void)arg;
-	complain(0, "%s", message);
-}
-
 static int show(struct doctor *d)
 {
 	struct safety s;
@@ -359,7 +353,7 @@ int verb_status(int argc, char **argv)
 	if (optind != argc)
 		return complain(EXIT_USAGE, "status: unexpected argument '%s'",
 				argv[optind]);
-	err = doctor_new(root, print_error, NULL, &d);
+	err = doctor_new(root, complain_message, NULL, &d);
 	if (err)
 		return complain_root(err, root, "status");
 	code = show(d);

@@ -21,6 +21,12 @@ int complain(int code, const char *fmt, ...)
 	return code;
 }
 
+void complain_message(void *arg, const char *message)
+{
+	(void)arg;
+	complain(0, "%s", message);
+}
+
 int complain_errno(int err, const char *what)
 {
 	return complain(EXIT_UNSURE, "%s: %s", what, strerror(-err));

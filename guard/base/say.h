@@ -6,6 +6,8 @@
 /* Prints "kmodkeep: " and a message on stderr; returns code. */
 int complain(int code, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+/* The same for what reports through a function and its argument, which is not looked at. */
+void complain_message(void *arg, const char *message);
 /* For a failed call: the same with the text of -err; returns EXIT_UNSURE. */
 int complain_errno(int err, const char *what);
 /* The same of a host that could not be opened at --root (NULL: none was given). */

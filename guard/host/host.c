@@ -297,6 +297,19 @@ char *host_line(const struct host *h, const char *path)
 	return line;
 }
 
+char *host_module_line(const struct host *h, const char *module, const char *file)
+{
+	char *path = text_of("/sys/module/%s/%s", module, file);
+	char *line;
+
+	for (char *p = path ? path + strlen("/sys/module/") : NULL; p && *p && *p != '/'; p++)
+		if (*p == '-')
+			*p = '_';
+	line = path ? host_line(h, path) : NULL;
+	free(path);
+	return line;
+}
+
 long long host_boot_time(const struct host *h)
 {
 	char *path = host_path(h, "/proc/stat");

@@ -59,6 +59,8 @@ const char *host_running_kernel(const struct host *h);
 
 /* First line of a file under root, NULL if it cannot be read; malloc'ed. */
 char *host_line(const struct host *h, const char *path);
+/* The same of a file of a module in sysfs, where dashes in its name are underscores. */
+char *host_module_line(const struct host *h, const char *module, const char *file);
 char *host_boot_id(const struct host *h);
 /* When the running system booted, in seconds since 1970; 0: not known. */
 long long host_boot_time(const struct host *h);

@@ -146,12 +146,6 @@ static int unpack_and_ask(const struct options *o, int argc, char **argv)
 	return code;
 }
 
-static void print_error(void *arg, const char *message)
-{
-	(void)arg;
-	complain(0, "%s", message);
-}
-
 static bool is_asked(const struct doctor *d, const struct options *o,
 		     const struct kernel *k)
 {
@@ -267,11 +261,11 @@ int verb_doctor(int argc, char **argv)
 	if (o.image && !stat(o.image, &st) && !S_ISDIR(st.st_mode))
 		return unpack_and_ask(&o, argc, argv);
 	if (o.image) {
-		code = open_image(&o, print_error, &d);
+		code = open_image(&o, complain_message, &d);
 		if (code)
 			goto out;
 	} else {
-		err = doctor_new(o.root, print_error, NULL, &d);
+		err = doctor_new(o.root, complain_message, NULL, &d);
 		if (err)
 			return complain_root(err, o.root, "doctor");
 	}

@@ -49,12 +49,6 @@ struct guard {
 	bool changed;
 };
 
-static void print_error(void *arg, const char *message)
-{
-	(void)arg;
-	complain(0, "%s", message);
-}
-
 /*
  * One guard at a time; the lock goes with this process. What holds it reads what
  * this one would, and does what this one would: it is not worth a long wait of
@@ -136,7 +130,7 @@ static int judge(struct guard *g)
 	int err = guard_state_read(d->h, &g->state);
 
 	if (!err)
-		err = guard_conf_read(d->h, print_error, NULL, &g->conf);
+		err = guard_conf_read(d->h, complain_message, NULL, &g->conf);
 	if (!err)
 		err = note_boot(g);
 	if (!err)
@@ -212,7 +206,7 @@ static void restart_unit(const struct host *h)
 static int run(const char *root, bool quiet, bool restart)
 {
 	struct guard g = { 0 };
-	int code, err = doctor_new(root, print_error, NULL, &g.d);
+	int code, err = doctor_new(root, complain_message, NULL, &g.d);
 
 	if (!err)
 		err = judge(&g);
@@ -446,7 +440,7 @@ int verb_pin(int argc, char **argv)
 		host_free(h);
 		return EXIT_UNSURE;
 	}
-	err = doctor_new(root, print_error, NULL, &g.d);
+	err = doctor_new(root, complain_message, NULL, &g.d);
 	if (!err)
 		err = guard_state_read(h, &g.state);
 	if (err)

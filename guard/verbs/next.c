@@ -40,12 +40,6 @@ struct screen {
 	struct guard_state state;
 };
 
-static void print_error(void *arg, const char *message)
-{
-	(void)arg;
-	complain(0, "%s", message);
-}
-
 /* The running kernel if it serves, which is seen to boot; else the newest. */
 static const struct kernel *find_serving(const struct doctor *d)
 {
@@ -263,7 +257,7 @@ int verb_next(int argc, char **argv)
 	}
 	if (optind != argc)
 		return complain(EXIT_USAGE, "next: unexpected argument '%s'", argv[optind]);
-	err = doctor_new(root, print_error, NULL, &s.d);
+	err = doctor_new(root, complain_message, NULL, &s.d);
 	if (err)
 		return complain_root(err, root, "next");
 	code = show(&s, json);

@@ -37,12 +37,6 @@ static const char usage[] =
 "Exit code: 0 told, or there is nothing new to tell; 1 could not be told; 2 wrong\n"
 "usage; 3 could not read what was found.\n";
 
-static void print_error(void *arg, const char *message)
-{
-	(void)arg;
-	complain(0, "%s", message);
-}
-
 static void add_line(char **text, const char *message, const char *next)
 {
 	char *longer = !*text ? NULL : next ?
@@ -230,7 +224,7 @@ static int notice(const struct host *h, bool by_mail)
 		code = complain(EXIT_NO, "notice: neither XDG_STATE_HOME nor HOME is set: what was "
 				"told cannot be remembered");
 	} else {
-		err = guard_conf_read(h, print_error, NULL, &conf);
+		err = guard_conf_read(h, complain_message, NULL, &conf);
 		if (!err)
 			err = read_notice(h, &text);
 		if (err)

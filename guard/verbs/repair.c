@@ -57,12 +57,6 @@ struct repair {
 	size_t done_count;
 };
 
-static void print_error(void *arg, const char *message)
-{
-	(void)arg;
-	complain(0, "%s", message);
-}
-
 static void forget(struct repair *r)
 {
 	plan_free(&r->plan);
@@ -77,7 +71,7 @@ static int look(struct repair *r)
 	int err;
 
 	forget(r);
-	err = doctor_new(r->root, print_error, NULL, &r->d);
+	err = doctor_new(r->root, complain_message, NULL, &r->d);
 	if (err)
 		return complain_root(err, r->root, "repair");
 	r->by.h = r->d->h;

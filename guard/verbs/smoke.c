@@ -21,12 +21,6 @@ static const char usage[] =
 "Exit code: 0 all passed or not applicable, 1 some failed, 2 wrong usage,\n"
 "3 could not tell.\n";
 
-static void print_error(void *arg, const char *message)
-{
-	(void)arg;
-	complain(0, "%s", message);
-}
-
 static int one(const struct smoke *s, const struct driver *d)
 {
 	struct smoke_outcome out;
@@ -57,7 +51,7 @@ static int all(const struct smoke *s, const char *only)
 	struct drivers drivers;
 	int code = EXIT_YES, ret;
 	size_t found = 0;
-	int err = drivers_read(s->h, &drivers, print_error, NULL);
+	int err = drivers_read(s->h, &drivers, complain_message, NULL);
 
 	if (err)
 		return complain_errno(err, "drivers");

@@ -517,20 +517,6 @@ static int judge_exclusion(const struct doctor *d, struct finding *f, bool twin)
 	return err;
 }
 
-static char *sysfs_line(const struct host *h, const char *module,
-			const char *file)
-{
-	char *path = text_of("/sys/module/%s/%s", module, file);
-	char *line;
-
-	for (char *p = path ? path + 12 : NULL; p && *p && *p != '/'; p++)
-		if (*p == '-')
-			*p = '_';
-	line = path ? host_line(h, path) : NULL;
-	free(path);
-	return line;
-}
-
 /* Is the build that runs now the one that is installed? */
 static int judge_loaded(const struct doctor *d, struct finding *f)
 {
@@ -538,8 +524,8 @@ static int judge_loaded(const struct doctor *d, struct finding *f)
 
 	if (!f->kernel->running)
 		return 0;
-	f->loaded = sysfs_line(d->h, f->report.info.name ?
-			       f->report.info.name : f->module, "srcversion");
+	f->loaded = host_module_line(d->h, f->report.info.name ?
+				     f->report.info.name : f->module, "srcversion");
 	if (f->report.verdict != VERDICT_OK || !f->loaded ||
 	    !info->srcversion || !strcmp(f->loaded, info->srcversion))
 		return 0;
@@ -705,9 +691,9 @@ static const char *sysfs_name(const struct finding *f)
 
 static bool is_loaded(const struct doctor *d, const struct finding *f)
 {
-	char *state = sysfs_line(d->h, sysfs_name(f), "initstate");
-	char *source = sysfs_line(d->h, sysfs_name(f), "srcversion");
-	char *taint = sysfs_line(d->h, sysfs_name(f), "taint");
+	char *state = host_module_line(d->h, sysfs_name(f), "initstate");
+	char *source = host_module_line(d->h, sysfs_name(f), "srcversion");
+	char *taint = host_module_line(d->h, sysfs_name(f), "taint");
 	bool is = state || source || taint;
 
 	free(state);
@@ -829,7 +815,7 @@ static int judge_userspace(const struct doctor *d, struct finding *f)
 				  "running host, or mend 'userspace' in its drop-in",
 				  "the version of its user space cannot be read: %s: %s",
 				  f->driver->userspace, strerror(-err));
-	loaded = f->kernel->running ? sysfs_line(d->h, sysfs_name(f), "version") : NULL;
+	loaded = f->kernel->running ? host_module_line(d->h, sysfs_name(f), "version") : NULL;
 	if (version && strcmp(version, user))
 		err = report_set(&f->report, VERDICT_OTHER_VERSION, "install both from one "
 				 "version of the driver's packages, and have the module built",
@@ -1102,7 +1088,7 @@ static int tell_loss_from_note(struct doctor *d, size_t from)
 				anywhere = kernel_has_it(d, f,
 							 &d->kernels.list[k]);
 		anywhere |= !only_running && vanished(d, f->driver);
-		state = sysfs_line(d->h, f->module, "taint");
+		state = host_module_line(d->h, f->module, "taint");
 		anywhere |= state && strchr(state, 'O');
 		free(state);
 		f->note = !anywhere;

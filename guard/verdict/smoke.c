@@ -27,27 +27,10 @@ const char *smoke_word(enum smoke_result r)
 	return words[r];
 }
 
-/* What the kernel calls it: dashes in file names are underscores there. */
-static char *sysfs_line(const struct smoke *s, const char *module,
-			const char *file)
-{
-	char *path, *line;
-
-	if (asprintf(&path, "/sys/module/%s/%s", module, file) < 0)
-		return NULL;
-	for (char *p = path + strlen("/sys/module/");
-	     p < path + strlen("/sys/module/") + strlen(module); p++)
-		if (*p == '-')
-			*p = '_';
-	line = host_line(s->h, path);
-	free(path);
-	return line;
-}
-
 static bool is_loaded(const struct smoke *s, const char *module)
 {
 	/* Built-in ones have a directory there too, but no such file. */
-	char *line = sysfs_line(s, module, "initstate");
+	char *line = host_module_line(s->h, module, "initstate");
 	bool live = line && !strcmp(line, "live");
 
 	free(line);
@@ -75,8 +58,8 @@ static int name_module(struct report *r, const char *module)
 static int check_loaded(const struct smoke *s, const char *module,
 			struct report *r)
 {
-	char *loaded = sysfs_line(s, module, "srcversion");
-	char *version = sysfs_line(s, module, "version");
+	char *loaded = host_module_line(s->h, module, "srcversion");
+	char *version = host_module_line(s->h, module, "version");
 	struct modinfo *info = &r->info;
 	int err;
 
