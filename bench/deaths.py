@@ -24,7 +24,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.hosts import LOAD, Capture, CaptureAlone, Firmware, Host, modular
+from bench.hosts import Firmware, Host, modular
 from tests.kernels import test_reset as reset
 from tests.lib.cache import progress
 from tests.lib.guest import GuestError
@@ -60,7 +60,6 @@ class Death(NamedTuple):
     shell: str
     powered: bool = True  # what is in memory stays there
     host: Host = Host()
-    alone: Host | None = None  # the host that has no reserved memory, where that must be another
 
 
 DEATHS = [
@@ -73,8 +72,6 @@ DEATHS = [
     Death("panic, ramoops", RAMOOPS + "; echo c >/proc/sysrq-trigger"),
     Death("panic, efi-pstore", "modprobe efi_pstore pstore_disable=0; echo c >/proc/sysrq-trigger",
           host=Firmware()),
-    Death("panic, kdump", f"{LOAD} && sync && echo c >/proc/sysrq-trigger",
-          host=Capture(), alone=CaptureAlone()),
     Death("orderly reboot", "flightrec save; keep; reboot -f"),
     Death("power cut", "sleep 600", powered=False),
 ]  # fmt: skip
@@ -93,12 +90,8 @@ packed() {{
 # The disk that /var/lib/flightrec is on.
 keep() {{ tar -c /var/lib/flightrec | dd of=/dev/vdb bs=64k conv=fsync,notrunc 2>/dev/null; }}
 modprobe virtio_pci; modprobe virtio_blk
-mkdir -p /var/lib/flightrec /run/motd.d /var/crash /mnt
+mkdir -p /var/lib/flightrec /run/motd.d
 tar -x -C / </dev/vdb 2>/dev/null
-if [ -e /dev/vdc ]; then
-	modprobe ext4
-	mount -t ext4 /dev/vdc /mnt && mount -o bind /mnt/crash /var/crash || exit 1
-fi
 # The first that comes is the one that pstore takes.
 if grep -q pstore-by-efi /proc/cmdline; then
 	modprobe efi_pstore pstore_disable=0 || exit 1
@@ -190,12 +183,7 @@ def deaths_of(name):
 def die(name, deaths):
     """Yield a Death and {"none", "reserved": Result} for each of DEATHS, with kernel NAME."""
     for host in {death.host: None for death in deaths}:
-        for death, results in die_on(name, host, [death for death in deaths if death.host is host]):
-            if death.alone:
-                for _, alone in die_on(name, death.alone, [death]):
-                    yield death, {**results, "none": alone["none"]}
-            else:
-                yield death, results
+        yield from die_on(name, host, [death for death in deaths if death.host is host])
 
 
 def die_on(name, host, deaths):
@@ -203,7 +191,7 @@ def die_on(name, host, deaths):
     with tempfile.TemporaryDirectory(prefix="deaths-", dir="/var/tmp") as directory:
         work = Path(directory)
         files = flightrec_tool(work / "tool")
-        files |= {"bin/chrt": CHRT, **{str(path): path for path in libraries(CHRT)}, **host.files()}
+        files |= {"bin/chrt": CHRT, **{str(path): path for path in libraries(CHRT)}}
         disk, state = work / "disk", work / "state"
         for path, size in ((disk, DISK), (state, STATE)):
             path.touch()
@@ -211,16 +199,15 @@ def die_on(name, host, deaths):
         drives = [argument for path in (disk, state)
                   for argument in ("-drive", f"file={path},format=raw,if=virtio")]  # fmt: skip
         stock = modular(kernel(name), ["i6300esb", "virtio_pci", "virtio_blk", "ramoops", *host.stock])
-        reserved = reset.arguments(name) if host.reserved else ""
 
         def start(number):
             guest = work / f"guest{number}"
             guest.mkdir()
             return direct_guest(name, files, SCRIPT, guest, stock=stock, memory=host.memory,
                                 modules=sorted(build_modules(name, TOP / "src").glob("*.ko")),
-                                append=f"{reserved} {PSTORE_MEMORY} {host.append}", reboot=True,
+                                append=f"{reset.arguments(name)} {PSTORE_MEMORY} {host.append}", reboot=True,
                                 args=["-device", "i6300esb", *drives,
-                                      *host.arguments(name, work)])  # fmt: skip
+                                      *host.arguments(work)])  # fmt: skip
 
         yield from die_on_and_on(deaths, start, disk)
 
@@ -332,12 +319,11 @@ TAIL = """## Not in the tables
 --missing --keep` tries those alone. `make bench-deaths K=7.3 KEEP=1` adds a kernel; for each kernel
 `tests/kernels/test_reset.py` compares the records of most of these deaths. A power cut takes the
 memory with it, and nothing comes back: `collect` cannot tell it from a reset whose memory was lost.
-Ways with a guest of their own, which this run does not have: a panic with kdump, of which the whole
-ring is in the dump (`FULL=1 pytest tests/kernels/test_kdump.py`, every record of the ring), and
-with efi-pstore, which brings the same text as ramoops does (`FULL=1 pytest
-tests/secureboot/test_pstore.py`). A cache that is lost in the reset is not emulated by QEMU: lines
-of 64 bytes that are missing are put in by `tests/unit/lib/test_recover.py`, and are damage that is
-counted, never half a record.
+A panic with kdump has a guest of its own, which this run does not have: the whole ring is in the
+dump (`FULL=1 pytest tests/kernels/test_kdump.py`, every record of the ring). The guest with
+efi-pstore has UEFI without Secure Boot; with it: `FULL=1 pytest tests/secureboot/test_pstore.py`.
+A cache that is lost in the reset is not emulated by QEMU: lines of 64 bytes that are missing are
+put in by `tests/unit/lib/test_recover.py`, and are damage that is counted, never half a record.
 """
 
 
