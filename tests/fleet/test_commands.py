@@ -14,6 +14,7 @@ import pytest
 
 from tests.fleet import base
 from tests.fleet.lab import CONTROLLER, PACKAGE, PORT, Lab
+from tests.lib.apt import download
 from tests.packaging.variants import FLEET, build_packages, packages
 from tests.unit.fleet.hosts import TOP
 
@@ -77,7 +78,8 @@ def lab():
             # The role names the repository.
             (host.root / "etc/apt/sources.list").write_text("")
         debs = packages(base.SUITE)
-        lab.repository.publish(lab.old, lab.new, *[debs[name] for name in ("flightrec", "libflightrec0", "kmodkeep")])
+        lab.repository.publish(lab.old, lab.new, *[debs[name] for name in ("flightrec", "libflightrec0", "kmodkeep")],
+                               *download(base.SUITE, ["liblzo2-2", "libsnappy1v5"]).iterdir())  # fmt: skip
         yield lab
 
 
