@@ -33,6 +33,8 @@ EXPORT int flightrec_channel_create(struct flightrec_channel_setup *setup)
 
 EXPORT int flightrec_channel_resize(struct flightrec_channel_setup *setup)
 {
+	if (!memchr(setup->name, 0, sizeof(setup->name)) || !flightrec_name_ok(setup->name))
+		return -EINVAL;
 	return request(FLIGHTREC_IOC_RESIZE, setup);
 }
 

@@ -25,10 +25,15 @@ def stats():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "create, remove or list?"),
+        ([], "create, resize, remove or list?"),
         (["frobnicate"], "unknown 'frobnicate'"),
         (["create"], "create: name one channel"),
         (["create", "a", "b"], "create: name one channel"),
+        (["resize", "-s", "256"], "resize: name one channel"),
+        (["resize", "a"], "resize: name the new size"),
+        (["resize", "-s", "256", "--no-crash", "a"], "resize: name the new size"),
+        (["resize", "-s", "256", "../kmsg"], "is not the name of a channel"),
+        (["resize", "-s", "256", "a" * 32], "is not the name of a channel"),
         (["remove"], "remove: name the channels"),
         (["list", "a"], "unexpected argument 'a'"),
         (["remove", "-s", "256", "a"], 'options are for "create"'),
@@ -54,7 +59,7 @@ def test_wrong_usage(arguments, says):
 
 
 def test_without_the_driver():
-    for arguments in (["create", "a"], ["remove", "a"], ["list"]):
+    for arguments in (["create", "a"], ["resize", "-s", "256", "a"], ["remove", "a"], ["list"]):
         done = flightrec("channel", *arguments, valgrind=True)
         assert done.returncode == 3 and "modprobe flightrec" in done.stderr
 
