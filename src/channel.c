@@ -382,12 +382,14 @@ int flightrec_channel_resize(struct flightrec_channel *channel, u64 bytes)
 	err = copy_records(ring, old, &cursor, payload) ?:
 	      replace_ring(channel, ring, old, &cursor, payload, bytes);
 	kfree(payload);
-	/* Readers of the old one: they do not sleep while they have it. */
 	if (!err) {
+		/* Readers of the old one: they do not sleep while they have it. */
 		synchronize_srcu(&readers);
-		flightrec_ring_forget(old);
+		ring = old;
 	}
-	flightrec_memory_free(err ? ring : old);
+	/* The new one as well if it is not taken: it may have most of the records. */
+	flightrec_ring_forget(ring);
+	flightrec_memory_free(ring);
 	return err;
 }
 

@@ -167,7 +167,7 @@ static __always_inline bool flightrec_channel_refuses(const struct flightrec_cha
  * flightrec_channel_await - wait until a refused write may be tried again
  * @channel: of which flightrec_channel_refuses() was true
  *
- * As long as the ring is exchanged: some grace periods, and what copying takes. For tasks.
+ * As long as the ring is exchanged: a grace period, and what copying the rest takes. For tasks.
  *
  * Return: 0, -ENODEV if the channel was removed, or -EINTR if the task was killed.
  */

@@ -168,13 +168,16 @@ static int remove(const struct flightrec_channel_setup *setup)
 static int resize(struct flightrec_channel_setup *setup)
 {
 	struct flightrec_channel *channel = find(setup);
-	int err;
+	int err = 0;
 
 	if (IS_ERR(channel))
 		return PTR_ERR(channel);
-	err = check_size(setup);
-	if (!err && setup->size != channel->config.bytes)
-		err = flightrec_channel_resize(channel, setup->size);
+	/* What it has already it may have, also where no memory is left for a second ring. */
+	if (setup->size != channel->config.bytes) {
+		err = check_size(setup);
+		if (!err)
+			err = flightrec_channel_resize(channel, setup->size);
+	}
 	flightrec_channel_put(channel);
 	if (!err)
 		adapt_quota();

@@ -5,8 +5,7 @@
 #ifndef FLIGHTREC_EVENT_H
 #define FLIGHTREC_EVENT_H
 
-#include <linux/string.h>
-
+#include "event_line.h"
 #include "kevent.h"
 
 /* Severities of syslog(3). */
@@ -62,28 +61,6 @@ struct event_probe {
  */
 int event_probe(struct event_probe *probe);
 void event_unprobe(struct event_probe *probe);
-
-/*
- * The first line of what the tracepoint "console" passes, of *@len bytes, without
- * the time that kernels before 5.19 put before it. Its length goes to *@len.
- */
-static inline const char *event_log_line(const char *text, size_t *len)
-{
-	size_t n = *len;
-	const char *end = memchr(text, '\n', n), *time;
-
-	if (end)
-		n = end - text;
-	if (n && *text == '[') {
-		time = memchr(text, ']', n);
-		if (time && time + 2 <= text + n) {
-			n -= time + 2 - text;
-			text = time + 2;
-		}
-	}
-	*len = n;
-	return text;
-}
 
 /* May this source record one more? What may not is counted. Any context. */
 bool event_allowed(enum flightrec_source source);

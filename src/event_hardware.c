@@ -105,8 +105,9 @@ static void stop_thermal(void)
 
 const struct event_source event_thermal = { .start = start_thermal, .stop = stop_thermal };
 
-/* ---- devices of PCI */
+/* ---- devices of PCI, which a virtual machine may be without */
 
+#ifdef CONFIG_PCI
 static int on_pci(struct notifier_block *nb, unsigned long action, void *data)
 {
 	struct pci_dev *dev = to_pci_dev(data);
@@ -132,6 +133,16 @@ static void stop_pci(void)
 {
 	bus_unregister_notifier(&pci_bus_type, &pci_nb);
 }
+#else
+static int start_pci(void)
+{
+	return -EOPNOTSUPP;
+}
+
+static void stop_pci(void)
+{
+}
+#endif
 
 const struct event_source event_pci = { .start = start_pci, .stop = stop_pci };
 

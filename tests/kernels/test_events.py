@@ -59,6 +59,8 @@ check event-fs-remount saw "^fs remount EXT4-fs (loop0): re-mounted"
 ls /mnt/broken
 check event-fs-error saw "^fs error dev=loop0 type=ext4 at=[a-z0-9_]*:[0-9]*$"
 check event-fs-read-only saw "^fs read-only EXT4-fs (loop0): Remounting filesystem read-only$"
+# Without it ext4 goes on, and with it again its tracepoint is found.
+check event-unloads-beside-ext4 sh -c "rmmod flightrec_events && modprobe flightrec-events"
 umount /mnt
 check event-fs-lets-ext4-go rmmod ext4
 
