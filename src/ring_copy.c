@@ -6,7 +6,7 @@
 #include "ring_copy.h"
 #include "ring_write.h"
 
-#define RELAX_RECORDS 256
+#define RELAX_NUMBERS 256
 
 /* A lap that no block has had, or has before its entries are long overwritten. */
 #define NO_LAP (RING_FIRST_LAP - 2)
@@ -17,12 +17,12 @@
  */
 static void skip_to(struct flightrec_ring *ring, u64 to)
 {
-	u64 seq = flightrec_ring_next(ring), i = 0;
+	u64 seq = flightrec_ring_next(ring);
 
 	if (to > ring->nindex && seq < to - ring->nindex)
 		seq = to - ring->nindex;
 	for (; seq < to; seq++) {
-		if (!(i++ % RELAX_RECORDS))
+		if (!(seq % RELAX_NUMBERS))
 			ring_relax();
 		WRITE_ONCE(ring->index[seq & ring->index_mask],
 			   flightrec_ring_tag(ring, seq) | NO_LAP << RING_ENTRY_LAP_SHIFT |
@@ -35,7 +35,8 @@ int flightrec_ring_copy(struct flightrec_ring *ring, const struct flightrec_ring
 			struct flightrec_cursor *cursor, u64 end, void *payload)
 {
 	struct flightrec_stamp stamp;
-	u64 lost, copied = 0;
+	u8 copied = 0;
+	u64 lost;
 	int err;
 
 	while (cursor->seq < end) {
@@ -50,8 +51,12 @@ int flightrec_ring_copy(struct flightrec_ring *ring, const struct flightrec_ring
 					    &stamp, payload);
 		if (err)
 			return err;
-		if (!(++copied % RELAX_RECORDS))
-			ring_relax();
+		/* It is 0 again after 256. */
+		if (++copied)
+			continue;
+		if (ring_interrupted())
+			return -EINTR;
+		ring_relax();
 	}
 	return 0;
 }

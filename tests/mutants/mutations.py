@@ -167,6 +167,7 @@ MUTATIONS = {
         COPY, "seq = to - ring->nindex;", "seq = to - ring->nindex / 2;"),
     "copy stops a record early": (
         COPY, "	while (cursor->seq < end) {", "	while (cursor->seq + 1 < end) {"),
+    "a copy goes on in a task that is to die": (COPY, "		if (ring_interrupted())\n			return -EINTR;\n", ""),
     "copied records get numbers of their own": (COPY, "		skip_to(ring, stamp.seq);\n", ""),
     "urgent records are copied among the others": (
         COPY, "flightrec_ring_writer(ring, 0, stamp.severity)", "0"),

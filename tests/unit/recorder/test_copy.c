@@ -3,10 +3,14 @@
  * One ring takes the place of another: what fits is there with its number, what is gone is
  * told exactly, and the numbers go on.
  */
+#include <stdbool.h>
 #include <stdlib.h>
 
+static bool interrupted;
+#define RING_INTERRUPTED() interrupted
+
+#include "ring_copy.c"
 #include "fixture.h"
-#include "ring_copy.h"
 
 #define LARGE	(64 * 1024 * 1024ULL)
 #define MIDDLE	(4 * 1024 * 1024ULL)
@@ -259,6 +263,29 @@ static void what_comes_meanwhile_comes_along(void **state)
 	fixture_free(&to);
 }
 
+/* A task that is to die copies no further, and says so. */
+static void who_is_to_die_gives_up(void **state)
+{
+	struct flightrec_cursor cursor;
+	struct fixture from, to;
+	u64 n;
+
+	(void)state;
+	fixture_init(&from, MIDDLE);
+	fixture_init(&to, MIDDLE);
+	for (n = 0; n < 3000; n++)
+		put(&from, n, CALM);
+	cursor = at_oldest(&from);
+	interrupted = true;
+	assert_int_equal(flightrec_ring_copy(&to.ring, &from.ring, &cursor,
+					     flightrec_ring_next(&from.ring), scratch), -EINTR);
+	interrupted = false;
+	assert_true(cursor.seq < 1000);
+	assert_int_equal(retained(&from), 3000);
+	fixture_free(&from);
+	fixture_free(&to);
+}
+
 static void what_was_cleared_stays_cleared(void **state)
 {
 	struct flightrec_cursor cursor;
@@ -343,6 +370,7 @@ int main(void)
 		cmocka_unit_test(urgent_ones_are_kept_on),
 		cmocka_unit_test(each_number_of_a_gap_is_gone),
 		cmocka_unit_test(what_comes_meanwhile_comes_along),
+		cmocka_unit_test(who_is_to_die_gives_up),
 		cmocka_unit_test(what_was_cleared_stays_cleared),
 		cmocka_unit_test(nothing_is_copied_of_nothing),
 		cmocka_unit_test(what_was_copied_is_forgotten),
