@@ -5,6 +5,10 @@
 #ifndef FLIGHTREC_EVENT_H
 #define FLIGHTREC_EVENT_H
 
+#include <linux/kmsg_dump.h>
+#include <linux/workqueue.h>
+
+#include "compat/compat.h"
 #include "event_line.h"
 #include "kevent.h"
 
@@ -61,6 +65,32 @@ struct event_probe {
  */
 int event_probe(struct event_probe *probe);
 void event_unprobe(struct event_probe *probe);
+
+/**
+ * struct event_log - a function that is called for lines of the kernel's log
+ * @probe: its name is "console", its function the same
+ * @line: the function: nothing, the line as event_log_line() takes it, and its length. In any
+ *	context, and must not print
+ */
+struct event_log {
+	struct event_probe probe;
+	void (*line)(void *data, const char *text, size_t len);
+	/* private: event_log.c's */
+	struct delayed_work work;
+#if FLIGHTREC_LOG_IS_READ
+	struct kmsg_dump_iter at;
+#endif
+};
+
+#define EVENT_LOG(function)						\
+	{ .probe = { "console", (void *)(function) }, .line = (function) }
+
+/*
+ * Call it for lines from here on, at once or, where FLIGHTREC_LOG_IS_READ, within about a
+ * second: 0 or -errno. And the reverse: after it the function does not run. Both may sleep.
+ */
+int event_log_start(struct event_log *log);
+void event_log_stop(struct event_log *log);
 
 /* May this source record one more? What may not is counted. Any context. */
 bool event_allowed(enum flightrec_source source);

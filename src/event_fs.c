@@ -68,11 +68,11 @@ static void on_line(void *data, const char *text, size_t len)
 		event_emit(FLIGHTREC_SOURCE_FS, SEV_NOTICE, "fs remount %.*s", (int)len, text);
 }
 
-static struct event_probe line = { "console", (void *)on_line };
+static struct event_log log = EVENT_LOG(on_line);
 
 static int start(void)
 {
-	int err = event_probe(&line);
+	int err = event_log_start(&log);
 
 	if (err)
 		return err;
@@ -86,7 +86,7 @@ static int start(void)
 	if (error.at)
 		event_unprobe(&error);
 fail:
-	event_unprobe(&line);
+	event_log_stop(&log);
 	return err;
 }
 
@@ -95,7 +95,7 @@ static void stop(void)
 	unregister_tracepoint_module_notifier(&tracepoints_nb);
 	if (error.at)
 		event_unprobe(&error);
-	event_unprobe(&line);
+	event_log_stop(&log);
 }
 
 const struct event_source event_fs = { .start = start, .stop = stop };

@@ -3,8 +3,7 @@
  * What hangs: tasks that wait for long and cannot be interrupted, and processors
  * that run one task for long.
  *
- * Of a processor nothing tells but the kernel's log, whose lines a tracepoint
- * passes on: see event_log_line().
+ * Of a processor nothing tells but the kernel's log: see event_log.c.
  */
 #include <linux/sched.h>
 #include <linux/string.h>
@@ -38,11 +37,11 @@ static void on_line(void *data, const char *text, size_t len)
 			   (int)(len - strlen(lockup)), text + strlen(lockup));
 }
 
-static struct event_probe line = { "console", (void *)on_line };
+static struct event_log log = EVENT_LOG(on_line);
 
 static int start(void)
 {
-	int err = event_probe(&line);
+	int err = event_log_start(&log);
 
 	if (err)
 		return err;
@@ -50,7 +49,7 @@ static int start(void)
 	err = event_probe(&hung);
 	if (!err || err == -ENOENT)
 		return 0;
-	event_unprobe(&line);
+	event_log_stop(&log);
 	return err;
 }
 
@@ -58,7 +57,7 @@ static void stop(void)
 {
 	if (hung.at)
 		event_unprobe(&hung);
-	event_unprobe(&line);
+	event_log_stop(&log);
 }
 
 const struct event_source event_hang = { .start = start, .stop = stop };

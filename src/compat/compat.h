@@ -58,6 +58,15 @@ static inline void flightrec_hrtimer_setup(struct hrtimer *timer,
  */
 #define FLIGHTREC_COMM_PADDED	(LINUX_VERSION_CODE >= KERNEL_VERSION(5, 17, 0))
 
+/*
+ * The tracepoint "console" passes on the lines of the kernel's log. From 5.19 on it is met
+ * wherever something is printed, an NMI included, and in 6.1 a kernel with a probe there warns
+ * of that; before 5.19 it has no lines that the console's level keeps back. From 5.13 on modules
+ * can read the log itself, so until 6.4 they do.
+ */
+#define FLIGHTREC_LOG_IS_READ	(LINUX_VERSION_CODE >= KERNEL_VERSION(5, 13, 0) && \
+				 LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0))
+
 /* 5.14: panic_notifier_list moved here from kernel.h. Kbuild looks for it. */
 #ifdef FLIGHTREC_HAVE_PANIC_NOTIFIER_H
 #include <linux/panic_notifier.h>
