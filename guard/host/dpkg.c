@@ -132,47 +132,58 @@ static bool any_unfinished(const struct buf *listing)
 	return any || !text;
 }
 
-/* Asks dpkg which packages have files of this pattern. */
-static int ask_owners(const struct host *h, const char *pattern, struct buf *out)
+/*
+ * Asks dpkg which packages have files of this pattern; out NULL: only whether there is
+ * one. 0, -ENOENT: none has, or there is no dpkg; or what went wrong.
+ */
+static int ask_dpkg(const struct host *h, const char *pattern, struct buf *out)
 {
 	char *root = text_of("--root=%s", host_root(h));
 	/* All that follows the first pattern is a pattern. */
-	char *argv[] = {
-		(char *)"dpkg-query", root, (char *)"-S", (char *)pattern, NULL,
-	};
-	int err = -ENOMEM;
+	char *argv[] = { (char *)"dpkg-query", root, (char *)"-S", (char *)pattern, NULL };
+	struct run_result run;
+	int err = root ? 0 : -ENOMEM;
 
 	if (host_is_live(h)) {
 		argv[1] = argv[2];
 		argv[2] = argv[3];
 		argv[3] = NULL;
 	}
-	if (root)
+	if (!err && out)
 		err = run_output(argv, QUERY_SECONDS, LISTING_MAX, out);
-
+	/* It says by its exit code whether it failed or found nothing. */
+	if (out ? err == -EIO : !err) {
+		err = run_program(argv, QUERY_SECONDS, &run);
+		if (!err && run.exit_code)
+			err = run.timed_out ? -ETIMEDOUT :
+			      run.exit_code == 1 || run.exit_code == 127 ? -ENOENT : -EIO;
+	}
 	free(root);
 	return err;
 }
 
-static int ask_rpm(const char *path, struct buf *out)
+/* As ask_dpkg(), of one file, which need not be there. */
+static int ask_rpm(const char *path)
 {
 	char *argv[] = { (char *)"rpm", (char *)"-qf", (char *)path, NULL };
+	struct run_result run;
+	int err = run_program(argv, QUERY_SECONDS, &run);
 
-	return run_output(argv, QUERY_SECONDS, LISTING_MAX, out);
+	if (err || !run.exit_code)
+		return err;
+	if (run.timed_out)
+		return -ETIMEDOUT;
+	return run.exit_code == 127 || strstr(run.last_line, "not owned by any package") ||
+	       strstr(run.last_line, "No such file or directory") ? -ENOENT : -EIO;
 }
 
 int package_owns(const struct host *h, const char *path)
 {
-	struct buf out = { 0 };
-	int err = ask_owners(h, path, &out);
+	int err = ask_dpkg(h, path, NULL);
 
-	buf_free(&out);
-	/* Each fails where it has no package of it. */
-	if ((err == -EIO || err == -ENOENT) && host_is_live(h)) {
-		err = ask_rpm(path, &out);
-		buf_free(&out);
-	}
-	return !err ? 1 : err == -EIO || err == -ENOENT ? 0 : err;
+	if (err == -ENOENT && host_is_live(h))
+		err = ask_rpm(path);
+	return !err ? 1 : err == -ENOENT ? 0 : err;
 }
 
 int dpkg_unfinished(const struct host *h, struct packages *out)
@@ -194,7 +205,7 @@ int dpkg_unfinished(const struct host *h, struct packages *out)
 	free(root);
 	/* It reads the lists of all packages: only where there is a use for it. */
 	if (!err && any_unfinished(&listing))
-		gap = ask_owners(h, "/usr/src/*/dkms.conf", &owners);
+		gap = ask_dpkg(h, "/usr/src/*/dkms.conf", &owners);
 	/* Without dpkg, or packages, there is nothing unfinished. */
 	if (!err)
 		err = dpkg_parse(&listing, owners.len ? &owners : NULL, out);
@@ -205,8 +216,7 @@ int dpkg_unfinished(const struct host *h, struct packages *out)
 			 QUERY_SECONDS);
 	else if (err != -ENOMEM)
 		err = 0;
-	/* It fails where no package has such a file. */
-	if (!err && gap && gap != -EIO) {
+	if (!err && gap && gap != -ENOENT) {
 		complain(0, "dpkg-query -S '/usr/src/*/dkms.conf': %s, so it is not known which "
 			 "drivers wait for dpkg. Next: run it, and see what it waits for",
 			 strerror(-gap));

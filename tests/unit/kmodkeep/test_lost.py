@@ -210,3 +210,17 @@ def test_what_served_is_kept_while_a_pin_is_released(host):
     host.tree.run("pin", "hold", OLD)
     host.tree.run("pin", "release")
     assert host.served() == {"sample"}
+
+
+@pytest.mark.parametrize("unfinished", [True, False])
+def test_a_package_manager_that_does_not_say_what_it_has(host, unfinished):
+    assert host.guard()[0] == 0
+    host.dkms_removes()
+    shutil.rmtree(host.path / "usr/src/sample-1.0")
+    host.package("unpacked" if unfinished else "installed")
+    host.tree.put("var/lib/dpkg/info/sample-dkms.list", "/.\n\n")  # which dpkg does not read
+    code, text = host.guard()
+    assert code == 3 and "a place where drivers may be cannot be read" in text, text
+    assert host.served() == {"sample"}
+    host.brings("/usr/src/sample-1.0/dkms.conf")
+    assert host.guard()[0] == 1
