@@ -43,7 +43,7 @@ bool same_module(const char *a, const char *b)
 
 char *driver_sources(const struct driver *d)
 {
-	return text_of("%s%s%s%s%s%s%s",
+	return text_of("%s%s%s%s%s%s%s%s%s",
 		       d->sources & SOURCE_DROPIN ? "drop-in" : "",
 		       d->sources & SOURCE_DROPIN &&
 		       d->sources > SOURCE_DROPIN ? ", " : "",
@@ -53,7 +53,10 @@ char *driver_sources(const struct driver *d)
 		       d->sources & SOURCE_FILE ? "module file" : "",
 		       d->sources & SOURCE_FILE &&
 		       d->sources > 2 * SOURCE_FILE - 1 ? ", " : "",
-		       d->sources & SOURCE_LOADED ? "loaded" : "");
+		       d->sources & SOURCE_LOADED ? "loaded" : "",
+		       d->sources & SOURCE_LOADED &&
+		       d->sources > 2 * SOURCE_LOADED - 1 ? ", " : "",
+		       d->sources & SOURCE_PACKAGE ? "package" : "");
 }
 
 static void complain_of(struct search *s, const char *path, int err)
@@ -698,7 +701,7 @@ static void look_at_loaded(struct search *s)
 }
 
 /* The guard reports what is wrong in the file; here it counts as on. */
-static bool is_switched_off(const struct host *h)
+bool drivers_discovery_off(const struct host *h)
 {
 	struct guard_conf conf;
 	bool off = !guard_conf_read(h, NULL, NULL, &conf) &&
@@ -758,7 +761,7 @@ int drivers_discover(const struct host *h, const struct kernels *k,
 		.h = h, .kernels = k, .drivers = drivers, .report = report, .arg = arg,
 	};
 
-	if (!is_switched_off(h)) {
+	if (!drivers_discovery_off(h)) {
 		look_at_dkms(&s);
 		for (size_t i = 0; i < k->count && !s.err; i++)
 			look_at_kernel(&s, k->list[i].release);

@@ -20,6 +20,9 @@ int drivers_discover(const struct host *h, const struct kernels *k,
 		     struct drivers *drivers, dropin_error_fn *report,
 		     void *arg);
 
+/* Does guard.conf say that only drop-ins make a driver exist? */
+bool drivers_discovery_off(const struct host *h);
+
 /*
  * What dkms would build of a driver for a kernel, by the newest version that
  * has its source. 0, -ENOMEM, or why there is nothing to read.

@@ -25,11 +25,28 @@ void packages_free(struct packages *p)
 		free(p->list[i].why);
 	}
 	free(p->list);
+	free(p->owners);
 	memset(p, 0, sizeof(*p));
 }
 
+/* Is there a line "NAME: /usr/src/FOLDER/dkms.conf"? folder "": any. */
+static bool brings(const char *owners, const char *name, size_t len, const char *folder)
+{
+	char *start = owners ? text_of("\n%.*s: /usr/src/%s%s", (int)len, name, folder,
+				       *folder ? "/dkms.conf\n" : "") : NULL;
+	bool is = start && strstr(owners, start);
+
+	free(start);
+	return is;
+}
+
+bool package_brings(const struct packages *all, const struct package *one, const char *folder)
+{
+	return brings(all->owners, one->name, strlen(one->name), folder);
+}
+
 /* What one kind of package is to a driver; NULL: nothing. */
-static const char *kind_of(const char *name, size_t len)
+static const char *kind_of(const char *name, size_t len, const char *owners)
 {
 	static const char *const kernels[] = {
 		"linux-image-", "linux-headers-", "linux-modules-",
@@ -40,7 +57,7 @@ static const char *kind_of(const char *name, size_t len)
 		if (len > strlen(kernels[i]) &&
 		    !memcmp(name, kernels[i], strlen(kernels[i])))
 			return "kernel";
-	if (len > 5 && !memcmp(name + len - 5, "-dkms", 5))
+	if ((len > 5 && !memcmp(name + len - 5, "-dkms", 5)) || brings(owners, name, len, ""))
 		return "driver";
 	return NULL;
 }
@@ -59,7 +76,7 @@ static int take(struct packages *out, const char *line, size_t len)
 	const char *tab = memchr(line, '\t', len);
 	size_t name_len = tab ? (size_t)(tab - line) : 0;
 	const char *state = tab ? state_of(tab + 1, len - name_len - 1) : NULL;
-	const char *kind = state ? kind_of(line, name_len) : NULL;
+	const char *kind = state ? kind_of(line, name_len, out->owners) : NULL;
 	struct package *list, *one;
 
 	if (!kind || out->count == PACKAGES_MAX)
@@ -78,12 +95,16 @@ static int take(struct packages *out, const char *line, size_t len)
 	return 0;
 }
 
-int dpkg_parse(const struct buf *listing, struct packages *out)
+int dpkg_parse(const struct buf *listing, const struct buf *owners, struct packages *out)
 {
 	const char *p = (const char *)listing->data, *end = p + listing->len;
 	int err = 0;
 
 	memset(out, 0, sizeof(*out));
+	if (owners) {
+		out->owners = text_of("\n%.*s\n", (int)owners->len, (char *)owners->data);
+		err = out->owners ? 0 : -ENOMEM;
+	}
 	while (p < end && !err) {
 		const char *newline = memchr(p, '\n', end - p);
 		size_t len = (newline ? newline : end) - p;
@@ -96,6 +117,75 @@ int dpkg_parse(const struct buf *listing, struct packages *out)
 	return err;
 }
 
+static bool any_unfinished(const struct buf *listing)
+{
+	char *text = strndup((char *)listing->data, listing->len);
+	bool any = false;
+
+	for (size_t i = 0; text && i < ARRAY_SIZE(unfinished); i++) {
+		char *end = text_of("\t%s\n", unfinished[i]);
+
+		any |= !end || strstr(text, end);
+		free(end);
+	}
+	free(text);
+	return any || !text;
+}
+
+/*
+ * Asks dpkg which packages have files of this pattern; out NULL: only whether there is
+ * one. 0, -ENOENT: none has, or there is no dpkg; or what went wrong.
+ */
+static int ask_dpkg(const struct host *h, const char *pattern, struct buf *out)
+{
+	char *root = text_of("--root=%s", host_root(h));
+	/* All that follows the first pattern is a pattern. */
+	char *argv[] = { (char *)"dpkg-query", root, (char *)"-S", (char *)pattern, NULL };
+	struct run_result run;
+	int err = root ? 0 : -ENOMEM;
+
+	if (host_is_live(h)) {
+		argv[1] = argv[2];
+		argv[2] = argv[3];
+		argv[3] = NULL;
+	}
+	if (!err && out)
+		err = run_output(argv, QUERY_SECONDS, LISTING_MAX, out);
+	/* It says by its exit code whether it failed or found nothing. */
+	if (out ? err == -EIO : !err) {
+		err = run_program(argv, QUERY_SECONDS, &run);
+		if (!err && run.exit_code)
+			err = run.timed_out ? -ETIMEDOUT :
+			      run.exit_code == 1 || run.exit_code == 127 ? -ENOENT : -EIO;
+	}
+	free(root);
+	return err;
+}
+
+/* As ask_dpkg(), of one file, which need not be there. */
+static int ask_rpm(const char *path)
+{
+	char *argv[] = { (char *)"rpm", (char *)"-qf", (char *)path, NULL };
+	struct run_result run;
+	int err = run_program(argv, QUERY_SECONDS, &run);
+
+	if (err || !run.exit_code)
+		return err;
+	if (run.timed_out)
+		return -ETIMEDOUT;
+	return run.exit_code == 127 || strstr(run.last_line, "not owned by any package") ||
+	       strstr(run.last_line, "No such file or directory") ? -ENOENT : -EIO;
+}
+
+int package_owns(const struct host *h, const char *path)
+{
+	int err = ask_dpkg(h, path, NULL);
+
+	if (err == -ENOENT && host_is_live(h))
+		err = ask_rpm(path);
+	return !err ? 1 : err == -ENOENT ? 0 : err;
+}
+
 int dpkg_unfinished(const struct host *h, struct packages *out)
 {
 	char *root = text_of("--root=%s", host_root(h));
@@ -105,17 +195,20 @@ int dpkg_unfinished(const struct host *h, struct packages *out)
 		(char *)"--showformat=${Package}\\t${db:Status-Status}\\n",
 		host_is_live(h) ? NULL : root, NULL,
 	};
-	struct buf listing = { 0 };
-	int err;
+	struct buf listing = { 0 }, owners = { 0 };
+	int err, gap = 0;
 
 	memset(out, 0, sizeof(*out));
 	if (!root)
 		return -ENOMEM;
 	err = run_output(argv, QUERY_SECONDS, LISTING_MAX, &listing);
 	free(root);
+	/* It reads the lists of all packages: only where there is a use for it. */
+	if (!err && any_unfinished(&listing))
+		gap = ask_dpkg(h, "/usr/src/*/dkms.conf", &owners);
 	/* Without dpkg, or packages, there is nothing unfinished. */
 	if (!err)
-		err = dpkg_parse(&listing, out);
+		err = dpkg_parse(&listing, owners.len ? &owners : NULL, out);
 	else if (err == -ETIMEDOUT)
 		complain(0, "dpkg-query did not end within %d seconds, so it "
 			 "is not known which packages are unfinished. Next: "
@@ -123,6 +216,13 @@ int dpkg_unfinished(const struct host *h, struct packages *out)
 			 QUERY_SECONDS);
 	else if (err != -ENOMEM)
 		err = 0;
+	if (!err && gap && gap != -ENOENT) {
+		complain(0, "dpkg-query -S '/usr/src/*/dkms.conf': %s, so it is not known which "
+			 "drivers wait for dpkg. Next: run it, and see what it waits for",
+			 strerror(-gap));
+		err = gap == -ENOMEM ? gap : -EIO;
+	}
 	buf_free(&listing);
+	buf_free(&owners);
 	return err;
 }

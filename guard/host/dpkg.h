@@ -15,15 +15,27 @@ struct package {
 struct packages {
 	struct package *list;
 	size_t count;
+	char *owners;	/* lines "PACKAGE: /usr/src/NAME-VERSION/dkms.conf"; or NULL */
 };
 
 /*
  * Kernels, their headers and dkms drivers that are not configured; none where
- * there is no dpkg. 0 or -ENOMEM.
+ * there is no dpkg. 0, -ENOMEM, or -EIO: whether there are more drivers cannot be told,
+ * and it was said.
  */
 int dpkg_unfinished(const struct host *h, struct packages *out);
-/* From lines of "name<tab>state". */
-int dpkg_parse(const struct buf *listing, struct packages *out);
+/*
+ * From lines of "name<tab>state" and, or NULL, of who brings which source of dkms's,
+ * which it keeps. 0 or -ENOMEM.
+ */
+int dpkg_parse(const struct buf *listing, const struct buf *owners, struct packages *out);
+/* Does this one bring /usr/src/FOLDER/dkms.conf? */
+bool package_brings(const struct packages *all, const struct package *one, const char *folder);
+/*
+ * Does a package that is installed have a file of this path, be it there or not? 1, 0,
+ * -ENOMEM, or why dpkg or rpm does not say.
+ */
+int package_owns(const struct host *h, const char *path);
 void packages_free(struct packages *p);
 
 #endif

@@ -278,6 +278,9 @@ void driver_free(struct driver *d)
 	free(d->aliases);
 	free(d->name);
 	free(d->dkms);
+	free(d->source);
+	free(d->unfinished);
+	free(d->gone);
 	free(d->smoke_test);
 	free(d->userspace);
 	memset(d, 0, sizeof(*d));

@@ -19,7 +19,10 @@ enum policy { POLICY_WARN, POLICY_PIN_LAST_GOOD };
 enum initramfs_need { INITRAMFS_AUTO, INITRAMFS_NO, INITRAMFS_REQUIRED };
 
 /* Where a driver is known from. */
-enum { SOURCE_DROPIN = 1, SOURCE_DKMS = 2, SOURCE_FILE = 4, SOURCE_LOADED = 8 };
+enum {
+	SOURCE_DROPIN = 1, SOURCE_DKMS = 2, SOURCE_FILE = 4, SOURCE_LOADED = 8,
+	SOURCE_PACKAGE = 16,	/* its package alone: see guard/verdict/lost.h */
+};
 
 struct driver {
 	char *name;		/* of the file, without ".conf", or in dkms */
@@ -34,6 +37,9 @@ struct driver {
 	unsigned int sources;
 	char **aliases;		/* names of its modules in sysfs that differ */
 	size_t alias_count;
+	char *source;		/* version of a source that dkms does not know; or NULL */
+	char *unfinished;	/* its package, "NAME is unpacked"; NULL: dpkg is done */
+	char *gone;		/* a file that a package has, and the host has not; or NULL */
 	bool load;		/* the smoke test may load it */
 	bool ignore;		/* it is not to be judged */
 	bool broken;		/* an error was reported: do not use it */

@@ -234,6 +234,7 @@ int guard_state_write(const struct doctor *d, const struct guard_state *s,
 	json_object_object_add(o, "outside", json_object_get(s->outside));
 	json_object_object_add(o, "changes", s->changes ? json_object_get(s->changes) :
 						      json_object_new_array());
+	json_object_object_add(o, "served", record_json(d));
 	json_object_object_add(o, "doctor", doctor_json(d));
 	if (!err)
 		text = text_of("%s\n", json_text(o));

@@ -7,9 +7,6 @@
 
 #include "guard/verdict/safety.h"
 
-#define GUARD_SCHEMA 1
-#define GUARD_DIR "/var/lib/kmodkeep"
-#define GUARD_STATE GUARD_DIR "/state.json"
 #define BOOTED_MAX 16
 
 /*

@@ -69,6 +69,15 @@ int doctor_of(struct host *h, dropin_error_fn *report, void *arg, struct doctor 
 		err = next_boot_read(d->h, &d->kernels, NULL, &d->next);
 	if (!err)
 		err = dpkg_unfinished(d->h, &d->unfinished);
+	if (err == -EIO || err == -ETIMEDOUT) {
+		d->unseen = true;
+		err = 0;
+	}
+	if (!err)
+		err = record_read(d->h, &d->record);
+	if (!err)
+		err = drivers_find_lost(d->h, &d->kernels, &d->unfinished, &d->record,
+					&d->drivers, note_error, &unseen);
 	if (err) {
 		doctor_free(d);
 		return err;
@@ -96,6 +105,7 @@ void doctor_free(struct doctor *d)
 		finding_free(&d->findings[i]);
 	free(d->findings);
 	copies_cache_close(d->cache);
+	record_free(&d->record);
 	packages_free(&d->unfinished);
 	next_boot_free(&d->next);
 	kernels_free(&d->kernels);
@@ -362,6 +372,30 @@ static char *installed_elsewhere(const struct doctor *d, const struct finding *f
 	return NULL;
 }
 
+/* A driver that only its package knows of: dkms does not, or a file of it is gone. */
+static int explain_lost(const struct doctor *d, struct finding *f)
+{
+	const struct driver *one = f->driver;
+	struct subject about = subject_of(d, f);
+	int err;
+
+	about.version = one->source;
+	if (one->source && one->unfinished)
+		err = report_set(&f->report, VERDICT_MISSING, "dpkg --configure -a",
+				 "package %s, so dkms does not know %s %s yet", one->unfinished,
+				 one->dkms, one->source);
+	else if (one->source)
+		err = report_set(&f->report, VERDICT_MISSING, NULL,
+				 "dkms does not know %s %s, whose source is in /usr/src",
+				 one->dkms, one->source);
+	else
+		return report_set(&f->report, VERDICT_MISSING,
+				  "install that package again (dpkg -S or rpm -qf names it)",
+				  "%s is gone, which a package that is installed has", one->gone);
+	return err ? err : report_advise(&f->report, one->unfinished ? CAUSE_UNFINISHED :
+					 CAUSE_NOT_BUILT, &about);
+}
+
 /* What dkms knows makes the next step of a missing module precise. */
 static int explain_missing(const struct doctor *d, struct finding *f,
 			   bool twin)
@@ -387,6 +421,8 @@ static int explain_missing(const struct doctor *d, struct finding *f,
 		free(there);
 		return err ? err : report_advise(&f->report, CAUSE_NOT_INDEXED, &about);
 	}
+	if (f->driver && (f->driver->source || f->driver->gone))
+		return explain_lost(d, f);
 	if (f->dkms.log && f->dkms.state < DKMS_BUILT)
 		return explain_failed_build(f, driver);
 	if (f->dkms.state == DKMS_INSTALLED && twin)
@@ -1060,15 +1096,27 @@ static bool vanished(const struct doctor *d, const struct driver *driver)
 	return !any;
 }
 
+/* No kernel has it, which dpkg's removal of the version before may have done. */
+static int doubt_loss(const struct doctor *d, struct finding *f)
+{
+	const struct subject about = subject_of(d, f);
+	int err = report_set(&f->report, VERDICT_UNKNOWN, "dpkg --configure -a",
+			     "no kernel has it, and whether one had is not known: package %s",
+			     f->driver->unfinished);
+
+	return err ? err : report_advise(&f->report, CAUSE_UNFINISHED, &about);
+}
+
 /*
- * What no kernel here has, and a drop-in does not ask for, cannot be lost; nor
- * what its maker leaves out, where the running kernel has it as little.
+ * What no kernel here has, and a drop-in does not ask for, cannot be lost, but for what
+ * served at the guard's last run; nor what its maker leaves out, where the running kernel
+ * has it as little.
  */
 static int tell_loss_from_note(struct doctor *d, size_t from)
 {
 	int err = 0;
 
-	for (size_t i = from; i < d->count; i++) {
+	for (size_t i = from; i < d->count && !err; i++) {
 		struct finding *f = &d->findings[i];
 		char *state = NULL;
 		bool only_running = f->report.verdict == VERDICT_NOT_FOR_KERNEL;
@@ -1087,11 +1135,15 @@ static int tell_loss_from_note(struct doctor *d, size_t from)
 			if (!only_running || d->kernels.list[k].running)
 				anywhere = kernel_has_it(d, f,
 							 &d->kernels.list[k]);
-		anywhere |= !only_running && vanished(d, f->driver);
+		anywhere |= !only_running && (vanished(d, f->driver) ||
+					      record_has(&d->record, f->module));
 		state = host_module_line(d->h, f->module, "taint");
 		anywhere |= state && strchr(state, 'O');
 		free(state);
-		f->note = !anywhere;
+		if (!anywhere && !only_running && f->driver->unfinished)
+			err = doubt_loss(d, f);
+		else
+			f->note = !anywhere;
 	}
 	/* Where nothing is lost there is nothing to do. */
 	for (size_t i = from; i < d->count && !err; i++)
@@ -1117,6 +1169,7 @@ int doctor_ask(struct doctor *d, const struct kernel *const *list, size_t n,
 		err = tell_loss_from_note(d, before);
 	early_free(&early);
 	free(modules);
+	d->asked |= n && !only;
 	return err;
 }
 

@@ -12,6 +12,7 @@
 #include "guard/host/dropin.h"
 #include "guard/host/kernels.h"
 #include "guard/module/copies.h"
+#include "guard/verdict/lost.h"
 #include "guard/verdict/report.h"
 #include "guard/verdict/signers.h"
 
@@ -36,10 +37,12 @@ struct doctor {
 	struct kernels kernels;
 	struct next_boot next;
 	struct packages unfinished;
+	struct record record;	/* what served, by the guard's last run */
 	struct signers policy;	/* who must have signed what this host loads */
 	struct copies_cache *cache;
 	struct finding *findings;
 	size_t count;
+	bool asked;		/* about all drivers, on one kernel at least */
 	bool unseen;		/* a place where drivers may be cannot be read */
 	bool broken;		/* a drop-in has an error: a driver may be left out */
 };

@@ -125,3 +125,48 @@ struct json_object *doctor_json(const struct doctor *d)
 	free(room);
 	return o;
 }
+
+static bool serves_now(const struct finding *f)
+{
+	return f->driver && !f->note && (f->report.verdict == VERDICT_OK ||
+					 f->report.verdict == VERDICT_STALE_LOADED);
+}
+
+/* Nothing was asked about, or not all was seen: then nothing is forgotten. */
+static bool is_still_lost(const struct doctor *d, const char *module)
+{
+	bool any = !d->asked || d->unseen;
+
+	for (size_t i = 0; i < d->count; i++) {
+		if (!d->findings[i].driver || !same_module(d->findings[i].module, module))
+			continue;
+		if (serves_now(&d->findings[i]))
+			return false;
+		any = true;
+	}
+	return any;
+}
+
+struct json_object *record_json(const struct doctor *d)
+{
+	struct json_object *list = json_object_new_array();
+	size_t root = strlen(host_root(d->h));
+
+	for (size_t i = 0; i < d->record.count; i++)
+		if (is_still_lost(d, d->record.list[i].module))
+			json_object_array_add(list, served_json(&d->record.list[i]));
+	for (size_t i = 0; i < d->count; i++) {
+		const struct finding *f = &d->findings[i];
+		const struct served one = {
+			.module = (char *)f->module,
+			.driver = f->driver ? f->driver->name : NULL,
+			.dkms = f->driver ? f->driver->dkms : NULL,
+			.version = f->dkms.version,
+			.file = f->file ? f->file + (root > 1 ? root : 0) : NULL,
+		};
+
+		if (serves_now(f))
+			json_object_array_add(list, served_json(&one));
+	}
+	return list;
+}

@@ -11,5 +11,7 @@
 
 /* NULL: no memory. To be released with json_object_put(). */
 struct json_object *doctor_json(const struct doctor *d);
+/* What serves, and what did and is lost, for record_read(). */
+struct json_object *record_json(const struct doctor *d);
 
 #endif

@@ -228,7 +228,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		archive(data + 1, size - 1);
 		break;
 	case 4:
-		if (!dpkg_parse(&b, &p))
+		if (!dpkg_parse(&b, &b, &p))
 			packages_free(&p);
 		break;
 	case 6:
