@@ -13,8 +13,11 @@
 #include <linux/tracepoint.h>
 #include <trace/events/printk.h>
 
-#include "compat/ext4.h"
 #include "event.h"
+
+#if IS_ENABLED(CONFIG_EXT4_FS)
+
+#include "compat/ext4.h"
 
 static void on_error(void *data, struct super_block *sb, const char *function,
 		     unsigned int line)
@@ -97,5 +100,18 @@ static void stop(void)
 		event_unprobe(&error);
 	event_log_stop(&log);
 }
+
+#else
+
+static int start(void)
+{
+	return -EOPNOTSUPP;
+}
+
+static void stop(void)
+{
+}
+
+#endif
 
 const struct event_source event_fs = { .start = start, .stop = stop };
