@@ -368,10 +368,7 @@ static bool is_shim(const char *file)
 			!strncasecmp(name, "/boot", 5));
 }
 
-/*
- * What this boot started from; without a file the firmware takes that for removable disks, or
- * the folder for those if none is to be seen.
- */
+/* What this boot started from; without a file the firmware takes that for removable disks. */
 static char *started_file(const struct host *h)
 {
 	static const char *const removable[] = {
@@ -392,7 +389,7 @@ static char *started_file(const struct host *h)
 		file = path ? strdup(removable[i]) : NULL;
 		free(path);
 	}
-	return file ? file : strdup("/EFI/BOOT");
+	return file;
 }
 
 /* A kernel, a unified image, systemd-boot: none of them is shim, whatever it is named. */
