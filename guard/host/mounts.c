@@ -201,7 +201,10 @@ const char *mount_made_anew(const struct host *h, const char *file)
 	} else if (at.type && !strcmp(at.type, "overlay")) {
 		below.file = upper;
 		walk_mounts(h, NULL, keep_longest, &below);
-		what = is_memory(&below) ? "in an overlay whose changes are in memory" : NULL;
+		/* Seen in an overlay, it was mounted before the root was, as of a live system. */
+		what = is_memory(&below) ? "in an overlay whose changes are in memory" :
+		       below.type && !strcmp(below.type, "overlay") ?
+		       "in an overlay, and where its changes are kept is not to be seen" : NULL;
 	}
 	free_wanted(&at);
 	free_wanted(&below);

@@ -308,6 +308,7 @@ static int show_message(const struct pe *pe, PKCS7 *p7, pe_signature_fn *fn, voi
 
 #define WIN_CERT_HEADER 8
 #define WIN_CERT_PKCS7 2
+#define WIN_CERT_GUID 0xef1	/* may be PKCS#7 as well, which firmware looks at */
 
 int pe_signatures_walk(const struct buf *image, pe_signature_fn *fn, void *arg)
 {
@@ -332,6 +333,8 @@ int pe_signatures_walk(const struct buf *image, pe_signature_fn *fn, void *arg)
 			      show_message(&pe, p7, fn, arg) : -EBADMSG;
 			PKCS7_free(p7);
 			ERR_clear_error();
+		} else if (le16(p + 6) == WIN_CERT_GUID) {
+			err = -EBADMSG;
 		}
 		at += whole;
 		size -= whole;

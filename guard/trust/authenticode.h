@@ -39,8 +39,8 @@ struct pe_signature {
 
 /*
  * Calls fn for each signature in turn, until it returns other than 0, which is returned.
- * -EBADMSG: it is no PE image, or its signatures are damaged, or too many; signatures
- * before the damage were shown. 0, or -ENOMEM.
+ * -EBADMSG: it is no PE image, or its signatures are damaged, of a kind that is not read, or
+ * too many; signatures before that were shown. 0, or -ENOMEM.
  */
 typedef int pe_signature_fn(void *arg, const struct pe_signature *s);
 int pe_signatures_walk(const struct buf *image, pe_signature_fn *fn, void *arg);

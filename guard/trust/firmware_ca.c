@@ -18,7 +18,7 @@
 #include "guard/trust/authenticode.h"
 #include "guard/trust/cert.h"
 
-#define IMAGE_MAX (64u << 20)
+#define IMAGE_MAX (256u << 20)	/* a unified image has an initramfs in it */
 #define CERTS_MAX 256
 
 const char *ca_state_word(enum ca_state s)
@@ -145,10 +145,10 @@ static int find_hash(const struct list *l, struct hashes *s, bool *found, bool *
 	return err;
 }
 
-static int find_image(const struct list *l, const struct buf *image, bool *found, bool *unsure)
+static int find_image(const struct list *l, const struct buf *image, enum efi_sig first,
+		      enum efi_sig last, bool *found, bool *unsure)
 {
-	struct hashes s = { .first = EFI_SIG_SHA1, .last = EFI_SIG_SHA512, .make = hash_image,
-			    .of = image };
+	struct hashes s = { .first = first, .last = last, .make = hash_image, .of = image };
 
 	return find_hash(l, &s, found, unsure);
 }
@@ -252,6 +252,20 @@ struct looking {
 	bool unsure;		/* firmware may see it otherwise */
 };
 
+/*
+ * Are the certificates that a signature brings in dbx by their hashes? Firmware asks that of a
+ * signature that it has not verified, and may refuse one without its signer. 0 or -ENOMEM.
+ */
+static int find_brought(struct looking *l, const struct pe_signature *s)
+{
+	int count = s->certs ? sk_X509_num(s->certs) : 0, err = 0;
+
+	l->unsure |= !s->signer || count > PE_CERTS_MAX;
+	for (int i = 0; i < count && i < PE_CERTS_MAX && !err; i++)
+		err = find_cert(l->dbx, sk_X509_value(s->certs, i), &l->revoked, &l->unsure);
+	return err;
+}
+
 /* One of several signatures is enough to be trusted, and to be revoked. 0 or -ENOMEM. */
 static int follow_chain(struct looking *l, const struct pe_signature *s)
 {
@@ -259,8 +273,6 @@ static int follow_chain(struct looking *l, const struct pe_signature *s)
 
 	for (size_t i = 0; i < l->dbx->count && !l->revoked; i++)
 		l->revoked = pe_signature_leads_to(s, l->dbx->certs[i]);
-	for (int i = 0; s->certs && i < sk_X509_num(s->certs) && !err; i++)
-		err = find_cert(l->dbx, sk_X509_value(s->certs, i), &l->revoked, &l->unsure);
 	for (size_t i = 0; i < l->db->count && !err; i++)
 		if (pe_signature_leads_to(s, l->db->certs[i])) {
 			l->trusted = true;
@@ -273,13 +285,13 @@ static int look(void *arg, const struct pe_signature *s)
 {
 	struct looking *l = arg;
 	char *name = name_text(s->issuer), *was = l->program->signers;
-	int err = 0;
+	int err = find_brought(l, s);
 
 	l->program->signers = name ? text_of("%s%s%s", was ? was : "", was ? ", " : "", name) :
 				     NULL;
 	free(was);
 	free(name);
-	if (s->state == PE_SIG_GOOD)
+	if (!err && s->state == PE_SIG_GOOD)
 		err = follow_chain(l, s);
 	l->unsure |= s->state == PE_SIG_UNDECIDED;
 	l->program->signed_as_is |= s->state != PE_SIG_BAD;
@@ -291,9 +303,15 @@ static int look_all(struct looking *l, const struct buf *image)
 	int err = pe_signatures_walk(image, look, l);
 
 	if (!err)
-		err = find_image(l->db, image, &l->trusted, &l->unsure);
+		err = find_image(l->db, image, EFI_SIG_SHA256, EFI_SIG_SHA256, &l->trusted,
+				 &l->unsure);
+	/* EDK II compares other hashes only if a signature is made with them. */
+	if (!err && !l->trusted)
+		err = find_image(l->db, image, EFI_SIG_SHA1, EFI_SIG_SHA512, &l->unsure,
+				 &l->unsure);
 	if (!err)
-		err = find_image(l->dbx, image, &l->revoked, &l->unsure);
+		err = find_image(l->dbx, image, EFI_SIG_SHA1, EFI_SIG_SHA512, &l->revoked,
+				 &l->unsure);
 	return err;
 }
 
@@ -446,7 +464,7 @@ static int judge_second(const struct host *h, char *path, const struct list *db,
 static int read_programs(const struct host *h, const struct list *db,
 			 const struct list *dbx, struct firmware_ca *f)
 {
-	char *file = efi_boot_file(h), *second;
+	char *file = started_file(h), *second;
 	int err;
 
 	if (!file || strstr(file, "..")) {
@@ -458,7 +476,7 @@ static int read_programs(const struct host *h, const struct list *db,
 		f->first.missing = strdup(file);
 		err = f->first.missing ? 0 : -ENOMEM;
 	}
-	if (!err && is_shim(file)) {
+	if (!err && is_shim(file) && !is_another(h, file)) {
 		second = beside_shim(file);
 		err = judge_second(h, on_partition(h, second), db, dbx, &f->second);
 		free(second);
@@ -485,13 +503,17 @@ void firmware_ca_free(struct firmware_ca *f)
 int firmware_ca_read(const struct host *h, struct firmware_ca *out)
 {
 	struct list db, kek, dbx;
-	int err;
+	int on, err;
 
 	memset(out, 0, sizeof(*out));
 	if (host_secure_boot(h) == SB_NO_EFI)
 		return 0;
-	/* What shim was told not to check says nothing of what the firmware does. */
-	out->enforces = efivar_flag(h, "SecureBoot", EFI_GLOBAL_GUID) == 1 &&
+	/*
+	 * What shim was told not to check says nothing of what the firmware does. If it cannot be
+	 * read, it may be on.
+	 */
+	on = efivar_flag(h, "SecureBoot", EFI_GLOBAL_GUID);
+	out->enforces = on && on != -ENOENT &&
 			efivar_flag(h, "SetupMode", EFI_GLOBAL_GUID) != 1;
 	read_list(h, "db", EFI_SECURITY_GUID, &db);
 	read_list(h, "dbx", EFI_SECURITY_GUID, &dbx);

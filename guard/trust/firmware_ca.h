@@ -36,7 +36,7 @@ struct boot_program {
 struct firmware_ca {
 	enum ca_state db;	/* who may sign what boots */
 	enum ca_state kek;	/* who may change db and dbx */
-	bool enforces;		/* Secure Boot is on, whatever shim was told */
+	bool enforces;		/* Secure Boot is on, or may be, whatever shim was told */
 	/* dbx has one of Microsoft's of 2011 for boot loaders, or the hash of one that db has. */
 	bool dbx_2011;
 	/*

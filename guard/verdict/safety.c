@@ -149,7 +149,7 @@ static int say_program(const struct boot_program *p, const char *next, struct sa
 {
 	if (p->missing) {
 		safety_free(out);
-		return say(out, ANSWER_UNVERIFIED, "mount the EFI partition, or look there",
+		return say(out, ANSWER_UNVERIFIED, "ask again as root, with the EFI partition mounted",
 			   text_of("next boot: cannot tell: Secure Boot is on, and %s, from which "
 				   "the firmware started this system, is not to be seen", p->missing));
 	}

@@ -180,18 +180,22 @@ def ca(tmp_path_factory):
 def host(tree, ca):
     """A host that was started from shim on its EFI partition."""
     tree.secure_boot()
-    path = "\\EFI\\debian\\shimx64.efi".encode("utf-16-le") + b"\0\0"
-    node = struct.pack("<BBH", 4, 4, 4 + len(path)) + path + struct.pack("<BBH", 0x7F, 0xFF, 4)
     tree.variable("BootCurrent", b"\7\0\0\0\1\0", GLOBAL)
-    tree.variable("Boot0001", b"\7\0\0\0" + struct.pack("<IH", 1, len(node)) + b"d\0\0\0" + node, GLOBAL)
     tree.esp()
+
+    def starts(file):
+        path = file.encode("utf-16-le") + b"\0\0"
+        node = struct.pack("<BBH", 4, 4, 4 + len(path)) + path if file else b""
+        node += struct.pack("<BBH", 0x7F, 0xFF, 4)
+        tree.variable("Boot0001", b"\7\0\0\0" + struct.pack("<IH", 1, len(node)) + b"d\0\0\0" + node, GLOBAL)
 
     def lists(db, kek=(), dbx=()):
         tree.variable("db", siglist(*map(ca.der, db)), SECURITY)
         tree.variable("KEK", siglist(*map(ca.der, kek)), GLOBAL)
         tree.variable("dbx", siglist(*map(ca.der, dbx)), SECURITY)
 
-    tree.lists = lists
+    starts("\\EFI\\debian\\shimx64.efi")
+    tree.starts, tree.lists = starts, lists
     tree.image = lambda image: tree.put("boot/efi/EFI/debian/shimx64.efi", image)
     tree.shim = lambda *signers, **more: tree.image(ca.signed(*signers, **more))
     tree.boots = lambda: tree.firmware()["first"]["boots"]
@@ -334,11 +338,70 @@ def test_what_a_signature_is_about(host, ca):
     other = ca.signed("Owner", image=program().replace(b"text", b"TEXT"))
     host.image(good[:body] + other[body:])
     assert host.boots() == "no"
-    stolen = good[:body] + other[body:] + good[body:]
-    where = 0x98 + 112 + 32
-    stolen = stolen[:where] + struct.pack("<II", body, len(stolen) - body) + stolen[where + 8 :]
-    host.image(stolen)
+    host.image(with_table(other[body:] + good[body:]))
     assert host.boots() == "yes"
+
+
+def with_table(table):
+    """The program with this table of signatures."""
+    image, where = program(), 0x98 + 112 + 32
+    return image[:where] + struct.pack("<II", len(image), len(table)) + image[where + 8 :] + table
+
+
+def test_signature_that_is_not_good_beside_a_good_one(host, ca):
+    """Firmware looks for its signer in dbx all the same, and reads a kind of entry that is not read here."""
+    body = len(program())
+    good = ca.signed("Owner")[body:]
+    bad = ca.signed("Other", image=program().replace(b"text", b"TEXT"))[body:]
+    host.lists(["Owner"])
+    host.image(with_table(bad + good))
+    assert host.boots() == "yes"
+    entry = hashlib.sha256(tbs(ca.der("Other"))).digest() + bytes(16)
+    host.variable("dbx", b"\7\0\0\0" + hash_list(CERT_SHA256, entry), SECURITY)
+    assert host.boots() == "no"
+    host.lists(["Owner"])
+    # Its certificate is of another number than the one that signed.
+    serial = bytes.fromhex(openssl("x509", "-in", f"{ca['Other']}.pem", "-noout", "-serial").decode().split("=")[1])
+    host.image(with_table(bad.replace(serial, serial[:-1] + bytes([serial[-1] ^ 1]), 1) + good))
+    assert host.boots() == "unknown"
+    host.image(with_table(good + struct.pack("<IHH", 16, 0x200, 0x0EF1) + bytes(8)))
+    assert host.boots() == "unknown"
+
+
+def test_entry_without_a_file(host, ca):
+    """As of virtual machines: the firmware takes the file for removable disks."""
+    host.starts("")
+    host.lists(["Owner"])
+    assert host.firmware()["first"]["path"] is None
+    for signer, boots in (("Owner", "yes"), ("Other", "no")):
+        host.put("boot/efi/EFI/BOOT/BOOTX64.EFI", ca.signed(signer))
+        assert host.boots() == boots and host.run("status").code == (0 if boots == "yes" else 3)
+
+
+def test_systemd_boot_beside_a_grub_that_nobody_signed(host, ca):
+    """In the place of removable disks it is not shim, which would start that GRUB."""
+    host.starts("\\EFI\\BOOT\\BOOTX64.EFI")
+    host.lists(["Owner"])
+    host.put("boot/efi/EFI/BOOT/grubx64.efi", program())
+    for name, code in ((b".data\0\0\0", 3), (b".sdmagic", 0)):
+        host.put("boot/efi/EFI/BOOT/BOOTX64.EFI", ca.signed("Owner", image=program().replace(b".data\0\0\0", name)))
+        assert host.boots() == "yes" and host.run("status").code == code
+
+
+def test_secure_boot_that_cannot_be_read_may_be_on(host, ca):
+    host.lists(["Owner"])
+    host.shim("Other")
+    host.variable("SecureBoot", b"\6\0\0\0", GLOBAL)
+    assert json.loads(host.run("state").out)["safe"] == "unknown"
+
+
+def test_large_program(host):
+    """A unified image has an initramfs in it."""
+    host.lists(["Owner"])
+    host.image(program())
+    with open(host.path / "boot/efi/EFI/debian/shimx64.efi", "r+b") as file:
+        file.truncate(70 << 20)
+    assert host.boots() == "no"
 
 
 def test_damaged_programs(host, ca):
@@ -418,7 +481,7 @@ def test_program_by_its_own_hash(host, ca, kind, name):
         host.lists(["Other"])
         assert host.boots() == "no"
         host.variable("db", siglist(ca.der("Other")) + hash_list(kind, said), SECURITY)
-        assert host.boots() == "yes"
+        assert host.boots() == ("yes" if name == "sha256" else "unknown")
 
 
 def test_what_is_not_understood_is_unknown(host, ca):
