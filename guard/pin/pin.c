@@ -335,7 +335,7 @@ static int keep_pin(struct doctor *d, struct guard_state *s,
 		drop_pin(d, p, said);
 		return *said && s->released ? 0 : -ENOMEM;
 	}
-	/* What it was held back from boots no more, it was ended while it was moved, or it is gone. */
+	/* What it was held back from boots no more, it was not moved to its end, or it is gone. */
 	if (p->held && (!kernels_find(&d->kernels, p->kernel) || strcmp(p->instead_of, target))) {
 		err = let_go(p, target);
 		if (err)
