@@ -54,7 +54,8 @@ def read(folder):
             if doc["schema"] != 1:
                 raise ValueError("schema is not 1")
             found = verdicts(doc)
-            if not set(found.values()) <= set(VERDICTS) or not isinstance(doc["time"], str):
+            words = [doc["time"], *(driver for driver, _ in found)]
+            if not set(found.values()) <= set(VERDICTS) or not all(isinstance(one, str) for one in words):
                 raise ValueError("an answer is none")
             runs.append((named[1], found, doc["time"]))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

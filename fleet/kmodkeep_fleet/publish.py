@@ -95,7 +95,11 @@ class Repository:
         with tempfile.TemporaryDirectory(prefix="kmodkeep-publish-") as directory:
             package.extract(deb, directory)
             for path in sorted(Path(directory).rglob("*.ko*")):
+                if path.is_dir() and not path.is_symlink():
+                    continue
                 try:
+                    if path.is_symlink() or not path.is_file():
+                        raise ValueError("is no file")  # /dev/zero has no end, a FIFO none to wait for
                     _, data = build.inflate(path.name, path.read_bytes())
                     wrong = package.other_kernel(path.name, data.removesuffix(module.TRAILER), release)
                 except (ValueError, build.Failed) as error:

@@ -335,8 +335,8 @@ static int keep_pin(struct doctor *d, struct guard_state *s,
 		drop_pin(d, p, said);
 		return *said && s->released ? 0 : -ENOMEM;
 	}
-	/* What it was held back from boots no more, or it was ended while it was moved. */
-	if (p->held && (!*p->kernel || strcmp(p->instead_of, target))) {
+	/* What it was held back from boots no more, it was not moved to its end, or it is gone. */
+	if (p->held && (!kernels_find(&d->kernels, p->kernel) || strcmp(p->instead_of, target))) {
 		err = let_go(p, target);
 		if (err)
 			return err;

@@ -150,6 +150,18 @@ def test_an_update_that_fails_is_the_fault_of_the_update(fleet):
     assert fleet.record() == ("stopped", {"h1": "failed"}) and fleet.log("h2") == []
 
 
+def test_the_kernel_goes_back_where_all_packages_are_new(fleet):
+    """Of those there is no version to go back to, and a newer kernel may have come with them."""
+    path = fleet.host("h1", new=losing("h1"))
+    (path / "kmodkeep").write_text((path / "kmodkeep").read_text().replace("guard) exit 1", "guard) exit 0"))
+    with open(fleet.path / "update.yml", "a", encoding="utf-8") as file:
+        file.write("- name: Keep the versions\n  kmodkeep.fleet.keep:\n    into: before\n    versions: []\n")
+    done = fleet.rollout(rollout_back_tasks="back.yml")
+    assert done.returncode != 0 and "The gate says go-back" in done.stdout, done.stdout
+    assert f"pin hold {state('h1')['running_kernel']}\n" in (path / "log").read_text()
+    assert fleet.record() == ("gone-back", {"h1": "failed"})
+
+
 def test_one_that_says_nothing_after_its_update_is_counted(fleet):
     fleet.host("h1")
     (fleet.hosts / "h1/new.json").write_text("")

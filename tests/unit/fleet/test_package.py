@@ -212,3 +212,8 @@ def test_modules_of_another_kernel_under_a_right_name_are_not_published(tmp_path
     ko.write_bytes(right)
     subprocess.run(["dpkg-deb", "--root-owner-group", "-b", top, bad], check=True, stdout=subprocess.DEVNULL)
     assert "lies in the folder of another kernel" in publish(bad, made["sample-modules"]).stderr
+    other.unlink()
+    (top / f"lib/modules/{FIRST.release}/a.kotlin").mkdir(parents=True)
+    (top / f"lib/modules/{FIRST.release}/link.ko").symlink_to("/dev/zero")
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", top, bad], check=True, stdout=subprocess.DEVNULL)
+    assert "link.ko: is no file" in publish(bad, made["sample-modules"]).stderr

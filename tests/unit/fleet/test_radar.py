@@ -93,7 +93,8 @@ def test_since_when_ends_where_it_was_otherwise(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema": 2}', '{"schema": 1, "time": 1, "drivers": []}',
-                                     '{"schema": 1, "time": "x", "drivers": [{"driver": "a", "kernels": {"k": {"verdict": "x"}}}]}'])  # fmt: skip
+                                     '{"schema": 1, "time": "x", "drivers": [{"driver": "a", "kernels": {"k": {"verdict": "x"}}}]}',
+                                     '{"schema": 1, "time": "x", "drivers": [{"driver": 1, "kernels": {"k": {"verdict": "builds"}}}]}'])  # fmt: skip
 def test_a_run_that_is_damaged_is_named(tmp_path, content):
     (tmp_path / "2026-01-01.json").write_text(content)
     with pytest.raises(Usage, match="2026-01-01.json: is no run of the radar"):

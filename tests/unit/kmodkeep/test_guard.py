@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -363,6 +364,17 @@ def test_a_pin_of_the_policy_that_is_held_stays(pinning):
     assert hold(pinning)[0] == 0
     pinning.install(NEW)
     assert guard(pinning)[0] == 0 and default(pinning) == advanced(OLD) and state(pinning)["pin"]["held"]
+
+
+def test_a_kernel_that_is_gone_is_held_no_more(system):
+    """Without it the boot loader starts what it would start without a pin: none is said to be there."""
+    guard(system)
+    hold(system)
+    (system.path / f"boot/vmlinuz-{OLD}").unlink()
+    shutil.rmtree(system.path / "lib/modules" / OLD)
+    system.tree.put("boot/grub/grub.cfg", grub_cfg([NEW]))
+    assert "is lifted" in guard(system)[1]
+    assert default(system) is None and state(system)["pin"] is None
 
 
 def test_what_cannot_be_held(system):

@@ -2,12 +2,13 @@
 """kmodkeep doctor --image: an image that boots on other machines, as a folder and as a file."""
 
 import json
+import os
 import shutil
 import subprocess
 
 import pytest
 
-from tests.unit.kmodkeep.host import Pair
+from tests.unit.kmodkeep.host import PROGRAM, Pair
 from tests.unit.kmodkeep.system import NEW, OLD, System
 
 MIB = 1 << 20
@@ -127,22 +128,27 @@ def ext(system, file):
     run("mke2fs", "-q", "-t", "ext4", "-d", system.path, file)
 
 
-def disk(system, file):
-    """A partition of EFI, with what its boot loader starts, and one of the system."""
-    esp, root = file.with_suffix(".esp"), file.with_suffix(".root")
+def partitions(system, file, kind="uefi"):
+    """One of KIND, with FAT and what a boot loader starts, and one of the system."""
+    fat, root = file.with_suffix(".fat"), file.with_suffix(".root")
     system.tree.put("usr/lib/os-release", "ID=debian\n")
-    (system.path / "boot/efi").mkdir()
-    for part in (esp, root):
+    for part in (fat, root):
         part.unlink(missing_ok=True)
-    run("mkfs.vfat", "-C", esp, "4096")
-    run("mmd", "-i", esp, "::EFI")
+    run("mkfs.vfat", "-C", fat, "4096")
+    run("mmd", "-i", fat, "::EFI")
+    run("mcopy", "-i", fat, "/etc/hostname", "::EFI/planted")
     ext(system, root)
     with open(file, "wb") as new:
         new.truncate(40 * MIB)
-    table = "label: gpt\nstart=2048, size=8192, type=uefi\nstart=16384, size=49152, type=linux\n"
+    table = f"label: gpt\nstart=2048, size=8192, type={kind}\nstart=16384, size=49152, type=linux\n"
     subprocess.run(["sfdisk", "-q", file], input=table, text=True, check=True, capture_output=True)
-    for part, sector in ((esp, 2048), (root, 16384)):
+    for part, sector in ((fat, 2048), (root, 16384)):
         run("dd", f"if={part}", f"of={file}", f"seek={sector}", "conv=notrunc", "bs=512", "status=none")
+
+
+def disk(system, file):
+    (system.path / "boot/efi").mkdir()
+    partitions(system, file)
 
 
 @pytest.mark.parametrize("make", [tar, squashfs, ext, disk])
@@ -187,12 +193,58 @@ def test_a_file_system_that_is_not_whole(system, tmp_path):
     target.mkdir()
     for command in (f"symlink evil {target}", "mkdir other", "write /etc/hostname other/planted"):
         run("debugfs", "-w", "-R", command, image)
+    run("tune2fs", "-L", "\x1b[2Jlabel", image)
     data = image.read_bytes()
     assert data.count(b"other\0\0\0") == 1
     image.write_bytes(data.replace(b"\x05\x02other\0\0\0", b"\x04\x02evil\0\0\0\0"))
     code, err = ask(system, "--no-secure-boot", image=image)
-    assert code == 3 and "e2fsck: " in err, err
+    assert code == 3 and "e2fsck: " in err and "label" in err and "\x1b" not in err, err
     assert not list(target.iterdir())
+
+
+XBOOTLDR = "BC13C2FF-59E6-4262-A352-B275FD6F7172"
+
+
+@pytest.mark.parametrize("kind", ["uefi", XBOOTLDR], ids=["efi", "xbootldr"])
+@pytest.mark.parametrize("link", ["boot", "boot/efi", "boot/EFI", "efi/EFI"])
+def test_a_link_where_a_partition_is_mounted(system, tmp_path, kind, link):
+    """It leads nothing of that partition out of the folder."""
+    target, image, place = tmp_path / "outside", tmp_path / "image", system.path / link
+    target.mkdir()
+    if link == "boot":
+        shutil.rmtree(place)
+    place.parent.mkdir(exist_ok=True)
+    place.symlink_to(target)
+    partitions(system, image, kind)
+    code, _ = ask(system, "--no-secure-boot", image=image)
+    assert code == (0 if (kind, link) == ("uefi", "efi/EFI") else 3)
+    assert not list(target.iterdir())
+
+
+@pytest.mark.parametrize("make", [tar, squashfs])
+def test_read_only_folders_of_one_who_is_not_root(system, make, tmp_path):
+    """Nothing of them stays behind, and the answer is the same."""
+    scratch, image = tmp_path / "scratch", tmp_path / "image"
+    system.tree.put("usr/lib/kept/file")
+    (system.path / "usr/lib/kept").chmod(0o555)
+    make(system, image)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    scratch.mkdir()
+    scratch.chmod(0o777)
+    other = {} if os.geteuid() else {"user": 65534, "group": 65534, "extra_groups": []}
+    done = subprocess.run([PROGRAM, "doctor", "--image", image, "--no-secure-boot"], env={"TMPDIR": str(scratch)},
+                          capture_output=True, text=True, timeout=120, **other)  # fmt: skip
+    assert done.returncode == 0, done
+    assert not list(scratch.iterdir())
+
+
+def test_what_cannot_be_unpacked_cannot_be_told(system, tmp_path, monkeypatch):
+    image = tmp_path / "image"
+    tar(system, image)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    code, err = ask(system, "--no-secure-boot", image=image)
+    assert code == 3 and "set TMPDIR" in err
 
 
 def test_a_next_boot_that_nobody_knows_is_said(system):
