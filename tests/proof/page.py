@@ -126,5 +126,6 @@ This page is written by `make test-proof KEEP=1`; `SYSTEM=bookworm` narrows it t
 others: `kmodkeep adopt --all`; a kernel update for which one driver does not build; `kmodkeep repair`
 when a newer source of it has come; a firmware that forgot all enrolled keys, and one enrolment at
 MokManager's screens; `dpkg --purge kmodkeep`. After each reboot every module is loaded, or refused,
-as was predicted. `tests/rpm/adopt.py` does the same with dnf, on the RPM system of the tests.
+as was predicted. `tests/rpm/adopt.py` does the same with dnf, on the RPM system of the tests. Adopt
+and the update were run to their end on Debian 12; what follows them, and the update with dnf, was not.
 """

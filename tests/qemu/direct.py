@@ -8,6 +8,7 @@ guest-lib.sh.
 """
 
 import functools
+import signal
 import subprocess
 import tempfile
 import time
@@ -57,7 +58,8 @@ class DirectGuest(Guest):
     With several CPUs, QEMU (seen with 7.2) sometimes runs a breakpoint that the kernel, patching
     its own code, has already taken away: the kernel then dies of an int3 that nobody
     set (some boots in a thousand, of 7.2 and 7.3).  Seldom a boot of 7.3 stops with all
-    CPUs busy.  Such a boot is started again: no code of ours ran in it.  What happens
+    CPUs busy, and seldom QEMU aborts while the kernel maps PCI devices, since a thread of it
+    looks into a map of memory that another one exchanges.  Such a boot is started again: no code of ours ran in it.  What happens
     from process 1 on counts.
     """
 
@@ -86,8 +88,11 @@ class DirectGuest(Guest):
             self.console.update()
             if emulator_failed(self.console.text):
                 return "a stale breakpoint of the emulator ended the boot"
-            if PROCESS_1 in self.console.text or not running:
+            if PROCESS_1 in self.console.text:
                 return None
+            if not running:
+                aborted = self.process.returncode == -signal.SIGABRT
+                return "the emulator aborted by itself" if aborted else None
             if time.monotonic() > deadline:
                 return f"{self.boot_timeout} s without process 1"
             time.sleep(0.1)

@@ -2,6 +2,7 @@
 """The direct guests themselves: each kernel boots, and no failure goes unseen."""
 
 import hashlib
+import signal
 
 import pytest
 
@@ -52,6 +53,21 @@ def test_boot_that_stops_is_started_again(monkeypatch, tmp_path, capsys):
     with direct_guest(ANY, {}, "ok one", tmp_path) as guest:
         assert guest.wait_verdict(120).passed == ["one"]
     assert capsys.readouterr().out.count("without process 1; once more") == guest.BOOTS - 1
+
+
+def test_boot_in_which_the_emulator_aborts_is_started_again(monkeypatch, tmp_path, capsys):
+    start, boots = Guest.start, []
+
+    def start_and_abort(guest):
+        start(guest)
+        boots.append(guest)
+        if len(boots) == 1:
+            guest.process.send_signal(signal.SIGABRT)
+
+    monkeypatch.setattr(Guest, "start", start_and_abort)
+    with direct_guest(ANY, {}, "ok one", tmp_path) as guest:
+        assert guest.wait_verdict(120).passed == ["one"]
+    assert len(boots) == 2 and "aborted by itself; once more" in capsys.readouterr().out
 
 
 def test_silence_is_a_failure():
