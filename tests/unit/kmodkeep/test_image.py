@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -222,21 +224,23 @@ def test_a_link_where_a_partition_is_mounted(system, tmp_path, kind, link):
 
 
 @pytest.mark.parametrize("make", [tar, squashfs])
-def test_read_only_folders_of_one_who_is_not_root(system, make, tmp_path):
+def test_read_only_folders_of_one_who_is_not_root(system, make):
     """Nothing of them stays behind, and the answer is the same."""
-    scratch, image = tmp_path / "scratch", tmp_path / "image"
     system.tree.put("usr/lib/kept/file")
     (system.path / "usr/lib/kept").chmod(0o555)
-    make(system, image)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    scratch.mkdir()
-    scratch.chmod(0o777)
-    other = {} if os.geteuid() else {"user": 65534, "group": 65534, "extra_groups": []}
-    done = subprocess.run([PROGRAM, "doctor", "--image", image, "--no-secure-boot"], env={"TMPDIR": str(scratch)},
-                          capture_output=True, text=True, timeout=120, **other)  # fmt: skip
-    assert done.returncode == 0, done
-    assert not list(scratch.iterdir())
+    # Not within pytest's own folder, which is for one user.
+    with tempfile.TemporaryDirectory(prefix="image-") as directory:
+        scratch, image = Path(directory, "scratch"), Path(directory, "image")
+        Path(directory).chmod(0o755)
+        make(system, image)
+        scratch.mkdir()
+        scratch.chmod(0o777)
+        other = {} if os.geteuid() else {"user": 65534, "group": 65534, "extra_groups": []}
+        done = subprocess.run([PROGRAM, "doctor", "--image", image, "--no-secure-boot"],
+                              env={"TMPDIR": str(scratch)}, capture_output=True, text=True,
+                              timeout=120, **other)  # fmt: skip
+        assert done.returncode == 0, done
+        assert not list(scratch.iterdir())
 
 
 def test_what_cannot_be_unpacked_cannot_be_told(system, tmp_path, monkeypatch):
