@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "guard/base/util.h"
 #include "guard/host/firmware.h"
@@ -209,8 +210,13 @@ static int judge_firmware(const struct doctor *d, struct safety *out)
 static const char *modules_made_anew(const struct host *h)
 {
 	const char *what = mount_made_anew(h, "/usr/lib/modules");
+	char *lib = host_path(h, "/lib"), target[sizeof("/usr/lib")] = "";
+	/* Mostly /lib is a link, and then what /usr has is all there is. */
+	bool linked = lib && readlink(lib, target, sizeof(target) - 1) > 0 &&
+		      (!strcmp(target, "usr/lib") || !strcmp(target, "/usr/lib"));
 
-	return what ? what : mount_made_anew(h, "/lib/modules");
+	free(lib);
+	return what || linked ? what : mount_made_anew(h, "/lib/modules");
 }
 
 static int judge_drivers(struct doctor *d, struct safety *out)
