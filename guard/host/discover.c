@@ -83,7 +83,7 @@ static void complain_of_limit(struct search *s, const char *where)
 	free(text);
 }
 
-static bool owns(const struct driver *d, const char *module)
+bool driver_has(const struct driver *d, const char *module)
 {
 	for (size_t i = 0; i < d->module_count; i++)
 		if (same_module(d->modules[i], module))
@@ -99,7 +99,7 @@ static struct driver *driver_of(struct search *s, const char *module)
 	struct driver *list = s->drivers->list;
 
 	for (size_t i = 0; i < s->drivers->count; i++)
-		if (owns(&list[i], module) ||
+		if (driver_has(&list[i], module) ||
 		    (list[i].ignore && same_module(list[i].name, module)))
 			return &list[i];
 	return NULL;
@@ -121,7 +121,7 @@ static int add_name(char ***list, size_t *count, const char *name)
 
 static void add_module(struct search *s, struct driver *d, const char *module)
 {
-	if (owns(d, module) || s->err)
+	if (driver_has(d, module) || s->err)
 		return;
 	if (d->module_count == MODULES_MAX)
 		complain_of_limit(s, d->name);

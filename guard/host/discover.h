@@ -44,4 +44,7 @@ char *driver_sources(const struct driver *d);
 /* The same module: dashes and underscores are one. */
 bool same_module(const char *a, const char *b);
 
+/* Is it one of the driver's modules, or a name that one of them has besides? */
+bool driver_has(const struct driver *d, const char *module);
+
 #endif

@@ -345,13 +345,19 @@ int efi_numbers(const struct host *h, const char *name, uint16_t *list, size_t m
 	return n;
 }
 
+bool efi_boot_option(const struct host *h, struct load_option *out)
+{
+	uint16_t number;
+
+	return efi_numbers(h, "BootCurrent", &number, 1) == 1 && !efi_load_option(h, number, out);
+}
+
 char *efi_boot_file(const struct host *h)
 {
 	struct load_option o;
-	uint16_t number;
 	char *file;
 
-	if (efi_numbers(h, "BootCurrent", &number, 1) != 1 || efi_load_option(h, number, &o))
+	if (!efi_boot_option(h, &o))
 		return NULL;
 	file = o.file;
 	o.file = NULL;

@@ -81,7 +81,9 @@ int efi_numbers(const struct host *h, const char *name, uint16_t *list, size_t m
  * like "/EFI/debian"; malloc'ed, NULL if the firmware does not say.
  */
 char *efi_boot_directory(const struct host *h);
-/* That file itself, like "/EFI/debian/shimx64.efi". */
+/* The option that started this boot, for load_option_free(); false: nobody can tell. */
+bool efi_boot_option(const struct host *h, struct load_option *out);
+/* The file that it names, like "/EFI/debian/shimx64.efi". */
 char *efi_boot_file(const struct host *h);
 
 #endif

@@ -375,10 +375,9 @@ static char *started_file(const struct host *h)
 		"/EFI/BOOT/BOOTX64.EFI", "/EFI/BOOT/BOOTAA64.EFI", "/EFI/BOOT/BOOTIA32.EFI",
 	};
 	struct load_option o;
-	uint16_t number;
 	char *file;
 
-	if (efi_numbers(h, "BootCurrent", &number, 1) != 1 || efi_load_option(h, number, &o))
+	if (!efi_boot_option(h, &o))
 		return NULL;
 	file = o.file;
 	o.file = NULL;

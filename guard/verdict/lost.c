@@ -113,22 +113,11 @@ int record_read(const struct host *h, struct record *out)
 
 /* ---- drivers ---- */
 
-static bool has_module(const struct driver *d, const char *module)
-{
-	for (size_t i = 0; i < d->module_count; i++)
-		if (same_module(d->modules[i], module))
-			return true;
-	for (size_t i = 0; i < d->alias_count; i++)
-		if (same_module(d->aliases[i], module))
-			return true;
-	return false;
-}
-
 static int add_module(struct driver *d, const char *module)
 {
 	char **more;
 
-	if (has_module(d, module))
+	if (driver_has(d, module))
 		return 0;
 	more = realloc(d->modules, (d->module_count + 1) * sizeof(*more));
 	if (!more)
@@ -148,7 +137,7 @@ static struct driver *known_as(struct drivers *all, const struct driver *d)
 		    (one->dkms && d->dkms && !strcmp(one->dkms, d->dkms)))
 			return one;
 		for (size_t m = 0; m < d->module_count; m++)
-			if (has_module(one, d->modules[m]))
+			if (driver_has(one, d->modules[m]))
 				return one;
 	}
 	return NULL;
@@ -302,7 +291,7 @@ static int look_at_source(struct search *s, const char *folder, const struct pac
 	char *rel = text_of(SOURCES "/%s/dkms.conf", folder);
 	char *conf = rel ? host_path(s->h, rel) : NULL, *name = NULL, *state = NULL;
 	const char *dash = conf ? dash_of(folder, conf) : NULL;
-	struct driver d = { 0 };
+	struct driver d = { 0 }, *known;
 	int err = conf ? 0 : -ENOMEM;
 
 	if (dash && (package || path_exists(conf))) {
@@ -311,7 +300,9 @@ static int look_at_source(struct search *s, const char *folder, const struct pac
 		if (!name || (package && !state) || driver_init(&d, name) ||
 		    set(&d.dkms, name))
 			err = -ENOMEM;
-		if (!err)
+		/* What dkms knows was read with it. */
+		known = err ? NULL : known_as(s->drivers, &d);
+		if (!err && !(known && known->sources & SOURCE_DKMS))
 			err = take_conf(s, &d, conf);
 		if (!err)
 			err = judge_source(s, &d, dash + 1, state);

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "guard/base/util.h"
 #include "guard/host/firmware.h"
@@ -206,23 +205,29 @@ static int judge_firmware(const struct doctor *d, struct safety *out)
 	return err;
 }
 
-/* A phrase on it; NULL: no. */
+/* A phrase on it; NULL: no. Asked of where the modules are, whatever links lead there. */
 static const char *modules_made_anew(const struct host *h)
 {
+	char *path = host_path(h, "/lib/modules"), *root = host_path(h, "/");
+	char *real = path ? realpath(path, NULL) : NULL, *top = root ? realpath(root, NULL) : NULL;
+	size_t above = top && strcmp(top, "/") ? strlen(top) : 0;
+	bool within = real && top && !strncmp(real, top, above) && real[above] == '/';
 	const char *what = mount_made_anew(h, "/usr/lib/modules");
-	char *lib = host_path(h, "/lib"), target[sizeof("/usr/lib")] = "";
-	/* Mostly /lib is a link, and then what /usr has is all there is. */
-	bool linked = lib && readlink(lib, target, sizeof(target) - 1) > 0 &&
-		      (!strcmp(target, "usr/lib") || !strcmp(target, "/usr/lib"));
 
-	free(lib);
-	return what || linked ? what : mount_made_anew(h, "/lib/modules");
+	if (!what)
+		what = mount_made_anew(h, within ? real + above : "/lib/modules");
+	free(top);
+	free(real);
+	free(root);
+	free(path);
+	return what;
 }
 
 static int judge_drivers(struct doctor *d, struct safety *out)
 {
 	const struct kernel *k = d->next.kernel ?
 		kernels_find(&d->kernels, d->next.kernel) : NULL;
+	const char *anew;
 	int err = 0;
 
 	if (d->place == PLACE_CONTAINER)
@@ -234,11 +239,11 @@ static int judge_drivers(struct doctor *d, struct safety *out)
 		return say(out, ANSWER_UNVERIFIED, NULL,
 			   strdup("next boot: cannot tell: this host boots whole "
 				  "images, and the next one is not looked into"));
-	if (d->place == PLACE_HOST && modules_made_anew(d->h))
+	anew = d->place == PLACE_HOST ? modules_made_anew(d->h) : NULL;
+	if (anew)
 		return say(out, ANSWER_UNVERIFIED, NULL,
 			   text_of("next boot: cannot tell: the modules of this host are %s, and what "
-				   "the next boot has there is not looked into",
-				   modules_made_anew(d->h)));
+				   "the next boot has there is not looked into", anew));
 	if (d->unseen)
 		return say(out, ANSWER_UNVERIFIED,
 			   "ask again as root: kmodkeep doctor names the place",

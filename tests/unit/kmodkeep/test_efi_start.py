@@ -377,16 +377,16 @@ def test_modules_in_what_each_boot_puts_together_anew(tree, lines, safe):
     assert ("the modules of this host are" in " ".join(result.out.split())) == (not safe)
 
 
-@pytest.mark.parametrize("merged", [True, False])
-def test_modules_on_a_disk_below_a_root_in_memory(tree, merged):
-    """Where /lib is a link into /usr, what is mounted at /usr has them all."""
+@pytest.mark.parametrize("place, safe", [(None, False), ("usr/lib", True), ("usr/lib64", False)])
+def test_modules_on_a_disk_below_a_root_in_memory(tree, place, safe):
+    """Where /lib is a link, what counts is where it leads."""
     System(tree).driver("sample", NOT_EARLY)
-    if merged:
-        shutil.copytree(tree.path / "lib", tree.path / "usr/lib", dirs_exist_ok=True, symlinks=True)
+    if place:
+        shutil.copytree(tree.path / "lib", tree.path / place, dirs_exist_ok=True, symlinks=True)
         shutil.rmtree(tree.path / "lib")
-        (tree.path / "lib").symlink_to("usr/lib")
-    tree.put("proc/self/mountinfo", "1 1 0:9 / / rw - tmpfs tmpfs rw\n2 1 8:1 / /usr rw - ext4 /dev/sda1 rw\n")
-    assert tree.run("status").code == (0 if merged else 3)
+        (tree.path / "lib").symlink_to(place)
+    tree.put("proc/self/mountinfo", "1 1 0:9 / / rw - tmpfs tmpfs rw\n2 1 8:1 / /usr/lib rw - ext4 /dev/sda1 rw\n")
+    assert tree.run("status").code == (0 if safe else 3)
 
 
 def test_disk_with_a_table_of_the_old_kind(firmware):
