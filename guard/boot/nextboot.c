@@ -13,6 +13,7 @@
 #include "guard/boot/efi_start.h"
 #include "guard/boot/kexec.h"
 #include "guard/boot/loader.h"
+#include "guard/boot/root_fs.h"
 #include "guard/host/bootfile.h"
 
 #define TABLE_MAX (1u << 20)
@@ -180,6 +181,7 @@ static const char *unmounted(const struct host *h, const struct loader_ops *l)
 static int look_around(const struct host *h, struct next_boot *out)
 {
 	const char *hidden = out->loader ? unmounted(h, out->loader) : NULL;
+	int err;
 
 	if (hidden) {
 		free(out->kernel);
@@ -187,7 +189,8 @@ static int look_around(const struct host *h, struct next_boot *out)
 		return next_boot_say(out, "%s is in /etc/fstab and is not mounted, so what boots "
 				     "is not to be seen: mount it", hidden);
 	}
-	return kexec_look(h, out);
+	err = kexec_look(h, out);
+	return err ? err : root_fs_look(h, out);
 }
 
 /*

@@ -248,6 +248,39 @@ def test_stub_that_leads_to_a_subvolume(firmware, mounts, folder, kernel):
     assert found == kernel and ("another menu" in why) == (kernel is None), why
 
 
+@pytest.mark.parametrize("nodes", [(partition(OURS),), (NETWORK,)], ids=["partition", "disk"])
+def test_entry_without_a_file_whose_fallback_is_not_to_be_seen(firmware, nodes):
+    """A bare entry of a disk, as of virtual machines: the firmware takes /EFI/BOOT of its partition."""
+    firmware.option(1, option("UEFI disk", *nodes))
+    kernel, why = firmware.boots()
+    assert kernel is None and "/EFI/BOOT/BOOTX64.EFI" in why, why
+    firmware.tree.put("boot/efi/EFI/BOOT/BOOTX64.EFI", "shim")
+    assert firmware.boots()[0] == NEW
+    # Its menu is read, as that of a program that is named.
+    stub = f"search.fs_uuid {ESP_UUID} root\nset prefix=($root)'/grub'\nconfigfile $prefix/grub.cfg\n"
+    firmware.tree.put("boot/efi/EFI/BOOT/grub.cfg", stub)
+    kernel, why = firmware.boots()
+    assert kernel is None and "another menu" in why, why
+    # Not mounted, and not in fstab.
+    (firmware.tree.path / "boot/efi/EFI").rename(firmware.tree.path / "EFI")
+    firmware.mounts(("sda2", "/boot"))
+    kernel, why = firmware.boots()
+    assert kernel is None and "mount it" in why and "/etc/fstab" in why, why
+    assert firmware.tree.run("guard").code == 3
+
+
+def test_program_that_started_this_system_and_is_not_to_be_seen(firmware):
+    """Of another system on this machine, or gone: the firmware goes on to the next entry."""
+    (firmware.tree.path / "boot/efi/EFI/debian/shimx64.efi").unlink()
+    kernel, why = firmware.boots()
+    assert kernel is None and "install the boot loader again" in why, why
+    firmware.tree.put("boot/efi/EFI/debian/shimx64.efi", "shim")
+    assert firmware.boots()[0] == NEW
+    firmware.mounts(("sda2", "/boot"))
+    kernel, why = firmware.boots()
+    assert kernel is None and f"PARTUUID={OURS}" in why, why
+
+
 def test_another_loader_whose_menu_is_read(firmware):
     """systemd-boot goes first, on a host that GRUB started."""
     firmware.tree.variable("LoaderInfo", utf16("GRUB 2.12"), LOADER)

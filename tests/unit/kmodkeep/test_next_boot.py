@@ -131,6 +131,7 @@ def test_firmware_that_was_asked_for_something_else(system):
     found = next_boot(system)
     assert found["kernel"] is None and "BootNext" in found["why"]
     system.tree.variable("BootCurrent", b"\x07\0\0\0\x02\0", GLOBAL)
+    system.tree.put("boot/efi/EFI/BOOT/BOOTX64.EFI", "shim")
     assert boots(system) == NEW
 
 
