@@ -77,6 +77,7 @@ static int take_word(struct walk *w)
 		w->out->mount = w->out->program ? mount_point(w->h, file) : NULL;
 		if (w->out->program && !w->out->mount)
 			w->out->mount = strdup("/");
+		w->out->said = w->out->program;
 		err = w->out->program ? w->out->mount ? 1 : -ENOMEM :
 		      say_other(w, text_of("%s, which by firmware_starts in " GUARD_CONF " is what "
 					   "the firmware starts, is not there: mount its partition, "

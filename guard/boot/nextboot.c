@@ -253,6 +253,7 @@ int next_boot_read(const struct host *h, const struct kernels *k,
 		err = ask_firmware(h, &start, start.other && !next, out);
 	if (!err && out->kernel) {
 		out->program = start.program;
+		out->said = start.said;
 		start.program = NULL;
 	}
 	efi_start_free(&start);

@@ -389,14 +389,20 @@ static char *started_file(const struct host *h)
 }
 
 /* A kernel, a unified image, systemd-boot: none of them is shim, whatever it is named. */
+static bool is_another_file(const char *path)
+{
+	char *release = boot_file_release(path);
+	bool is = release || boot_file_has(path, ".linux") || boot_file_has(path, ".sdmagic");
+
+	free(release);
+	return is;
+}
+
 static bool is_another(const struct host *h, const char *file)
 {
 	char *path = strstr(file, "..") ? NULL : on_partition(h, file);
-	char *release = path ? boot_file_release(path) : NULL;
-	bool is = release || (path && (boot_file_has(path, ".linux") ||
-				       boot_file_has(path, ".sdmagic")));
+	bool is = path && is_another_file(path);
 
-	free(release);
 	free(path);
 	return is;
 }
@@ -556,6 +562,23 @@ int firmware_starts_file(const struct host *h, const char *path, struct boot_pro
 	read_list(h, "dbx", EFI_SECURITY_GUID, &dbx);
 	if (!err)
 		err = judge(out, copy, &db, &dbx);
+	free_list(&db);
+	free_list(&dbx);
+	return err;
+}
+
+int firmware_second_file(const struct host *h, const char *path, struct boot_program *out)
+{
+	struct list db, dbx;
+	char *second = is_shim(path) && !is_another_file(path) ? beside_shim(path) : NULL;
+	int err = 0;
+
+	memset(out, 0, sizeof(*out));
+	if (!second)
+		return 0;
+	read_list(h, "db", EFI_SECURITY_GUID, &db);
+	read_list(h, "dbx", EFI_SECURITY_GUID, &dbx);
+	err = judge_second(h, second, &db, &dbx, out);
 	free_list(&db);
 	free_list(&dbx);
 	return err;

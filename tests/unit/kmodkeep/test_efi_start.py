@@ -10,6 +10,7 @@ import pytest
 from tests.unit.kmodkeep.host import GLOBAL, siglist
 from tests.unit.kmodkeep.system import LOADER, NEW, OLD, System, bzimage, utf16
 from tests.unit.kmodkeep.test_firmware_ca import SECURITY, Authority
+from tests.unit.kmodkeep.test_firmware_ca import program as unsigned
 from tests.unit.kmodkeep.test_next_boot import next_boot, unified
 
 OURS, OTHERS = (str(uuid.UUID(int=n << 100 | n)) for n in (1, 2))
@@ -453,3 +454,49 @@ def test_program_that_the_firmware_refuses(firmware, pair, tmp_path):
         result = firmware.tree.run("status")
         assert firmware.boots()[0] == NEW and result.code == (3 if on else 0)
         assert ("grubx64.efi as it is (Debian)" in " ".join(result.out.split())) == on
+
+
+def test_grub_beside_a_program_that_did_not_start_this_system(firmware, pair, tmp_path):
+    """The firmware starts another shim, which does not start what nobody signed."""
+    ca = Authority(tmp_path)
+    for folder in ("debian", "other"):
+        firmware.tree.put(f"boot/efi/EFI/{folder}/shimx64.efi", ca.signed("Microsoft"))
+        firmware.tree.put(f"boot/efi/EFI/{folder}/grubx64.efi", ca.signed("Debian"))
+    stub = f"search.fs_uuid {BOOT_UUID} root\nset prefix=($root)'/grub'\nconfigfile $prefix/grub.cfg\n"
+    firmware.tree.put("boot/efi/EFI/other/grub.cfg", stub)
+    firmware.tree.variable("db", siglist(ca.der("Microsoft")), SECURITY)
+    firmware.system.driver("sample", NOT_EARLY)
+    for kernel in (OLD, NEW):
+        firmware.system.install(kernel, sign=pair)
+    firmware.tree.enrol(pair.cert)
+    firmware.tree.secure_boot()
+    firmware.entry(2, "other", OURS, "\\EFI\\other\\shimx64.efi")
+    firmware.order(2, 1)
+    assert firmware.boots()[0] == NEW and firmware.tree.run("status").code == 0
+    firmware.tree.put("boot/efi/EFI/other/grubx64.efi", unsigned())
+    result = firmware.tree.run("status")
+    assert result.code == 3 and "shim does not start" in " ".join(result.out.split()), result.out
+    # shim was told not to check, or the firmware goes to the other one.
+    firmware.order(1, 2)
+    assert firmware.tree.run("status").code == 0
+
+
+def test_word_of_the_administrator_under_secure_boot(firmware, pair, tmp_path):
+    """It is said what the answer rests on; and what nobody signed is not started."""
+    ca = Authority(tmp_path)
+    firmware.system.driver("sample", NOT_EARLY)
+    for kernel in (OLD, NEW):
+        firmware.system.install(kernel, sign=pair)
+    shutil.rmtree(firmware.tree.path / "sys/firmware/efi/efivars")
+    firmware.tree.put("sys/firmware/efi/mok-variables/MokListRT", siglist(pair.cert.read_bytes())[4:])
+    says = "firmware_starts = /boot/efi/EFI/debian/shimx64.efi\nfirmware_secure_boot = {}\n"
+    for shim, grub, on, safe in ((unsigned(), unsigned(), True, False), (unsigned(), unsigned(), False, True),
+                                 (ca.signed("Microsoft"), unsigned(), True, False),
+                                 (ca.signed("Microsoft"), ca.signed("Debian"), True, True)):  # fmt: skip
+        firmware.tree.put("boot/efi/EFI/debian/shimx64.efi", shim)
+        firmware.tree.put("boot/efi/EFI/debian/grubx64.efi", grub)
+        firmware.tree.put("etc/kmodkeep/guard.conf", says.format("yes" if on else "no"))
+        result = firmware.tree.run("status")
+        words = " ".join(result.out.split())
+        assert result.code == (0 if safe else 3), words
+        assert ("is what firmware_starts in" in words) == safe and ("no signature" in words) == (not safe), words
