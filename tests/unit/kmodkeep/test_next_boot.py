@@ -337,6 +337,16 @@ def test_efi_partition_that_is_not_mounted(sdboot):
     assert boots(sdboot) is None
 
 
+@pytest.mark.parametrize("link", ["system-update", "etc/system-update"])
+def test_updates_that_wait_for_the_next_boot(system, link):
+    """systemd installs them in that boot and reboots, into a kernel that may be among them."""
+    assert boots(system) == NEW
+    (system.path / link).symlink_to("/var/lib/PackageKit/offline-update")
+    found = next_boot(system)
+    assert found["kernel"] is None and f"/{link}" in found["why"] and "preflight" in found["why"]
+    assert system.tree.run("guard").code == 3
+
+
 def test_kernel_that_waits_for_kexec(system):
     for loaded, kernel in (("0", NEW), ("1", None)):
         system.tree.put("sys/kernel/kexec_loaded", loaded + "\n")
