@@ -16,6 +16,8 @@ from tests.unit.kmodkeep.test_next_boot import next_boot, unified
 OURS, OTHERS = (str(uuid.UUID(int=n << 100 | n)) for n in (1, 2))
 ESP_UUID, BOOT_UUID = "1234-ABCD", "0a1b2c3d-1111-2222-3333-444455556666"
 NETWORK = struct.pack("<BBH", 3, 11, 37) + bytes(33)
+SATA = struct.pack("<BBHHHH", 3, 18, 10, 0, 0xFFFF, 0)
+ISCSI = struct.pack("<BBH", 3, 19, 18) + bytes(14)
 CATEGORY_TOOL = 0x100
 NOT_EARLY = "modules = sample\ndkms = sample\ninitramfs = no\n"
 
@@ -249,7 +251,7 @@ def test_stub_that_leads_to_a_subvolume(firmware, mounts, folder, kernel):
     assert found == kernel and ("another menu" in why) == (kernel is None), why
 
 
-@pytest.mark.parametrize("nodes", [(partition(OURS),), (NETWORK,)], ids=["partition", "disk"])
+@pytest.mark.parametrize("nodes", [(partition(OURS),), (SATA,)], ids=["partition", "disk"])
 def test_entry_without_a_file_whose_fallback_is_not_to_be_seen(firmware, nodes):
     """A bare entry of a disk, as of virtual machines: the firmware takes /EFI/BOOT of its partition."""
     firmware.option(1, option("UEFI disk", *nodes))
@@ -268,6 +270,15 @@ def test_entry_without_a_file_whose_fallback_is_not_to_be_seen(firmware, nodes):
     kernel, why = firmware.boots()
     assert kernel is None and "mount it" in why and "/etc/fstab" in why, why
     assert firmware.tree.run("guard").code == 3
+
+
+def test_network_that_started_this_system(firmware):
+    """What a server sends may be another kernel the next time, whatever lies on the disk."""
+    firmware.tree.put("boot/efi/EFI/BOOT/BOOTX64.EFI", "shim")
+    for nodes, kernel in (((NETWORK,), None), ((NETWORK, ISCSI), NEW), ((NETWORK, program("\\x.efi")), None)):
+        firmware.option(1, option("UEFI PXEv4", *nodes))
+        found, why = firmware.boots()
+        assert found == kernel and ("network" in why) == (kernel is None), why
 
 
 def test_program_that_started_this_system_and_is_not_to_be_seen(firmware):
