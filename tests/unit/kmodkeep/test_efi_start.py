@@ -188,6 +188,7 @@ def test_entry_without_a_partition(firmware):
 
 def test_other_entries_that_lead_to_the_same_menu(firmware):
     firmware.entry(2, "again", OURS.upper(), "\\efi\\DEBIAN\\SHIMX64.EFI")
+    firmware.tree.put("boot/efi/efi/DEBIAN/SHIMX64.EFI", "shim")  # on FAT the same file
     firmware.entry(3, "without shim", OURS, "\\EFI\\debian\\grubx64.efi")
     firmware.entry(4, "told something", OURS, "\\EFI\\debian\\shimx64.efi", more=text("\\x.efi"))
     for number, same in ((2, True), (3, True), (4, False)):
@@ -247,6 +248,9 @@ def test_stub_that_leads_to_a_subvolume(firmware, mounts, folder, kernel):
     firmware.tree.put("proc/self/mountinfo", "1 1 8:1 / /boot/efi rw - vfat /dev/sda1 rw\n" + "".join(
         f"2 1 0:{n} {root} {where} rw - btrfs /dev/sda2 rw\n"
         for n, (root, where) in enumerate(zip(words[::2], words[1::2], strict=True))))  # fmt: skip
+    menu = firmware.tree.path / "boot/grub/grub.cfg"
+    subvolume = dict(zip(words[1::2], words[::2], strict=True))["/"]
+    menu.write_text(menu.read_text().replace("root=UUID=42", f"root=UUID=42 rootflags=subvol={subvolume}"))
     found, why = firmware.boots()
     assert found == kernel and ("another menu" in why) == (kernel is None), why
 
@@ -321,6 +325,7 @@ def test_no_entry_that_can_be_started(firmware):
     kernel, why = firmware.boots()
     assert kernel is None and "/EFI/BOOT" in why
     firmware.entry(1, "UEFI OS", OURS, "\\EFI\\BOOT\\BOOTX64.EFI")
+    firmware.tree.put("boot/efi/EFI/BOOT/BOOTX64.EFI", "shim")
     assert firmware.boots()[0] == NEW
     (firmware.tree.path / f"sys/firmware/efi/efivars/BootOrder-{GLOBAL}").unlink()
     assert firmware.boots()[0] == NEW
