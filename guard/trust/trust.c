@@ -87,7 +87,7 @@ static void note_gap(struct trust *t, const char *what, int err)
 		t->gap = NULL;
 }
 
-/* Is it DER of one whole object? Then a kernel may read what OpenSSL does not, such as odd names. */
+/* Is it DER of one whole object? A kernel may read one that OpenSSL does not, for odd names. */
 static bool is_whole(const unsigned char *der, size_t len)
 {
 	const unsigned char *p = der;

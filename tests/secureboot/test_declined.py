@@ -70,7 +70,7 @@ class Story:
     def look(self, when):
         """What the host says of itself, and what becomes of a module that its key signed."""
         def json_of(command):
-            return json.loads(self.guest.run(command, SLOW).output)
+            return json.loads(self.guest.run(f"{command} 2>/dev/null", SLOW).output)
 
         self.guest.check(f"kmodkeep sign {MODULE} && depmod", SLOW)
         [finding] = json_of("kmodkeep doctor --json --module table --kernel $(uname -r)")["findings"]

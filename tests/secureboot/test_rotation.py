@@ -55,8 +55,7 @@ KILL = """
     until [ -e /run/session ]; do :; done
     read session </run/session
     until [ {seen} ] || [ -e /run/ended ]; do :; done
-    [ -e /run/ended ] || echo killed
-    kill -9 -- -$session
+    if [ ! -e /run/ended ]; then echo killed; kill -9 -$session; fi
     wait || :
 """
 

@@ -330,6 +330,7 @@ def test_declined_request_needs_again(ready):
     assert status(ready)[0]["enrolment"] == "not-enrolled"
     ready.boot(2)
     assert status(ready)[0]["enrolment"] == "declined"
+    assert "Enrolment:    declined (asked for in an earlier boot, and not" in ready.run("key", "status").out
     result = enroll(ready)
     assert result.code == 1 and "not confirmed at the boot menu" in result.err
     assert "Next: kmodkeep key enroll --again" in result.err
