@@ -48,7 +48,10 @@ for kernel in {OLD} {NEW}; do
     cp /usr/share/sim/$kernel/grub.cfg /boot/grub/grub.cfg
     mkdir -p /lib/modules/$kernel/updates/dkms
     [ $kernel = {OLD} ] || [ ! -e /etc/sim-build-broken ] || continue
-    cp /usr/share/sim/$kernel/sample.ko /lib/modules/$kernel/updates/dkms
+    module=/lib/modules/$kernel/updates/dkms/sample.ko
+    [ ! -e $module ] || continue
+    cp /usr/share/sim/$kernel/sample.ko $module
+    [ ! -e /etc/sim-signer.key ] || kmodkeep sign --key /etc/sim-signer.key --cert /etc/sim-signer.der $module
     depmod $kernel
 done
 """
