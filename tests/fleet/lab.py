@@ -62,6 +62,12 @@ SET_DEFAULT = """#!/bin/sh
 """
 
 
+# For "FILE unset saved_entry".
+EDITENV = """#!/bin/sh
+{ echo '# GRUB Environment Block'; head -c 1024 /dev/zero | tr '\\0' '#'; } | head -c 1024 >"$1"
+"""
+
+
 def run(*words, **kwargs):
     kwargs = {"capture_output": True, "text": True, "timeout": 600, **kwargs}
     done = subprocess.run([str(word) for word in words], **kwargs)
@@ -267,6 +273,7 @@ class Lab:
         run("chroot", root, "dpkg", "--force-unsafe-io", "-i", *[f"/tmp/{deb.name}" for deb in debs],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"})  # fmt: skip
         put("usr/sbin/grub-set-default", SET_DEFAULT, 0o755)
+        put("usr/bin/grub-editenv", EDITENV, 0o755)
         put("root/.ssh/authorized_keys", (self.path / "key.pub").read_text(), 0o600)
         # Only its own repository, of which python3-apt wants to find the directories.
         shutil.rmtree(root / "var/lib/apt/lists")
