@@ -43,9 +43,14 @@ accepted() {{
 	if [ -n "${{DPKG_ROOT-}}" ] || ! command -v kmodkeep >/dev/null; then return 0; fi
 	# What this machine trusts is not what an image will.
 	if systemd-detect-virt -q -r || systemd-detect-virt -q -c; then return 0; fi
-	dir=$(mktemp -d)
-	base64 -d <<'END' | gzip -d >"$dir/{file}"
+	# A full disk, or a program that is missing, says nothing about the signer.
+	if ! dir=$(mktemp -d) || ! base64 -d <<'END' | gzip -d >"$dir/{file}"
 {module}END
+	then
+		[ -z "$dir" ] || rm -rf "$dir"
+		echo "kmodkeep: whether its kernel loads {file} could not be told: it could not be unpacked" >&2
+		return 0
+	fi
 	code=0
 	said=$(timeout -k 10 300 kmodkeep verify --kernel {release} --accept pending-enrolment "$dir/{file}") || code=$?
 	rm -rf "$dir"
