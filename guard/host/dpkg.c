@@ -294,8 +294,13 @@ int dpkg_unfinished(const struct host *h, struct packages *out)
 			 "is not known which packages are unfinished. Next: "
 			 "run dpkg-query -W, and see what it waits for",
 			 QUERY_SECONDS);
-	else if (err != -ENOMEM)
+	else if (err == -ENOENT || (err != -ENOMEM && !host_may_act(h)))
 		err = 0;
+	else if (err != -ENOMEM) {
+		complain(0, "dpkg-query -W: %s, so it is not known which packages are unfinished. "
+			 "Next: run it, and see what it says", strerror(-err));
+		err = -EIO;
+	}
 	if (!err && gap && gap != -ENOENT) {
 		complain(0, "dpkg-query -S '/usr/src/*/dkms.conf': %s, so it is not known which "
 			 "drivers wait for dpkg. Next: run it, and see what it waits for",
