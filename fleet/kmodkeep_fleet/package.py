@@ -42,7 +42,9 @@ CHECK = """
 accepted() {{
 	if [ -n "${{DPKG_ROOT-}}" ] || ! command -v kmodkeep >/dev/null; then return 0; fi
 	# What this machine trusts is not what an image will.
-	if systemd-detect-virt -q -r || systemd-detect-virt -q -c; then return 0; fi
+	if ! command -v systemd-detect-virt >/dev/null; then
+		timeout -k 10 300 kmodkeep key status --shell | grep -qx place=host || return 0
+	elif systemd-detect-virt -q -r || systemd-detect-virt -q -c; then return 0; fi
 	# A full disk, or a program that is missing, says nothing about the signer.
 	if ! dir=$(mktemp -d) || ! base64 -d <<'END' | gzip -d >"$dir/{file}"
 {module}END

@@ -285,3 +285,19 @@ def test_a_package_asks_whether_its_signer_is_trusted(host, tmp_path):
     assert code == 9 and "untrusted-key: " in said and "nothing was changed. Next: " in said
     (bin_ / "systemd-detect-virt").write_text("#!/bin/sh\nkill -KILL $PPID\n")
     assert check()[0] == 0
+
+
+@pytest.mark.parametrize(("place", "code"), [("host", 1), ("chroot", 0), ("container", 0)])
+def test_an_image_without_systemd_refuses_no_package(host, tmp_path, place, code):
+    """One that is being made, with the firmware's variables of the machine that makes it."""
+    subprocess.run(["dpkg-deb", "-e", host.package().stdout.split()[0], tmp_path / "control"], check=True)
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    for name in ("mktemp", "base64", "gzip", "grep", "rm", "sh", "timeout"):
+        (bin_ / name).symlink_to(shutil.which(name))
+    answer = f"case $1 in key) echo place={place}; exit 1 ;; esac; echo nobody knows it; exit 1"
+    (bin_ / "kmodkeep").write_text(f"#!/bin/sh\n{answer}\n")
+    (bin_ / "kmodkeep").chmod(0o755)
+    done = subprocess.run(["sh", tmp_path / "control/preinst", "install"], capture_output=True, text=True, timeout=300,
+                          env={"PATH": str(bin_), "TMPDIR": str(tmp_path)})  # fmt: skip
+    assert done.returncode == code and ("would not load" in done.stderr) == bool(code), done.stderr
