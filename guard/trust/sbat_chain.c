@@ -5,7 +5,7 @@
  *   copy, SbatLevelRT) or, if that is newer, the one that it brings itself: the automatic
  *   one or, if SbatPolicy asks for it, the latest. A level is never lowered.
  * - If it is refused by that level itself, it switches the machine off; so it does if a
- *   request waits for MokManager, and that is refused.
+ *   request waits for MokManager, and that is refused or not there.
  * - It takes revocations from a file beside it, if that is signed.
  * - It starts GRUB, or what its options name, which must have a section .sbat.
  * - GRUB or systemd-boot ask it about a kernel, which may do without such a section.
@@ -277,21 +277,42 @@ static int find_level(struct chain *c)
 
 /* ---- all of them ---- */
 
-static bool request_waits(const struct host *h)
+/* 1, 0, or -1: that cannot be read. */
+static int request_waits(const struct host *h)
 {
 	static const char *const names[] = {
 		"MokNew", "MokSB", "MokPW", "MokAuth", "MokDel", "MokDB", "MokXNew", "MokXDel",
 		"MokXAuth", "MokListTrustedNew",
 	};
-	bool any = false;
+	int any = 0;
 
-	for (size_t i = 0; !any && i < ARRAY_SIZE(names); i++) {
+	for (size_t i = 0; any != 1 && i < ARRAY_SIZE(names); i++) {
 		struct buf b = { 0 };
+		int err = efivar_read(h, names[i], SHIM_GUID, &b);
 
-		any = efivar_read(h, names[i], SHIM_GUID, &b) != -ENOENT;
+		any = !err ? 1 : err != -ENOENT ? -1 : any;
 		buf_free(&b);
 	}
 	return any;
+}
+
+/* Without MokManager a request ends the boot, whatever shim checks. */
+static int judge_request(struct chain *c)
+{
+	int waits = request_waits(c->h);
+	char *manager = waits ? beside_shim(c->boot->shim, "mm") : NULL;
+	int err = 0;
+
+	if (waits && !manager)
+		err = say(c, waits < 0 || c->one_of_several ? SBAT_UNKNOWN : SBAT_STOPS,
+			  text_of("shim (%s) does not go on, as a request %s for MokManager, which is not "
+				  "beside it", c->boot->shim, waits < 0 ? "may wait" : "waits"),
+			  text_of("before the reboot, install MokManager (shim-helpers-%s-signed, then "
+				  "grub-install; with RPM shim-x64 or shim-aa64), or withdraw the "
+				  "request: mokutil --revoke-import, mokutil --revoke-delete",
+				  debian_arch(c->boot->shim)));
+	free(manager);
+	return err;
 }
 
 /* What the options of an entry name to be started, as "/fwupdx64.efi"; malloc'ed, NULL: nothing. */
@@ -560,6 +581,8 @@ static int judge_all(struct chain *c)
 
 	if (!err)
 		err = judge(c, c->boot->shim, ROLE_SHIM);
+	if (!err)
+		err = judge_request(c);
 	if (!err && c->boot->checks)
 		err = judge_started(c);
 	if (!err && c->boot->checks)

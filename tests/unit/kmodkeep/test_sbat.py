@@ -187,6 +187,24 @@ def test_mok_manager_counts_when_a_request_waits(boot):
     assert safe(boot) == "yes"
 
 
+def test_request_without_mok_manager(boot):
+    """"import_mok_state() failed: Not Found", also where shim was told not to check."""
+    manager = boot.path / MOK_MANAGER
+    manager.unlink()
+    assert safe(boot) == "yes"
+    variable = boot.variable("MokNew", b"\7\0\0\0\1")
+    stops(boot, "a request waits for MokManager, which is not beside it",
+          then=["shim-helpers-amd64-signed", "mokutil --revoke-import"])  # fmt: skip
+    checks_not = boot.variable("MokSBStateRT", b"\6\0\0\0\1")
+    stops(boot, "a request waits for MokManager")
+    checks_not.unlink()
+    variable.unlink()
+    variable.mkdir()
+    unknown(boot, "a request may wait for MokManager")
+    variable.rmdir()
+    assert safe(boot) == "yes"
+
+
 def test_fallback_of_the_path_for_removable_disks(boot):
     boot.starts("\\EFI\\BOOT\\BOOTX64.EFI")
     for path, data in (("BOOTX64.EFI", shim_image()), ("grubx64.efi", grub_image(grub=5)),
