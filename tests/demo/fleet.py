@@ -73,7 +73,7 @@ class Story:
                 ("the fleet after: every host runs the new kernel with its driver", self.see_after),
             ))  # fmt: skip
         finally:
-            if self.ansible:
+            if self.lab:
                 lab.__exit__()
 
     # The steps, in their order.
