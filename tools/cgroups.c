@@ -355,6 +355,12 @@ void cgroups_name(struct entry *entry)
 		entry->unit = unit;
 }
 
+void cgroups_let_go(void)
+{
+	flightrec_close(known.kernel);
+	known.kernel = NULL;
+}
+
 void cgroups_free(void)
 {
 	while (known.count) {
@@ -366,8 +372,7 @@ void cgroups_free(void)
 		free(known.named[--known.nnamed].name);
 	free(known.named);
 	known.named = NULL;
-	flightrec_close(known.kernel);
 	known.groups = NULL;
-	known.kernel = NULL;
+	cgroups_let_go();
 	known.looked = 0;
 }
