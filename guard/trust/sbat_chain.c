@@ -490,11 +490,23 @@ static int judge_fallbacks(struct chain *c)
 
 /* ---- what it starts ---- */
 
+/* Some builds of shim start another program than GRUB, by a name of theirs. */
+static int say_no_loader(struct chain *c)
+{
+	return say(c, SBAT_UNKNOWN,
+		   text_of("which program shim (%s) starts is not known, as no GRUB is beside it",
+			   c->boot->shim),
+		   text_of("before the reboot, install the boot loader there (grub-efi-%s-signed, then "
+			   "grub-install; with RPM grub2-efi-x64 or grub2-efi-aa64)",
+			   debian_arch(c->boot->shim)));
+}
+
 static int judge_started(struct chain *c)
 {
 	const char *shim = c->boot->shim;
 	char *fallback = is_removable(shim) ? beside_shim(shim, "fb") : NULL;
 	char *named = program_in_options(c);
+	char *loader = named ? NULL : beside_shim(shim, "grub");
 	int err = 0;
 
 	if (c->waits)
@@ -503,13 +515,14 @@ static int judge_started(struct chain *c)
 		err = judge(c, fallback, ROLE_HELPER);
 	if (!err && fallback)
 		err = judge_fallbacks(c);
-	if (!err && named)
-		err = judge_if_there(c, strdup(named), ROLE_LOADER);
-	else if (!err)
-		err = judge_if_there(c, beside_shim(shim, "grub"), ROLE_LOADER);
+	if (!err && (named || loader))
+		err = judge(c, named ? named : loader, ROLE_LOADER);
+	else if (!err && !fallback)
+		err = say_no_loader(c);
 	if (!err && c->boot->image)
 		err = judge_if_there(c, strdup(c->boot->image), ROLE_KERNEL);
 	free(fallback);
+	free(loader);
 	free(named);
 	return err;
 }
