@@ -87,8 +87,7 @@ def verdict(name, part):
         options |= {"cpus": 4, "memory": "1G", "boot_timeout": 600}
     built = build_guest_modules(kernel)
     if part == "storm":
-        # Without the event module, which would hold the driver.
-        options["modules"] = [built["flightrec"], built["guest-storm"]]
+        options["modules"] = [built[name] for name in test_storm.MODULES]
         return test_storm.run_storm(kernel, files(), script(name, part), LIMIT, **options)
     options["modules"] = sorted(built.values())
     return run_direct(kernel, files(), script(name, part), LIMIT, stock=["dummy"], **options)

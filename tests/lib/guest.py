@@ -70,8 +70,19 @@ class Verdict:
         lines += [f"not ok {name} - {reason}" for name, reason in self.failed]
         lines += self.problems
         if not self.ok:
-            lines += ["--- last lines of the console:", *self.console.splitlines()[-40:]]
+            lines += self._shown_console()
         return "\n".join(lines)
+
+    def _shown_console(self, length=40):
+        """Lines of the console: from the first complaint on, and the last ones."""
+        console = self.console.splitlines()
+        complaints = {p.removeprefix("console: ") for p in self.problems}
+        first = next((n for n, c in enumerate(console) if c.strip() in complaints), len(console))
+        last = max(len(console) - length, 0)
+        shown = []
+        if first < last:
+            shown = ["--- the console from its first complaint on:", *console[first:last][:length]]
+        return [*shown, "--- last lines of the console:", *console[last:]]
 
 
 def parse_verdict(text):

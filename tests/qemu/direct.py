@@ -55,12 +55,13 @@ def reporting(arch):
 class DirectGuest(Guest):
     """A Guest whose start ends when its kernel runs process 1, or ended before.
 
-    With several CPUs, QEMU (seen with 7.2) sometimes runs a breakpoint that the kernel, patching
-    its own code, has already taken away: the kernel then dies of an int3 that nobody
-    set (some boots in a thousand, of 7.2 and 7.3).  Seldom a boot of 7.3 stops with all
-    CPUs busy, and seldom QEMU aborts while the kernel maps PCI devices, since a thread of it
-    looks into a map of memory that another one exchanges.  Such a boot is started again: no code of ours ran in it.  What happens
-    from process 1 on counts.
+    With several CPUs, QEMU sometimes runs a breakpoint that the kernel, patching its own
+    code, has already taken away (tests/guest/modules/guest-int3.c says why, and helps once it
+    is loaded): the kernel then dies of an int3 that nobody set (some boots in a thousand).
+    Seldom a boot of 7.3 stops with all CPUs busy, and seldom QEMU aborts while the kernel maps
+    PCI devices, since a thread of it looks into a map of memory that another one exchanges.
+    Such a boot is started again: no code of ours ran in it.  What happens from process 1 on
+    counts.
     """
 
     BOOTS = 3

@@ -4,6 +4,7 @@
 import pytest
 
 from tests.lib.console import Console, scan
+from tests.lib.guest import Verdict
 
 TROUBLE = [
     "BUG: kernel NULL pointer dereference, address: 0000000000000000",
@@ -68,3 +69,14 @@ def test_matches_go_forward_and_escapes_are_gone(tmp_path):
     assert console.match("login:")
     assert "\x1b" not in console.text
     assert console.text == "login:\n again \xe9 login:"
+
+
+def test_report_has_the_first_complaint_and_the_end():
+    before, after = (["quiet"] * 100, [f"record {n}" for n in range(100)])
+    oops = ["[    1.000000] Oops: int3: 0000 [#1] SMP NOPTI", "[    1.000001] RIP: 0010:f+0x1/0x2"]
+    console = [*before, *oops, *after]
+    report = Verdict(console="\n".join(console), problems=[f"console: {oops[0]}"]).explain()
+    assert "\n".join(oops) in report and "record 99" in report and "record 50" not in report
+    # Once, where it is among the last lines.
+    report = Verdict(console="\n".join([*before, *oops]), problems=[f"console: {oops[0]}"]).explain()
+    assert report.count(oops[1]) == 1
