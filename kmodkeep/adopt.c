@@ -359,8 +359,8 @@ static void print_notes(const struct adopting *a)
 	if (!a->key)
 		return;
 	if (a->state->boots_kernels)
-		printf("kmodkeep: warning: the certificate of %s can also boot kernels, so whoever "
-		       "is root here could boot one of their own. Next: kmodkeep key rotate "
+		printf("kmodkeep: warning: the certificate of %s can also boot kernels, so root "
+		       "could sign and boot any kernel here. Next: kmodkeep key rotate "
 		       "begin, which makes a key of kmodkeep's; both are trusted until all "
 		       "modules are signed anew\n", a->key->cert_path);
 	if (a->dkms == DKMS_KEY_UNSURE)

@@ -454,7 +454,7 @@ static int mark(struct gate *g, const char *step, const char *rollout)
 	while (i < ARRAY_SIZE(steps) && strcmp(steps[i], step))
 		i++;
 	if (i == ARRAY_SIZE(steps))
-		return complain(EXIT_USAGE, "gate: there is no step '%s'; see --help", step);
+		return complain(EXIT_USAGE, "gate: unknown step '%s'; see --help", step);
 	if (!g->record || strcmp(recorded(g, "rollout"), rollout))
 		return complain(EXIT_USAGE, "gate: '%s' is not the roll-out that this host knows of", rollout);
 	json_add(g->record, "step_of", rollout);

@@ -91,6 +91,6 @@ int main(int argc, char **argv)
 
 			return finish(code);
 		}
-	return complain(EXIT_USAGE, "no verb '%s'; see kmodkeep --help",
+	return complain(EXIT_USAGE, "unknown verb '%s'; see kmodkeep --help",
 			argv[1]);
 }

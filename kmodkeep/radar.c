@@ -375,7 +375,7 @@ static int radar_read(const char *path, struct radar *r)
 	int err = file_read(path, RADAR_MAX, &b);
 
 	if (err == -EFBIG)
-		return complain(EXIT_UNSURE, "radar: %s: larger than 4 MiB", path);
+		return complain(EXIT_UNSURE, "radar: %s: it is larger than 4 MiB", path);
 	if (err)
 		return complain_errno(err, path);
 	r->doc = json_parse(b.data, b.len);

@@ -6,7 +6,7 @@
  * matter. Files of pstore that hold a log in parts, the newest first, are put in
  * order before.
  *
- * Nothing here is authenticated: whoever may write to the log may write this.
+ * Nothing here is authenticated: a program that may write to the log may write this.
  */
 #include "recover.h"
 

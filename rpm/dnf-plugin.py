@@ -173,7 +173,7 @@ def keep(path, text):
     if not text and not os.path.exists(path):
         return
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    # Below folders of root alone. Whoever reads status and metrics is not root.
+    # Below folders of root alone. Readers of status and metrics are not root.
     with open(f"{path}.new", "w", encoding="utf-8") as file:
         os.fchmod(file.fileno(), 0o644)
         file.write(text)

@@ -96,7 +96,7 @@ static int look_for_a_key(const struct keystate *s, bool own)
 	       k->key_path);
 	if (s->boots_kernels)
 		puts("kmodkeep: warning: its certificate can also boot kernels, "
-		     "so whoever is root here could boot one of their own. "
+		     "so root could sign and boot any kernel here. "
 		     "Next: kmodkeep key create --own; dkms goes on signing "
 		     "with the other key until mok_signing_key and "
 		     "mok_certificate in /etc/dkms/framework.conf name the new "

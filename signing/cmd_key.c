@@ -121,8 +121,8 @@ static void print_page(const struct host *h, const struct keystate *s)
 		       "  SHA-1       %s\n", s->key->cert_path, s->name,
 		       s->usage, s->expires, s->sha256, s->sha1);
 	if (s->name && s->boots_kernels)
-		puts("Warning:      this key can also boot kernels: whoever is "
-		     "root here can sign one.\n"
+		puts("Warning:      this key can also boot kernels: root "
+		     "can sign one here.\n"
 		     "              A key of kmodkeep's own cannot: "
 		     "kmodkeep key create --own; dkms\n"
 		     "              goes on signing with the other key until "
@@ -343,6 +343,6 @@ int verb_key(int argc, char **argv)
 		return key_setup_mode(argc - 1, argv + 1);
 	if (!strcmp(argv[1], "enroll"))
 		return run_script("key-enroll", argc - 1, argv + 1);
-	return complain(EXIT_USAGE, "no verb 'key %s'; see kmodkeep key "
+	return complain(EXIT_USAGE, "unknown verb 'key %s'; see kmodkeep key "
 			"--help", argv[1]);
 }

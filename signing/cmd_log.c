@@ -16,8 +16,8 @@
 static const char usage[] =
 "Usage: kmodkeep log verify [--head HASH] [--root DIR] [FILE]\n"
 "Is the log of what was signed whole, so that no line was changed, taken out or put\n"
-"in between? Prints how many lines it has, and the hash of the last one. Whoever\n"
-"keeps that hash elsewhere can tell later that the end was not cut off.\n"
+"in between? Prints how many lines it has, and the hash of the last one. Kept\n"
+"elsewhere, that hash shows later that the end was not cut off.\n"
 "\n"
 "  FILE           the log (default: /var/lib/kmodkeep/signing.log)\n"
 "  --head HASH    one line must have this hash, as it was printed before\n"

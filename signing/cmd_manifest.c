@@ -320,6 +320,6 @@ int verb_manifest(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
 		if (!strcmp(argv[1], steps[i].name))
 			return steps[i].run(argc - 1, argv + 1);
-	return complain(EXIT_USAGE, "no step 'manifest %s'; see kmodkeep manifest "
+	return complain(EXIT_USAGE, "unknown step 'manifest %s'; see kmodkeep manifest "
 			"--help", argv[1]);
 }

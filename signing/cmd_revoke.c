@@ -129,8 +129,8 @@ static const char *effect(const struct keystate *s, bool mokx,
 		       "modules signed by it alone are rejected";
 	switch (minds) {
 	case ANSWER_YES:
-		return "every module with its signature is rejected, whoever "
-		       "else has signed it";
+		return "every module with its signature is rejected, also "
+		       "if another key has signed it too";
 	case ANSWER_NO:
 		return "nothing is rejected: this kernel does not look at that "
 		       "list for keys of modules";

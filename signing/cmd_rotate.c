@@ -94,7 +94,7 @@ static int parse(int argc, char **argv, struct options *o)
 			o->step = steps[i];
 			return EXIT_YES;
 		}
-	return complain(EXIT_USAGE, "key rotate: no step '%s'; see kmodkeep key "
+	return complain(EXIT_USAGE, "key rotate: unknown step '%s'; see kmodkeep key "
 			"rotate --help", argv[optind]);
 }
 

@@ -197,7 +197,7 @@ static int read_lists(const struct host *h, const struct options *o, struct plan
 			*name = lists[i].defaults;
 			err = read_list(h, *name, EFI_GLOBAL_GUID, &defaults, &vendors);
 		}
-		/* What is revoked stays so, whoever's list it was. */
+		/* What is revoked stays so, in either's list. */
 		if (!err && (!o->without_vendor || i == DBX)) {
 			err = copy(&p->list[i].want, entries ? &p->list[i].now : &defaults);
 			p->list[i].kept = entries ? entries : vendors;

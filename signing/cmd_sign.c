@@ -88,7 +88,7 @@ static int parse(int argc, char **argv, struct options *o)
 		return complain(EXIT_USAGE, "sign: --key needs --cert, and "
 				"--cert needs --key");
 	if (optind == argc)
-		return complain(EXIT_USAGE, "sign: no file named");
+		return complain(EXIT_USAGE, "sign: no file is named");
 	return EXIT_YES;
 }
 

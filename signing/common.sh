@@ -25,8 +25,11 @@ read_state() {
 	else
 		set -- --first
 	fi
-	state=$("$front" key status --shell "$@" --root "$root") ||
+	# Exit code 3 has said why.
+	state=$("$front" key status --shell "$@" --root "$root") || {
+		[ $? != 3 ] || exit 3
 		stop 3 "the state of this host could not be read"
+	}
 }
 
 # get NAME: one value of the state; never eval'ed, so nothing in it can run.

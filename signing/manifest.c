@@ -246,7 +246,7 @@ int manifest_read(const char *path, struct manifest *out, char **why)
 	*why = NULL;
 	err = file_read(path, MANIFEST_MAX, &text);
 	if (err == -EFBIG)
-		return refuse(why, strdup("larger than 1 MiB"));
+		return refuse(why, strdup("it is larger than 1 MiB"));
 	if (err)
 		return err;
 	out->doc = json_parse(text.data, text.len);
@@ -256,7 +256,7 @@ int manifest_read(const char *path, struct manifest *out, char **why)
 		err = -ENOMEM;
 	else
 		err = out->doc ? take_all(out, why) :
-				 refuse(why, strdup("no JSON object"));
+				 refuse(why, strdup("it is no JSON object"));
 	if (err)
 		manifest_free(out);
 	return err;

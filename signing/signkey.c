@@ -375,7 +375,7 @@ int signkey_load(const struct host *h, struct signkey *k)
 
 	if (k->problem)
 		return -EKEYREJECTED;
-	/* The certificate first: whoever may not read the key may read that. */
+	/* The certificate first: a user who may not read the key may read that. */
 	err = load_cert(k);
 	if (!err)
 		err = token_is(k->key_path) ? load_token(h, k) : load_key(k);

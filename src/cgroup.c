@@ -6,8 +6,8 @@
  *
  *   cgroup id=NUMBER path=PATH
  *
- * Whoever can make control groups could fill that channel with them, so there are few in
- * the long run; a path that was left out is recorded when the group writes later. A table
+ * A user who can make control groups could fill that channel with them, so there are few
+ * in the long run; a path that was left out is recorded when the group writes later. A table
  * of those that were met is small, and nobody relies on it: a group that fell out of it
  * is recorded once more.
  */

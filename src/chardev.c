@@ -236,7 +236,7 @@ static int ioctl_set_filter(struct file *file, const void __user *arg, size_t si
 		handle->filter.pid = filter.pid;
 		handle->filter.cgroup = filter.cgroup;
 		WRITE_ONCE(handle->filter.severity, filter.severity);
-		/* Whoever sees these sees the severity: pairs with flightrec_handle_waiters(). */
+		/* One that sees these sees the severity: pairs with flightrec_handle_waiters(). */
 		smp_store_release(&handle->filter.features, filter.features);
 	}
 	flightrec_handle_unlock(handle);

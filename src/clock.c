@@ -20,9 +20,9 @@ void __init flightrec_clock_init(void)
 /*
  * The true offset lies between that of the wall clock to the boot clock read
  * before and to the one read after it. The known one is kept while it may be
- * right. If it is not, the middle is as good as any: whoever was stopped
- * between the readings, by an NMI or a hypervisor, has it put right by the
- * next tick's check. Not the exact offsets, because the kernel's accessor
+ * right. If it is not, the middle is as good as any: where the reader was
+ * stopped between the readings, by an NMI or a hypervisor, the next tick's check
+ * puts it right. Not the exact offsets, because the kernel's accessor
  * waits for the CPU that keeps the time.
  */
 void flightrec_clock_check(void)

@@ -89,7 +89,7 @@ static struct notifier_block panic_nb = {
 	.priority = PANIC_PRIORITY,
 };
 
-/* Somebody may be printing: whoever finds the new one finds it whole. */
+/* A printer may be at work: if it finds the new one, it finds it whole. */
 static void add_to(struct printer *printer, struct flightrec_crash_channel *link,
 		   struct flightrec_channel *channel)
 {
@@ -100,7 +100,7 @@ static void add_to(struct printer *printer, struct flightrec_crash_channel *link
 	printer->end = &link->next;
 }
 
-/* Whoever is at it goes on to the next one. */
+/* A printer that is at it goes on to the next one. */
 static void take_from(struct printer *printer, struct flightrec_crash_channel *link)
 {
 	struct flightrec_crash_channel **at = &printer->first;

@@ -4,8 +4,8 @@
  * the core through kevent.h alone; which sources are wanted is decided there.
  *
  * Here is what the sources have in common: the order of their start and its
- * reverse, and that none records too much. Whoever can cause events could
- * otherwise make the channel forget all others.
+ * reverse, and that none records too much. A user who can cause events
+ * could otherwise make the channel forget all others.
  */
 #define pr_fmt(fmt) "flightrec-events: " fmt
 

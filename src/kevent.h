@@ -65,7 +65,7 @@ int flightrec_emit(enum flightrec_source source, u8 severity,
  * @fmt: printf format; the whole text is cut at 255 bytes
  *
  * For modules that are not flightrec's own: MODULE_IMPORT_NS() of FLIGHTREC, this header,
- * and the driver's Module.symvers are all they need. Whoever calls it often must bound that:
+ * and the driver's Module.symvers are all they need. One that calls it often must bound that:
  * the channel keeps the newest records, whosever they are. May be called from any context,
  * an NMI too; never sleeps. The stamp is that of the calling task, if there is one.
  *

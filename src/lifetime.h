@@ -15,8 +15,8 @@ int flightrec_lifetime_init(void);
 void flightrec_lifetime_exit(void);
 
 /*
- * Its nodes in /dev, which cannot be opened yet, and in /proc, which can: whoever has that
- * open is waited for, and shut out, when it goes. 0 or -errno.
+ * Its nodes in /dev, which cannot be opened yet, and in /proc, which can: those who have
+ * that open are waited for, and shut out, when it goes. 0 or -errno.
  */
 int flightrec_lifetime_add_nodes(struct flightrec_channel *channel);
 void flightrec_lifetime_del_nodes(struct flightrec_channel *channel);

@@ -253,7 +253,7 @@ static ssize_t deliver(struct flightrec_handle *handle, void *bounce, size_t roo
 		next = handle->cursor;
 		n = min(room, iov_iter_count(to));
 		ring = flightrec_ring_hold(handle->channel, &held);
-		/* Whoever writes faster than we deliver must not keep us for ever. */
+		/* Writers that are faster than we deliver must not keep us for ever. */
 		end = end ?: flightrec_ring_next(ring);
 		n = unlikely(handle->filter.features) ?
 		    fill_filtered(handle, ring, &next, end, bounce, n) :

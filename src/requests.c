@@ -32,7 +32,7 @@ static void request_events(struct work_struct *work)
 	err = request_module(FLIGHTREC_EVENTS_ALIAS);
 	if (err)
 		atomic_inc(&failures);
-	/* Counted when done: whoever waits for it may then unload both. */
+	/* Counted when done: a test that waits for it may then unload both. */
 	atomic_inc(&requests);
 	if (!err)
 		return;

@@ -92,11 +92,11 @@
  *   E  seq 0, then words (smp_wmb)        a dump: seq, then words
  *   F  words, then committed (release)    committed (acquire), then lap     G
  *
- * A/B: whoever sees an overwritten word sees the lap that gave it up.
- * C/D: whoever sees an entry sees the record.
- * C/H: whoever sees an entry sees that its number was taken.
+ * A/B: a reader that sees an overwritten word sees the lap that gave it up.
+ * C/D: a reader that sees an entry sees the record.
+ * C/H: a reader that sees an entry sees that its number was taken.
  * E: a memory image never has a number before a record that is not whole.
- * F/G: between writers; whoever claims a block overwrites no store under way.
+ * F/G: between writers; the claimer of a block overwrites no store under way.
  * Each load and store of shared words is a single relaxed access, so a race
  * has a defined outcome, which is then thrown away.
  */
@@ -330,7 +330,7 @@ static void claim_block(struct flightrec_ring *ring, u32 writer, bool choosy)
  * The same for urgent records: the block in the next place of the table. Its lap follows
  * the one that it has, since it left the ring's turn. Two who met it in the same lap want the
  * same next one, and the exchanges decide. The block goes into the table before its first
- * number is taken, so whoever knows of that number finds it there.
+ * number is taken, so a reader that knows of that number finds it there.
  */
 static void claim_kept(struct flightrec_ring *ring, u32 writer, bool choosy)
 {

@@ -114,7 +114,7 @@ struct flightrec_ring {
  * @cpus: an array of 2 * @ncpus zeroed elements
  * @nblocks: at least two more than @ncpus
  * @ncpus: CPUs that may append
- * @name: for whoever finds the blocks in a memory image, as are:
+ * @name: for readers of a memory image that find the blocks, as are:
  * @boot_id: 16 bytes
  * @instance: a random number
  * @generation: if not 0, the memory is one that a reset leaves alone, and records get a

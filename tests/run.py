@@ -43,6 +43,10 @@ TIERS = {
     "demo": (["tests/demo"], 25),
 }
 
+# What Python and pytest make of a test's source is kept for the next run: it takes seconds. Not where
+# a test installs packages: they would put theirs there, too.
+COMPILED = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(TOP / "build/pycache")}
+
 # What a tier finds in the cache, and who puts it there with progress; pytest would hide it.
 EMULATOR = ["tests.lib.emulator"]
 STOCK = ["tests.lib.roots"], ["tests.lib.kernels"], EMULATOR
@@ -84,7 +88,8 @@ def run_tier(tier):
         "--durations=5", "--durations-min=5", f"--junitxml={report}", *side_by_side(tier), *paths,
     ]  # fmt: skip
     started = time.monotonic()
-    status = subprocess.run(command, cwd=TOP, check=False).returncode
+    environment = {**os.environ, **(COMPILED if tier == "check" else {})}
+    status = subprocess.run(command, cwd=TOP, check=False, env=environment).returncode
     passed, failed, skipped = count(report)
     if status and not failed:
         failed = 1  # pytest itself went wrong: no test says so

@@ -151,7 +151,7 @@ void cgroups_learn(const char *channel, const struct flightrec_record *record)
 	add(id, text, end - text);
 }
 
-/* Whoever may not read that channel knows only of groups that are there. */
+/* A reader who may not open that channel knows only of groups that are there. */
 static void read_kernel_channel(void)
 {
 	const struct flightrec_record *record;

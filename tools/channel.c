@@ -332,7 +332,7 @@ int command_channel(int argc, char **argv)
 			return EXIT_USAGE;
 	}
 	if (optind == argc) {
-		complain("channel: create, resize, remove or list? See \"flightrec channel --help\"");
+		complain("channel: name one of create, resize, remove, list; see \"flightrec channel --help\"");
 		return EXIT_USAGE;
 	}
 	what = argv[optind++];

@@ -3,7 +3,7 @@
  * Containers by the paths of their control groups: containers.c knows the paths of each
  * runtime, names.c the files in which runtimes keep the names. No daemon is asked.
  *
- * A path is made by whoever the group was delegated to: of containers in one another the
+ * A path is made by the user to whom the group was delegated: of containers in one another the
  * outermost counts, so that what is one cannot pass itself off as a neighbour. Containers of a
  * user are said to be so, and only that user's files have their names.
  */

@@ -189,7 +189,7 @@ static bool store_container(void *arg, const struct container *container)
 	return json_object_object_length(containers) < CONTAINERS_MAX;
 }
 
-/* Whoever reads this boot later may no longer find the files that have the names. */
+/* A later reader of this boot may no longer find the files that have the names. */
 static void store_containers(struct boot *boot)
 {
 	cgroups_each_container(store_container, child(boot->json, "containers"));

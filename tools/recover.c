@@ -409,7 +409,7 @@ static void print_summary_json(const struct recovery *recovery)
 	struct json_object *summary = json_object_new_object();
 	size_t i;
 
-	/* Whoever may write to a log or to memory can forge a record. */
+	/* A writer to the log or to memory can forge a record. */
 	json_object_object_add(summary, "verified", json_object_new_boolean(0));
 	json_object_object_add(summary, "records", json_object_new_uint64(recovery->printed));
 	for (i = 0; i < COUNTS; i++)

@@ -3,7 +3,7 @@
  * flightrec run: starts a program and records each line that it, or what it starts,
  * prints.
  *
- * The stamp of a record is that of whoever writes it, which is this process. So
+ * The stamp of a record is that of its writer, which is this process. So
  * the program's output is a socket, not a pipe: of each piece that comes through it
  * the kernel says which process and user wrote it. That stands in front of the text,
  * "COMM[PID]: ". Lines of different processes are put together apart from each other, and
@@ -592,7 +592,7 @@ int command_run(int argc, char **argv)
 		}
 	}
 	if (optind == argc) {
-		complain("which program? See \"flightrec run --help\"");
+		complain("run: no program is named; see \"flightrec run --help\"");
 		return EXIT_USAGE;
 	}
 	if (!run.channel)

@@ -53,7 +53,7 @@ int channel_open(struct flightrec **handle, const char *channel, unsigned int fl
 /* Why a channel could not be opened, and what helps; static text. */
 const char *channel_explain(const char *channel, unsigned int flags, int err);
 
-/* What SIGPIPE did in whoever started this program. */
+/* What SIGPIPE did in the process that started this program. */
 extern void (*sigpipe_before)(int);
 
 /* Says "flightrec: ..." on standard error. */

@@ -2,23 +2,24 @@
 """The verbs of "kmodkeep fleet".  Exit codes are kmodkeep's: 0 yes, 1 no, 2 usage, 3 could not tell."""
 
 import argparse
+import importlib
 import os
 import sys
 
-from . import build, gate, package, publish, pull, radar, redfish, report, rollout, verify
 from .states import Usage
 
+# Each is a file of this folder, and read only when it is asked for: all of them take long to read.
 VERBS = {
-    "report": (report, "one page: which hosts would lose which driver, why, and what to do"),
-    "gate": (gate, "after a batch: does the roll-out go on, stop, or go back?"),
-    "build": (build, "modules of a driver with a dkms.conf, for kernels that are not here"),
-    "package": (package, "packages of such modules, for Debian or RPM, and one that holds the kernel until it has them"),
-    "publish": (publish, "a signed apt repository, whose rings get the same files one after the other"),
-    "verify": (verify, "a module file on a host, back to its package, builders, log entry and source"),
-    "radar": (radar, "which driver builds for which kernel, before anybody installs either"),
-    "redfish": (redfish, "a certificate into the firmware's list db, through the machine's management controller"),
-    "rollout": (rollout, "update hosts, a few at first; stop and go back where it goes wrong"),
-    "pull": (pull, "publish the gate file, by which hosts update themselves; the next share where it goes well"),
+    "report": "one page: which hosts would lose which driver, why, and what to do",
+    "gate": "after a batch: does the roll-out go on, stop, or go back?",
+    "build": "modules of a driver with a dkms.conf, for kernels that are not here",
+    "package": "packages of such modules, for Debian or RPM, and one that holds the kernel until it has them",
+    "publish": "a signed apt repository, whose rings get the same files one after the other",
+    "verify": "a module file on a host, back to its package, builders, log entry and source",
+    "radar": "which driver builds for which kernel, before anybody installs either",
+    "redfish": "a certificate into the firmware's list db, through the machine's management controller",
+    "rollout": "update hosts, a few at first; stop and go back where it goes wrong",
+    "pull": "publish the gate file, by which hosts update themselves; the next share where it goes well",
 }
 
 
@@ -26,16 +27,23 @@ VERBS = {
 MARK = "mark"
 
 
-def parser():
+def module_of(verb):
+    return importlib.import_module(f".{verb}", __package__)
+
+
+def parser(wanted):
+    """The options of the verb WANTED, beside the names of all."""
     top = argparse.ArgumentParser(prog="kmodkeep fleet", description="Many hosts that kmodkeep looks after.")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for name, (module, text) in VERBS.items():
+    for name, text in VERBS.items():
         one = verbs.add_parser(name, help=text, description=text)
-        module.add_options(one)
-        one.set_defaults(run=module.run)
+        if name == wanted:
+            module_of(name).add_options(one)
+            one.set_defaults(run=module_of(name).run)
     one = verbs.add_parser(MARK)
-    rollout.add_mark_options(one)
-    one.set_defaults(run=rollout.mark)
+    if wanted == MARK:
+        module_of("rollout").add_mark_options(one)
+        one.set_defaults(run=module_of("rollout").mark)
     return top
 
 
@@ -44,7 +52,8 @@ def main(arguments, program="kmodkeep"):
     # Names and messages of hosts are not ASCII alone, and kmodkeep sets the locale C.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="replace")
-    options = parser().parse_args(arguments)
+    wanted = next((word for word in arguments if not word.startswith("-")), None)
+    options = parser(wanted).parse_args(arguments)
     options.program = program
     try:
         code = options.run(options)

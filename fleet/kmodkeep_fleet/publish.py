@@ -5,7 +5,7 @@
     dists/RING            a link to the folder of one publication; its replacement is the publication
     .published/           those folders: the list of files, indices, by-hash, InRelease
 
-Whoever reads sees the old publication or the new one, wherever a run was ended.  What is in between
+A reader sees the old publication or the new one, wherever a run was ended.  What is in between
 goes at the next run.  apt-ftparchive makes the indices, gpg signs.
 """
 

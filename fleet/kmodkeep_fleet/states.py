@@ -2,7 +2,7 @@
 """State files of hosts, read as what they are: bytes from machines that may lie.
 
 A state file is NAME.json: what "kmodkeep state" printed on the host, and beside it, where
-whoever gathered it has put them in,
+the program that gathered it has put them in,
 
     inventory   the name by which the host was asked, in place of its own
     error       why it could not be asked; then nothing else need be there

@@ -200,7 +200,7 @@ class Chain:
             if not isinstance(its, list) or self.manifest["builder"] not in its:
                 raise Broken("the entry is about another builder's manifest")
             named += its
-        # Whoever makes the package can put any statement into it: the log has whose the signers compared.
+        # The maker of a package can put any statement into it: the log says whose the signers compared.
         known = [one for one in self.builders if one in named]
         if len(known) < min(self.options.builders, len(self.builders)):
             raise Missing(plain(f"of the builders it names {', '.join(known)} alone"))

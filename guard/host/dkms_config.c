@@ -93,7 +93,7 @@ static int set(struct dkms_config *c, const char *name, struct dkms_setting *s)
 	}
 	if (c->count == SETTINGS_MAX) {
 		setting_free(s);
-		return note_command(c, name, "too many settings");
+		return note_command(c, name, "it has too many settings");
 	}
 	list = realloc(c->list, (c->count + 1) * sizeof(*list));
 	if (!list)
@@ -347,7 +347,7 @@ static int keep_assignment(struct parser *s, size_t name_len, bool append)
 	const char *value = s->w.text + name_len + 1 + append;
 
 	if (s->pending_count == ARRAY_SIZE(s->pending))
-		return note_command(s->c, s->name, "a statement too long");
+		return note_command(s->c, s->name, "a statement is too long");
 	to = &s->pending[s->pending_count];
 	to->key = strndup(s->w.text, name_len);
 	if (!to->key)
@@ -372,7 +372,7 @@ static int take_array(struct parser *s)
 
 	skip_group(s, '(', ')');
 	return s->p[-1] == ')' && s->p > open + 1 ? 0 :
-	       note_command(s->c, s->name, "an array without an end");
+	       note_command(s->c, s->name, "an array has no end");
 }
 
 static int statement_ends(struct parser *s)
@@ -387,7 +387,7 @@ static int statement_ends(struct parser *s)
 	}
 	s->pending_count = 0;
 	if (!err && s->command)
-		err = note_command(s->c, s->name, "runs commands");
+		err = note_command(s->c, s->name, "it runs commands");
 	s->command = false;
 	s->conditional = false;
 	return err;
@@ -517,7 +517,7 @@ static int read_drop_ins(const struct host *h, struct dkms_config *c)
 		if (!rel)
 			err = -ENOMEM;
 		else if (!err && i == DROP_INS_MAX)
-			err = note_command(c, CONF_DIR, "too many files");
+			err = note_command(c, CONF_DIR, "it has too many files");
 		else if (!err && i < DROP_INS_MAX)
 			err = read_one(h, c, rel);
 		free(rel);

@@ -82,7 +82,7 @@ static int set_modules(struct parser *p, char *value)
 			continue;
 		}
 		if (d->module_count == MODULES_MAX) {
-			error(p, "more than %d modules", MODULES_MAX);
+			error(p, "it names more than %d modules", MODULES_MAX);
 			d->broken = true;
 			break;
 		}
@@ -262,7 +262,7 @@ int driver_parse(struct driver *d, const char *file, char *text,
 	}
 	if (!err && !d->broken && !d->module_count && !d->ignore &&
 	    !d->dkms) {
-		error(&p, "no modules = line");
+		error(&p, "it has no line 'modules = NAME'");
 		d->broken = true;
 	}
 	return err;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Blocks of LZ4 and LZO, which few hosts have their initramfs packed with. Whoever
- * packs with them has their libraries, so these are loaded when they are needed and
- * are no dependency of the program.
+ * Blocks of LZ4 and LZO, which few hosts have their initramfs packed with. A host
+ * that packs with them has their libraries, so these are loaded when they are needed
+ * and are no dependency of the program.
  */
 #ifndef KMODKEEP_LZ_H
 #define KMODKEEP_LZ_H

@@ -3,7 +3,7 @@
  * The log of a signer: what was signed, for whom. One JSON object a line; each names
  * the SHA-256 of the line before it, so that no line can be changed, taken out or
  * put in between without all later ones being made anew. That the end was cut off
- * shows only to whoever knows a later line's hash.
+ * shows only to a reader who knows a later line's hash.
  */
 #ifndef KMODKEEP_SIGNLOG_H
 #define KMODKEEP_SIGNLOG_H

@@ -81,7 +81,7 @@ static int parse(int argc, char **argv, struct options *o)
 		case 's': o->no_secure_boot = true; break;
 		case 'c':
 			if (o->cert_count == ARRAY_SIZE(o->certs))
-				return complain(EXIT_USAGE, "doctor: more than %zu certificates",
+				return complain(EXIT_USAGE, "doctor: at most %zu certificates can be given",
 						o->cert_count);
 			o->certs[o->cert_count++] = optarg;
 			break;
@@ -165,7 +165,7 @@ static int ask(struct doctor *d, const struct options *o)
 	int err;
 
 	if (o->kernel && !doctor_kernel(d, o->kernel))
-		return complain(EXIT_UNSURE, "kernel %s: too many kernels",
+		return complain(EXIT_UNSURE, "kernel %s: there are too many kernels",
 				o->kernel);
 	list = calloc(d->kernels.count + 1, sizeof(*list));
 	err = list ? 0 : -ENOMEM;

@@ -30,7 +30,7 @@ static const char usage[] =
 "\n"
 "  --mail         to the address that guard.conf names, by sendmail; run by\n"
 "                 kmodkeep-mail.service\n"
-"  --desktop      to whoever is logged in, by notify-send; run by\n"
+"  --desktop      to users that are logged in, by notify-send; run by\n"
 "                 kmodkeep-notice.service of the session\n"
 "  --root DIR     the system installed under DIR\n"
 "\n"

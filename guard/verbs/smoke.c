@@ -98,7 +98,7 @@ int verb_smoke(int argc, char **argv)
 		}
 	}
 	if (argc - optind > 1)
-		return complain(EXIT_USAGE, "smoke: one driver at a time");
+		return complain(EXIT_USAGE, "smoke: unexpected argument '%s'", argv[optind + 1]);
 	err = host_new(root, &h);
 	if (!err)
 		err = trust_new(h, &t);

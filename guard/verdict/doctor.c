@@ -641,7 +641,7 @@ static int judge_depend(const struct doctor *d, struct finding *f,
 	next = text_of("install the package that has %s for kernel %s, or: "
 		       "depmod %s", need, f->kernel->release, f->kernel->release);
 	err = next ? report_set(&f->report, VERDICT_MISSING, next,
-				"it needs %s: no such module for kernel %s", need,
+				"it needs %s: kernel %s has no such module", need,
 				f->kernel->release) : -ENOMEM;
 	free(next);
 	return err;

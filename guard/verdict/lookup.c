@@ -103,7 +103,7 @@ int verify_module(const struct host *h, const struct trust *t,
 	if (!kernel_has(h, kernel, "modules.dep.bin"))
 		return report_set(r, VERDICT_KERNEL_INCOMPLETE,
 				  "install or reinstall that kernel's package",
-				  "no module index in /lib/modules/%s",
+				  "there is no module index in /lib/modules/%s",
 				  *kernel ? kernel : "(name a kernel with "
 				  "--kernel)");
 	err = module_find(h, kernel, name, path);
@@ -111,16 +111,16 @@ int verify_module(const struct host *h, const struct trust *t,
 		return err;
 	if (err == -ENOENT && !kernel_has(h, kernel, "build/."))
 		return report_cause(r, VERDICT_MISSING, CAUSE_NO_HEADERS,
-				  "no such module for kernel %s, and no headers "
+				  "kernel %s has no such module, and no headers "
 				  "to build it with", kernel);
 	if (err == -ENOENT)
 		return report_cause(r, VERDICT_MISSING, CAUSE_NOT_BUILT,
-				  "no such module for kernel %s", kernel);
+				  "kernel %s has no such module", kernel);
 	if (err)
 		return report_cause(r, VERDICT_UNKNOWN, CAUSE_NOT_INDEXED,
 				  "cannot be looked up: %s", strerror(-err));
 	if (!*path)
 		return report_set(r, VERDICT_NOT_APPLICABLE, NULL,
-				  "built into kernel %s", kernel);
+				  "it is built into kernel %s", kernel);
 	return judge_found(h, t, *path, kernel, r);
 }

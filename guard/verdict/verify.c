@@ -726,13 +726,13 @@ static int judge_other(const struct buf *bytes, struct report *r)
 
 	if (!bytes->len)
 		return report_cause(r, VERDICT_TAMPERED, CAUSE_DAMAGED,
-				  "an empty file");
+				  "it is an empty file");
 	if (!elf)
 		return report_cause(r, VERDICT_TAMPERED, CAUSE_DAMAGED,
-				  "no kernel module: not an ELF file");
+				  "it is no kernel module: not an ELF file");
 	return report_cause(r, VERDICT_TAMPERED, CAUSE_DAMAGED,
-			  "no kernel module, or a damaged one: an ELF file "
-			  "without a readable section .modinfo");
+			  "it is no kernel module, or a damaged one: an ELF "
+			  "file without a readable section .modinfo");
 }
 
 int verify_bytes(const struct host *h, const struct trust *t,

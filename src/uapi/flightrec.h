@@ -24,7 +24,7 @@
  *   descriptor has FLIGHTREC_FL_RAW; without one the severity is
  *   FLIGHTREC_SEVERITY_DEFAULT. Zero bytes: nothing is recorded, returns 0.
  *   Everything in the stamps is that of the writing task at the time of the
- *   write, not of whoever opened the descriptor.
+ *   write, not of the task that opened the descriptor.
  *     EMSGSIZE  more than FLIGHTREC_PAYLOAD_MAX bytes, the "<N>" counted
  *     EFAULT    the buffer, or a part of it, cannot be read
  *     ENOMEM    no memory for the copy of a large record at this moment

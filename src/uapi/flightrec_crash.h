@@ -35,8 +35,8 @@
  * payload; a backslash is "\\", a double quote "\"", every other byte "\xNN".
  * No line is longer than FLIGHTREC_CRASH_LINE_MAX bytes, no set longer than
  * FLIGHTREC_CRASH_TEXT_MAX; both count "flightrec: ", and not what the log adds.
- * A check tells damage, not forgery: whoever may write to the kernel's log can
- * write such lines.
+ * A check tells damage, not forgery: a program that may write to the kernel's
+ * log can write such lines.
  *
  * 2. Blocks, in an image of the machine's memory
  * ----------------------------------------------

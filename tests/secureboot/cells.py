@@ -14,6 +14,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.lib.rsa import rsa_key
+
 MAGIC = b"~Module signature appended~\n"
 CODE_SIGNING = "codeSigning"
 MODULES_ONLY = "codeSigning,1.3.6.1.4.1.2312.16.1.2"
@@ -41,16 +43,16 @@ class Key:
 def make_key(directory, name):
     """The key NAME of ENROLLED or STRANGERS."""
     key, cert = directory / f"{name}.key", directory / f"{name}.pem"
-    kind = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"] if name == "ecdsa" else ["rsa:2048"]
+    made = (["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-keyout", key] if name == "ecdsa" else
+            ["-key", rsa_key(key)])  # fmt: skip
     usage = {"no-usage": None, "any-usage": CODE_SIGNING}.get(name, MODULES_ONLY)
     is_ca = name.endswith("ca")
     extensions = ["-addext", f"extendedKeyUsage={usage}"] if usage else []
     subprocess.run(
-        ["openssl", "req", "-new", "-newkey", *kind, "-nodes", "-subj", f"/CN=table {name}",
+        ["openssl", "req", "-new", *made, "-nodes", "-subj", f"/CN=table {name}",
          *extensions, "-addext", f"basicConstraints=critical,CA:{'TRUE' if is_ca else 'FALSE'}",
          "-addext", f"keyUsage={'keyCertSign' if is_ca else 'digitalSignature'}",
-         "-x509", "-days", "30",
-         "-keyout", key, "-out", cert],
+         "-x509", "-days", "30", "-out", cert],
         check=True, capture_output=True,
     )  # fmt: skip
     if name == "expired":
@@ -62,8 +64,8 @@ def issue(name, issuer, akid="keyid"):
     """A key whose certificate ISSUER signed; AKID: how it names the issuer."""
     directory = issuer.key.parent
     key, cert, request = (directory / f"{name}.{end}" for end in ("key", "pem", "csr"))
-    subprocess.run(["openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN=table {name}",
-                    "-keyout", key, "-out", request], check=True, capture_output=True)  # fmt: skip
+    subprocess.run(["openssl", "req", "-new", "-key", rsa_key(key), "-subj", f"/CN=table {name}",
+                    "-out", request], check=True, capture_output=True)  # fmt: skip
     (directory / "issue.cnf").write_text(
         "basicConstraints=critical,CA:FALSE\nkeyUsage=digitalSignature\nsubjectKeyIdentifier=hash\n"
         f"authorityKeyIdentifier={akid}\n")
@@ -82,10 +84,10 @@ def forged(name, issuer):
     subject = subprocess.run(["openssl", "x509", "-in", issuer.cert, "-noout", "-subject", "-nameopt", "RFC2253"],
                              check=True, capture_output=True, text=True).stdout  # fmt: skip
     identifier = text.split("\n")[1].strip().replace(":", "")
-    subprocess.run(["openssl", "req", "-new", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",
+    subprocess.run(["openssl", "req", "-new", "-x509", "-key", rsa_key(key), "-days", "30",
                     "-subj", "/" + subject.partition("=")[2].strip(),
                     "-addext", f"subjectKeyIdentifier={identifier}",
-                    "-keyout", key, "-out", cert], check=True, capture_output=True)  # fmt: skip
+                    "-out", cert], check=True, capture_output=True)  # fmt: skip
     return Key(name, key, cert)
 
 

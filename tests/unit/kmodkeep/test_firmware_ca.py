@@ -14,6 +14,7 @@ import pytest
 
 from tests.lib import apt
 from tests.lib.cache import cached
+from tests.lib.rsa import rsa_key
 from tests.qemu import esp, variables
 from tests.unit.kmodkeep.host import GLOBAL, certificate, siglist
 from tests.unit.kmodkeep.test_varstore import virt_firmware
@@ -68,8 +69,8 @@ class Authority:
         if name not in self.made:
             stem = self.path / str(len(self.made))
             subprocess.run(
-                ["openssl", "req", "-new", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", self.subject(name),
-                 "-days", "9", "-keyout", f"{stem}.key", "-out", f"{stem}.pem"], check=True, capture_output=True)  # fmt: skip
+                ["openssl", "req", "-new", "-x509", "-key", rsa_key(Path(f"{stem}.key")), "-subj", self.subject(name),
+                 "-days", "9", "-out", f"{stem}.pem"], check=True, capture_output=True)  # fmt: skip
             self.made[name] = stem
         return self.made[name]
 
@@ -80,8 +81,8 @@ class Authority:
     def leaf(self, name, ca, *words):
         if name not in self.made:
             stem = self.path / f"leaf{len(self.made)}"
-            subprocess.run(["openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}",
-                            "-keyout", f"{stem}.key", "-out", f"{stem}.csr"], check=True, capture_output=True)  # fmt: skip
+            subprocess.run(["openssl", "req", "-new", "-key", rsa_key(Path(f"{stem}.key")), "-subj", f"/CN={name}",
+                            "-out", f"{stem}.csr"], check=True, capture_output=True)  # fmt: skip
             subprocess.run(["openssl", "x509", "-req", "-in", f"{stem}.csr", "-CA", f"{self[ca]}.pem", "-CAkey",
                             f"{self[ca]}.key", "-CAcreateserial", "-days", "9", "-out", f"{stem}.pem", *words],
                            check=True, capture_output=True)  # fmt: skip

@@ -26,6 +26,19 @@ def test_every_option_is_in_the_manual(tree, words):
         assert option in MANUAL, option
 
 
+# What a verb wants to be told before it looks at the host.
+WANTED = {"verify": ["--module", "x"], "sign": ["x.ko"], "adopt": ["--all"], "notice": ["--mail"],
+          "key revoke": ["--cert", "x"], "key rotate": ["status"]}
+
+
+@pytest.mark.parametrize("words", [words for words in VERBS if words[0] != "manifest"], ids=" ".join)
+def test_a_root_that_is_not_there_is_one_line(words):
+    command = [PROGRAM, *words, *WANTED.get(" ".join(words), []), "--root", "/nonexistent"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 3 and not done.stdout
+    assert done.stderr.count("\n") == 1 and "/nonexistent" in done.stderr, done.stderr
+
+
 def test_every_verb_is_tried_and_in_the_synopsis(tree):
     named = set(re.findall(r"^  ([a-z]+) ", tree.run("--help", root=False).out, re.M))
     # Those are programs of their own: test_preflight.py, tests/unit/fleet and tests/fleet try them.

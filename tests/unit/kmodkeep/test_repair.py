@@ -165,7 +165,7 @@ def test_step_is_shown_run_and_judged(host):
     host.dkms()
     result = host.repair("--yes")
     assert result.code == 0, result.text
-    assert f"step 1: {BUILD}\n          why: sample on {NEW}: missing: no such module" in result.out
+    assert f"step 1: {BUILD}\n          why: sample on {NEW}: missing: kernel {NEW} has no such module" in result.out
     assert f"now: sample on {NEW}: ok" in result.out
     assert result.out.endswith(f"kmodkeep: next boot safe (kernel {NEW})\n")
     assert host.ran == [BUILD]

@@ -75,7 +75,7 @@ static void bad_lines_are_named(void **state)
 		{ "modules = a\ntimeout = -1\n", "x.conf:2: timeout" },
 		{ "modules = a\ntimeout = 99999\n", "x.conf:2: timeout" },
 		{ "modules = a\ndkms = ../x\n", "x.conf:2: '../x' is no dkms" },
-		{ "policy = warn\n", "no modules = line" },
+		{ "policy = warn\n", "it has no line 'modules = NAME'" },
 	};
 
 	(void)state;

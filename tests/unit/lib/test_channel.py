@@ -25,7 +25,7 @@ def stats():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "create, resize, remove or list?"),
+        ([], "name one of create, resize, remove, list"),
         (["frobnicate"], "unknown 'frobnicate'"),
         (["create"], "create: name one channel"),
         (["create", "a", "b"], "create: name one channel"),

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How the sanitizers of the programs under test are set.
+
+A program of the tests runs for milliseconds, and the sanitizer costs most of them.  So of
+each allocation one frame is kept, not thirty: a report has the whole stack of the access
+nevertheless, and ASAN_OPTIONS=malloc_context_size=30 that of the allocation.  Leaks are looked
+for at the end of each program of a quarter of the tests, always the same ones, and of all tests
+with FULL=1, as `make test-all` has it.  The tests in C look for them always.
+"""
+
+import os
+import zlib
+
+import pytest
+
+os.environ.setdefault("ASAN_OPTIONS", "malloc_context_size=1")
+
+
+def looks_for_leaks(name):
+    """Of the test NAME."""
+    return bool(os.environ.get("FULL")) or zlib.crc32(name.encode()) % 4 == 0
+
+
+@pytest.fixture(autouse=True)
+def leaks(request, monkeypatch):
+    if not looks_for_leaks(request.node.name):
+        monkeypatch.setenv("ASAN_OPTIONS", f"{os.environ['ASAN_OPTIONS']}:detect_leaks=0")
