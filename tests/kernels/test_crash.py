@@ -58,7 +58,17 @@ echo "after the oops" >/proc/flightrec/default
 """
 )
 
-OOPS_IS_PANIC = LOAD + "echo oops >/proc/guest-trouble\n"
+OOPS_IS_PANIC = (
+    LOAD
+    + """
+for kb in 0 65 -1 much ''; do
+	echo "$kb" 2>/dev/null >/sys/module/flightrec/parameters/crash_kb && echo "== taken: $kb"
+done
+echo "== crash_kb $(cat /sys/module/flightrec/parameters/crash_kb)"
+echo 6 >/sys/module/flightrec/parameters/crash_kb
+echo oops >/proc/guest-trouble
+"""
+)
 
 
 @functools.lru_cache(maxsize=None)
@@ -186,11 +196,20 @@ def test_backtraces_stay(kernel):
 def test_an_oops_that_is_the_panic(kernel):
     console, problems = oops_is_panic(kernel)
     assert not problems, console[-6000:]
-    first, second = crash_sets(console)
+    first, second = crash_sets(console, most=6 << 10)
     assert (first.reason, second.reason) == ("oops", "panic")
     assert first.payloads("default")[-1] == "record 400"
     assert second.records == []
     assert "Kernel panic - not syncing: Fatal exception" in console
+
+
+@pytest.mark.parametrize("kernel", SELECTED)
+def test_how_much_is_printed_can_be_set(kernel):
+    console, _ = oops_is_panic(kernel)
+    assert "== crash_kb 4\n" in console.replace("\r", "") and "== taken: " not in console
+    assert 'flightrec: parameter crash_kb: "65" is not a number of KiB, 1 to 64' in console
+    first, _ = crash_sets(console, most=6 << 10)
+    assert 4096 < first.bytes <= 6 << 10
 
 
 # Where the kernel has the driver of the PCI device.

@@ -521,7 +521,6 @@ SURROUNDINGS = {
     "no newline at the end": crash.console(LINES)[:-1],
     "several in a line": crash.console(GROUPED),
     "of an earlier driver": crash.console(crash.crash_lines(LINED, version=1)),
-    "of both drivers": crash.console(GROUPED) + crash.console([crash.record_line(LINED[0])]),
     "rubbish before": b"\xff\0\xfe" * 3000 + b"\n" + crash.console(LINES),
 }  # fmt: skip
 
