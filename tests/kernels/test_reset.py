@@ -42,7 +42,7 @@ BY_NAME = ["6.12", "7.2", "7.3"]
 # The kernel may load itself anywhere, over the memory too, unless it is told not to.
 RESERVED_BY_NAME = "reserve_mem=10M:16K:flightrec nokaslr"
 # Of 256 MiB, below what firmware and emulator put at the end.
-RESERVED_BY_ADDRESS = "memmap=10M$0xd000000"
+BY_ADDRESS = "memmap=10M$0xd000000 for-flightrec:reserved=10M@0xd000000"
 
 RECORDS = 10000 if os.environ.get("FULL") else 2000
 
@@ -109,7 +109,7 @@ class Life:
 def arguments(kernel):
     if kernel in BY_NAME:
         return RESERVED_BY_NAME
-    return f"{RESERVED_BY_ADDRESS} for-flightrec:reserved=10M@0xd000000"
+    return BY_ADDRESS
 
 
 def deaths_of(kernel):

@@ -308,6 +308,11 @@ def checked(line):
     return f"{line} {zlib.crc32(line.encode()):08x}"
 
 
+def signed(number):
+    """As 64 bits with a sign have it."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
 def group_line(recs, channel="default", boot=BOOT_ID, keep=None):
     """The G line of RECS, with only KEEP bytes of each payload."""
     first = recs[0]
@@ -329,9 +334,9 @@ def group_line(recs, channel="default", boot=BOOT_ID, keep=None):
             else:
                 words.append(letter + (escape(value, True) if letter == "N" else str(value)))
         if record.wall_ns - record.boot_ns != shift:
-            words.append(f"W{record.wall_ns - record.boot_ns - shift}")
+            words.append(f"W{signed(record.wall_ns - record.boot_ns - shift)}")
         payload = record.payload if keep is None else record.payload[:keep]
-        words.append(f'{record.boot_ns - boot_ns}"{escape(payload, False)}"' +
+        words.append(f'{signed(record.boot_ns - boot_ns)}"{escape(payload, False)}"' +
                      ("" if keep is None else f"+{len(record.payload)}"))  # fmt: skip
         last, seq, boot_ns, shift = now, record.seq, record.boot_ns, record.wall_ns - record.boot_ns
     return checked(" ".join(words))

@@ -579,9 +579,9 @@ def test_all_of_a_stamp_is_in_a_line(file):
                                     " W", " W--1", " Z1", " S", " 0", ' 0"open', ' 0"x"+4097', ' 0"xyz"+2', ' -"x"'])  # fmt: skip
 def test_a_change_that_is_none(file, change):
     """Nothing of a line is taken of which a part cannot be, however right its check."""
-    group = f'G {crash.BOOT_ID[:8]} default 1 1 1 0"good"{change}'
-    good = crash.checked(group.replace(change, ""))
-    bad = crash.checked(group + ("" if '"' in change else ' 0"x"'))
+    group = f'G {crash.BOOT_ID[:8]} default 1 1 1 0"good"'
+    good = crash.checked(group)
+    bad = crash.checked(group + change + ("" if '"' in change else ' 0"x"'))
     _, lines, summary, _ = recover(file(crash.console([bad])))
     assert not lines and summary["damaged"] == 1
     assert len(recover(file(crash.console([good])))[1]) == 1
