@@ -571,6 +571,7 @@ def test_all_of_a_stamp_is_in_a_line(file):
                          uid=2**32 - 2, euid=3, cpu=511, comm=b"a b", cgroup=2**64 - 1, start_ns=2**63),
             crash.Record(b"", seq=2**64 - 1, boot_ns=2**64 - 1, wall_ns=0)]  # fmt: skip
     _, lines, summary, _ = recover(file(crash.console(crash.crash_lines(recs, in_line=3))))
+    lines.sort(key=lambda line: line["seq"])
     assert [stamps(line) for line in lines] == expected(recs) and not summary["damaged"]
     assert [(line["cgroup"], line["start_ns"]) for line in lines] == [(r.cgroup, r.start_ns) for r in recs]
 
