@@ -85,7 +85,7 @@ _flightrec() {
 	collect) options="--boots --size --help" ;;
 	save) options="--size --help" ;;
 	boots) options="--json --help" ;;
-	report) options="--html --help" ;;
+	report) options="--boot --html --help" ;;
 	esac
 	if [[ $word == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
