@@ -405,7 +405,8 @@ static void sets_of_other_sizes(void **state)
 	u32 i, before = 0;
 
 	(void)state;
-	for (set_bytes = FLIGHTREC_CRASH_TEXT_MIN; set_bytes <= FLIGHTREC_CRASH_TEXT_MAX; set_bytes *= 4) {
+	for (set_bytes = FLIGHTREC_CRASH_TEXT_MIN; set_bytes <= FLIGHTREC_CRASH_TEXT_MAX;
+	     set_bytes *= 4) {
 		teardown(state);
 		setup(state);
 		for (i = 0; i < WRITTEN_MAX - 1; i++)
