@@ -674,6 +674,27 @@ def test_for_people(file):
     assert not flightrec("recover", "-q", file(crash.console(LINES))).stderr
 
 
+def test_only_the_newest(file):
+    """Of several boots, each still with its heading and its end; the summary counts what was printed."""
+    log = "".join(f"[ 1.0] Linux version 6.1\\n[ 9.0] Kernel panic - not syncing: number {n}\\n" +
+                  crash.console(crash.crash_lines(LINED[:10], boot=boot)).decode()
+                  for n, boot in enumerate(["0" * 32, "1" * 32])).encode()  # fmt: skip
+    path = file(log)
+    everything = flightrec("recover", path).stdout
+    for newest in (1, 10, 11, 20, 21):
+        done = flightrec("recover", "-n", newest, path)
+        assert done.returncode == 0 and f"flightrec: {min(newest, 20)} record" in done.stderr
+        heading, _, rest = done.stdout.partition("\n")
+        assert heading == f"== boot {('1' if newest <= 10 else '0') * 32}, unverified"
+        assert everything.endswith(rest) and rest.count(" writer[") == min(newest, 20)
+    lines = flightrec("recover", "-n", 3, "-j", path).stdout.splitlines()
+    assert [json.loads(line).get("seq") for line in lines[:3]] == [r.seq for r in LINED[7:10]]
+    assert json.loads(lines[3])["summary"]["records"] == 3
+    texts = flightrec("recover", "-n", 2, "-p", "err", "-o", "cat", path).stdout.splitlines()
+    assert len(texts) == 2 and texts == flightrec("recover", "-p", "err", "-o", "cat", path).stdout.splitlines()[-2:]
+    assert flightrec("recover", "-n", 0, path).returncode == flightrec("recover", "-n", "x", path).returncode == 2
+
+
 def test_standard_input_may_be_a_pipe():
     done = flightrec("recover", "--json", "-", input=crash.elf([(0, IMAGE)]), text=False)
     assert done.returncode == 0 and done.stdout.count(b"\n") == len(RECORDS) + 1
