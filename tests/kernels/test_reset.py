@@ -10,6 +10,7 @@ what that does is in tests/unit.
 import functools
 import json
 import os
+import re
 import tempfile
 import zlib
 from pathlib import Path
@@ -142,6 +143,10 @@ def lives(kernel):
                     guest.qmp.system_reset()
                 all_lives.append(Life(guest, disk))
             assert not guest.scan_console(ALLOWED)
+            # The same memory in each boot, of which the first finds nothing.
+            found = re.findall(r"flightrec: .* memory at (0x\w+)", guest.console.text)
+            assert len(found) == len(all_lives) and len(set(found)) == 1, found
+            assert guest.console.text.count("flightrec: no records of a boot before are in") == 1
     return dict(zip(deaths, zip(all_lives, all_lives[1:])))
 
 
