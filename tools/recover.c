@@ -47,6 +47,7 @@ struct recovery {
 	bool quiet, progress, incomplete;
 	bool usual;		/* no file was named */
 	uint64_t printed, found;
+	uint64_t all;			/* those of other channels and boots counted */
 	unsigned long long newest;	/* 0: all */
 	FILE *out;		/* standard output; of the newest alone a file that has no name */
 	FILE *starts;		/* then another one, with a struct start of each record */
@@ -377,6 +378,7 @@ static int print_records(struct recovery *recovery)
 	int got = 0, err = hold_back(recovery);
 
 	while (!err && (got = flightrec_recover_next(recovery->recover, &found)) > 0) {
+		recovery->all++;
 		if ((recovery->channel && strcmp(recovery->channel, found->channel)) ||
 		    (recovery->boot && strncmp(recovery->boot, found->boot_id,
 					       strlen(recovery->boot))))
@@ -413,6 +415,9 @@ static void print_summary(const struct recovery *recovery)
 	if (recovery->printed)
 		fprintf(stderr, "flightrec: %" PRIu64 " record%s recovered, none of them verified\n",
 			recovery->printed, recovery->printed == 1 ? "" : "s");
+	else if (recovery->all)
+		fprintf(stderr, "flightrec: none of the %" PRIu64 " records found is what the options ask for\n",
+			recovery->all);
 	else
 		say_none(recovery);
 	for (i = 0; i < COUNTS; i++) {

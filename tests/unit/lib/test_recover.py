@@ -695,6 +695,15 @@ def test_only_the_newest(file):
     assert flightrec("recover", "-n", 0, path).returncode == flightrec("recover", "-n", "x", path).returncode == 2
 
 
+def test_records_that_nobody_asked_for_were_found_all_the_same(file):
+    path = file(crash.console(LINES))
+    for options in (["-c", "other"], ["-b", "ffff"], ["-g", "no such text"]):
+        done = flightrec("recover", *options, path)
+        assert done.returncode == 1
+        assert done.stderr == f"flightrec: none of the {len(LINED)} records found is what the options ask for\n"
+    assert flightrec("recover", file(b"nothing")).stderr == "flightrec: no record found\n"
+
+
 def test_standard_input_may_be_a_pipe():
     done = flightrec("recover", "--json", "-", input=crash.elf([(0, IMAGE)]), text=False)
     assert done.returncode == 0 and done.stdout.count(b"\n") == len(RECORDS) + 1
