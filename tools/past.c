@@ -341,8 +341,6 @@ static void say_none(const struct reading *r, const struct boot *boot)
 			 wanted->channels[0].name);
 	else if (!r->any && wanted)
 		complain("nothing of these channels is left of that boot; --all has what there is");
-	else if (r->any)
-		complain("no record of that boot is what the options ask for");
 	else if (!r->any)
 		complain("no record is left of boot %.8s", boot ? boot->name : "-1");
 }

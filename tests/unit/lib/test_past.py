@@ -112,8 +112,6 @@ def test_boots_and_channels_that_are_not_there(kept):
         assert done.returncode == 1 and says in done.stderr and "flightrec boots" in done.stderr
     done = flightrec("read", "-b", "-1")
     assert done.returncode == 1 and "nothing of channel default is left of that boot; --all has what there is" in done.stderr
-    done = flightrec("read", "-ab", "-1", "--until", "1990-01-01")
-    assert done.returncode == 1 and done.stderr == "flightrec: no record of that boot is what the options ask for\n"
     for wrong in (["-f"], ["--cursor-file", "x"], ["-t", "relative"]):
         assert flightrec("read", "-b", "-2", *wrong).returncode == 2
 
