@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What comes back of 10,000 records after each way to die: the table of docs/deaths.md.
 
-    python3 -m bench.deaths [--kernels 6.1,6.12] [--keep] [--missing]
+    python3 -m bench.deaths [--kernels 6.1,6.12] [--only PATTERN] [--keep] [--missing]
 
 For each kernel a guest dies again and again. At each boot it does what the packaged units
 do: the driver is loaded, "flightrec collect" keeps what there is, and at an orderly end
@@ -9,8 +9,9 @@ do: the driver is loaded, "flightrec collect" keeps what there is, and at an ord
 records, on a copy of what is kept, as a host that has none. What there is then is compared with
 what was listed before the death, record by record.
 
---keep writes docs/deaths.md after each death, --missing runs only what has no result there. Exits 0 if with reserved memory all came back
-after each death that leaves memory powered, and if no record came back that was not there.
+--keep writes docs/deaths.md after each death, --missing runs only what has no result there,
+--only what has PATTERN in its name. Exits 0 if with reserved memory all came back after each
+death that leaves it powered and alone, and if no record came back that was not there.
 """
 
 import argparse
@@ -24,7 +25,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.hosts import Firmware, Host, modular
+from bench.hosts import LOAD, Capture, CaptureAlone, Firmware, FirmwareByName, Host, modular
 from tests.kernels import test_reset as reset
 from tests.lib.cache import progress
 from tests.lib.guest import GuestError
@@ -41,6 +42,11 @@ RECORDS = 10_000
 # Ramoops has memory of its own, behind what is reserved for the records.
 RAMOOPS = "modprobe ramoops mem_address=0xe000000 mem_size=0x100000 record_size=0x10000 mem_type=0"
 PSTORE_MEMORY = "memmap=1M$0xe000000"
+
+EFI_PSTORE = "modprobe efi_pstore pstore_disable=0; echo c >/proc/sysrq-trigger"
+
+# Kernels that do not tell drivers what the firmware calls memory.
+NOT_BY_ADDRESS = ["7.2", "7.3"]
 
 # Busybox has none.
 CHRT = Path("/usr/bin/chrt")
@@ -59,19 +65,25 @@ class Death(NamedTuple):
     name: str
     shell: str
     powered: bool = True  # what is in memory stays there
+    holds: bool = True  # the firmware leaves the memory alone
     host: Host = Host()
+    alone: Host | None = None  # the host that has no reserved memory, where that must be another
+    kernels: list | None = None  # that can have it, if not all
 
 
 DEATHS = [
     Death("`sysrq-b`", reset.DEATHS["sysrq-b"]),
     Death("reset button", reset.DEATHS["reset-button"]),
     Death("watchdog (i6300esb)", reset.DEATHS["watchdog"]),
-    Death("triple fault", reset.DEATHS["triple-fault"]),
+    # Only 5.11 lets the way of a restart be chosen.
+    Death("triple fault", reset.DEATHS["triple-fault"], kernels=[name for name in KERNELS if name != "5.10"]),
     Death("panic", reset.DEATHS["panic"]),
     Death("panic, all CPUs spinning", SPIN.strip().replace("\n", "; ").replace("do; ", "do ").replace("&; ", "& ")),
     Death("panic, ramoops", RAMOOPS + "; echo c >/proc/sysrq-trigger"),
-    Death("panic, efi-pstore", "modprobe efi_pstore pstore_disable=0; echo c >/proc/sysrq-trigger",
-          host=Firmware()),
+    Death("panic, efi-pstore", EFI_PSTORE, host=Firmware(), kernels=[name for name in KERNELS if name not in NOT_BY_ADDRESS]),
+    Death("panic, efi-pstore, `reserve_mem=`", EFI_PSTORE, holds=False, host=FirmwareByName(), kernels=reset.BY_NAME),
+    Death("panic, kdump", f"{LOAD} && sync && echo c >/proc/sysrq-trigger",
+          host=Capture(), alone=CaptureAlone()),
     Death("orderly reboot", "flightrec save; keep; reboot -f"),
     Death("power cut", "sleep 600", powered=False),
 ]  # fmt: skip
@@ -93,8 +105,12 @@ packed() {{
 # The disk that /var/lib/flightrec is on.
 keep() {{ tar -c /var/lib/flightrec | dd of=/dev/vdb bs=64k conv=fsync,notrunc 2>/dev/null; }}
 modprobe virtio_pci; modprobe virtio_blk
-mkdir -p /var/lib/flightrec /run/motd.d
+mkdir -p /var/lib/flightrec /run/motd.d /var/crash /mnt
 tar -x -C / </dev/vdb 2>/dev/null
+if [ -e /dev/vdc ]; then
+	modprobe ext4
+	mount -t ext4 /dev/vdc /mnt && mount -o bind /mnt/crash /var/crash || exit 1
+fi
 # The first that comes is the one that pstore takes.
 if grep -q pstore-by-efi /proc/cmdline; then
 	modprobe efi_pstore pstore_disable=0 || exit 1
@@ -179,14 +195,19 @@ def kill(guest, death):
 
 
 def deaths_of(name):
-    """The DEATHS that kernel NAME can have; only 5.11 lets the way of a restart be chosen."""
-    return [death for death in DEATHS if (name, death.name) != ("5.10", "triple fault")]
+    """The DEATHS that kernel NAME can have."""
+    return [death for death in DEATHS if death.kernels is None or name in death.kernels]
 
 
 def die(name, deaths):
     """Yield a Death and {"none", "reserved": Result} for each of DEATHS, with kernel NAME."""
     for host in {death.host: None for death in deaths}:
-        yield from die_on(name, host, [death for death in deaths if death.host is host])
+        for death, results in die_on(name, host, [death for death in deaths if death.host is host]):
+            if death.alone is None:
+                yield death, results
+                continue
+            for _, alone in die_on(name, death.alone, [death]):
+                yield death, {**results, "none": alone["none"]}
 
 
 def die_on(name, host, deaths):
@@ -194,7 +215,7 @@ def die_on(name, host, deaths):
     with tempfile.TemporaryDirectory(prefix="deaths-", dir="/var/tmp") as directory:
         work = Path(directory)
         files = flightrec_tool(work / "tool")
-        files |= {"bin/chrt": CHRT, **{str(path): path for path in libraries(CHRT)}}
+        files |= {"bin/chrt": CHRT, **{str(path): path for path in libraries(CHRT)}, **host.files()}
         disk, state = work / "disk", work / "state"
         for path, size in ((disk, DISK), (state, STATE)):
             path.touch()
@@ -208,9 +229,9 @@ def die_on(name, host, deaths):
             guest.mkdir()
             return direct_guest(name, files, SCRIPT, guest, stock=stock, memory=host.memory,
                                 modules=sorted(build_modules(name, TOP / "src").glob("*.ko")),
-                                append=f"{reset.arguments(name)} {PSTORE_MEMORY} {host.append}", reboot=True,
+                                append=f"{host.reserved(name)} {PSTORE_MEMORY} {host.append}", reboot=True,
                                 args=["-device", "i6300esb", *drives,
-                                      *host.arguments(work)])  # fmt: skip
+                                      *host.arguments(name, work)])  # fmt: skip
 
         yield from die_on_and_on(deaths, start, disk)
 
@@ -264,7 +285,7 @@ def table(name, results):
     lines = [f"## Linux {name}: {results['when']}", "",
              "| death | memory reserved | none | what `flightrec collect` says with none |",
              "| --- | ---: | ---: | --- |"]  # fmt: skip
-    for death in DEATHS:
+    for death in deaths_of(name):
         result = results.get(death.name, {})
         lines.append(f"| {death.name} | {cell(result.get('reserved'))} | {cell(result.get('none'))} | "
                      f"{said(result['none']) if result else ''} |")  # fmt: skip
@@ -282,7 +303,7 @@ def wrong(name, results):
         lines += [f"{what}, memory {memory}: {result.false} records came back that were not there"
                   for memory, result in results[death.name].items() if result.false]  # fmt: skip
         back = results[death.name]["reserved"].back
-        if death.powered and back != RECORDS:
+        if death.powered and death.holds and back != RECORDS:
             lines.append(f"{what}: {back} of {RECORDS}")
     return lines
 
@@ -338,6 +359,7 @@ def main():
     parser = argparse.ArgumentParser(prog="bench.deaths", description="What comes back after each death.")
     parser.add_argument("--kernels", type=lambda text: text.split(","), default=USUAL)
     parser.add_argument("--keep", action="store_true", help="write docs/deaths.md")
+    parser.add_argument("--only", metavar="PATTERN", help="only deaths in whose name it is, beside those kept")
     parser.add_argument("--missing", action="store_true", help="only deaths that have no result yet")
     options = parser.parse_args()
     unknown = [name for name in options.kernels if name not in KERNELS]
@@ -346,11 +368,14 @@ def main():
     everything, problems = kept(), []
     for name in options.kernels:
         release, mine = kernel(name).release, everything.get(name, {})
-        if not (options.missing and mine.get("when", "").startswith(f"{release},")):
+        if not ((options.missing or options.only) and mine.get("when", "").startswith(f"{release},")):
             mine = {}
+        if options.only:
+            mine = {key: value for key, value in mine.items() if key == "when" or not re.search(options.only, key)}
         everything[name] = mine = {**mine, "when": f"{release}, {datetime.date.today().isoformat()}"}
         with progress(f"deaths: kernel {name}"):
-            for death, result in die(name, [death for death in deaths_of(name) if death.name not in mine]):
+            for death, result in die(name, [death for death in deaths_of(name)
+                                           if death.name not in mine and re.search(options.only or "", death.name)]):  # fmt: skip
                 mine[death.name] = result
                 print(f"     {death.name}: " + "; ".join(f"{memory} {cell(result[memory])}, {said(result[memory])}"
                                                          for memory in MEMORY), flush=True)  # fmt: skip

@@ -269,13 +269,13 @@ struct flightrec_recovered {
 
 enum flightrec_recover_count {
 	FLIGHTREC_RECOVER_BLOCKS,	/* blocks of channels seen in memory */
-	FLIGHTREC_RECOVER_TEXT_LINES,	/* lines of records seen in text */
+	FLIGHTREC_RECOVER_TEXT_LINES,	/* records seen in lines of text */
 	FLIGHTREC_RECOVER_UNPUBLISHED,	/* records whose writers had not finished */
 	FLIGHTREC_RECOVER_DAMAGED,	/* lines, blocks, pieces of blocks not understood */
 	FLIGHTREC_RECOVER_DUPLICATES,	/* records and lines seen before */
 	FLIGHTREC_RECOVER_CONFLICTS,	/* numbers that several records claim */
 	FLIGHTREC_RECOVER_CLEARED,	/* records that somebody had cleared */
-	FLIGHTREC_RECOVER_MISSING_LINES, /* lines that were printed and are not there */
+	FLIGHTREC_RECOVER_MISSING_LINES, /* records that were printed and are not there */
 	FLIGHTREC_RECOVER_OTHER_VERSION, /* blocks and lines of a version not known here */
 	FLIGHTREC_RECOVER_UNREADABLE,	/* pages of memory that the dump should have */
 	FLIGHTREC_RECOVER_OVERFLOW,	/* more than memory was set aside for */

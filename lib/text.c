@@ -92,7 +92,7 @@ static bool parse_begin(struct flightrec_recover *recover, struct line cursor, c
 
 	if (!line_number(&cursor, UINT32_MAX, &version))
 		return false;
-	if (version != FLIGHTREC_CRASH_VERSION) {
+	if (version != FLIGHTREC_CRASH_VERSION && version != FLIGHTREC_CRASH_VERSION_LINES) {
 		recover->counts[FLIGHTREC_RECOVER_OTHER_VERSION]++;
 		return true;
 	}
@@ -190,6 +190,15 @@ static bool parse_stamp(struct line *cursor, struct text_record *r)
 	return true;
 }
 
+/* All that a record has besides its stamp and payload, of which @len bytes are known. */
+static void complete(struct text_record *r, size_t len)
+{
+	r->record.version = FLIGHTREC_ABI_VERSION;
+	r->record.header_size = sizeof(r->record);
+	r->record.len = len;
+	r->record.size = sizeof(r->record) + (len + 7) / 8 * 8;
+}
+
 /* 1: a record, 0: it is damaged, or -ENOMEM. */
 static int parse_record(struct flightrec_recover *recover, struct line cursor, const char *start)
 {
@@ -215,12 +224,183 @@ static int parse_record(struct flightrec_recover *recover, struct line cursor, c
 	if (len < 0 || (whole ? len != r.full_len : len > r.full_len) ||
 	    cursor.at >= cursor.end || *cursor.at++ != ' ' || !line_check_ok(&cursor, start))
 		return 0;
-	r.record.version = FLIGHTREC_ABI_VERSION;
-	r.record.header_size = sizeof(r.record);
-	r.record.len = len;
-	r.record.size = sizeof(r.record) + (len + 7) / 8 * 8;
+	complete(&r, len);
 	recover->counts[FLIGHTREC_RECOVER_TEXT_LINES]++;
 	return keep(recover, &r, payload) ? -ENOMEM : 1;
+}
+
+/* A number with a sign, up to @until, which is passed over. */
+static bool take_signed(struct line *cursor, char until, uint64_t *to)
+{
+	const char *at = memchr(cursor->at, until, cursor->end - cursor->at);
+	size_t len = at ? (size_t)(at - cursor->at) : 0;
+	bool minus = cursor->at < cursor->end && *cursor->at == '-';
+	char digits[21] = "";
+	char *end;
+
+	if (len <= minus || len - minus >= sizeof(digits))
+		return false;
+	memcpy(digits, cursor->at + minus, len - minus);
+	errno = 0;
+	*to = strtoull(digits, &end, 10);
+	if (digits[0] < '0' || digits[0] > '9' || *end || errno)
+		return false;
+	if (minus)
+		*to = -*to;
+	cursor->at = at + 1;
+	return true;
+}
+
+static bool take_comm(struct line *cursor, char comm[16])
+{
+	char text[16];
+	ssize_t len = line_unescape(cursor, ' ', text, sizeof(text) - 1);
+
+	if (len < 0)
+		return false;
+	memset(comm, 0, sizeof(text));
+	memcpy(comm, text, len);
+	return true;
+}
+
+static bool is_number(const struct line *cursor)
+{
+	return cursor->at < cursor->end &&
+	       (*cursor->at == '-' || (*cursor->at >= '0' && *cursor->at <= '9'));
+}
+
+/* The word with @letter: in what a record differs from the one before it. */
+static bool parse_change(struct line *cursor, char letter, struct flightrec_record *record)
+{
+	uint64_t number;
+
+	if (letter == 'N')
+		return take_comm(cursor, record->comm);
+	if (letter == 'W') {
+		if (!take_signed(cursor, ' ', &number))
+			return false;
+		record->wall_ns += number;
+		return true;
+	}
+	if (!line_number(cursor, UINT64_MAX, &number))
+		return false;
+	switch (letter) {
+	case '+':
+		record->seq += number;
+		return true;
+	case 'G':
+		record->cgroup = number;
+		return true;
+	case 'B':
+		record->start_ns = number;
+		return true;
+	case 'S':
+		record->severity = number;
+		return number <= 7;
+	case 'O':
+		record->origin = number;
+		return number <= FLIGHTREC_ORIGIN_KERNEL;
+	case 'F':
+		record->flags = number;
+		return number <= UINT16_MAX;
+	case 'P':
+		record->pid = record->tgid = number;
+		break;
+	case 'Q':
+		record->tgid = number;
+		break;
+	case 'U':
+		record->uid = record->euid = number;
+		break;
+	case 'V':
+		record->euid = number;
+		break;
+	case 'C':
+		record->cpu = number;
+		break;
+	default:
+		return false;
+	}
+	return number <= UINT32_MAX;
+}
+
+/* The next record of a G line; @r is the one before it. Its payload's bytes, or -1. */
+static ssize_t parse_grouped(struct line *cursor, struct text_record *r, char *payload, size_t room)
+{
+	struct flightrec_record *record = &r->record;
+	uint64_t step, full;
+	ssize_t len;
+	char letter;
+
+	record->seq++;
+	while (cursor->at < cursor->end && !is_number(cursor)) {
+		letter = *cursor->at++;
+		if (!parse_change(cursor, letter, record))
+			return -1;
+	}
+	if (!take_signed(cursor, '"', &step))
+		return -1;
+	record->boot_ns += step;
+	record->wall_ns += step;
+	len = line_unescape(cursor, '"', payload, room);
+	if (len < 0 || cursor->at >= cursor->end || !record->seq)
+		return -1;
+	full = len;
+	r->flags = FLIGHTREC_RECOVERED_TEXT;
+	if (*cursor->at == '+') {
+		cursor->at++;
+		r->flags |= FLIGHTREC_RECOVERED_CUT;
+		if (!line_number(cursor, FLIGHTREC_PAYLOAD_MAX, &full) || full < (uint64_t)len)
+			return -1;
+	} else if (*cursor->at++ != ' ') {
+		return -1;
+	}
+	r->full_len = full;
+	complete(r, len);
+	return len;
+}
+
+/* Is it the check that is next? A record's digits have a quote behind them. */
+static bool at_check(const struct line *cursor)
+{
+	const char *at = cursor->at;
+	int i;
+
+	while (at < cursor->end && *at >= '0' && *at <= '9')
+		at++;
+	if (at < cursor->end && *at == '"')
+		return false;
+	for (i = 0; i < 8; i++)
+		if (cursor->end - cursor->at <= i || line_hex_digit(cursor->at[i]) < 0)
+			return false;
+	return true;
+}
+
+/* The records of a G line, which are kept if @keeps: 1, or 0: it is damaged, or -ENOMEM. */
+static int parse_group(struct flightrec_recover *recover, struct line cursor, const char *start,
+		       bool keeps)
+{
+	struct text_record r = { .file = recover->file };
+	char payload[FLIGHTREC_PAYLOAD_MAX];
+	ssize_t len;
+
+	if (!line_hex(&cursor, r.boot_id, 8) ||
+	    !line_word(&cursor, r.channel, FLIGHTREC_NAME_MAX - 1) ||
+	    !flightrec_name_ok(r.channel) || !take_u64(&cursor, &r.record.seq) ||
+	    !take_u64(&cursor, &r.record.boot_ns) || !take_u64(&cursor, &r.record.wall_ns) ||
+	    !r.record.seq--)
+		return 0;
+	while (!at_check(&cursor)) {
+		len = parse_grouped(&cursor, &r, payload, sizeof(payload));
+		if (len < 0)
+			return 0;
+		if (keeps) {
+			recover->counts[FLIGHTREC_RECOVER_TEXT_LINES]++;
+			if (keep(recover, &r, payload))
+				return -ENOMEM;
+		}
+	}
+	return line_check_ok(&cursor, start);
 }
 
 /* What stands behind the needle: a line of ours, or any message of the driver. */
@@ -234,12 +414,15 @@ static int parse_line(struct flightrec_recover *recover, const char *from, size_
 	while (cursor.at < cursor.end && *cursor.at == ' ')
 		cursor.at++;
 	start = cursor.at;
-	if (cursor.end - start < 3 || !memchr("BRE", start[0], 3) || start[1] != ' ' ||
+	if (cursor.end - start < 3 || !memchr("BGRE", start[0], 4) || start[1] != ' ' ||
 	    line_hex_digit(start[2]) < 0)
 		return 0;
 	cursor.at += 2;
 	if (start[0] == 'R')
 		ok = parse_record(recover, cursor, start);
+	else if (start[0] == 'G')
+		ok = parse_group(recover, cursor, start, false) ?
+			     parse_group(recover, cursor, start, true) : 0;
 	else if (start[0] == 'B')
 		ok = parse_begin(recover, cursor, start);
 	else

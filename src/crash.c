@@ -13,17 +13,23 @@
  */
 #include <linux/atomic.h>
 #include <linux/kdebug.h>
+#include <linux/kernel.h>
+#include <linux/moduleparam.h>
 #include <linux/notifier.h>
 #include <linux/printk.h>
 #include <linux/ptrace.h>
 #include <linux/rcupdate.h>
 #include <linux/spinlock.h>
+#include <linux/string.h>
 
 #include "bootid.h"
 #include "channel.h"
 #include "compat/compat.h"
 #include "crash.h"
 #include "crash_text.h"
+
+/* Of a value that makes no sense, what the log gets. */
+#define SHOWN_MAX 64
 
 /* After those that record the oops, or find that it was none. */
 #define DIE_PRIORITY	INT_MIN
@@ -42,6 +48,34 @@ static struct printer oops = { .reason = "oops", .end = &oops.first };
 static struct printer panicked = { .reason = "panic", .end = &panicked.first };
 static atomic_t sets = ATOMIC_INIT(0);
 
+/* Of a set. */
+static unsigned int text_kb = 4;
+
+static int set_text_kb(const char *val, const struct kernel_param *kp)
+{
+	unsigned int kb;
+
+	if (kstrtouint(val, 0, &kb) || kb < FLIGHTREC_CRASH_TEXT_MIN >> 10 ||
+	    kb > FLIGHTREC_CRASH_TEXT_MAX >> 10) {
+		pr_err("flightrec: parameter crash_kb: \"%*pE\" is not a number of KiB, %d to %d\n",
+		       (int)strnlen(val, SHOWN_MAX), val, FLIGHTREC_CRASH_TEXT_MIN >> 10,
+		       FLIGHTREC_CRASH_TEXT_MAX >> 10);
+		return -EINVAL;
+	}
+	WRITE_ONCE(text_kb, kb);
+	return 0;
+}
+
+static int get_text_kb(char *buffer, const struct kernel_param *kp)
+{
+	return scnprintf(buffer, PAGE_SIZE, "%u\n", READ_ONCE(text_kb));
+}
+
+const struct kernel_param_ops flightrec_crash_kb_ops = {
+	.set = set_text_kb,
+	.get = get_text_kb,
+};
+
 static void print_line(const char *line, size_t len)
 {
 	pr_alert("%s\n", line);
@@ -55,6 +89,7 @@ static void print_set(struct printer *printer)
 	printer->set.boot_id = flightrec_boot_id();
 	printer->set.number = atomic_inc_return(&sets);
 	printer->set.reason = printer->reason;
+	printer->set.bytes = READ_ONCE(text_kb) << 10;
 	printer->set.print = print_line;
 	flightrec_crash_print(&printer->set, READ_ONCE(printer->first));
 	atomic_set_release(&printer->busy, 0);

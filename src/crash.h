@@ -7,6 +7,10 @@
 
 struct flightrec_channel;
 struct flightrec_ring;
+struct kernel_param_ops;
+
+/* Operations of the parameter "crash_kb"; its value is kept in crash.c. */
+extern const struct kernel_param_ops flightrec_crash_kb_ops;
 
 /*
  * A channel is printed from add to del. One at a time. After del somebody may still be

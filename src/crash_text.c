@@ -18,11 +18,17 @@
 /* Room for the line that ends a set, newline counted: all its numbers at most. */
 #define END_MAX		64
 
+/* Of a line, newline counted. */
+#define LINE_BYTES	(FLIGHTREC_CRASH_LINE_MAX + 1)
+
+/* What stands behind the quote of a payload that was cut: "+4096". */
+#define CUT_LEN		5
+
 /*
- * How far to look back for records that are still there. More lines than this
- * never fit; a few numbers may be gone or unpublished in between.
+ * No record takes less, so that many of a set's bytes allow are looked back for; a few
+ * numbers may be gone or unpublished in between.
  */
-#define LOOK_BACK	1024
+#define LEAST_BYTES	4
 
 static void put_char(struct flightrec_crash_set *set, char c)
 {
@@ -101,26 +107,6 @@ static void put_escaped(struct flightrec_crash_set *set, const u8 *src, u32 len,
 	}
 }
 
-static void put_comm(struct flightrec_crash_set *set)
-{
-	const u8 *comm = (const u8 *)set->stamp.comm;
-	u32 len = strnlen(set->stamp.comm, sizeof(set->stamp.comm));
-
-	if (!len)
-		put(set, "-");
-	else if (len == 1 && *comm == '-')
-		put(set, "\\x2d");
-	else
-		put_escaped(set, comm, len, false);
-}
-
-static char origin_letter(const struct flightrec_stamp *stamp)
-{
-	if (stamp->origin == FLIGHTREC_ORIGIN_USER)
-		return 'u';
-	return stamp->flags & FLIGHTREC_F_INTERRUPT ? 'i' : 'k';
-}
-
 static void put_boot_id(struct flightrec_crash_set *set, u32 bytes)
 {
 	u32 i;
@@ -129,48 +115,95 @@ static void put_boot_id(struct flightrec_crash_set *set, u32 bytes)
 		put(set, "%02x", set->boot_id[i]);
 }
 
-/* All that precedes the mark. */
-static void put_stamp(struct flightrec_crash_set *set, const char *channel)
+/* A line of records of @channel, of which the one at hand is the first. */
+static void start_records(struct flightrec_crash_set *set, const char *channel)
 {
 	const struct flightrec_stamp *stamp = &set->stamp;
 
-	put(set, "R ");
+	start_line(set);
+	put(set, "G ");
 	put_boot_id(set, 4);
-	put(set, " %s %llu %llu %llu %u %c %u %u %u %u %u %u ", channel,
-	    (unsigned long long)stamp->seq, (unsigned long long)stamp->boot_ns,
-	    (unsigned long long)stamp->wall_ns, stamp->severity,
-	    origin_letter(stamp), stamp->pid, stamp->tgid, stamp->uid,
-	    stamp->euid, stamp->cpu, stamp->len);
+	put(set, " %s %llu %llu %llu", channel, (unsigned long long)stamp->seq,
+	    (unsigned long long)stamp->boot_ns, (unsigned long long)stamp->wall_ns);
+	memset(&set->last, 0, sizeof(set->last));
+	set->last.seq = stamp->seq - 1;
+	set->last.boot_ns = stamp->boot_ns;
+	set->last.wall_ns = stamp->wall_ns;
+}
+
+/* Two numbers that mostly are the same; the second one's letter follows the first one's. */
+static void put_pair(struct flightrec_crash_set *set, char letter, u32 one, u32 two, u32 last_one,
+		     u32 last_two)
+{
+	if (one == last_one && two == last_two)
+		return;
+	put(set, " %c%u", letter, one);
+	if (two != one)
+		put(set, " %c%u", letter + 1, two);
+}
+
+/* What differs from the record before it in the line. */
+static void put_changes(struct flightrec_crash_set *set)
+{
+	const struct flightrec_stamp *stamp = &set->stamp, *last = &set->last;
+	u64 gap = stamp->seq - last->seq - 1;
+	s64 step = stamp->boot_ns - last->boot_ns;
+	s64 shift = stamp->wall_ns - last->wall_ns - step;
+
+	if (gap)
+		put(set, " +%llu", (unsigned long long)gap);
+	if (stamp->severity != last->severity)
+		put(set, " S%u", stamp->severity);
+	if (stamp->origin != last->origin)
+		put(set, " O%u", stamp->origin);
+	if (stamp->flags != last->flags)
+		put(set, " F%u", stamp->flags);
+	put_pair(set, 'P', stamp->pid, stamp->tgid, last->pid, last->tgid);
+	put_pair(set, 'U', stamp->uid, stamp->euid, last->uid, last->euid);
+	if (stamp->cpu != last->cpu)
+		put(set, " C%u", stamp->cpu);
+	if (stamp->cgroup != last->cgroup)
+		put(set, " G%llu", (unsigned long long)stamp->cgroup);
+	if (stamp->start_ns != last->start_ns)
+		put(set, " B%llu", (unsigned long long)stamp->start_ns);
+	if (strncmp(stamp->comm, last->comm, sizeof(stamp->comm))) {
+		put(set, " N");
+		put_escaped(set, (const u8 *)stamp->comm,
+			    strnlen(stamp->comm, sizeof(stamp->comm)), false);
+	}
+	if (shift)
+		put(set, " W%lld", (long long)shift);
+	put(set, " %lld", (long long)step);
 }
 
 /*
- * Make the line of the record at hand within @room bytes, newline counted;
- * false if not even its stamp fits.
+ * Add the record at hand to the line, which may then have @room bytes, newline counted.
+ * False, and nothing added, if it does not fit; with @cut its payload's end is left out
+ * for that.
  */
-static bool make_record_line(struct flightrec_crash_set *set, const char *channel,
-			     u32 room)
+static bool add_record(struct flightrec_crash_set *set, u32 room, bool cut)
 {
 	u32 len = set->stamp.len;
 	u32 known = len < sizeof(set->payload) ? len : sizeof(set->payload);
-	u32 fixed, fit, mark;
+	u32 before = set->used, fixed, fit;
 
-	if (room > FLIGHTREC_CRASH_LINE_MAX + 1)
-		room = FLIGHTREC_CRASH_LINE_MAX + 1;
-	start_line(set);
-	put_stamp(set, channel);
-	mark = set->used;
-	put(set, "= ");
-	put_comm(set);
-	put(set, " \"");
-	fixed = line_bytes(set) + 1 + CHECK_LEN;	/* the other quote */
-	if (fixed > room)
-		return false;
-	fit = fitting(set->payload, known, room - fixed, true);
-	if (fit < len)
-		set->line[mark] = '+';
-	put_escaped(set, set->payload, fit, true);
+	put_changes(set);
 	put(set, "\"");
-	end_line(set);
+	fixed = line_bytes(set) + 1 + CHECK_LEN;	/* the other quote */
+	fit = fixed <= room ? fitting(set->payload, known, room - fixed, true) : 0;
+	if (fit < len && cut) {
+		fixed += CUT_LEN;
+		fit = fixed <= room ? fitting(set->payload, known, room - fixed, true) : 0;
+	}
+	if (fixed > room || (fit < len && !cut)) {
+		set->used = before;
+		set->line[before] = '\0';
+		return false;
+	}
+	put_escaped(set, set->payload, fit, true);
+	put(set, fit < len ? "\"+%u" : "\"", len);
+	set->last = set->stamp;
+	set->in_line++;
 	return true;
 }
 
@@ -181,59 +214,115 @@ static int fetch(struct flightrec_crash_set *set,
 				    sizeof(set->payload));
 }
 
+/* End the line at hand, if there is one, and print it if @print; the bytes that it takes. */
+static u32 finish_line(struct flightrec_crash_set *set,
+		       const struct flightrec_crash_channel *channel, bool print)
+{
+	u32 taken;
+
+	if (!set->in_line)
+		return 0;
+	end_line(set);
+	taken = line_bytes(set);
+	if (print) {
+		set->print(set->line, set->used);
+		set->printed += set->in_line;
+		WRITE_ONCE(*channel->from, set->last.seq + 1);
+	}
+	set->in_line = 0;
+	return taken;
+}
+
 /*
- * Going back from the newest record: the first number from which on all lines
- * take no more than @room bytes, which is set to what they take. A newest
- * record that does not fit will be cut.
+ * Add the record at hand to the line at hand, or to a new one. Only a record that has a
+ * line for itself is cut: to the longest line, or to @room if it is the only one.
+ */
+static bool place_record(struct flightrec_crash_set *set,
+			 const struct flightrec_crash_channel *channel, u32 *taken, u32 room,
+			 bool print)
+{
+	u32 line = room - *taken < LINE_BYTES ? room - *taken : LINE_BYTES;
+
+	if (set->in_line) {
+		if (add_record(set, line, false))
+			return true;
+		*taken += finish_line(set, channel, print);
+		line = room - *taken < LINE_BYTES ? room - *taken : LINE_BYTES;
+	}
+	start_records(set, channel->name);
+	return add_record(set, line, !*taken || line == LINE_BYTES);
+}
+
+/*
+ * Make the lines of the records from @seq on within @room bytes, and print them if @print.
+ * False if they do not fit; else @taken is what they take. What has no room when it is
+ * printed is left out: on an oops the others go on, and what was measured may have changed.
+ */
+static bool make_lines(struct flightrec_crash_set *set,
+		       const struct flightrec_crash_channel *channel, u64 seq, u32 room,
+		       u32 *taken, bool print)
+{
+	bool fits = true;
+	int err;
+
+	*taken = 0;
+	set->in_line = 0;
+	for (; seq < channel->to && (fits || print); seq++) {
+		err = fetch(set, channel, seq);
+		if (print && err == -EAGAIN)
+			set->unpublished++;
+		if (!err && !place_record(set, channel, taken, room, print))
+			fits = false;
+	}
+	*taken += finish_line(set, channel, print);
+	return fits;
+}
+
+/*
+ * The first number from which on all lines take no more than @room bytes, which is set to
+ * what they take: steps back that double, then half of the last one again and again.
  */
 static u64 first_fitting(struct flightrec_crash_set *set,
 			 const struct flightrec_crash_channel *channel, u32 *room)
 {
-	u64 far = channel->to > LOOK_BACK ? channel->to - LOOK_BACK : 1;
-	u64 from = READ_ONCE(*channel->from);
-	u64 first = channel->to;
-	u32 taken = 0;
-	u64 seq;
-	int err;
+	u64 far = set->bytes / LEAST_BYTES;
+	u64 oldest = channel->to > far ? channel->to - far : 1;
+	u64 good = channel->to, bad, middle, step;
+	u32 taken = 0, fits = 0;
 
-	for (seq = channel->to; seq > from && seq > far;) {
-		err = fetch(set, channel, --seq);
-		if (err == -ENOENT)
-			continue;
-		if (!err && !make_record_line(set, channel->name,
-					      taken ? ~0U : *room))
+	if (oldest < READ_ONCE(*channel->from))
+		oldest = READ_ONCE(*channel->from);
+	bad = oldest - 1;
+	for (step = 1; good > oldest; step *= 2) {
+		middle = channel->to - oldest > step ? channel->to - step : oldest;
+		if (!make_lines(set, channel, middle, *room, &taken, false)) {
+			bad = middle;
 			break;
-		if (!err && line_bytes(set) > *room - taken)
-			break;
-		if (!err)
-			taken += line_bytes(set);
-		first = seq;
+		}
+		good = middle;
+		fits = taken;
 	}
-	*room = taken;
-	return first;
+	while (good - bad > 1) {
+		middle = bad + (good - bad) / 2;
+		if (make_lines(set, channel, middle, *room, &taken, false)) {
+			good = middle;
+			fits = taken;
+		} else {
+			bad = middle;
+		}
+	}
+	*room = fits;
+	return good;
 }
 
 /* Print what the share allows, the oldest first. */
 static void print_channel(struct flightrec_crash_set *set,
 			  const struct flightrec_crash_channel *channel)
 {
-	u32 left = channel->share;
-	u64 seq = first_fitting(set, channel, &left);
-	int err;
+	u32 taken = channel->share;
+	u64 seq = first_fitting(set, channel, &taken);
 
-	left = channel->share;
-	for (; seq < channel->to; seq++) {
-		err = fetch(set, channel, seq);
-		if (err == -EAGAIN)
-			set->unpublished++;
-		/* On an oops the others go on: do not trust what was measured. */
-		if (err || !make_record_line(set, channel->name, left))
-			continue;
-		set->print(set->line, set->used);
-		left -= line_bytes(set);
-		set->printed++;
-		WRITE_ONCE(*channel->from, seq + 1);
-	}
+	make_lines(set, channel, seq, channel->share, &taken, true);
 	WRITE_ONCE(*channel->from, channel->to);
 }
 
@@ -294,7 +383,7 @@ void flightrec_crash_print(struct flightrec_crash_set *set,
 	put(set, " %u %s", set->number, set->reason);
 	end_line(set);
 	set->print(set->line, set->used);
-	measure(set, first, FLIGHTREC_CRASH_TEXT_MAX - line_bytes(set) - END_MAX);
+	measure(set, first, set->bytes - line_bytes(set) - END_MAX);
 	for (channel = first; channel; channel = READ_ONCE(channel->next))
 		print_channel(set, channel);
 	start_line(set);

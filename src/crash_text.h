@@ -38,27 +38,30 @@ struct flightrec_crash_channel {
  * @boot_id: 16 bytes
  * @number: of the set, from 1
  * @reason: "oops" or "panic"
+ * @bytes: that it may have, FLIGHTREC_CRASH_TEXT_MIN to FLIGHTREC_CRASH_TEXT_MAX
  * @print: takes a line, terminated, without a newline
  */
 struct flightrec_crash_set {
 	const u8 *boot_id;
 	u32 number;
 	const char *reason;
+	u32 bytes;
 	void (*print)(const char *line, size_t len);
 
-	/* private: lines so far, records skipped as their writers had not finished */
+	/* private: records so far, those skipped as their writers had not finished */
 	u32 printed;
 	u32 unpublished;
-	/* private: the record at hand, the line in the making */
-	struct flightrec_stamp stamp;
+	/* private: the record at hand, the one before it and how many in the line in the making */
+	struct flightrec_stamp stamp, last;
 	u8 payload[FLIGHTREC_CRASH_LINE_MAX];	/* no line shows more of it */
 	char line[FLIGHTREC_CRASH_LINE_MAX + 1];
 	u32 used;
+	u32 in_line;
 };
 
 /**
  * flightrec_crash_print - print a set
- * @set: its first four fields filled in; the rest is overwritten
+ * @set: its first five fields filled in; the rest is overwritten
  * @first: a list; each channel gets an equal share of the set's bytes, and more
  *	where others need less; *@from moves behind each line printed
  */

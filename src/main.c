@@ -82,6 +82,9 @@ static unsigned int in_crash_text_count;
 module_param_array_named(crash, in_crash_text, bool, &in_crash_text_count, 0444);
 MODULE_PARM_DESC(crash, "print each channel's newest records on an oops and on a panic (default: Y)");
 
+module_param_cb(crash_kb, &flightrec_crash_kb_ops, NULL, 0644);
+MODULE_PARM_DESC(crash_kb, "KiB of text that a crash prints, 1 to 64 (default: 4)");
+
 module_param_cb(events, &flightrec_events_ops, NULL, 0644);
 MODULE_PARM_DESC(events, "kernel events to record: " FLIGHTREC_SOURCE_WORDS "or none (default: all)");
 

@@ -315,8 +315,10 @@ int __init flightrec_region_open(void)
 		return 0;
 	look_at_halves();
 	if (region.previous.magic)
-		pr_info("records of boot %pUb are in /proc/flightrec/previous.image\n",
-			region.previous.boot_id);
+		pr_info("records of boot %pUb are in /proc/flightrec/previous.image, from memory at %pa\n",
+			region.previous.boot_id, &region.start);
+	else
+		pr_info("no records of a boot before are in the memory at %pa\n", &region.start);
 	return 0;
 }
 

@@ -15,8 +15,9 @@ static const char help[] =
 	"Usage: flightrec report [BOOT] [--html]\n"
 	"Print how a boot ended: cause, time, the last records of all channels, the\n"
 	"kernel's backtrace, and what is missing.\n\n"
-	"      --html     as one page of HTML, with all records\n"
-	"  -h, --help     this text\n\n"
+	"  -b, --boot BOOT  the same as BOOT alone\n"
+	"      --html       as one page of HTML, with all records\n"
+	"  -h, --help       this text\n\n"
 	"BOOT is the beginning of its id, -1 the one before this one, -2 the one before\n"
 	"that; without it: the last one that has ended. \"flightrec boots\" lists them.\n";
 
@@ -31,6 +32,7 @@ static int load(struct boot **boots, int *count)
 
 static int print_report(const char *name, bool html)
 {
+	char now[33] = "";
 	struct boot *boots;
 	int count, at, err;
 	int status = load(&boots, &count);
@@ -39,7 +41,12 @@ static int print_report(const char *name, bool html)
 		return status;
 	at = boots_find(boots, count, name);
 	status = at < 0 ? EXIT_NO : EXIT_YES;
-	if (!status && boots[at].problem) {
+	boot_id_now(now);
+	if (!status && !strcmp(boots[at].name, now)) {
+		complain("boot %.8s: it runs, and has no end to report; its records: flightrec read --all",
+			 now);
+		status = EXIT_NO;
+	} else if (!status && boots[at].problem) {
 		complain("%s/%s: %s", BOOTS_DIR, boots[at].name, boots[at].problem);
 		status = EXIT_UNKNOWN;
 	} else if (!status) {
@@ -54,13 +61,14 @@ static int print_report(const char *name, bool html)
 	return status;
 }
 
-/* "-1" is a boot, no option. */
+/* "-1" is a boot, no option; behind -b it is taken as any value. */
 static const char *take_offset(int *argc, char **argv)
 {
 	int i;
 
 	for (i = 1; i < *argc; i++)
-		if (argv[i][0] == '-' && argv[i][1] &&
+		if (argv[i][0] == '-' && argv[i][1] && strcmp(argv[i - 1], "-b") &&
+		    strcmp(argv[i - 1], "--boot") &&
 		    strspn(argv[i] + 1, "0123456789") == strlen(argv[i] + 1)) {
 			const char *offset = argv[i];
 
@@ -74,6 +82,7 @@ static const char *take_offset(int *argc, char **argv)
 int command_report(int argc, char **argv)
 {
 	static const struct option options[] = {
+		{ "boot", required_argument, NULL, 'b' },
 		{ "html", no_argument, NULL, 'H' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
@@ -82,8 +91,13 @@ int command_report(int argc, char **argv)
 	bool html = false;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":b:h", options, NULL)) != -1) {
 		switch (opt) {
+		case 'b':
+			if (name)
+				return surplus("report", optarg);
+			name = optarg;
+			break;
 		case 'H':
 			html = true;
 			break;

@@ -80,12 +80,12 @@ _flightrec() {
 		--pid --uid --comm --field --unit --cgroup --container --since --until --output --json --time --utc --cursor-file --help" ;;
 	channel) options="--size --mode --group --no-crash --help" ;;
 	stats) options="--all --watch --json --metrics --help" ;;
-	recover) options="--channel --boot --priority --grep --case-sensitive --pid --uid --comm --field --since
+	recover) options="--channel --boot --lines --priority --grep --case-sensitive --pid --uid --comm --field --since
 		--until --output --time --json --quiet --help" ;;
 	collect) options="--boots --size --help" ;;
 	save) options="--size --help" ;;
 	boots) options="--json --help" ;;
-	report) options="--html --help" ;;
+	report) options="--boot --html --help" ;;
 	esac
 	if [[ $word == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")

@@ -334,9 +334,13 @@ static void print_end(const struct past *past, const struct boot *boot)
 /* Says why nothing was printed. */
 static void say_none(const struct reading *r, const struct boot *boot)
 {
-	if (!r->any && r->past->wanted)
-		complain("nothing of %s is left of that boot; --all has what there is",
-			 r->past->wanted->count > 1 ? "these channels" : "this channel");
+	const struct timeline *wanted = r->past->wanted;
+
+	if (!r->any && wanted && wanted->count == 1)
+		complain("nothing of channel %s is left of that boot; --all has what there is",
+			 wanted->channels[0].name);
+	else if (!r->any && wanted)
+		complain("nothing of these channels is left of that boot; --all has what there is");
 	else if (!r->any)
 		complain("no record is left of boot %.8s", boot ? boot->name : "-1");
 }

@@ -18,6 +18,7 @@
 #include "filter.h"
 #include "format.h"
 #include "report.h"
+#include "spool.h"
 
 static const char help[] =
 	"Usage: flightrec recover [-c CHANNEL] [-b BOOT] [-o FORMAT] [FILE...]\n"
@@ -25,6 +26,7 @@ static const char help[] =
 	"it ended. Nothing proves that they are genuine.\n\n"
 	"  -c, --channel CHANNEL  only this one\n"
 	"  -b, --boot BOOT        only the boot whose id begins so\n"
+	"  -n, --lines N          only the newest N of the records\n"
 	FILTER_HELP
 	"  -o, --output FORMAT    short, iso, cat, json or export (default: short)\n"
 	"  -t, --time STYLE       wall or boot (default: wall)\n"
@@ -45,12 +47,22 @@ struct recovery {
 	bool quiet, progress, incomplete;
 	bool usual;		/* no file was named */
 	uint64_t printed, found;
+	uint64_t all;			/* those of other channels and boots counted */
+	unsigned long long newest;	/* 0: all */
+	FILE *out;		/* standard output; of the newest alone a file that has no name */
+	FILE *starts;		/* then another one, with a struct start of each record */
 	/* The boot at hand: its newest record, and whether it is the only one. */
 	char at_boot[33];
 	uint64_t last_boot_ns, last_wall_ns;
 	unsigned int boots;
 	int status;		/* EXIT_UNKNOWN once a file could not be used */
 	unsigned int percent;
+};
+
+/* Where the text of a record begins, and in which boot. */
+struct start {
+	uint64_t at;
+	char boot_id[33];
 };
 
 static const struct {
@@ -245,7 +257,7 @@ static void print_ending(struct recovery *recovery, const struct flightrec_death
 		if (wall < recovery->last_wall_ns)
 			wall = recovery->last_wall_ns;
 	}
-	ending_print(stdout, death, wall);
+	ending_print(recovery->out, death, wall);
 }
 
 /* What the files say of the end of a boot; those of no boot are of the only one that is there. */
@@ -274,10 +286,12 @@ static void print_other_deaths(struct recovery *recovery)
 			continue;
 		if (recovery->boots > 1 && death->boot_id[0])
 			continue;
-		printf("== boot %s\n", death->boot_id[0] ? death->boot_id : "whose id is not known");
+		fprintf(recovery->out, "== boot %s\n", death->boot_id[0] ? death->boot_id : "whose id is not known");
 		print_ending(recovery, death);
 	}
 }
+
+#define BOOT_HEADING "== boot %s, unverified\n"
 
 static void print_heading(struct recovery *recovery, const struct flightrec_recovered *found)
 {
@@ -285,11 +299,11 @@ static void print_heading(struct recovery *recovery, const struct flightrec_reco
 		return;
 	if (recovery->at_boot[0]) {
 		print_deaths(recovery, recovery->at_boot, false);
-		putchar('\n');
+		fputc('\n', recovery->out);
 	}
 	strcpy(recovery->at_boot, found->boot_id);
 	recovery->boots++;
-	printf("== boot %s, unverified\n", found->boot_id);
+	fprintf(recovery->out, BOOT_HEADING, found->boot_id);
 }
 
 static void print_found(struct recovery *recovery, const struct flightrec_recovered *found)
@@ -301,6 +315,7 @@ static void print_found(struct recovery *recovery, const struct flightrec_recove
 		.lost = found->record->lost,
 		.found = found,
 	};
+	struct start start = { 0 };
 
 	if (output_for_people(recovery->format.output))
 		print_heading(recovery, found);
@@ -309,8 +324,50 @@ static void print_found(struct recovery *recovery, const struct flightrec_recove
 	recovery->found++;
 	if (!filter_wants(&recovery->filter, &entry))
 		return;
-	format_entry(stdout, &recovery->format, &entry);
+	if (recovery->starts) {
+		start.at = ftello(recovery->out);
+		strcpy(start.boot_id, found->boot_id);
+		fwrite(&start, sizeof(start), 1, recovery->starts);
+	}
+	format_entry(recovery->out, &recovery->format, &entry);
 	recovery->printed++;
+}
+
+/* 0, or why nothing can be held back. */
+static int hold_back(struct recovery *recovery)
+{
+	int err;
+
+	recovery->out = stdout;
+	if (!recovery->newest)
+		return 0;
+	err = unnamed_file(&recovery->starts);
+	return err ?: unnamed_file(&recovery->out);
+}
+
+/* Prints what was held back from the oldest of the newest records on: 0 or an error. */
+static int print_newest(struct recovery *recovery)
+{
+	uint64_t skip = recovery->printed - recovery->newest;
+	struct start start = { 0 };
+	char part[16384];
+	size_t n;
+
+	if (fflush(recovery->out) || fflush(recovery->starts))
+		return -errno;
+	if (recovery->printed > recovery->newest) {
+		if (fseeko(recovery->starts, skip * sizeof(start), SEEK_SET) ||
+		    fread(&start, sizeof(start), 1, recovery->starts) != 1)
+			return -EIO;
+		if (output_for_people(recovery->format.output))
+			printf(BOOT_HEADING, start.boot_id);
+		recovery->printed = recovery->newest;
+	}
+	if (fseeko(recovery->out, start.at, SEEK_SET))
+		return -errno;
+	while ((n = fread(part, 1, sizeof(part), recovery->out)))
+		fwrite(part, 1, n, stdout);
+	return ferror(recovery->out) ? -EIO : 0;
 }
 
 /* 0, or the exit status if that is the end. */
@@ -318,21 +375,28 @@ static int print_records(struct recovery *recovery)
 {
 	const struct flightrec_recovered *found;
 	int status = EXIT_YES;
-	int got;
+	int got = 0, err = hold_back(recovery);
 
-	while ((got = flightrec_recover_next(recovery->recover, &found)) > 0) {
+	while (!err && (got = flightrec_recover_next(recovery->recover, &found)) > 0) {
+		recovery->all++;
 		if ((recovery->channel && strcmp(recovery->channel, found->channel)) ||
 		    (recovery->boot && strncmp(recovery->boot, found->boot_id,
 					       strlen(recovery->boot))))
 			continue;
 		print_found(recovery, found);
-		if (ferror(stdout))
+		if (ferror(recovery->out))
 			break;
 	}
-	if (!got && output_for_people(recovery->format.output)) {
+	if (!err && !got && output_for_people(recovery->format.output)) {
 		if (recovery->at_boot[0])
 			print_deaths(recovery, recovery->at_boot, recovery->boots == 1);
 		print_other_deaths(recovery);
+	}
+	if (!err && recovery->starts)
+		err = print_newest(recovery);
+	if (err) {
+		complain("temporary file: %s", strerror(-err));
+		return EXIT_NO;
 	}
 	if (flush_output(&status))
 		return status ? status : -1;
@@ -351,6 +415,9 @@ static void print_summary(const struct recovery *recovery)
 	if (recovery->printed)
 		fprintf(stderr, "flightrec: %" PRIu64 " record%s recovered, none of them verified\n",
 			recovery->printed, recovery->printed == 1 ? "" : "s");
+	else if (recovery->all)
+		fprintf(stderr, "flightrec: none of the %" PRIu64 " records found is what the options ask for\n",
+			recovery->all);
 	else
 		say_none(recovery);
 	for (i = 0; i < COUNTS; i++) {
@@ -456,6 +523,7 @@ int command_recover(int argc, char **argv)
 	static const struct option options[] = {
 		{ "channel", required_argument, NULL, 'c' },
 		{ "boot", required_argument, NULL, 'b' },
+		{ "lines", required_argument, NULL, 'n' },
 		FILTER_OPTIONS,
 		{ "output", required_argument, NULL, 'o' },
 		{ "time", required_argument, NULL, 't' },
@@ -467,7 +535,7 @@ int command_recover(int argc, char **argv)
 	struct recovery recovery = { .format = { .clock = CLOCK_WALL, .channel_width = 8 } };
 	int opt, status;
 
-	while ((opt = getopt_long(argc, argv, ":c:b:t:o:jqh" FILTER_LETTERS, options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":c:b:n:t:o:jqh" FILTER_LETTERS, options, NULL)) != -1) {
 		status = filter_option(&recovery.filter, opt, optarg);
 		if (status > 0)
 			return status;
@@ -480,6 +548,12 @@ int command_recover(int argc, char **argv)
 			break;
 		case 'b':
 			recovery.boot = optarg;
+			break;
+		case 'n':
+			if (!number_parse(optarg, 1, ~0ULL, &recovery.newest)) {
+				complain("\"%s\" is not a number of records, 1 or more", optarg);
+				return EXIT_USAGE;
+			}
 			break;
 		case 't':
 			if (!clock_style_parse(optarg, &recovery.format.clock) ||
@@ -517,6 +591,10 @@ int command_recover(int argc, char **argv)
 	recovery.format.colour = colour_wanted(stdout);
 	recovery.progress = !recovery.quiet && isatty(STDERR_FILENO);
 	status = recover_files(&recovery, argv + optind);
+	if (recovery.starts)
+		fclose(recovery.starts);
+	if (recovery.out && recovery.out != stdout)
+		fclose(recovery.out);
 	flightrec_recover_free(recovery.recover);
 	filter_free(&recovery.filter);
 	return status;

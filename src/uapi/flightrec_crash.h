@@ -7,12 +7,10 @@
  * Each line can be understood alone, in any order, among other messages:
  *
  *   flightrec: B <version> <boot-id> <set> <reason> <check>
- *   flightrec: R <boot-id8> <channel> <seq> <boot-ns> <wall-ns> <severity>
- *              <origin> <pid> <tgid> <uid> <euid> <cpu> <len> <mark>
- *              <comm> "<payload>" <check>
+ *   flightrec: G <boot-id8> <channel> <seq> <boot-ns> <wall-ns> <record>... <check>
  *   flightrec: E <boot-id8> <set> <printed> <unpublished> <check>
  *
- * (R is one line.) B begins a set, E ends it; a boot may have several: an oops
+ * (Each is one line.) B begins a set, E ends it; a boot may have several: an oops
  * prints one, a panic after it another with only what is newer. A panic may cut
  * an oops' set short: then that has no E.
  *
@@ -20,21 +18,49 @@
  *   boot-id      32 hexadecimal digits; boot-id8 the first eight of them
  *   set          counts the sets since the driver was loaded, from 1
  *   reason       "oops" or "panic"
- *   severity     0 to 7
- *   origin       u (user), k (kernel) or i (kernel, from an interrupt)
- *   len          bytes of the whole payload, decimal like all numbers
- *   mark         "=" if the whole payload follows, "+" if its end was cut
- *   comm         escaped; "-" if empty, and "\x2d" if it is that
- *   printed      R lines of this set
+ *   seq, boot-ns, wall-ns   of the first record, decimal like all numbers
+ *   printed      records in the G lines of this set
  *   unpublished  records whose writers had not finished, and so were skipped
  *   check        8 hexadecimal digits: CRC-32 (IEEE 802.3, as zlib's crc32())
  *                of all bytes from the line's letter to the one before the
  *                space that precedes the check
  *
+ * A record is any number of words that each say in what it differs from the record before
+ * it in the line, and one with its time and payload, <ns>"<payload>": nanoseconds since
+ * that record on the boot clock, negative if this one's number was taken later. If the
+ * payload's end was cut, + and the bytes of the whole one follow. Before a line's first
+ * record all is 0 and the name is empty. The words, in this order:
+ *
+ *   +n  numbers that are left out before this one
+ *   Sn  severity, 0 to 7
+ *   On  origin, FLIGHTREC_ORIGIN_*
+ *   Fn  flags, FLIGHTREC_F_*
+ *   Pn  pid, and tgid if no Q follows
+ *   Qn  tgid
+ *   Un  uid, and euid if no V follows
+ *   Vn  euid
+ *   Cn  cpu
+ *   Gn  cgroup
+ *   Bn  start_ns
+ *   Nt  comm, escaped
+ *   Wn  nanoseconds, signed, by which the wall clock moved against the boot clock
+ *
+ * Earlier drivers, whose version is 1, have one record in each line, complete:
+ *
+ *   flightrec: R <boot-id8> <channel> <seq> <boot-ns> <wall-ns> <severity>
+ *              <origin> <pid> <tgid> <uid> <euid> <cpu> <len> <mark>
+ *              <comm> "<payload>" <check>
+ *
+ *   origin       u (user), k (kernel) or i (kernel, from an interrupt)
+ *   len          bytes of the whole payload
+ *   mark         "=" if the whole payload follows, "+" if its end was cut
+ *   comm         escaped; "-" if empty, and "\x2d" if it is that
+ *
  * Escaped: bytes 0x21 to 0x7e stand for themselves, and so does the space in a
  * payload; a backslash is "\\", a double quote "\"", every other byte "\xNN".
- * No line is longer than FLIGHTREC_CRASH_LINE_MAX bytes, no set longer than
- * FLIGHTREC_CRASH_TEXT_MAX; both count "flightrec: ", and not what the log adds.
+ * No line is longer than FLIGHTREC_CRASH_LINE_MAX bytes, no set longer than the
+ * driver's parameter crash_kb says, at most FLIGHTREC_CRASH_TEXT_MAX; both count
+ * "flightrec: ", and not what the log adds.
  * A check tells damage, not forgery: a program that may write to the kernel's
  * log can write such lines.
  *
@@ -82,9 +108,11 @@
 
 #include <linux/types.h>
 
-#define FLIGHTREC_CRASH_VERSION		1
+#define FLIGHTREC_CRASH_VERSION		2
+#define FLIGHTREC_CRASH_VERSION_LINES	1	/* a record in each line */
 #define FLIGHTREC_CRASH_LINE_MAX	900	/* bytes, without the newline */
-#define FLIGHTREC_CRASH_TEXT_MAX	4096	/* bytes of a set, newlines counted */
+#define FLIGHTREC_CRASH_TEXT_MIN	1024	/* bytes of a set, newlines counted */
+#define FLIGHTREC_CRASH_TEXT_MAX	65536
 
 #define FLIGHTREC_BLOCK_BYTES		16384
 #define FLIGHTREC_BLOCK_MAGIC		0x31636572746c4662ULL	/* "bFltrec1" in little endian */

@@ -25,7 +25,7 @@ GUEST = Path(__file__).parents[1] / "guest"
 SELECTED = os.environ["K"].split(",") if os.environ.get("K") else list(KERNELS)
 
 # What these consoles may contain, and no others.
-OOPS = [r"BUG: kernel NULL pointer dereference", r"Oops: ", r"flightrec: R .* what=Oops"]
+OOPS = [r"BUG: kernel NULL pointer dereference", r"Oops: ", r"flightrec: G .* what=Oops"]
 PANIC = [r"Kernel panic - not syncing: (sysrq triggered crash|Fatal exception)$"]
 
 # Each line that a script says is a message of the kernel: no other one tears it apart,
@@ -36,7 +36,7 @@ insmod /modules/flightrec.ko channels=default,quiet crash=1,0 events=oops quota=
 modprobe flightrec-events
 insmod /modules/guest-trouble.ko
 cat /proc/sys/kernel/random/boot_id
-for i in $(seq 60); do echo "record $i" >/proc/flightrec/default; done
+for i in $(seq 400); do echo "record $i" >/proc/flightrec/default; done
 """
 
 OOPS_THEN_PANIC = (
@@ -58,7 +58,17 @@ echo "after the oops" >/proc/flightrec/default
 """
 )
 
-OOPS_IS_PANIC = LOAD + "echo oops >/proc/guest-trouble\n"
+OOPS_IS_PANIC = (
+    LOAD
+    + """
+for kb in 0 65 -1 much ''; do
+	echo "$kb" 2>/dev/null >/sys/module/flightrec/parameters/crash_kb && echo "== taken: $kb"
+done
+echo "== crash_kb $(cat /sys/module/flightrec/parameters/crash_kb)"
+echo 6 >/sys/module/flightrec/parameters/crash_kb
+echo oops >/proc/guest-trouble
+"""
+)
 
 
 @functools.lru_cache(maxsize=None)
@@ -119,11 +129,11 @@ def test_newest_records_are_printed(kernel):
     first = crash_sets(oops_then_panic(kernel)[0])[0]
     *records, escaped, long, newest = first.payloads("default")
     assert newest == "newest"
-    assert (first.records[-2]["mark"], first.records[-2]["len"]) == ("+", "3000")
+    assert first.records[-2]["full"] == 3000
     assert len(long) > 700 and set(long) == {"x"}
     assert escaped == r"control \x1b[2J \"quoted\" back\\slash \xff"
-    assert 5 < len(records) < 60
-    assert records == [f"record {i}" for i in range(61 - len(records), 61)]
+    assert 60 < len(records) < 400, "more than 60 have room beside the long one"
+    assert records == [f"record {i}" for i in range(401 - len(records), 401)]
     assert not first.payloads("quiet") and not first.payloads("selftest")
     assert first.bytes > 3800  # the share of those that have nothing to say
 
@@ -147,7 +157,7 @@ def test_oops_is_an_event_and_traps_are_none(kernel):
     """Recorded before the set is printed, so the set has it."""
     first, second = crash_sets(oops_then_panic(kernel)[0])
     (event,) = first.records[:1]
-    assert (event["channel"], event["seq"]) == ("kernel", "1")
+    assert (event["channel"], event["seq"]) == ("kernel", 1)
     assert re.match(r"oops at=trouble_write\+\S+ \[guest_trouble\] error=\S+ what=", event["payload"])
     assert len(first.payloads("kernel")) == 1 and not second.payloads("kernel")
 
@@ -186,11 +196,20 @@ def test_backtraces_stay(kernel):
 def test_an_oops_that_is_the_panic(kernel):
     console, problems = oops_is_panic(kernel)
     assert not problems, console[-6000:]
-    first, second = crash_sets(console)
+    first, second = crash_sets(console, most=6 << 10)
     assert (first.reason, second.reason) == ("oops", "panic")
-    assert first.payloads("default")[-1] == "record 60"
+    assert first.payloads("default")[-1] == "record 400"
     assert second.records == []
     assert "Kernel panic - not syncing: Fatal exception" in console
+
+
+@pytest.mark.parametrize("kernel", SELECTED)
+def test_how_much_is_printed_can_be_set(kernel):
+    console, _ = oops_is_panic(kernel)
+    assert "== crash_kb 4\n" in console.replace("\r", "") and "== taken: " not in console
+    assert 'flightrec: parameter crash_kb: "65" is not a number of KiB, 1 to 64' in console
+    first, _ = crash_sets(console, most=6 << 10)
+    assert 4096 < first.bytes <= 6 << 10
 
 
 # Where the kernel has the driver of the PCI device.

@@ -10,6 +10,7 @@ what that does is in tests/unit.
 import functools
 import json
 import os
+import re
 import tempfile
 import zlib
 from pathlib import Path
@@ -42,7 +43,7 @@ BY_NAME = ["6.12", "7.2", "7.3"]
 # The kernel may load itself anywhere, over the memory too, unless it is told not to.
 RESERVED_BY_NAME = "reserve_mem=10M:16K:flightrec nokaslr"
 # Of 256 MiB, below what firmware and emulator put at the end.
-RESERVED_BY_ADDRESS = "memmap=10M$0xd000000"
+BY_ADDRESS = "memmap=10M$0xd000000 for-flightrec:reserved=10M@0xd000000"
 
 RECORDS = 10000 if os.environ.get("FULL") else 2000
 
@@ -109,7 +110,7 @@ class Life:
 def arguments(kernel):
     if kernel in BY_NAME:
         return RESERVED_BY_NAME
-    return f"{RESERVED_BY_ADDRESS} for-flightrec:reserved=10M@0xd000000"
+    return BY_ADDRESS
 
 
 def deaths_of(kernel):
@@ -142,6 +143,10 @@ def lives(kernel):
                     guest.qmp.system_reset()
                 all_lives.append(Life(guest, disk))
             assert not guest.scan_console(ALLOWED)
+            # The same memory in each boot, of which the first finds nothing.
+            found = re.findall(r"flightrec: .* memory at (0x\w+)", guest.console.text)
+            assert len(found) == len(all_lives) and len(set(found)) == 1, found
+            assert guest.console.text.count("flightrec: no records of a boot before are in") == 1
     return dict(zip(deaths, zip(all_lives, all_lives[1:])))
 
 

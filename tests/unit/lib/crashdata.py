@@ -308,8 +308,42 @@ def checked(line):
     return f"{line} {zlib.crc32(line.encode()):08x}"
 
 
+def signed(number):
+    """As 64 bits with a sign have it."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+def group_line(recs, channel="default", boot=BOOT_ID, keep=None):
+    """The G line of RECS, with only KEEP bytes of each payload."""
+    first = recs[0]
+    words = [f"G {boot[:8]} {channel} {first.seq} {first.boot_ns} {first.wall_ns}"]
+    last = {"S": 0, "O": 0, "F": 0, "P": (0, 0), "U": (0, 0), "C": 0, "G": 0, "B": 0, "N": b""}
+    seq, boot_ns, shift = first.seq - 1, first.boot_ns, first.wall_ns - first.boot_ns
+    for record in recs:
+        now = {"S": record.severity, "O": record.origin, "F": record.flags, "P": (record.pid, record.tgid),
+               "U": (record.uid, record.euid), "C": record.cpu, "G": record.cgroup, "B": record.start_ns,
+               "N": record.comm}  # fmt: skip
+        if record.seq != seq + 1:
+            words.append(f"+{record.seq - seq - 1}")
+        for letter in (letter for letter in now if now[letter] != last[letter]):
+            value = now[letter]
+            if letter in "PU":
+                words.append(f"{letter}{value[0]}")
+                if value[1] != value[0]:
+                    words.append(f"{chr(ord(letter) + 1)}{value[1]}")
+            else:
+                words.append(letter + (escape(value, True) if letter == "N" else str(value)))
+        if record.wall_ns - record.boot_ns != shift:
+            words.append(f"W{signed(record.wall_ns - record.boot_ns - shift)}")
+        payload = record.payload if keep is None else record.payload[:keep]
+        words.append(f'{signed(record.boot_ns - boot_ns)}"{escape(payload, False)}"' +
+                     ("" if keep is None else f"+{len(record.payload)}"))  # fmt: skip
+        last, seq, boot_ns, shift = now, record.seq, record.boot_ns, record.wall_ns - record.boot_ns
+    return checked(" ".join(words))
+
+
 def record_line(record, channel="default", boot=BOOT_ID, keep=None):
-    """The R line of RECORD, with only KEEP bytes of its payload."""
+    """The R line of RECORD, of a driver whose text has version 1, with only KEEP bytes of its payload."""
     payload = record.payload if keep is None else record.payload[:keep]
     origin = "i" if record.flags & 1 else "uk"[record.origin]
     return checked(
@@ -320,11 +354,15 @@ def record_line(record, channel="default", boot=BOOT_ID, keep=None):
     )
 
 
-def crash_lines(recs, channel="default", boot=BOOT_ID, number=1, reason="panic", unpublished=0):
-    """A set, without what printk puts in front of its lines."""
+def crash_lines(recs, channel="default", boot=BOOT_ID, number=1, reason="panic", unpublished=0, in_line=1, version=2):
+    """A set, without what printk puts in front of its lines, with IN_LINE records in each; VERSION 1 has one."""
+    if version == 1:
+        lines = [record_line(r, channel, boot) for r in recs]
+    else:
+        lines = [group_line(recs[at:at + in_line], channel, boot) for at in range(0, len(recs), in_line)]
     return [
-        checked(f"B 1 {boot} {number} {reason}"),
-        *[record_line(r, channel, boot) for r in recs],
+        checked(f"B {version} {boot} {number} {reason}"),
+        *lines,
         checked(f"E {boot[:8]} {number} {len(recs)} {unpublished}"),
     ]
 

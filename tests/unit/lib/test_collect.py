@@ -101,6 +101,21 @@ def test_a_panic_in_pstore():
     assert flightrec("report", crash.BOOT_ID[:6]).stdout == report
 
 
+def test_a_report_of_a_boot_named_in_any_way():
+    """Also as read and recover take it; and one that runs has no end to report."""
+    crashed_in(PSTORE / "1700000000", "dmesg.txt", log(crash.crash_lines(LINED)))
+    flightrec("collect")
+    report = flightrec("report").stdout
+    assert report.startswith(f"How boot {crash.BOOT_ID} ended\n")
+    for arguments in (["-b", "-1"], ["--boot", "-1"], ["--boot=-1"], ["-b", crash.BOOT_ID[:8]], ["-1"]):
+        assert flightrec("report", *arguments).stdout == report
+    assert flightrec("report", "-1", "-b", "-1").returncode == flightrec("report", "-b").returncode == 2
+    for arguments in (["0"], ["-b", "0"], [NOW]):
+        done = flightrec("report", *arguments)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"flightrec: boot {NOW[:8]}: it runs, and has no end to report; its records: flightrec read --all\n"
+
+
 def test_a_place_that_is_not_there():
     """Of the usual ones none has to be there; who names one has made a mistake."""
     assert flightrec("collect").returncode == 0

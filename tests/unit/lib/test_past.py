@@ -111,7 +111,7 @@ def test_boots_and_channels_that_are_not_there(kept):
         done = flightrec("read", "-b", name)
         assert done.returncode == 1 and says in done.stderr and "flightrec boots" in done.stderr
     done = flightrec("read", "-b", "-1")
-    assert done.returncode == 1 and "--all has what there is" in done.stderr
+    assert done.returncode == 1 and "nothing of channel default is left of that boot; --all has what there is" in done.stderr
     for wrong in (["-f"], ["--cursor-file", "x"], ["-t", "relative"]):
         assert flightrec("read", "-b", "-2", *wrong).returncode == 2
 

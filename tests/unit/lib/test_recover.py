@@ -500,6 +500,7 @@ def test_memory_is_bounded_whatever_a_file_says(tmp_path):
 
 LINED = [r for r in RECORDS if len(r.payload) <= 100][:20]
 LINES = crash.crash_lines(LINED)
+GROUPED = crash.crash_lines(LINED, in_line=7)
 
 SURROUNDINGS = {
     "plain": crash.console(LINES, ""),
@@ -518,6 +519,8 @@ SURROUNDINGS = {
         b"[    1.0] Call Trace:\n" + crash.console([line]) for line in LINES
     ),
     "no newline at the end": crash.console(LINES)[:-1],
+    "several in a line": crash.console(GROUPED),
+    "of an earlier driver": crash.console(crash.crash_lines(LINED, version=1)),
     "rubbish before": b"\xff\0\xfe" * 3000 + b"\n" + crash.console(LINES),
 }  # fmt: skip
 
@@ -548,15 +551,48 @@ def test_a_line_that_crosses_a_chunk(file):
 
 def test_torn_lines_are_counted(file):
     text = crash.console(LINES)
-    middle = text.index(b"flightrec: R", 500) + 40
+    middle = text.index(b"flightrec: G", 500) + 40
     _, lines, summary, _ = recover(file(text[:middle] + b"Call Trace:" + text[middle:]))
     assert len(lines) == len(LINED) - 1
     assert (summary["damaged"], summary["missing_lines"]) == (1, 1)
 
 
-def test_a_cut_record(file):
+def test_a_torn_line_takes_its_records_with_it(file):
+    _, lines, summary, _ = recover(file(crash.console(GROUPED).replace(b'"event ', b'"evert ', 1)))
+    assert [stamps(line) for line in lines] == expected(LINED[7:])
+    assert (summary["damaged"], summary["missing_lines"]) == (1, 7)
+
+
+def test_all_of_a_stamp_is_in_a_line(file):
+    """Also what records of version 1 have not; and clocks that step back."""
+    recs = [crash.Record(b"x", seq=5, boot_ns=10**9, wall_ns=10**18, flags=1, origin=1, pid=0, tgid=0, uid=0, comm=b"",
+                         cgroup=0, start_ns=0),
+            crash.Record(b"a space \" and \\", seq=9, boot_ns=10**9 - 7, wall_ns=10**18 - 10**17, pid=2**32 - 1, tgid=1,
+                         uid=2**32 - 2, euid=3, cpu=511, comm=b"a b", cgroup=2**64 - 1, start_ns=2**63),
+            crash.Record(b"", seq=2**64 - 1, boot_ns=2**64 - 1, wall_ns=0)]  # fmt: skip
+    _, lines, summary, _ = recover(file(crash.console(crash.crash_lines(recs, in_line=3))))
+    lines.sort(key=lambda line: line["seq"])
+    assert [stamps(line) for line in lines] == expected(recs) and not summary["damaged"]
+    assert [(line.get("cgroup", 0), line.get("start_ns", 0)) for line in lines] == [(r.cgroup, r.start_ns) for r in recs]
+
+
+@pytest.mark.parametrize("change", [" S8", " O2", " F65536", " P4294967296", " G18446744073709551616", " +x", " Nfifteen.bytes..x",
+                                    " W", " W--1", " Z1", " S", " 0", ' 0"open', ' 0"x"+4097', ' 0"xyz"+2', ' -"x"'])  # fmt: skip
+def test_a_change_that_is_none(file, change):
+    """Nothing of a line is taken of which a part cannot be, however right its check."""
+    group = f'G {crash.BOOT_ID[:8]} default 1 1 1 0"good"'
+    good = crash.checked(group)
+    bad = crash.checked(group + change + ("" if '"' in change else ' 0"x"'))
+    _, lines, summary, _ = recover(file(crash.console([bad])))
+    assert not lines and summary["damaged"] == 1
+    assert len(recover(file(crash.console([good])))[1]) == 1
+
+
+@pytest.mark.parametrize("line", [crash.record_line, lambda record, **keep: crash.group_line([record], **keep)],
+                         ids=["earlier", "now"])  # fmt: skip
+def test_a_cut_record(file, line):
     record = crash.Record(b"0123456789" * 10, seq=1)
-    whole, cut = crash.record_line(record), crash.record_line(record, keep=30)
+    whole, cut = line(record), line(record, keep=30)
     _, (line,), _, _ = recover(file(crash.console([cut])))
     assert (line["text"], line["cut"], line["full_len"]) == ("0123456789" * 3, True, 100)
     assert line["boot_id"] == crash.BOOT_ID[:8], "no more is known"
@@ -578,7 +614,7 @@ def test_a_reload_begins_sets_anew(file):
 
 
 def test_forged_lines_conflict(file):
-    forged = crash.record_line(dataclasses.replace(LINED[0], payload=b"forged"))
+    forged = crash.group_line([dataclasses.replace(LINED[0], payload=b"forged")])
     _, lines, summary, _ = recover(file(crash.console(LINES + [forged])))
     assert len(lines) == len(LINED) + 1 and summary["conflicts"] == 1
 
@@ -636,6 +672,36 @@ def test_for_people(file):
     assert second == "2001-09-09 01:46:40.000000 default  info    writer[40]: tab\\x09here \\x1b[2J"
     assert "3 records recovered, none of them verified" in done.stderr
     assert not flightrec("recover", "-q", file(crash.console(LINES))).stderr
+
+
+def test_only_the_newest(file):
+    """Of several boots, each still with its heading and its end; the summary counts what was printed."""
+    log = "".join(f"[ 1.0] Linux version 6.1\\n[ 9.0] Kernel panic - not syncing: number {n}\\n" +
+                  crash.console(crash.crash_lines(LINED[:10], boot=boot)).decode()
+                  for n, boot in enumerate(["0" * 32, "1" * 32])).encode()  # fmt: skip
+    path = file(log)
+    everything = flightrec("recover", path).stdout
+    for newest in (1, 10, 11, 20, 21):
+        done = flightrec("recover", "-n", newest, path)
+        assert done.returncode == 0 and f"flightrec: {min(newest, 20)} record" in done.stderr
+        heading, _, rest = done.stdout.partition("\n")
+        assert heading == f"== boot {('1' if newest <= 10 else '0') * 32}, unverified"
+        assert everything.endswith(rest) and rest.count(" writer[") == min(newest, 20)
+    lines = flightrec("recover", "-n", 3, "-j", path).stdout.splitlines()
+    assert [json.loads(line).get("seq") for line in lines[:3]] == [r.seq for r in LINED[7:10]]
+    assert json.loads(lines[3])["summary"]["records"] == 3
+    texts = flightrec("recover", "-n", 2, "-p", "err", "-o", "cat", path).stdout.splitlines()
+    assert len(texts) == 2 and texts == flightrec("recover", "-p", "err", "-o", "cat", path).stdout.splitlines()[-2:]
+    assert flightrec("recover", "-n", 0, path).returncode == flightrec("recover", "-n", "x", path).returncode == 2
+
+
+def test_records_that_nobody_asked_for_were_found_all_the_same(file):
+    path = file(crash.console(LINES))
+    for options in (["-c", "other"], ["-b", "ffff"], ["-g", "no such text"]):
+        done = flightrec("recover", *options, path)
+        assert done.returncode == 1
+        assert done.stderr == f"flightrec: none of the {len(LINED)} records found is what the options ask for\n"
+    assert flightrec("recover", file(b"nothing")).stderr == "flightrec: no record found\n"
 
 
 def test_standard_input_may_be_a_pipe():
