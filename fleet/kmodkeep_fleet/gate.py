@@ -46,10 +46,20 @@ def faults_of(now, batch):
         found.append(("cannot-tell", now.line))
     if now.unfinished:
         found.append(("half-configured", f"package {now.unfinished[0]}"))
-    # One that was held before, and still is, has tried no newer kernel: it is no canary.
-    if before and now.pin and (now.held or not before.pin):
+    if before and now.pin and not before.pin:
         found.append(("pinned", f"it holds on to kernel {now.pin}"))
+    if batch.rebooted:
+        found += _not_tried(now, before, batch.after.get(now.name))
     return found + _smoke_faults(now, before) + _crash_faults(now, before, batch.since) + _boot_faults(now, before, batch)
+
+
+def _not_tried(now, before, after):
+    """A host that did not boot the newest kernel has shown nothing of it, however well it is."""
+    if before and before.pin and now.pin:
+        return [("not-tried", f"it was pinned to kernel {before.pin} before the update, and is to {now.pin}: see kmodkeep pin there")]
+    if after and after.next_kernel and after.running != after.next_kernel:
+        return [("not-tried", f"it came up with kernel {after.running}, but {after.next_kernel} is what should have booted")]
+    return []
 
 
 def _smoke_faults(now, before):
