@@ -18,9 +18,8 @@ from tests.lib.cache import cache_dir, cached, digest
 from tests.lib.clone import ThrowAwayRoot
 from tests.lib.guestmodules import build_guest_modules
 from tests.lib.kernels import kernel
-from tests.packaging.variants import packages
 from tests.proof.guest import PATIENCE
-from tests.proof.system import APT, _base, run_logged, write
+from tests.proof.system import APT, _base, kmodkeep_deb, run_logged, write
 from tests.qemu import image, variables
 from tests.qemu.esp import run
 from tests.qemu.secureboot import OVERLAY, SecureBootGuest
@@ -46,7 +45,7 @@ GOOD, GOOD_UPDATE, BROKEN, OOPSING, REVOKED = "1.0", "1.1", "2.0", "3.0", "4.0"
 
 def disk():
     """The disk of a host that has its kernel, dkms and sshd, but neither kmodkeep nor the driver."""
-    needs = run("dpkg-deb", "--field", packages(SUITE)["kmodkeep"], "Depends").decode().strip()
+    needs = run("dpkg-deb", "--field", kmodkeep_deb(SUITE), "Depends").decode().strip()
     base = _base(SUITE)
 
     def make(directory):
@@ -151,7 +150,7 @@ class Fleet:
     def __enter__(self):
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.path / "key")
-        self.repository.publish(packages(SUITE)["kmodkeep"], self.debs[GOOD])
+        self.repository.publish(kmodkeep_deb(SUITE), self.debs[GOOD])
         try:
             for host in self.hosts:
                 host.guest.start()
