@@ -48,7 +48,7 @@ def seen(fleet, host):
 
 # For each: what the gate says, and what the page says.
 BAD = {
-    BROKEN: ("update-failed: h1 (", f"{DRIVER}"),
+    BROKEN: ("update-failed: h1 (", f"dkms could not build {DRIVER}"),
     OOPSING: (f"smoke-failed: h1 ({DRIVER}: ", f"the smoke test of {DRIVER} failed"),
     REVOKED: (f"loses-driver: h1 ({DRIVER}: untrusted-key on", "untrusted-key"),
 }

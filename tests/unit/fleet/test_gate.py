@@ -78,6 +78,33 @@ def test_a_host_that_came_up_with_another_kernel(tmp_path):
     assert well["decision"] == "go-on"
 
 
+FIRING = 'ALERTS{alertstate="firing",severity="critical"}'
+
+
+def test_what_prometheus_has_of_them(prometheus, tmp_path):
+    """The site's own alerts count, too; one of a host that is not in the batch does not."""
+    prometheus.rows = {"up": [({"instance": f"h{n}:9100"}, "1") for n in (1, 2, 3)],
+                       FIRING: [({"instance": name, "alertname": "Slow\x1b"}, "1") for name in ("h1:9100", "h3:9100")]}  # fmt: skip
+    now, before = [rebooted("h1"), rebooted("h2")], [state("h1"), state("h2")]
+    verdict = gate(tmp_path, "--rebooted", "--prometheus", prometheus.url, now=now, before=before)
+    assert (verdict["decision"], list(verdict["hosts"])) == ("go-back", ["h1"])
+    assert verdict["reasons"] == ["alert: h1 (Slow? fires)"]
+    own = gate(tmp_path, "--rebooted", "--prometheus", prometheus.url, "--alerts", "other", now=now, before=before)
+    assert own["decision"] == "go-on"
+
+
+def test_a_host_that_prometheus_does_not_know(prometheus, tmp_path):
+    """That no alert fires for it says nothing."""
+    prometheus.rows = {"up": [({"instance": "h2:9100"}, "1")]}
+    verdict = gate(tmp_path, "--rebooted", "--prometheus", prometheus.url, now=[rebooted("h1")], before=[state("h1")])
+    assert verdict["decision"] == "stop" and faults(verdict) == ["not-watched"]
+
+
+def test_prometheus_does_not_answer(tmp_path):
+    done = fleet("gate", put(tmp_path / "now", state("h1")), "--prometheus", "http://127.0.0.1:9")
+    assert done.returncode == 3 and "Prometheus does not answer" in done.stderr and not done.stdout
+
+
 def test_a_smoke_test_that_failed_in_an_earlier_boot_is_not_this_one(tmp_path):
     old = [{"driver": "other", "result": "failed", "boot_id": digest("h1 boot 0")}]
     assert gate(tmp_path, now=[state("h1", smoke=old)])["decision"] == "go-on"
