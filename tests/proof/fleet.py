@@ -32,7 +32,7 @@ RECIPE = 1  # raise it when the disk must be made anew though its packages are t
 
 DRIVER = "guest-trouble"
 MODULE = f"/lib/modules/{{}}/updates/{DRIVER}.ko"
-DROP_IN = f"modules = {DRIVER}\ndkms = {DRIVER}\nload = yes\nsmoke_test = /usr/lib/{DRIVER}/smoke\n"
+DROP_IN = f"modules = {DRIVER}\nload = yes\nsmoke_test = /usr/lib/{DRIVER}/smoke\n"
 SMOKE = "#!/bin/sh\ncat /proc/guest-trouble\n"
 OOPSES = "#!/bin/sh\necho oops >/proc/guest-trouble\n"
 DEPMOD = "#!/bin/sh\nset -e\ndepmod {}\n"
@@ -87,8 +87,8 @@ def drivers(directory, keys):
     release = kernel(KERNEL).release
     module = build_guest_modules(KERNEL)[DRIVER].read_bytes()
 
-    def files(smoke=SMOKE):
-        return {f"usr/lib/kmodkeep/drivers.d/{DRIVER}.conf": DROP_IN, f"usr/lib/{DRIVER}/smoke": smoke}
+    def files(smoke=SMOKE, more=""):
+        return {f"usr/lib/kmodkeep/drivers.d/{DRIVER}.conf": DROP_IN + more, f"usr/lib/{DRIVER}/smoke": smoke}
 
     def prebuilt(version, key="good", smoke=SMOKE):
         signed = cells.appended(module, cells.cms(module, [keys[key]]))
@@ -99,7 +99,7 @@ def drivers(directory, keys):
               f"{source}/{DRIVER}.c": "#error this version does not build\n"}  # fmt: skip
     return {
         GOOD: prebuilt(GOOD), GOOD_UPDATE: prebuilt(GOOD_UPDATE),
-        BROKEN: deb(directory, BROKEN, {**files(), **broken}, BUILD.format(BROKEN), UNBUILD.format(BROKEN)),
+        BROKEN: deb(directory, BROKEN, {**files(more=f"dkms = {DRIVER}\n"), **broken}, BUILD.format(BROKEN), UNBUILD.format(BROKEN)),
         OOPSING: prebuilt(OOPSING, smoke=OOPSES), REVOKED: prebuilt(REVOKED, key="revoked"),
     }  # fmt: skip
 
