@@ -6,6 +6,7 @@ repository that the controller serves: two that are good, one whose build breaks
 oopses in its smoke test, and one that is signed by a key that shim has revoked.
 """
 
+import concurrent.futures
 import functools
 import http.server
 import socket
@@ -154,9 +155,8 @@ class Fleet:
         try:
             for host in self.hosts:
                 host.guest.start()
-            for host in self.hosts:
-                host.guest.wait_booted()
-                self._install(host)
+            with concurrent.futures.ThreadPoolExecutor(len(self.hosts)) as pool:
+                list(pool.map(self._install, self.hosts))
         except BaseException:
             self.__exit__()
             raise
@@ -171,6 +171,7 @@ class Fleet:
 
     def _install(self, host):
         """What an administrator does once; GRUB keeps its default, or nothing could hold a kernel."""
+        host.guest.wait_booted()
         key = (self.path / "key.pub").read_text().strip()
         source = f"deb [signed-by=/etc/apt/keyrings/fleet.asc] http://10.0.2.2:{self.server.server_port} ./"
         host.run(f"hostnamectl set-hostname {host.name}; mkdir -p -m 700 /root/.ssh; echo '{key}' >/root/.ssh/authorized_keys; "

@@ -4,7 +4,6 @@
 A parser looks at the page each time; with FULL=1 a browser shows it.
 """
 
-import json
 import os
 import re
 import time
