@@ -19,6 +19,7 @@ GO_ON, STOP, GO_BACK = "go-on", "stop", "go-back"
 BLAMED = {
     "loses-driver", "cannot-tell", "smoke-failed", "smoke-missing", "crashed", "booted-again",
     "not-rebooted", "half-configured", "pinned", "gone", "update-failed", "alert",
+    "other-kernel",
 }  # fmt: skip
 
 
@@ -49,17 +50,17 @@ def faults_of(now, batch):
         found.append(("half-configured", f"package {now.unfinished[0]}"))
     if before and now.pin and not before.pin:
         found.append(("pinned", f"it holds on to kernel {now.pin}"))
-    if batch.rebooted:
-        found += _not_tried(now, before, batch.after.get(now.name))
-    return found + _smoke_faults(now, before) + _crash_faults(now, before, batch.since) + _boot_faults(now, before, batch)
+    return (found + _kernel_faults(now, before, batch) + _smoke_faults(now, before) + _crash_faults(now, before, batch.since)
+            + _boot_faults(now, before, batch))  # fmt: skip
 
 
-def _not_tried(now, before, after):
+def _kernel_faults(now, before, batch):
     """A host that did not boot the newest kernel has shown nothing of it, however well it is."""
-    if before and before.pin and now.pin:
+    after = batch.after.get(now.name)
+    if batch.rebooted and before and before.pin and now.pin:
         return [("not-tried", f"it was pinned to kernel {before.pin} before the update, and is to {now.pin}: see kmodkeep pin there")]
-    if after and after.next_kernel and after.running != after.next_kernel:
-        return [("not-tried", f"it came up with kernel {after.running}, but {after.next_kernel} is what should have booted")]
+    if batch.rebooted and after and after.next_kernel and after.running != after.next_kernel:
+        return [("other-kernel", f"it came up with {after.running}, but {after.next_kernel} is what should have booted")]
     return []
 
 

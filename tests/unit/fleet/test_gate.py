@@ -71,8 +71,8 @@ def test_a_host_that_came_up_with_another_kernel(tmp_path):
     """The boot loader went back by itself, or had another default: what is well is the old kernel."""
     after = rebooted("h1") | {"running_kernel": OLD}
     verdict = gate(tmp_path, "--rebooted", now=[after], before=[state("h1")], after=[after])
-    assert verdict["decision"] == "stop" and faults(verdict) == ["not-tried"]
-    assert verdict["reasons"] == [f"not-tried: h1 (it came up with kernel {OLD}, but {NEW} is what should have booted)"]
+    assert verdict["decision"] == "go-back" and faults(verdict) == ["other-kernel"]
+    assert verdict["reasons"] == [f"other-kernel: h1 (it came up with {OLD}, but {NEW} is what should have booted)"]
     # One that was installed later, by others, is not of this update.
     well = gate(tmp_path, "--rebooted", now=[after], before=[state("h1")], after=[rebooted("h1")])
     assert well["decision"] == "go-on"
