@@ -34,7 +34,7 @@ RECIPE = 1  # raise it when the disk must be made anew though its packages are t
 DRIVER = "guest-trouble"
 MODULE = f"/lib/modules/{{}}/updates/{DRIVER}.ko"
 DROP_IN = f"modules = {DRIVER}\nload = yes\nsmoke_test = /usr/lib/{DRIVER}/smoke\n"
-SMOKE = "#!/bin/sh\ncat /proc/guest-trouble\n"
+SMOKE = "#!/bin/sh\nhead -c 1 /proc/guest-trouble\n"
 OOPSES = "#!/bin/sh\necho oops >/proc/guest-trouble\n"
 DEPMOD = "#!/bin/sh\nset -e\ndepmod {}\n"
 # As dh_dkms makes it; what dkms does then is its own.
