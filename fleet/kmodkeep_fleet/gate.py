@@ -10,7 +10,7 @@ import json
 import time
 from dataclasses import dataclass
 
-from . import states
+from . import prometheus, states
 
 HOUR = 3600
 GO_ON, STOP, GO_BACK = "go-on", "stop", "go-back"
@@ -18,7 +18,8 @@ GO_ON, STOP, GO_BACK = "go-on", "stop", "go-back"
 # What only an update does to a host that was well before: the others get it back.
 BLAMED = {
     "loses-driver", "cannot-tell", "smoke-failed", "smoke-missing", "crashed", "booted-again",
-    "not-rebooted", "half-configured", "pinned", "gone", "update-failed",
+    "not-rebooted", "half-configured", "pinned", "gone", "update-failed", "alert",
+    "other-kernel",
 }  # fmt: skip
 
 
@@ -30,6 +31,7 @@ class Batch:
     after: dict
     since: int = 0  # when the batch began, seconds since 1970
     rebooted: bool = False  # each host was rebooted once
+    alerts: dict = None  # of each host that Prometheus watches; None: it was not asked
 
 
 def faults_of(now, batch):
@@ -46,10 +48,20 @@ def faults_of(now, batch):
         found.append(("cannot-tell", now.line))
     if now.unfinished:
         found.append(("half-configured", f"package {now.unfinished[0]}"))
-    # One that was held before, and still is, has tried no newer kernel: it is no canary.
-    if before and now.pin and (now.held or not before.pin):
+    if before and now.pin and not before.pin:
         found.append(("pinned", f"it holds on to kernel {now.pin}"))
-    return found + _smoke_faults(now, before) + _crash_faults(now, before, batch.since) + _boot_faults(now, before, batch)
+    return (found + _kernel_faults(now, before, batch) + _smoke_faults(now, before) + _crash_faults(now, before, batch.since)
+            + _boot_faults(now, before, batch))  # fmt: skip
+
+
+def _kernel_faults(now, before, batch):
+    """A host that did not boot the newest kernel has shown nothing of it, however well it is."""
+    after = batch.after.get(now.name)
+    if batch.rebooted and before and before.pin and now.pin:
+        return [("not-tried", f"it was pinned to kernel {before.pin} before the update, and is to {now.pin}: see kmodkeep pin there")]
+    if batch.rebooted and after and after.next_kernel and after.running != after.next_kernel:
+        return [("other-kernel", f"it came up with {after.running}, but {after.next_kernel} is what should have booted")]
+    return []
 
 
 def _smoke_faults(now, before):
@@ -97,6 +109,15 @@ def _boots_between(now, before):
     return [("booted-again", f"it booted {len(between) + 1} times")] if between else []
 
 
+def _alert_faults(name, alerts):
+    """A host without a target of that name has no alerts either, which says nothing."""
+    if alerts is None:
+        return []
+    if name not in alerts:
+        return [("not-watched", "Prometheus has no target of that name")]
+    return [("alert", f"{alerts[name][0]} fires")] if alerts[name] else []
+
+
 def refusal_of(word, detail, before):
     """The fault of a host that was not heard."""
     if word in ("missing", "unreachable", "stale") and before:
@@ -108,7 +129,7 @@ def decide(fleet, batch, allowed):
     """{"decision", "reasons", "hosts", ...} of the batch in FLEET; ALLOWED hosts may have faults."""
     hosts = {}
     for name, state in fleet.states.items():
-        hosts[name] = faults_of(state, batch)
+        hosts[name] = faults_of(state, batch) + _alert_faults(name, batch.alerts)
     for name, (word, detail) in fleet.refused.items():
         hosts[name] = [refusal_of(word, detail, batch.states.get(name))]
     failed = {name: faults for name, faults in hosts.items() if faults}
@@ -161,6 +182,9 @@ def add_options(parser):
     parser.add_argument("--before", metavar="DIR", help="their state files from before the batch")
     parser.add_argument("--after", metavar="DIR", help="those from right after its reboot")
     parser.add_argument("--rebooted", action="store_true", help="each host of the batch was rebooted once")
+    parser.add_argument("--prometheus", metavar="URL", help="an alert that fires for a host is a fault, too")
+    parser.add_argument("--alerts", metavar="QUERY", default=prometheus.FIRING,
+                        help="which alerts (default: those that fire and are critical)")  # fmt: skip
     parser.add_argument("--since", metavar="SECONDS", type=int,
                         help="when the batch began, since 1970: what is older is stale (default: an hour ago)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
@@ -176,6 +200,7 @@ def run(options):
         states=states.read_directory(options.before, wanted=names).states if options.before else {},
         after=states.read_directory(options.after, wanted=names).states if options.after else {},
         since=since, rebooted=options.rebooted,
+        alerts=prometheus.watched(options.prometheus, options.alerts) if options.prometheus else None,
     )  # fmt: skip
     verdict = decide(fleet, batch, allowance(options.allow, len(names)))
     if options.json:

@@ -90,10 +90,14 @@ def _state(name, safe, found):
     )  # fmt: skip
 
 
-def read(url, wanted=None):
-    """The Fleet that Prometheus at URL knows of."""
+def _check(url):
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
         raise states.Usage(f"'{url}' is no address of Prometheus; it begins with http:// or https://")
+
+
+def read(url, wanted=None):
+    """The Fleet that Prometheus at URL knows of."""
+    _check(url)
     found = {name: _by_host(_ask(url, query)) for name, query in QUERIES.items()}
     fleet = states.Fleet()
     for name in sorted(set(found["safe"]) if wanted is None else set(wanted)):
@@ -115,3 +119,16 @@ def _take(fleet, name, safe, found):
         fleet.refuse(name, "contradicts-itself", "safe, but one of its drivers is not, or no kernel is known")
     else:
         fleet.states[name] = state
+
+
+FIRING = 'ALERTS{alertstate="firing",severity="critical"}'
+
+
+def watched(url, query):
+    """{host that Prometheus scrapes: [names of the alerts that QUERY finds for it]}."""
+    _check(url)
+    found = {_host(labels): [] for labels, _ in _ask(url, "up")}
+    for labels, _ in _ask(url, query):
+        if _host(labels) in found:
+            found[_host(labels)].append(states.plain(labels.get("alertname", "?")))
+    return found

@@ -115,9 +115,9 @@ def _things_to_do(state, now):
                "reboot the host, and confirm at its console: Enroll MOK, Continue, Yes, the one-time password")  # fmt: skip
     if state.enrolment == "declined":
         yield "the enrolment of a key was declined or not answered", "kmodkeep key enroll --again"
-    for driver, (result, boot_id, _) in state.smoke.items():
+    for driver, (result, boot_id, message) in state.smoke.items():
         if result == "failed" and boot_id == state.boot_id:
-            yield f"the smoke test of {driver} failed", "kmodkeep smoke " + driver
+            yield f"the smoke test of {driver} failed" + (f": {message}" if message else ""), "kmodkeep smoke " + driver
     if state.pin:
         yield "the boot loader is pinned to an older kernel", "mend the cause; or kmodkeep pin release"
     if 0 < state.key_expires < now + KEY_SOON:

@@ -23,7 +23,7 @@ class Ansible:
             f"local_tmp = {self.path}/tmp\nforks = {min(50, len(lab.hosts))}\nhost_key_checking = false\n"
             f"[ssh_connection]\npipelining = true\ncontrol_path_dir = {self.path}/cp\n")  # fmt: skip
         (self.path / "reboot.yml").write_text("- name: Reboot it\n  ansible.builtin.command: sim-reboot\n  changed_when: true\n")
-        lines = [f"{host.name} ansible_host={host.address}" for host in lab.hosts]
+        lines = [f"{host.name} {host.connection}" for host in lab.hosts]
         (self.path / "hosts").write_text("\n".join([*lines, "[all:vars]", "ansible_user=root", "ansible_python_interpreter=/usr/bin/python3",
                                                     f"ansible_ssh_private_key_file={lab.path}/key",
                                                     "ansible_ssh_common_args='-o UserKnownHostsFile=/dev/null -o ConnectTimeout=20'", ""]))  # fmt: skip

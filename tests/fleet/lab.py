@@ -149,6 +149,7 @@ class Host:
     def __init__(self, lab, number, trouble):
         self.lab, self.name, self.trouble = lab, f"h{number:03}", trouble
         self.address, self.net = NETWORK[256 + number], f"{lab.prefix}{number}"
+        self.connection = f"ansible_host={self.address}"
         self.process = self.init = None
 
     def start(self, layers):

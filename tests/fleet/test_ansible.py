@@ -30,7 +30,7 @@ UPDATE = """
   ansible.builtin.shell: |
     echo update >>log
     [ ! -e hang ] || {{ touch hanging; sleep 60; }}
-    [ ! -e breaks ] || {{ echo "E: cannot be unpacked"; exit 1; }}
+    [ ! -e breaks ] || {{ cp new.json state.json; echo "E: cannot be unpacked"; exit 1; }}
     [ ! -e old.json ] && cp state.json old.json
     cp new.json state.json
   args:
@@ -140,12 +140,12 @@ def test_a_bad_one_stops_at_the_canary_and_is_taken_back(fleet):
 
 
 def test_an_update_that_fails_is_the_fault_of_the_update(fleet):
-    """And it is not said to be taken back where it was not."""
-    (fleet.host("h1") / "breaks").touch()
+    """The host itself says why; and it is not said to be taken back where it was not."""
+    (fleet.host("h1", new=losing("h1")) / "breaks").touch()
     (fleet.hosts / "h1/sticks").touch()
     fleet.host("h2")
     done = fleet.rollout()
-    assert "go-back: update-failed: h1 (Update it: non-zero return code)" in done.stdout, done.stdout
+    assert "go-back: update-failed: h1 (next boot would lose sample; Update it: non-zero return code)" in done.stdout, done.stdout
     assert "it could not be taken back on h1" in done.stdout
     assert fleet.record() == ("stopped", {"h1": "failed"}) and fleet.log("h2") == []
 

@@ -25,7 +25,7 @@ SETTINGS, COMMANDS = BLOCKS[0], BLOCKS[1].strip().split("\n")
 FILLED_IN = {
     "https://packages.example/": f"http://{CONTROLLER}:{PORT}/",
     "nvidia: {dkms: nvidia-current, policy: pin-last-good}": "sample: {modules: [sample], policy: pin-last-good}",
-    "[linux-image-amd64, linux-headers-amd64]": f"[{PACKAGE}]",
+    "[linux-image-amd64=6.12.57-1, linux-headers-amd64=6.12.57-1]": f"[{PACKAGE}=2]",
 }
 # No kernel runs there that a driver could be built for, and no systemd.
 ALSO = 'flightrec_packages: [flightrec]\nflightrec_metrics: ""\nrollout_settle: 0\n'

@@ -179,7 +179,7 @@ def test_the_controller_is_killed_and_the_rollout_resumed():
     with Lab(3) as lab:
         lab.repository.publish(lab.old, lab.new)
         ansible, names = Ansible(lab), [host.name for host in lab.hosts]
-        command = ansible.command(rollout_batches=["1", "100%"])
+        command = ansible.command(rollout_batches=["1", "100%"], rollout_packages=[f"{PACKAGE}=2"])
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT,
                               env=ansible.environment, start_new_session=True) as running:  # fmt: skip
             try:
@@ -193,12 +193,23 @@ def test_the_controller_is_killed_and_the_rollout_resumed():
         assert (ansible.record()["state"], ansible.record()["hosts"]) == (
             "running", {names[0]: "done", names[1]: "updating", names[2]: "updating"})  # fmt: skip
         canary = boot_id(lab.hosts[0])
-        done = ansible.rollout("--resume", rollout_batches=["1", "100%"])
+        done = ansible.rollout("--resume", rollout_batches=["1", "100%"], rollout_packages=[f"{PACKAGE}=2"])
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr
         assert (ansible.record()["state"], ansible.record()["hosts"]) == ("finished", dict.fromkeys(names, "done"))
         for host in lab.hosts:
             assert (version(host), host.run("uname", "-r").stdout.strip()) == ("2", NEW), host.name
         assert boot_id(lab.hosts[0]) == canary
+
+
+def test_an_old_index_is_no_success_by_ansible():
+    """Signed, valid still, and from before the update: apt has nothing to do, and says that all is well."""
+    with Lab(1) as lab:
+        lab.repository.publish(lab.old)
+        ansible, host = Ansible(lab), lab.hosts[0]
+        done = ansible.rollout(rollout_packages=[f"{PACKAGE}=2"])
+        assert done.returncode != 0 and f"The gate says go-back: update-failed: {host.name} (Install apt's packages in the version" in done.stdout, done.stdout
+        assert (ansible.record()["state"], ansible.record()["hosts"], version(host)) == ("gone-back", {host.name: "failed"}, "1")
+        assert json.loads((ansible.directory / f"before/{host.name}.versions").read_text()) == [f"{PACKAGE}=1"]
 
 
 # ---- without a controller

@@ -9,7 +9,7 @@ import time
 
 from tests.fleet.lab import CONTROLLER, Lab
 from tests.lib.promtool import package, program
-from tests.unit.fleet.hosts import PROGRAM, TOP
+from tests.unit.fleet.hosts import PROGRAM, TOP, put, state
 from tests.unit.kmodkeep.system import OLD
 
 WITHIN = 300  # seconds
@@ -93,6 +93,12 @@ class Monitoring:
         command = self.lab.on_controller(PROGRAM, "kmodkeep", "report", "--prometheus", "http://127.0.0.1:9090")
         return subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
 
+    def gate(self, hosts):
+        """What it says of HOSTS, whose states are all well."""
+        states = put(self.path / "states", *[state(str(host.address)) for host in hosts])
+        command = self.lab.on_controller(PROGRAM, "kmodkeep", "gate", states, "--json", "--prometheus", "http://127.0.0.1:9090")
+        return json.loads(subprocess.run(command, capture_output=True, text=True, timeout=120).stdout)
+
 
 def test_the_alert_for_the_host_that_would_lose_its_driver():
     """It comes for that host and no other, the page names it, and it ends when the driver is back."""
@@ -109,6 +115,8 @@ def test_the_alert_for_the_host_that_would_lose_its_driver():
             assert not [alert for alert in monitoring.alerts() if alert[1] == f"{good.address}:9100"]
             page = monitoring.report()
             assert f"would lose sample: missing on kernel {OLD}" in page and str(bad.address) in page, page
+            assert monitoring.gate([good, bad])["hosts"] == {
+                str(bad.address): [{"fault": "alert", "reason": "KmodkeepNextBootLosesDriver fires"}]}  # fmt: skip
             shutil.move(bad.root / "root/sample.ko", module)
             assert bad.run("kmodkeep", "guard").returncode == 0
             monitoring.wait_for(("KmodkeepNextBootLosesDriver", name, "resolved"))

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.unit.fleet.hosts import digest, fleet, kept, losing, put, rebooted, stamp, state
+from tests.unit.fleet.hosts import NEW, OLD, digest, fleet, kept, losing, put, rebooted, stamp, state
 
 
 def gate(tmp_path, *words, now, before=(), after=(), code=None):
@@ -52,12 +52,57 @@ def test_what_an_update_does_goes_back(tmp_path, now, fault):
     assert any(line.startswith(f"{fault}: h1 (") for line in verdict["reasons"])
 
 
-@pytest.mark.parametrize(("held", "decision"), [(True, "go-back"), (False, "go-on")])
-def test_a_host_that_was_pinned_before(tmp_path, held, decision):
-    """Held since an earlier roll-out went back, it runs the old kernel and is well: that says nothing of the new one."""
+@pytest.mark.parametrize("held", [True, False])
+def test_a_host_that_was_pinned_before(tmp_path, held):
+    """By a roll-out that went back, or by its guard: it runs the old kernel and is well, which says nothing of a new one."""
     pin = {"kernel": "6.1", "since": 1, "held": held}
-    verdict = gate(tmp_path, "--rebooted", now=[rebooted("h1", pin=pin)], before=[state("h1", pin=pin)])
-    assert verdict["decision"] == decision and faults(verdict) == ["pinned"] * held
+    states = {"now": [rebooted("h1", pin=pin)], "before": [state("h1", pin=pin)]}
+    verdict = gate(tmp_path, "--rebooted", **states)
+    assert verdict["decision"] == "stop" and faults(verdict) == ["not-tried"]
+    assert "pinned to kernel 6.1 before the update" in verdict["hosts"]["h1"][0]["reason"]
+    # Where nothing is rebooted no kernel is to be tried; and a pin that went with the update is none.
+    states = {"now": [state("h1", pin=pin)], "before": [state("h1", pin=pin)]}
+    assert gate(tmp_path, **states)["decision"] == "go-on"
+    states = {"now": [rebooted("h1")], "before": [state("h1", pin=pin)]}
+    assert gate(tmp_path, "--rebooted", **states)["decision"] == "go-on"
+
+
+def test_a_host_that_came_up_with_another_kernel(tmp_path):
+    """The boot loader went back by itself, or had another default: what is well is the old kernel."""
+    after = rebooted("h1") | {"running_kernel": OLD}
+    verdict = gate(tmp_path, "--rebooted", now=[after], before=[state("h1")], after=[after])
+    assert verdict["decision"] == "go-back" and faults(verdict) == ["other-kernel"]
+    assert verdict["reasons"] == [f"other-kernel: h1 (it came up with {OLD}, but {NEW} is what should have booted)"]
+    # One that was installed later, by others, is not of this update.
+    well = gate(tmp_path, "--rebooted", now=[after], before=[state("h1")], after=[rebooted("h1")])
+    assert well["decision"] == "go-on"
+
+
+FIRING = 'ALERTS{alertstate="firing",severity="critical"}'
+
+
+def test_what_prometheus_has_of_them(prometheus, tmp_path):
+    """The site's own alerts count, too; one of a host that is not in the batch does not."""
+    prometheus.rows = {"up": [({"instance": f"h{n}:9100"}, "1") for n in (1, 2, 3)],
+                       FIRING: [({"instance": name, "alertname": "Slow\x1b"}, "1") for name in ("h1:9100", "h3:9100")]}  # fmt: skip
+    now, before = [rebooted("h1"), rebooted("h2")], [state("h1"), state("h2")]
+    verdict = gate(tmp_path, "--rebooted", "--prometheus", prometheus.url, now=now, before=before)
+    assert (verdict["decision"], list(verdict["hosts"])) == ("go-back", ["h1"])
+    assert verdict["reasons"] == ["alert: h1 (Slow? fires)"]
+    own = gate(tmp_path, "--rebooted", "--prometheus", prometheus.url, "--alerts", "other", now=now, before=before)
+    assert own["decision"] == "go-on"
+
+
+def test_a_host_that_prometheus_does_not_know(prometheus, tmp_path):
+    """That no alert fires for it says nothing."""
+    prometheus.rows = {"up": [({"instance": "h2:9100"}, "1")]}
+    verdict = gate(tmp_path, "--rebooted", "--prometheus", prometheus.url, now=[rebooted("h1")], before=[state("h1")])
+    assert verdict["decision"] == "stop" and faults(verdict) == ["not-watched"]
+
+
+def test_prometheus_does_not_answer(tmp_path):
+    done = fleet("gate", put(tmp_path / "now", state("h1")), "--prometheus", "http://127.0.0.1:9")
+    assert done.returncode == 3 and "Prometheus does not answer" in done.stderr and not done.stdout
 
 
 def test_a_smoke_test_that_failed_in_an_earlier_boot_is_not_this_one(tmp_path):

@@ -3,11 +3,13 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import time
 
 import pytest
 
+from fleet.kmodkeep_fleet import pull
 from tests.unit.fleet.hosts import PROGRAM, TOP, digest, fleet, losing, put, rebooted, state
 from tests.unit.kmodkeep.host import certificate
 
@@ -287,6 +289,16 @@ def test_the_signer_is_not_there(publisher, key):
     publisher.record(key=before["key"])
     publisher.look()
     assert publisher.record()["share"] > before["share"]
+
+
+def test_a_signer_that_never_answers(tmp_path, monkeypatch):
+    """It is not waited for without a bound, and nothing has happened then."""
+    (tmp_path / "openssl").write_text("#!/bin/sh\nexec sleep 3600\n")
+    (tmp_path / "openssl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(pull, "SIGN_SECONDS", 1)
+    with pytest.raises(OSError, match="openssl did not answer within 1 seconds"):
+        pull.sign("text", "certificate", "key")
 
 
 def test_two_at_once(publisher):

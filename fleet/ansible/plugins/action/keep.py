@@ -6,7 +6,8 @@ an hour of processor.
 
     kmodkeep.fleet.keep:
       into: before | after | now | back     what rollout_state, rollout_boots and rollout_report hold
-      failed: TEXT                          instead of these: its update failed, and why
+      failed: TEXT                          instead of these: its update failed, and why; before that, what
+                                            rollout_state says of the next boot, if it is not safe
       versions: [NAME=VERSION, ...]         instead of these: the packages to go back to; those
                                             of the first time stay
 """
@@ -40,6 +41,12 @@ def document(task_vars, name):
     return doc
 
 
+def unsafe(task_vars, name):
+    """What the host says of its next boot, if that is not safe, and a semicolon."""
+    doc = document(task_vars, name) or {}
+    return f"{doc.get('line')}; " if doc.get("safe") in ("no", "unknown") else ""
+
+
 class ActionModule(ActionBase):
     """See above."""
 
@@ -54,7 +61,7 @@ class ActionModule(ActionBase):
         if "versions" in arguments:
             path, doc = f"{path}.versions", arguments["versions"]
         elif "failed" in arguments:
-            path, doc = f"{path}.json", {"schema": 1, "inventory": name, "failed": str(arguments["failed"])}
+            path, doc = f"{path}.json", {"schema": 1, "inventory": name, "failed": unsafe(task_vars, name) + str(arguments["failed"])}
         else:
             path, doc = f"{path}.json", document(task_vars, name)
         kept = doc is not None and not self._task.check_mode and not ("versions" in arguments and os.path.exists(path))
