@@ -392,16 +392,37 @@ static char *started_file(const struct host *h)
 }
 
 /* A kernel, a unified image, systemd-boot: none of them is shim, whatever it is named. */
+static bool is_another_file(const char *path)
+{
+	char *release = boot_file_release(path);
+	bool is = release || boot_file_has(path, ".linux") || boot_file_has(path, ".sdmagic");
+
+	free(release);
+	return is;
+}
+
 static bool is_another(const struct host *h, const char *file)
 {
 	char *path = strstr(file, "..") ? NULL : on_partition(h, file);
-	char *release = path ? boot_file_release(path) : NULL;
-	bool is = release || (path && (boot_file_has(path, ".linux") ||
-				       boot_file_has(path, ".sdmagic")));
+	bool is = path && is_another_file(path);
 
-	free(release);
 	free(path);
 	return is;
+}
+
+bool firmware_is_shim(const char *path)
+{
+	struct buf b;
+	int err;
+
+	if (is_another_file(path))
+		return false;
+	if (is_shim(path))
+		return true;
+	/* What each shim since version 0.9 has, and nothing else. */
+	err = boot_file_content(path, ".vendor_cert", 1u << 20, &b);
+	buf_free(&b);
+	return !err || err == -EFBIG || err == -EEXIST;
 }
 
 bool firmware_without_shim(const struct host *h)
@@ -432,15 +453,14 @@ char *firmware_enrol_step(const struct host *h, const char *cert, bool again)
 		       cert ? " --cert " : "", cert ? cert : "");
 }
 
-/* What shim starts beside itself, of the same architecture: grubx64.efi. */
-static char *beside_shim(const char *file)
+char *beside_shim(const char *file, const char *name)
 {
 	const char *slash = strrchr(file, '/');
 	static const char *const kinds[] = { "x64", "aa64", "ia32" };
 
 	for (size_t i = 0; slash && i < ARRAY_SIZE(kinds); i++)
 		if (strcasestr(slash, kinds[i]))
-			return text_of("%.*s/grub%s.efi", (int)(slash - file), file,
+			return text_of("%.*s/%s%s.efi", (int)(slash - file), file, name,
 				       kinds[i]);
 	return NULL;
 }
@@ -476,7 +496,7 @@ static int read_programs(const struct host *h, const struct list *db,
 		err = f->first.missing ? 0 : -ENOMEM;
 	}
 	if (!err && is_shim(file) && !is_another(h, file)) {
-		second = beside_shim(file);
+		second = beside_shim(file, "grub");
 		err = judge_second(h, on_partition(h, second), db, dbx, &f->second);
 		free(second);
 	}

@@ -70,6 +70,14 @@ int firmware_starts_file(const struct host *h, const char *path, struct boot_pro
  */
 bool firmware_without_shim(const struct host *h);
 
+/* Is this file shim? By its name and by what is in it; what cannot be read is by its name. */
+bool firmware_is_shim(const char *path);
+/*
+ * What shim starts beside itself, of the same architecture: "/a/grubx64.efi" for the file
+ * "/a/shimx64.efi" and the name "grub". malloc'ed; NULL: its architecture is not known.
+ */
+char *beside_shim(const char *file, const char *name);
+
 #define ENROL_WITHOUT_SHIM \
 	"this host boots without shim, so no menu asks for a key: put it into the firmware's db, " \
 	"by kmodkeep key enroll --via setup-mode (after the platform key alone was deleted in the " \

@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "guard/base/util.h"
+#include "guard/host/efivars.h"
 #include "guard/host/firmware.h"
 #include "guard/host/mounts.h"
 #include "guard/trust/firmware_ca.h"
+#include "guard/trust/sbat_chain.h"
 
 void safety_free(struct safety *s)
 {
@@ -178,6 +180,36 @@ static int say_second(const struct boot_program *p, struct safety *out)
 			   "which has no signature that is of it as it is", p->path));
 }
 
+/* SBAT: shim is certain of what it refuses, as far as Secure Boot is certain to be on. */
+static int judge_sbat(const struct doctor *d, const struct firmware_ca *f, struct safety *out)
+{
+	bool on = host_secure_boot(d->h) == SB_ON;
+	struct sbat_boot boot = {
+		.shim = d->next.program ? d->next.program : f->first.path,
+		.checks = on,
+		.image = d->next.files.image,
+	};
+	struct sbat_answer a;
+	int err;
+
+	if (!boot.shim || !(on || f->enforces))
+		return 0;
+	boot.same = f->first.path && !strcmp(boot.shim, f->first.path);
+	err = sbat_judge(d->h, &boot, &a);
+	if (!err && (a.state == SBAT_STOPS ||
+		     (a.state == SBAT_UNKNOWN && out->safe == ANSWER_YES))) {
+		bool no = a.state == SBAT_STOPS &&
+			  (on || efivar_flag(d->h, "SecureBoot", EFI_GLOBAL_GUID) == 1);
+
+		safety_free(out);
+		err = say(out, no ? ANSWER_NO : ANSWER_UNVERIFIED, a.next,
+			  text_of("next boot%s: Secure Boot is on, and %s", no ? " stops" :
+				  ": cannot tell", a.line));
+	}
+	sbat_answer_free(&a);
+	return err;
+}
+
 static int judge_firmware(const struct doctor *d, struct safety *out)
 {
 	struct boot_program other = { 0 };
@@ -200,6 +232,8 @@ static int judge_firmware(const struct doctor *d, struct safety *out)
 	if (!err && out->safe == ANSWER_YES && p == &f.first && f.second.boots == BOOTS_NO &&
 	    host_secure_boot(d->h) == SB_ON)
 		err = say_second(&f.second, out);
+	if (!err)
+		err = judge_sbat(d, &f, out);
 	boot_program_free(&other);
 	firmware_ca_free(&f);
 	return err;
