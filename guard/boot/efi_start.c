@@ -77,6 +77,7 @@ static int take_word(struct walk *w)
 		w->out->mount = w->out->program ? mount_point(w->h, file) : NULL;
 		if (w->out->program && !w->out->mount)
 			w->out->mount = strdup("/");
+		w->out->said = w->out->program;
 		err = w->out->program ? w->out->mount ? 1 : -ENOMEM :
 		      say_other(w, text_of("%s, which by firmware_starts in " GUARD_CONF " is what "
 					   "the firmware starts, is not there: mount its partition, "
@@ -138,22 +139,56 @@ static bool is_same(const struct walk *w, const struct load_option *o)
 /* What an entry starts: its file, if it is to be seen. 0 or -ENOMEM. */
 static int take_program(struct walk *w, const struct load_option *o, const char *mount)
 {
-	char *rel = o->file ? text_of("%s%s%s", strcmp(mount, "/") ? mount : "",
-				      *o->file == '/' ? "" : "/", o->file) : NULL;
+	const char *const named[] = { o->file, NULL };
+	const char *const *files = o->file ? named : efi_removable;
 
-	w->out->mount = strdup(mount);
-	if (rel && host_has(w->h, rel))
-		w->out->program = host_path(w->h, rel);
-	free(rel);
-	return w->out->mount ? 0 : -ENOMEM;
+	for (; *files && !w->out->program; files++) {
+		char *rel = text_of("%s%s%s", strcmp(mount, "/") ? mount : "",
+				    **files == '/' ? "" : "/", *files);
+
+		if (rel && host_has(w->h, rel)) {
+			w->out->program = host_path(w->h, rel);
+			free(w->out->mount);
+			w->out->mount = strdup(mount);
+		}
+		free(rel);
+		if (!rel || (w->out->program && !w->out->mount))
+			return -ENOMEM;
+	}
+	return 0;
 }
 
-/* o: an entry as good as the one that started this system. */
+/* The same of an entry of which nothing says where its partition is mounted. */
+static int find_program(struct walk *w, const struct load_option *o)
+{
+	static const char *const places[] = { "/boot/efi", "/efi", "/boot" };
+	int err = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(places) && !w->out->program && !err; i++)
+		err = take_program(w, o, places[i]);
+	return err;
+}
+
+/*
+ * o: an entry as good as the one that started this system. Its program has to be seen: it
+ * may be gone, or read the menu of another system.
+ */
 static int say_same(struct walk *w, const struct load_option *o)
 {
 	char *mount = w->known && o->partition ? mount_of(w->h, o->partition) : NULL;
-	int err = mount ? take_program(w, o, mount) : 0;
+	bool told = o->partition && host_has(w->h, PARTITIONS);
+	int err = mount ? take_program(w, o, mount) : told ? 0 : find_program(w, o);
 
+	if (!err && !w->out->program)
+		err = say_other(w, text_of("%s, which the firmware starts ('%s'), is %s%s: %s%s%s",
+					   o->file ? o->file : efi_removable[0],
+					   o->title ? o->title : "no name",
+					   mount ? "not to be seen in " : "not to be seen, as its EFI "
+					   "partition is not mounted", mount ? mount : "",
+					   mount ? "ask again as root, or install the boot loader again" :
+					   "mount it, by a line in /etc/fstab as: PARTUUID=",
+					   mount ? "" : o->partition ? o->partition : "...",
+					   mount ? "" : " /boot/efi vfat umask=0077 0 1"));
 	free(mount);
 	return err ? err : 1;
 }

@@ -345,6 +345,10 @@ int efi_numbers(const struct host *h, const char *name, uint16_t *list, size_t m
 	return n;
 }
 
+const char *const efi_removable[] = {
+	"/EFI/BOOT/BOOTX64.EFI", "/EFI/BOOT/BOOTAA64.EFI", "/EFI/BOOT/BOOTIA32.EFI", NULL
+};
+
 bool efi_boot_option(const struct host *h, struct load_option *out)
 {
 	uint16_t number;

@@ -76,6 +76,9 @@ void load_option_free(struct load_option *o);
 /* How many numbers a variable has, as BootOrder; -ENOENT, -EBADMSG (or more than max), -errno. */
 int efi_numbers(const struct host *h, const char *name, uint16_t *list, size_t max);
 
+/* What the firmware takes of a partition where an entry names no file; ends with NULL. */
+extern const char *const efi_removable[];
+
 /*
  * Directory on the ESP of what this boot started from, with slashes,
  * like "/EFI/debian"; malloc'ed, NULL if the firmware does not say.

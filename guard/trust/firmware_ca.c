@@ -371,9 +371,6 @@ static bool is_shim(const char *file)
 /* What this boot started from; without a file the firmware takes that for removable disks. */
 static char *started_file(const struct host *h)
 {
-	static const char *const removable[] = {
-		"/EFI/BOOT/BOOTX64.EFI", "/EFI/BOOT/BOOTAA64.EFI", "/EFI/BOOT/BOOTIA32.EFI",
-	};
 	struct load_option o;
 	char *file;
 
@@ -382,10 +379,10 @@ static char *started_file(const struct host *h)
 	file = o.file;
 	o.file = NULL;
 	load_option_free(&o);
-	for (size_t i = 0; !file && i < ARRAY_SIZE(removable); i++) {
-		char *path = on_partition(h, removable[i]);
+	for (size_t i = 0; !file && efi_removable[i]; i++) {
+		char *path = on_partition(h, efi_removable[i]);
 
-		file = path ? strdup(removable[i]) : NULL;
+		file = path ? strdup(efi_removable[i]) : NULL;
 		free(path);
 	}
 	return file;
@@ -579,6 +576,23 @@ int firmware_starts_file(const struct host *h, const char *path, struct boot_pro
 	read_list(h, "dbx", EFI_SECURITY_GUID, &dbx);
 	if (!err)
 		err = judge(out, copy, &db, &dbx);
+	free_list(&db);
+	free_list(&dbx);
+	return err;
+}
+
+int firmware_second_file(const struct host *h, const char *path, struct boot_program *out)
+{
+	struct list db, dbx;
+	char *second = is_shim(path) && !is_another_file(path) ? beside_shim(path) : NULL;
+	int err = 0;
+
+	memset(out, 0, sizeof(*out));
+	if (!second)
+		return 0;
+	read_list(h, "db", EFI_SECURITY_GUID, &db);
+	read_list(h, "dbx", EFI_SECURITY_GUID, &dbx);
+	err = judge_second(h, second, &db, &dbx, out);
 	free_list(&db);
 	free_list(&dbx);
 	return err;

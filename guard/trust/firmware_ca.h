@@ -63,6 +63,9 @@ int firmware_starts(const struct host *h, const struct buf *db, const struct buf
 /* Would this host's firmware start this file, with Secure Boot on? 0 or -ENOMEM. */
 int firmware_starts_file(const struct host *h, const char *path, struct boot_program *out);
 
+/* What that starts beside itself, if it is shim, as in struct firmware_ca. 0 or -ENOMEM. */
+int firmware_second_file(const struct host *h, const char *path, struct boot_program *out);
+
 /*
  * Is it certain that this boot did not come through shim? Its program is named otherwise,
  * or is seen to be a kernel, a unified image or systemd-boot, and nothing is there of what
