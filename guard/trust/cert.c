@@ -16,17 +16,54 @@
 #define MODULE_SIGNING_OID "1.3.6.1.4.1.2312.16.1.2"
 static const char MODULE_SIGNING_ONLY[] = "module signing only";
 
+/* More of a name, which others chose, is not shown. */
+#define NAME_SHOWN 255
+
+/* text with no character that ends it early or does something else than show, and not too long. */
+static char *shown(const unsigned char *text, size_t len)
+{
+	bool whole = len <= NAME_SHOWN;
+	char *out;
+
+	if (!whole)
+		len = NAME_SHOWN;
+	while (!whole && len && (text[len] & 0xc0) == 0x80)	/* within a character */
+		len--;
+	out = malloc(len + sizeof("..."));
+	if (!out)
+		return NULL;
+	for (size_t i = 0; i < len; i++)
+		out[i] = text[i] ? text[i] : '?';
+	strcpy(out + len, whole ? "" : "...");
+	make_printable(out);
+	return out;
+}
+
+/* The last common name, as in the kernel's description of a key; NULL: there is none. */
+static const ASN1_STRING *common_name(X509_NAME *n)
+{
+	int at = -1, last = -1;
+
+	while ((at = X509_NAME_get_index_by_NID(n, NID_commonName, at)) >= 0)
+		last = at;
+	return last < 0 ? NULL : X509_NAME_ENTRY_get_data(X509_NAME_get_entry(n, last));
+}
+
 char *name_text(const X509_NAME *name)
 {
 	X509_NAME *n = (X509_NAME *)name;	/* 1.1's prototypes lack const */
-	char text[256];
+	const ASN1_STRING *cn = common_name(n);
+	unsigned char *utf8 = NULL;
+	int len = cn ? ASN1_STRING_to_UTF8(&utf8, cn) : 0;
+	char line[256], *text = NULL;
 
-	if (X509_NAME_get_text_by_NID(n, NID_commonName, text,
-				      sizeof(text)) <= 0 &&
-	    !X509_NAME_oneline(n, text, sizeof(text)))
-		return NULL;
-	make_printable(text);
-	return strdup(text);
+	if (len > 0)
+		text = shown(utf8, len);
+	else if (X509_NAME_oneline(n, line, sizeof(line)))	/* escapes what is no text */
+		text = shown((unsigned char *)line, strlen(line));
+	OPENSSL_free(utf8);
+	ERR_clear_error();
+	return text;
 }
 
 char *cert_name(X509 *cert)

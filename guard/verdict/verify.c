@@ -19,6 +19,7 @@
 #include "guard/module/modsig.h"
 #include "guard/module/vermagic.h"
 #include "guard/trust/cert.h"
+#include "guard/trust/enrol_request.h"
 #include "guard/trust/firmware_ca.h"
 #include "guard/trust/key_places.h"
 
@@ -399,22 +400,24 @@ static bool host_has_enrolled_key(const struct judging *j)
 static int say_not_enrolled(struct judging *j, const struct opinion *o)
 {
 	const char *path = o->cert->path;
-	bool other = host_has_enrolled_key(j);
+	bool other = host_has_enrolled_key(j), own = !path || strstr(path, KEY_DIR);
+	bool again = enrol_request_declined(j->h, o->cert->x509);
 	enum cause cause = other ? CAUSE_OTHER_KEY : CAUSE_NOT_ENROLLED;
 	char *next, *step;
 	int err;
 
-	if ((!path || strstr(path, KEY_DIR)) && (other || !firmware_without_shim(j->h)))
+	if (own && (other || !(again || firmware_without_shim(j->h))))
 		return report_cause(j->r, o->verdict, cause, "signed by '%s', %s",
 				    j->r->signer, o->why);
-	step = firmware_enrol_step(j->h, path, false);
+	step = firmware_enrol_step(j->h, own && again ? NULL : path, again);
 	next = !step ? NULL :
 	       text_of("enrol the key that signed it: %s%s", step, other ?
 		       "; or sign it with this host's key that is enrolled: kmodkeep sign" :
 		       "");
 	free(step);
-	err = next ? report_set(j->r, o->verdict, next, "signed by '%s', %s",
-				j->r->signer, o->why) : -ENOMEM;
+	err = next ? report_set(j->r, o->verdict, next, "signed by '%s', %s%s", j->r->signer, o->why,
+				again ? ": it was asked for, and not confirmed at the boot menu" :
+					"") : -ENOMEM;
 	j->r->cause = cause;
 	free(next);
 	return err;
