@@ -162,13 +162,22 @@ static int ask_dpkg(const struct host *h, const char *pattern, struct buf *out)
 	return err;
 }
 
-/* As ask_dpkg(), of one file, which need not be there. */
-static int ask_rpm(const char *path)
+/*
+ * As ask_dpkg(), of one file, which need not be there. owner: NULL, or takes the name of
+ * a package that has it.
+ */
+static int ask_rpm(const char *path, char **owner)
 {
-	char *argv[] = { (char *)"rpm", (char *)"-qf", (char *)path, NULL };
+	char *argv[] = {
+		(char *)"rpm", (char *)"-qf", (char *)"--qf", (char *)"%{NAME}\\n", (char *)path, NULL,
+	};
 	struct run_result run;
 	int err = run_program(argv, QUERY_SECONDS, &run);
 
+	if (!err && !run.exit_code && owner) {
+		*owner = strdup(run.last_line);
+		err = *owner ? 0 : -ENOMEM;
+	}
 	if (err || !run.exit_code)
 		return err;
 	if (run.timed_out)
@@ -182,7 +191,14 @@ int package_owns(const struct host *h, const char *path)
 	int err = ask_dpkg(h, path, NULL);
 
 	if (err == -ENOENT && host_is_live(h))
-		err = ask_rpm(path);
+		err = ask_rpm(path, NULL);
+	return !err ? 1 : err == -ENOENT ? 0 : err;
+}
+
+int rpm_owner(const struct host *h, const char *path, char **name)
+{
+	int err = host_is_live(h) ? ask_rpm(path, name) : -ENOENT;
+
 	return !err ? 1 : err == -ENOENT ? 0 : err;
 }
 
