@@ -13,7 +13,7 @@ CASES = re.findall(r"cmocka_unit_test\((\w+)\)", (HERE / "test_library.c").read_
 FUZZERS = sorted(path.stem for path in HERE.glob("fuzz_*.c"))
 
 # Runs that take a few seconds each; `make fuzz` goes on for as long as one likes.
-RUNS = {"fuzz_decode": 20000, "fuzz_dump": 600, "fuzz_export": 20000, "fuzz_fields": 20000,
+RUNS = {"fuzz_containers": 20000, "fuzz_decode": 20000, "fuzz_dump": 600, "fuzz_export": 20000, "fuzz_fields": 20000,
         "fuzz_json": 8000, "fuzz_text": 800}  # fmt: skip
 
 

@@ -618,8 +618,9 @@ def test_json_is_as_documented(file):
     text = crash.console(crash.crash_lines([binary, LINED[1]]))
     _, lines, summary, _ = recover(file(text), file(memory))
     members = set(summary).union(*lines)
-    # Of this boot, and of one that is kept, there are names: test_cgroups.py.
-    assert members | {"cgroup_path", "unit"} == {name for row in named for name in row}
+    # Of this boot, and of one that is kept, there are names: test_cgroups.py, test_containers.py.
+    names = {"cgroup_path", "unit", "container_runtime", "container_id", "container"}
+    assert members | names == {name for row in named for name in row}
 
 
 # ---- what people see
