@@ -584,7 +584,7 @@ int firmware_starts_file(const struct host *h, const char *path, struct boot_pro
 int firmware_second_file(const struct host *h, const char *path, struct boot_program *out)
 {
 	struct list db, dbx;
-	char *second = is_shim(path) && !is_another_file(path) ? beside_shim(path) : NULL;
+	char *second = is_shim(path) && !is_another_file(path) ? beside_shim(path, "grub") : NULL;
 	int err = 0;
 
 	memset(out, 0, sizeof(*out));
