@@ -87,7 +87,7 @@ static char *update_of(const struct chain *c, enum role role, const char *compon
 		return text_of("update fwupd's program (fwupd-%s-signed)", arch);
 	if (!strncmp(component, "systemd", 7))
 		return strdup("update systemd-boot (bootctl update)");
-	if (role == ROLE_LOADER)
+	if (role == ROLE_LOADER && strncmp(component, "linux", 5) && strncmp(component, "uki", 3))
 		return text_of("update the boot loader (grub-efi-%s-signed, then grub-install; with "
 			       "RPM grub2-efi-x64 or grub2-efi-aa64)", arch);
 	return strdup("update that kernel, or boot another one from the menu");
