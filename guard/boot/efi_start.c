@@ -169,28 +169,41 @@ static int find_program(struct walk *w, const struct load_option *o)
 	return err;
 }
 
+/* mount: of its partition, NULL: it is not mounted. 1 or -ENOMEM. */
+static int say_hidden_program(struct walk *w, const struct load_option *o, const char *mount)
+{
+	const char *file = o->file ? o->file : efi_removable[0];
+
+	if (mount)
+		return say_other(w, text_of("%s, which the firmware starts ('%s'), is not to be seen in %s: "
+					    "ask again as root, or install the boot loader again", file,
+					    o->title ? o->title : "", mount));
+	return say_other(w, text_of("%s, which the firmware starts ('%s'), is not to be seen, as its EFI "
+				    "partition is not mounted: mount it, by a line in /etc/fstab as: "
+				    "PARTUUID=%s /boot/efi vfat umask=0077 0 1", file,
+				    o->title ? o->title : "", o->partition ? o->partition : "..."));
+}
+
 /*
  * o: an entry as good as the one that started this system. Its program has to be seen: it
  * may be gone, or read the menu of another system.
  */
 static int say_same(struct walk *w, const struct load_option *o)
 {
-	char *mount = w->known && o->partition ? mount_of(w->h, o->partition) : NULL;
 	bool told = o->partition && host_has(w->h, PARTITIONS);
-	int err = mount ? take_program(w, o, mount) : told ? 0 : find_program(w, o);
+	char *mount;
+	int err;
 
-	if (!err && !w->out->program)
-		err = say_other(w, text_of("%s, which the firmware starts ('%s'), is %s%s: %s%s%s",
-					   o->file ? o->file : efi_removable[0],
-					   o->title ? o->title : "no name",
-					   mount ? "not to be seen in " : "not to be seen, as its EFI "
-					   "partition is not mounted", mount ? mount : "",
-					   mount ? "ask again as root, or install the boot loader again" :
-					   "mount it, by a line in /etc/fstab as: PARTUUID=",
-					   mount ? "" : o->partition ? o->partition : "...",
-					   mount ? "" : " /boot/efi vfat umask=0077 0 1"));
+	if (o->network && !o->partition)
+		return say_other(w, text_of("the firmware starts this system from the network ('%s'), and "
+					    "what the server sends next is not known: put the disk first: "
+					    "efibootmgr -o", o->title));
+	mount = w->known && o->partition ? mount_of(w->h, o->partition) : NULL;
+	err = mount ? take_program(w, o, mount) : told ? 0 : find_program(w, o);
+	if (!err)
+		err = w->out->program ? 1 : say_hidden_program(w, o, mount);
 	free(mount);
-	return err ? err : 1;
+	return err;
 }
 
 static int say_starts(struct walk *w, const struct load_option *o, uint16_t number,

@@ -10,15 +10,14 @@
 #include <fcntl.h>
 #include <linux/btrfs.h>
 #include <linux/btrfs_tree.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 static const char name[] = { 'd', 'e', 'f', 'a', 'u', 'l', 't' };
 
-/* Entries whose names have the same hash are in one item. true: *id is set. */
-static bool take_item(const char *item, size_t len, uint64_t *id)
+/* Entries whose names have the same hash are in one item. 1: *id is set, 0, -EBADMSG. */
+static int take_item(const char *item, size_t len, uint64_t *id)
 {
 	struct btrfs_dir_item entry;
 
@@ -28,16 +27,16 @@ static bool take_item(const char *item, size_t len, uint64_t *id)
 		memcpy(&entry, item, sizeof(entry));
 		size = sizeof(entry) + le16toh(entry.name_len) + le16toh(entry.data_len);
 		if (size > len)
-			return false;
+			return -EBADMSG;
 		if (le16toh(entry.name_len) == sizeof(name) &&
 		    !memcmp(item + sizeof(entry), name, sizeof(name))) {
 			*id = le64toh(entry.location.objectid);
-			return true;
+			return 1;
 		}
 		item += size;
 		len -= size;
 	}
-	return false;
+	return 0;
 }
 
 /* Without such an entry it is the top. */
@@ -45,21 +44,21 @@ static int take_answer(const struct btrfs_ioctl_search_args *args, uint64_t *id)
 {
 	const char *at = args->buf, *end = args->buf + sizeof(args->buf);
 	struct btrfs_ioctl_search_header head;
+	int found = 0;
 
 	*id = BTRFS_FS_TREE_OBJECTID;
-	for (uint32_t i = 0; i < args->key.nr_items; i++) {
+	for (uint32_t i = 0; i < args->key.nr_items && !found; i++) {
 		if ((size_t)(end - at) < sizeof(head))
 			return -EBADMSG;
 		memcpy(&head, at, sizeof(head));
 		at += sizeof(head);
 		if ((size_t)(end - at) < head.len)
 			return -EBADMSG;
-		if (head.objectid == BTRFS_ROOT_TREE_DIR_OBJECTID &&
-		    head.type == BTRFS_DIR_ITEM_KEY && take_item(at, head.len, id))
-			return 0;
+		if (head.objectid == BTRFS_ROOT_TREE_DIR_OBJECTID && head.type == BTRFS_DIR_ITEM_KEY)
+			found = take_item(at, head.len, id);
 		at += head.len;
 	}
-	return 0;
+	return found < 0 ? found : 0;
 }
 
 int btrfs_default_subvolume(const char *path, uint64_t *id)

@@ -66,6 +66,7 @@ struct load_option {
 	char *title;		/* printable */
 	char *partition;	/* PARTUUID as the kernel writes it; NULL: it names none */
 	char *file;		/* with slashes, '?' for what is no ASCII; NULL: it names none */
+	bool network;		/* it is got from a server */
 	struct buf more;	/* what the program is told */
 	bool active;		/* the firmware skips others */
 	bool boots;		/* it is no tool of the firmware */

@@ -483,7 +483,7 @@ static int behind_alias(const struct host *h, const char *kernel,
 	return err;
 }
 
-int modprobe_knows_alias(const struct host *h, const char *kernel, const char *module,
+int modprobe_knows_alias(const struct host *h, const char *kernel, const char *file,
 			 const char *alias)
 {
 	struct kmod_list *list, *one;
@@ -492,8 +492,9 @@ int modprobe_knows_alias(const struct host *h, const char *kernel, const char *m
 
 	kmod_list_foreach(one, list) {
 		struct kmod_module *mod = kmod_module_get_module(one);
+		const char *path = kmod_module_get_path(mod);
 
-		knows |= same_name(kmod_module_get_name(mod), module);
+		knows |= path && !strcmp(path, file);
 		kmod_module_unref(mod);
 	}
 	kmod_module_unref_list(list);

@@ -34,10 +34,10 @@ int modprobe_plan(const struct host *h, const char *kernel, const char *name,
 void modprobe_free(struct modprobe *m);
 
 /*
- * Does that kernel's index lead from an alias of a module, as modinfo has it, to that module,
- * so that a device loads it? 1, 0 or -ENOMEM.
+ * Does that kernel's index lead from an alias of a module, as modinfo has it, to its file (as
+ * modprobe_plan() gives it), so that a device loads it? 1, 0 or -ENOMEM.
  */
-int modprobe_knows_alias(const struct host *h, const char *kernel, const char *module,
+int modprobe_knows_alias(const struct host *h, const char *kernel, const char *file,
 			 const char *alias);
 
 /* Does some module of that kernel's index export the symbol? */

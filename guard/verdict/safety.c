@@ -260,9 +260,10 @@ static int judge_firmware(const struct doctor *d, struct safety *out)
 		err = say_program(p, firmware_ca_refused_step(), out);
 	else if (!err && d->next.said)
 		err = say_word(d, p, out);
-	/* shim may have been told not to check. */
-	if (!err && out->safe == ANSWER_YES && second->boots == BOOTS_NO &&
-	    host_secure_boot(d->h) == SB_ON)
+	/* shim may have been told not to check. Without db, what has no signature is refused. */
+	if (!err && out->safe == ANSWER_YES && host_secure_boot(d->h) == SB_ON &&
+	    (second->boots == BOOTS_NO ||
+	     (d->next.said && second->path && !second->signed_as_is)))
 		err = say_second(second, out);
 	if (!err)
 		err = judge_sbat(d, &f, out);

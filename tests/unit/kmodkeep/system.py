@@ -172,6 +172,7 @@ class System:
             self.kernel(kernel, index=False)  # install() makes it
             self.install(kernel)
         self.running(OLD)
+        tree.put("proc/cmdline", "root=UUID=42 ro quiet\n")  # as the menu has it
         self.driver("sample")
         tree.put("boot/grub/grub.cfg", grub_cfg([NEW, OLD]))
         tree.put("boot/grub/grubenv", grubenv())

@@ -128,8 +128,8 @@ static void next_boot_takes_the_default_subvolume(void **state)
 	struct next_boot next;
 
 	(void)state;
-	put_text(tree, "etc/kmodkeep-test-root", "");
-	put_text(tree, "proc/self/mountinfo", "22 1 0:30 /@/.snapshots/1/snapshot / rw - btrfs "
+	put_text(tree, "/etc/kmodkeep-test-root", "");
+	put_text(tree, "/proc/self/mountinfo", "22 1 0:30 /@/.snapshots/1/snapshot / rw - btrfs "
 		       "/dev/sda2 rw,subvolid=262,subvol=/@/.snapshots/1/snapshot\n");
 	answers("default", 262, NULL, 0, 0);
 	assert_non_null(look(tree, "root=UUID=x splash", &next));

@@ -16,6 +16,8 @@ from tests.unit.kmodkeep.test_next_boot import next_boot, unified
 OURS, OTHERS = (str(uuid.UUID(int=n << 100 | n)) for n in (1, 2))
 ESP_UUID, BOOT_UUID = "1234-ABCD", "0a1b2c3d-1111-2222-3333-444455556666"
 NETWORK = struct.pack("<BBH", 3, 11, 37) + bytes(33)
+SATA = struct.pack("<BBHHHH", 3, 18, 10, 0, 0xFFFF, 0)
+ISCSI = struct.pack("<BBH", 3, 19, 18) + bytes(14)
 CATEGORY_TOOL = 0x100
 NOT_EARLY = "modules = sample\ndkms = sample\ninitramfs = no\n"
 
@@ -186,6 +188,7 @@ def test_entry_without_a_partition(firmware):
 
 def test_other_entries_that_lead_to_the_same_menu(firmware):
     firmware.entry(2, "again", OURS.upper(), "\\efi\\DEBIAN\\SHIMX64.EFI")
+    firmware.tree.put("boot/efi/efi/DEBIAN/SHIMX64.EFI", "shim")  # on FAT the same file
     firmware.entry(3, "without shim", OURS, "\\EFI\\debian\\grubx64.efi")
     firmware.entry(4, "told something", OURS, "\\EFI\\debian\\shimx64.efi", more=text("\\x.efi"))
     for number, same in ((2, True), (3, True), (4, False)):
@@ -245,11 +248,14 @@ def test_stub_that_leads_to_a_subvolume(firmware, mounts, folder, kernel):
     firmware.tree.put("proc/self/mountinfo", "1 1 8:1 / /boot/efi rw - vfat /dev/sda1 rw\n" + "".join(
         f"2 1 0:{n} {root} {where} rw - btrfs /dev/sda2 rw\n"
         for n, (root, where) in enumerate(zip(words[::2], words[1::2], strict=True))))  # fmt: skip
+    menu = firmware.tree.path / "boot/grub/grub.cfg"
+    subvolume = dict(zip(words[1::2], words[::2], strict=True))["/"]
+    menu.write_text(menu.read_text().replace("root=UUID=42", f"root=UUID=42 rootflags=subvol={subvolume}"))
     found, why = firmware.boots()
     assert found == kernel and ("another menu" in why) == (kernel is None), why
 
 
-@pytest.mark.parametrize("nodes", [(partition(OURS),), (NETWORK,)], ids=["partition", "disk"])
+@pytest.mark.parametrize("nodes", [(partition(OURS),), (SATA,)], ids=["partition", "disk"])
 def test_entry_without_a_file_whose_fallback_is_not_to_be_seen(firmware, nodes):
     """A bare entry of a disk, as of virtual machines: the firmware takes /EFI/BOOT of its partition."""
     firmware.option(1, option("UEFI disk", *nodes))
@@ -268,6 +274,15 @@ def test_entry_without_a_file_whose_fallback_is_not_to_be_seen(firmware, nodes):
     kernel, why = firmware.boots()
     assert kernel is None and "mount it" in why and "/etc/fstab" in why, why
     assert firmware.tree.run("guard").code == 3
+
+
+def test_network_that_started_this_system(firmware):
+    """What a server sends may be another kernel the next time, whatever lies on the disk."""
+    firmware.tree.put("boot/efi/EFI/BOOT/BOOTX64.EFI", "shim")
+    for nodes, kernel in (((NETWORK,), None), ((NETWORK, ISCSI), NEW), ((NETWORK, program("\\x.efi")), None)):
+        firmware.option(1, option("UEFI PXEv4", *nodes))
+        found, why = firmware.boots()
+        assert found == kernel and ("network" in why) == (kernel is None), why
 
 
 def test_program_that_started_this_system_and_is_not_to_be_seen(firmware):
@@ -310,6 +325,7 @@ def test_no_entry_that_can_be_started(firmware):
     kernel, why = firmware.boots()
     assert kernel is None and "/EFI/BOOT" in why
     firmware.entry(1, "UEFI OS", OURS, "\\EFI\\BOOT\\BOOTX64.EFI")
+    firmware.tree.put("boot/efi/EFI/BOOT/BOOTX64.EFI", "shim")
     assert firmware.boots()[0] == NEW
     (firmware.tree.path / f"sys/firmware/efi/efivars/BootOrder-{GLOBAL}").unlink()
     assert firmware.boots()[0] == NEW
