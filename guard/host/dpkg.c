@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "guard/base/run.h"
 #include "guard/base/say.h"
@@ -163,41 +165,70 @@ static int ask_dpkg(const struct host *h, const char *pattern, struct buf *out)
 }
 
 /*
- * As ask_dpkg(), of one file, which need not be there. owner: NULL, or takes the name of
- * a package that has it.
+ * rpm, where it cannot read its database, says so, and then that nothing owns the file: of
+ * what it says all must be known. -ENOENT or -EIO.
  */
-static int ask_rpm(const char *path, char **owner)
+static int nothing_owns(int log, const char *path)
 {
+	char text[4096], *absent = text_of("error: file %s: No such file or directory", path);
+	char *unowned = text_of("file %s is not owned by any package", path), *line, *rest = text;
+	ssize_t n = pread(log, text, sizeof(text), 0);
+	int err = !absent || !unowned ? -ENOMEM : n <= 0 || n == sizeof(text) ? -EIO : -ENOENT;
+
+	text[err == -ENOENT ? n : 0] = '\0';
+	while (err == -ENOENT && (line = strsep(&rest, "\n")))
+		if (*line && strcmp(line, absent) && strcmp(line, unowned) &&
+		    strncmp(line, "warning: ", 9))
+			err = -EIO;
+	free(absent);
+	free(unowned);
+	return err;
+}
+
+/*
+ * As ask_dpkg(), of one file, which need not be there. owner: NULL, or takes the name of
+ * a package that has it. Only the running system is asked: rpm may write to its database.
+ */
+static int ask_rpm(const struct host *h, const char *path, char **owner)
+{
+	char *root = text_of("--root=%s", host_root(h));
 	char *argv[] = {
-		(char *)"rpm", (char *)"-qf", (char *)"--qf", (char *)"%{NAME}\\n", (char *)path, NULL,
+		(char *)"rpm", (char *)"-qf", (char *)"--qf", (char *)"%{NAME}\\n", (char *)path,
+		host_is_live(h) ? NULL : root, NULL,
+	};
+	struct run_how how = {
+		.seconds = QUERY_SECONDS, .log_fd = memfd_create("rpm", MFD_CLOEXEC), .keep_fd = -1,
 	};
 	struct run_result run;
-	int err = run_program(argv, QUERY_SECONDS, &run);
+	int err = !root ? -ENOMEM : how.log_fd < 0 ? -errno : 0;
 
-	if (!err && !run.exit_code && owner) {
-		*owner = strdup(run.last_line);
-		err = *owner ? 0 : -ENOMEM;
-	}
-	if (err || !run.exit_code)
-		return err;
-	if (run.timed_out)
-		return -ETIMEDOUT;
-	return run.exit_code == 127 || strstr(run.last_line, "not owned by any package") ||
-	       strstr(run.last_line, "No such file or directory") ? -ENOENT : -EIO;
+	if (!err && !host_may_act(h))
+		err = -ENOENT;
+	if (!err)
+		err = run_program_as(argv, &how, &run);
+	if (!err && run.exit_code)
+		err = run.timed_out ? -ETIMEDOUT : run.exit_code == 127 ? -ENOENT :
+		      nothing_owns(how.log_fd, path);
+	else if (!err && owner && !(*owner = strdup(run.last_line)))
+		err = -ENOMEM;
+	if (how.log_fd >= 0)
+		close(how.log_fd);
+	free(root);
+	return err;
 }
 
 int package_owns(const struct host *h, const char *path)
 {
 	int err = ask_dpkg(h, path, NULL);
 
-	if (err == -ENOENT && host_is_live(h))
-		err = ask_rpm(path, NULL);
+	if (err == -ENOENT)
+		err = ask_rpm(h, path, NULL);
 	return !err ? 1 : err == -ENOENT ? 0 : err;
 }
 
 int rpm_owner(const struct host *h, const char *path, char **name)
 {
-	int err = host_is_live(h) ? ask_rpm(path, name) : -ENOENT;
+	int err = ask_rpm(h, path, name);
 
 	return !err ? 1 : err == -ENOENT ? 0 : err;
 }

@@ -6,10 +6,15 @@ its database and dkms's tree have must tell.
 """
 
 import json
+import shutil
+import subprocess
 
 import pytest
 
-from tests.rpm import builder
+from tests.lib.clone import ThrowAwayRoot
+from tests.packaging.variants import program_for_tests
+from tests.rpm import builder, payload, system
+from tests.rpm.chroot import Host
 from tests.rpm.convert import rpmbuild
 
 SPEC = """\
@@ -52,27 +57,54 @@ def fixture_package():
         return rpm.read_bytes()
 
 
+@pytest.fixture(scope="module", name="prepared")
+def fixture_prepared(package):
+    """A system with dkms and kmodkeep, on which the package's script has failed.  Not to be changed."""
+    with system.System() as clone:
+        (clone.path / "rpms").mkdir()
+        for name in ("dkms", "libs"):
+            for rpm in payload.directory(name).glob("*.rpm"):
+                shutil.copy(rpm, clone.path / "rpms")
+        clone.run("rpm -i /rpms/*.rpm")
+        # The packaged program does not act on a folder, and in a chroot it judges no module.
+        shutil.copy2(program_for_tests(builder.SUITE), clone.path / "usr/sbin/kmodkeep")
+        (clone.path / "acme.rpm").write_bytes(package)
+        said = clone.run("rpm -i --nosignature /acme.rpm", check=False).stdout
+        assert "scriptlet failed" in said, said
+        yield clone
+
+
 @pytest.fixture
-def acme(host, package):
-    """A host on which the package was installed, and its script failed."""
-    (host.path / "acme.rpm").write_bytes(package)
-    said = host.run("rpm -i --nosignature /acme.rpm", check=False).stdout
-    assert "scriptlet failed" in said, said
-    assert host.package("acme-dkms") == ["1.0-1"]
-    assert "acme" not in host.run("dkms status").stdout
-    return host
+def acme(prepared):
+    """A copy of it, which is seen at /host as if it ran."""
+    with ThrowAwayRoot(prepared.path, "rpm-lost") as clone:
+        host = Host(clone)
+        assert host.package("acme-dkms") == ["1.0-1"]
+        assert "acme" not in host.run("dkms status").stdout
+        there = host.path / "host"
+        there.mkdir()
+        subprocess.run(["mount", "--bind", host.path, there], check=True)
+        try:
+            (there / "etc/kmodkeep-test-root").touch()
+            osrelease = there / "proc/sys/kernel/osrelease"
+            osrelease.parent.mkdir(parents=True)
+            osrelease.write_text(host.kernels()[0] + "\n", encoding="ascii")
+            yield host
+        finally:
+            subprocess.run(["umount", there], check=True)
 
 
 def served_before(host):
     """What the guard writes when acme serves."""
     one = {"module": "acme", "driver": "acme", "dkms": "acme", "dkms_version": "1.0", "file": None}
     state = {"schema": 1, "served": [one]}
+    (host.path / "var/lib/kmodkeep").mkdir(exist_ok=True)
     (host.path / "var/lib/kmodkeep/state.json").write_text(json.dumps(state), encoding="ascii")
 
 
 def finding(host):
     """What doctor says of acme: its exit code, and the finding or None."""
-    done = host.run("kmodkeep doctor --all --json 2>/doctor.errors", check=False)
+    done = host.run("kmodkeep doctor --all --json --root /host 2>/doctor.errors", check=False)
     found = [f for f in json.loads(done.stdout)["findings"] if f["module"] == "acme"]
     return done.returncode, found[0] if found else None
 
@@ -122,6 +154,6 @@ def test_a_database_that_cannot_be_read(acme, served):
         acme.run("rm -r /usr/src/acme-1.0")
     database = acme.run("rpm --eval '%{_dbpath}'").stdout.strip()
     acme.run(f"for f in {database}/*; do printf nonsense >$f; done")
-    done = acme.run("kmodkeep doctor --all 2>/doctor.errors", check=False)
+    done = acme.run("kmodkeep doctor --all --root /host 2>/doctor.errors", check=False)
     assert done.returncode == 3, done.stdout
     assert "acme" in errors(acme) and "is not known" in errors(acme)
