@@ -328,7 +328,7 @@ static void unload_with_open_proc_file(void)
 	check_nothing_left();
 }
 
-/* Others in the kernel may hold what the driver registered: what releases it is not the driver's. */
+/* Others may hold what the driver registered: what releases it is not the driver's. */
 static void unload_while_its_node_is_held(void)
 {
 	char params[128];
