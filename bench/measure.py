@@ -36,7 +36,7 @@ RESERVED_SCRIPT = f"""
 check load sh -c 'insmod /modules/flightrec.ko {CHANNEL} $(tr " " "\\n" </proc/cmdline |
     sed -n "s/^for-flightrec://p")'
 check reserved test -e /proc/flightrec/previous.image
-note count /bench count flightrec_write
+note count /bench count null flightrec_write
 check unload rmmod flightrec
 """
 

@@ -411,5 +411,5 @@ static const struct guest_case cases[] = {
 
 int main(int argc, char **argv)
 {
-	return guest_main(argc, argv, cases, sizeof(cases) / sizeof(*cases), 600);
+	return guest_main(argc, argv, cases, sizeof(cases) / sizeof(*cases), 3600);
 }
