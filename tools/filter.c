@@ -359,10 +359,10 @@ bool filter_wants(struct filter *filter, const struct entry *entry)
 void filter_say_nameless(const struct filter *filter)
 {
 	if (filter->nameless)
-		complain("%llu records were left out: their control groups have ended and the channel \"kernel\" has no name of them, or may not be read",
+		complain("left out: %llu whose control groups have ended, and the channel \"kernel\" has no name of them, or may not be read",
 			 (unsigned long long)filter->nameless);
 	if (filter->unnamed)
-		complain("%llu records were left out: the names of their containers are not known any more, or may not be read; --container also takes 12 digits of an id",
+		complain("left out: %llu of containers whose names are not known any more, or may not be read; --container also takes 12 digits of an id",
 			 (unsigned long long)filter->unnamed);
 }
 

@@ -71,7 +71,7 @@ enum {
 #define FILTER_GROUP_HELP \
 	"      --unit UNIT        of a process of this unit of systemd, ended ones too\n" \
 	"      --cgroup CGROUP    of this control group, or below: its path, or its number\n" \
-	"      --container NAME   of this container or machine: its name, or 12 digits of its id\n"
+	"      --container NAME   of this container or machine: its name, or its id\n"
 #define FILTER_HELP \
 	"  -p, --priority SEVERITY  of this severity and worse, or \"A..B\": 0 to 7, or\n" \
 	"                         emerg alert crit err warning notice info debug\n" \

@@ -193,7 +193,7 @@ static void take_pod_name(struct container *container, const char *text, size_t 
 	if (!next_part(&text, &len, &first, &first_len) ||
 	    !next_part(&text, &len, &second, &second_len))
 		return;
-	if (log && container_name_ok(text, len) &&
+	if (log && container_name_ok(text, len) && !memchr(text, '_', len) &&
 	    first_len + second_len + len + 2 < sizeof(container->name))
 		snprintf(container->name, sizeof(container->name), "%.*s/%.*s/%.*s", (int)second_len,
 			 second, (int)first_len, first, (int)len, text);

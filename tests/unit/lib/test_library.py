@@ -56,6 +56,15 @@ def test_exports_what_the_header_declares(installed):
     assert re.findall(r"^ (flightrec_\w+)@FLIGHTREC_0\.1 ", debian, re.M) == exported
 
 
+def test_a_header_that_changes_is_compiled_anew():
+    """make finds what an object depends on under the name that its rule has."""
+    build()
+    listed = [*OUT.glob("*/lib/*.d"), *OUT.glob("*/tools/*.d")]
+    assert listed
+    for path in listed:
+        assert path.read_text().startswith(f"{path.with_suffix('.o')}: "), path
+
+
 def test_manual_has_every_function():
     header = (TOP / "lib/flightrec.h").read_text()
     declared = set(re.findall(r"\b(flightrec_\w+)\(", re.sub(r"/\*.*?\*/", "", header, flags=re.S)))
