@@ -16,9 +16,11 @@ import json
 import logging
 import os
 import re
+import subprocess
 import time
 
 import dnf
+import dnf.exceptions
 
 STATE = "var/lib/kmodkeep/state.json"
 WAITS = "var/lib/kmodkeep/kernel-waits"
@@ -62,6 +64,13 @@ class Kmodkeep(dnf.Plugin):
                 write_metrics(self.below(GUARD), self.base.conf.installroot, lines)
             except OSError as error:
                 logger.warning("kmodkeep: which kernel waits was not kept: %s", error)
+
+    def pre_transaction(self):
+        """Called before anything changes: would the kernel load these modules?  A %pre that refuses
+        its package half-way would let the kernel move without its driver."""
+        for package in self.base.transaction.install_set:
+            if package.name.startswith("kmod-"):
+                refuse(package)
 
     def below(self, path):
         """PATH of the system that dnf changes."""
@@ -118,6 +127,18 @@ def leave_out(base):
             if newest != limit and mine.get(kernel) == limit:
                 waits.append((meta.name, kernel, limit, newest, meta.packager or "nobody who is named"))
     return waits
+
+
+def refuse(package):
+    """dnf's error where the %pre of PACKAGE, one of "kmodkeep fleet package", refuses it."""
+    path = package.localPkg()
+    asked = subprocess.run(["rpm", "-qp", "--nosignature", "--qf", "%{PREIN}", path], capture_output=True, check=False, text=True)
+    if asked.returncode or "kmodkeep verify" not in asked.stdout:
+        return
+    done = subprocess.run(["sh", "-s"], input=asked.stdout, capture_output=True, check=False, text=True)
+    if done.returncode:
+        raise dnf.exceptions.Error(f"{done.stderr.strip()}\nkmodkeep: nothing was changed. Next: what is named above; "
+                                   f"or without it: --exclude={package.name}")  # fmt: skip
 
 
 def known(path):

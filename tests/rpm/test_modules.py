@@ -236,6 +236,22 @@ def test_the_kernel_that_goes_takes_its_modules_along(host):
     assert not any(f"-{FIRST.release}-" in name for name in host.has() if name.startswith("kmod-")), said
 
 
+@pytest.mark.parametrize("host", ["dnf"], indirect=True)
+def test_a_signer_who_is_not_trusted_stops_the_run_before_anything_changes(host):
+    """As kmodkeep's answer would have it, which test_module_signer.py asks for."""
+    programs = {"kmodkeep": 'case $1 in verify) echo "$6: untrusted-key: nobody knows it"; exit 1 ;; esac', "systemd-detect-virt": "exit 1"}
+    for name, text in programs.items():
+        (host.root.path / "usr/local/bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (host.root.path / "usr/local/bin" / name).chmod(0o755)
+    before = host.has()
+    said = host.dnf("upgrade", "first", "update", *DRIVERS)
+    assert re.search(rf"kmod-\w+-{SECOND.release} is not installed, since its kernel would not load \w+\.ko: untrusted-key: nobody knows it", said), said
+    assert "nothing was changed. Next: " in said and host.has() == before
+    (host.root.path / "usr/local/bin/kmodkeep").unlink()
+    host.dnf("upgrade", "first", "update", *DRIVERS)
+    host.serves(FIRST, SECOND)
+
+
 def test_the_same_input_gives_the_same_bytes():
     with Works() as works:
         for number, env in enumerate(("TZ=Asia/Tokyo umask 077;", "LC_ALL=C.UTF-8"), 1):
