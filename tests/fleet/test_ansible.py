@@ -13,7 +13,6 @@ import time
 import pytest
 
 from tests.unit.fleet.hosts import PROGRAM, TOP, losing, rebooted, state
-from tests.unit.kmodkeep.host import Tree
 
 # kmodkeep on a host: prints the state that lies there; asked for more it says so in a log.
 KMODKEEP = """#!/bin/sh
@@ -260,7 +259,7 @@ def test_the_roles(fleet):
 
 
 def test_all_settings_of_the_guard(fleet):
-    """kmodkeep itself takes each line of the file for a setting."""
+    """Whatever the manual page has; tests/unit/fleet/test_rollout.py compares them."""
     host = fleet.host("h1")
     done = roles(fleet, kmodkeep_enroll=False, kmodkeep_mail="root", kmodkeep_firmware_starts="/boot/efi/EFI/debian/grubaa64.efi",
                  kmodkeep_firmware_secure_boot=False, kmodkeep_pin_max_age=7, kmodkeep_discovery=False, kmodkeep_gate="file:///gate",
@@ -270,9 +269,6 @@ def test_all_settings_of_the_guard(fleet):
     assert written == {"pin_max_age": "7", "discovery": "no", "mail": "root", "firmware_secure_boot": "no", "gate": "file:///gate",
                        "firmware_starts": "/boot/efi/EFI/debian/grubaa64.efi", "gate_reboot": "no",
                        "prometheus": "/var/lib/prometheus/node-exporter/kmodkeep.prom"}  # fmt: skip
-    tree = Tree(fleet.path / "tree")
-    tree.put("etc/kmodkeep/guard.conf", (host / "etc/guard.conf").read_text())
-    assert "guard.conf:" not in tree.run("guard").err
 
 
 def test_a_repository_without_its_key(fleet):
