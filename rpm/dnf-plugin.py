@@ -27,6 +27,7 @@ WAITS = "var/lib/kmodkeep/kernel-waits"
 GUARD = "etc/kmodkeep/guard.conf"
 HOLD = re.compile(r"kmodkeep-hold\(([A-Za-z0-9._+-]+)\) = ([A-Za-z0-9._+~^:-]+)")
 METRIC = "kmodkeep_kernel_wait_since_seconds"
+PATIENCE = 300  # seconds that a script of a package may take
 
 logger = logging.getLogger("dnf.plugin")
 
@@ -131,14 +132,24 @@ def leave_out(base):
 
 def refuse(package):
     """dnf's error where the %pre of PACKAGE, one of "kmodkeep fleet package", refuses it."""
-    path = package.localPkg()
-    asked = subprocess.run(["rpm", "-qp", "--nosignature", "--qf", "%{PREIN}", path], capture_output=True, check=False, text=True)
-    if asked.returncode or "kmodkeep verify" not in asked.stdout:
+    asked = run(["rpm", "-qp", "--nosignature", "--qf", "%{PREIN}", package.localPkg()])
+    if not asked or asked.returncode or "kmodkeep verify" not in asked.stdout:
         return
-    done = subprocess.run(["sh", "-s"], input=asked.stdout, capture_output=True, check=False, text=True)
+    done = run(["sh", "-s"], asked.stdout)
+    if not done:
+        logger.warning("kmodkeep: whether this host trusts the signer of %s was not told in %s s", package.name, PATIENCE)
+        return
     if done.returncode:
         raise dnf.exceptions.Error(f"{done.stderr.strip()}\nkmodkeep: nothing was changed. Next: what is named above; "
                                    f"or without it: --exclude={package.name}")  # fmt: skip
+
+
+def run(command, text=None):
+    """What COMMAND gave, or None if it did not end in time."""
+    try:
+        return subprocess.run(command, input=text, capture_output=True, check=False, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def known(path):

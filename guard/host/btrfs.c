@@ -54,7 +54,8 @@ static int take_answer(const struct btrfs_ioctl_search_args *args, uint64_t *id)
 		at += sizeof(head);
 		if ((size_t)(end - at) < head.len)
 			return -EBADMSG;
-		if (head.objectid == BTRFS_ROOT_TREE_DIR_OBJECTID && head.type == BTRFS_DIR_ITEM_KEY)
+		if (head.objectid == BTRFS_ROOT_TREE_DIR_OBJECTID &&
+		    head.type == BTRFS_DIR_ITEM_KEY)
 			found = take_item(at, head.len, id);
 		at += head.len;
 	}
