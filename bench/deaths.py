@@ -325,8 +325,8 @@ memory with it, and nothing comes back: `collect` cannot tell it from a reset wh
 A panic with kdump has a guest of its own, which this run does not have: the whole ring is in the
 dump (`FULL=1 pytest tests/kernels/test_kdump.py`, every record of the ring). The guest with
 efi-pstore has UEFI without Secure Boot; with it: `FULL=1 pytest tests/secureboot/test_pstore.py`.
-There, in one run on 6.12 with `reserve_mem=`, nothing came back from memory, only what pstore had;
-6.1 with `memmap=` had all. Whether the kernel, the option or the firmware makes that difference was
+In the tables' one run of it on 6.12, with `reserve_mem=`, nothing came back from memory, only what
+pstore had; 6.1 with `memmap=` had all. Whether the kernel, the option or the firmware makes that difference was
 not tried: 6.12 with `memmap=` under UEFI has not been run.
 A cache that is lost in the reset is not emulated by QEMU: lines of 64 bytes that are missing are
 put in by `tests/unit/lib/test_recover.py`, and are damage that is counted, never half a record.

@@ -69,6 +69,9 @@ class Kmodkeep(dnf.Plugin):
     def pre_transaction(self):
         """Called before anything changes: would the kernel load these modules?  A %pre that refuses
         its package half-way would let the kernel move without its driver."""
+        # What this machine trusts is not what an image will.
+        if os.path.realpath(self.base.conf.installroot) != "/":
+            return
         for package in self.base.transaction.install_set:
             if package.name.startswith("kmod-"):
                 refuse(package)
@@ -133,22 +136,23 @@ def leave_out(base):
 def refuse(package):
     """dnf's error where the %pre of PACKAGE, one of "kmodkeep fleet package", refuses it."""
     asked = run(["rpm", "-qp", "--nosignature", "--qf", "%{PREIN}", package.localPkg()])
-    if not asked or asked.returncode or "kmodkeep verify" not in asked.stdout:
+    if asked and (asked.returncode or "kmodkeep verify" not in asked.stdout):
         return
-    done = run(["sh", "-s"], asked.stdout)
+    done = asked and run(["sh", "-s"], asked.stdout)
     if not done:
-        logger.warning("kmodkeep: whether this host trusts the signer of %s was not told in %s s", package.name, PATIENCE)
+        logger.warning("kmodkeep: whether this host trusts the signer of %s was not told", package.name)
         return
-    if done.returncode:
+    # It refuses with 1; other ends are none of its own.
+    if done.returncode == 1:
         raise dnf.exceptions.Error(f"{done.stderr.strip()}\nkmodkeep: nothing was changed. Next: what is named above; "
                                    f"or without it: --exclude={package.name}")  # fmt: skip
 
 
 def run(command, text=None):
-    """What COMMAND gave, or None if it did not end in time."""
+    """What COMMAND gave, or None if it is not there or did not end in time."""
     try:
-        return subprocess.run(command, input=text, capture_output=True, check=False, text=True, timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
+        return subprocess.run(command, input=text, capture_output=True, check=False, text=True, errors="replace", timeout=PATIENCE)
+    except (OSError, subprocess.TimeoutExpired):
         return None
 
 

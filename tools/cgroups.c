@@ -221,12 +221,16 @@ void cgroups_learn_container(const char *id, const char *name)
 		abort();
 }
 
-/* What was recorded of that boot counts; what there is now may have got another name. */
+/*
+ * What was recorded of that boot counts; what there is now may have got another name. Root
+ * recorded it: a user who has made a group with the id of another one's container gets no name.
+ */
 static void find_name(struct container *container)
 {
+	bool recorded = container->id[0] && (!container->of_user || !container->uid);
 	size_t i;
 
-	for (i = 0; i < known.nnamed && container->id[0]; i++)
+	for (i = 0; i < known.nnamed && recorded; i++)
 		if (!strcmp(known.named[i].id, container->id))
 			strcpy(container->name, known.named[i].name);
 	container_find_name(container);
@@ -351,6 +355,12 @@ void cgroups_name(struct entry *entry)
 		entry->unit = unit;
 }
 
+void cgroups_let_go(void)
+{
+	flightrec_close(known.kernel);
+	known.kernel = NULL;
+}
+
 void cgroups_free(void)
 {
 	while (known.count) {
@@ -362,8 +372,7 @@ void cgroups_free(void)
 		free(known.named[--known.nnamed].name);
 	free(known.named);
 	known.named = NULL;
-	flightrec_close(known.kernel);
 	known.groups = NULL;
-	known.kernel = NULL;
+	cgroups_let_go();
 	known.looked = 0;
 }

@@ -56,6 +56,9 @@ void cgroups_each_container(bool (*tell)(void *arg, const struct container *cont
  */
 void cgroups_name(struct entry *entry);
 
+/* Closes the channel that names are read from, until the next is asked for. What is known stays. */
+void cgroups_let_go(void);
+
 void cgroups_free(void);
 
 #endif

@@ -4,7 +4,7 @@
  * runtime, names.c the files in which runtimes keep the names. No daemon is asked.
  *
  * A path is made by whoever the group was delegated to: of containers in one another the
- * outermost counts, so that none can pass itself off as a neighbour. Containers of a
+ * outermost counts, so that what is one cannot pass itself off as a neighbour. Containers of a
  * user are said to be so, and only that user's files have their names.
  */
 #ifndef TOOLS_CONTAINERS_H

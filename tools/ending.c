@@ -180,10 +180,12 @@ static void set_end(struct boot *boot, bool before_this)
 
 static bool store_container(void *arg, const struct container *container)
 {
+	const char *key = container->id[0] ? container->id : container->name;
 	struct json_object *containers = arg;
 
-	json_set_text(containers, container->id[0] ? container->id : container->name,
-		      container->name);
+	/* A user can make a group with that id, whose name is not known: it takes none away. */
+	if (container->name[0] || !json_object_object_get_ex(containers, key, NULL))
+		json_set_text(containers, key, container->name);
 	return json_object_object_length(containers) < CONTAINERS_MAX;
 }
 

@@ -178,10 +178,15 @@ static int say_hidden_program(struct walk *w, const struct load_option *o, const
 		return say_other(w, text_of("%s, which the firmware starts ('%s'), is not to be seen in %s: "
 					    "ask again as root, or install the boot loader again", file,
 					    o->title ? o->title : "", mount));
+	if (!o->partition)
+		return say_other(w, text_of("%s, which the firmware starts ('%s'), is not to be seen in "
+					    "/boot/efi, /efi or /boot: ask again as root, or, if the EFI "
+					    "partition is not mounted, mount it by a line in /etc/fstab",
+					    file, o->title ? o->title : ""));
 	return say_other(w, text_of("%s, which the firmware starts ('%s'), is not to be seen, as its EFI "
 				    "partition is not mounted: mount it, by a line in /etc/fstab as: "
 				    "PARTUUID=%s /boot/efi vfat umask=0077 0 1", file,
-				    o->title ? o->title : "", o->partition ? o->partition : "..."));
+				    o->title ? o->title : "", o->partition));
 }
 
 /*

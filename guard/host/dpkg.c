@@ -134,6 +134,15 @@ static bool any_unfinished(const struct buf *listing)
 	return any || !text;
 }
 
+/* Did the run end for want of the program itself? One whose libraries are missing ends alike. */
+static bool was_absent(const struct run_result *run, const char *program)
+{
+	size_t n = strlen(program);
+
+	return run->exit_code == 127 && !strncmp(run->last_line, program, n) &&
+	       !strcmp(run->last_line + n, ": No such file or directory");
+}
+
 /*
  * Asks dpkg which packages have files of this pattern; out NULL: only whether there is
  * one. 0, -ENOENT: none has, or there is no dpkg; or what went wrong.
@@ -158,7 +167,7 @@ static int ask_dpkg(const struct host *h, const char *pattern, struct buf *out)
 		err = run_program(argv, QUERY_SECONDS, &run);
 		if (!err && run.exit_code)
 			err = run.timed_out ? -ETIMEDOUT :
-			      run.exit_code == 1 || run.exit_code == 127 ? -ENOENT : -EIO;
+			      run.exit_code == 1 || was_absent(&run, argv[0]) ? -ENOENT : -EIO;
 	}
 	free(root);
 	return err;
@@ -186,6 +195,30 @@ static int nothing_owns(int log, const char *path)
 }
 
 /*
+ * Has rpm a database, or can that not be seen? Asked where it has none, it makes one or
+ * fails; and busybox has another program of its name.
+ */
+static bool may_have_rpms(const struct host *h)
+{
+	static const char *const folders[] = {
+		"/usr/lib/sysimage/rpm", "/var/lib/rpm", "/usr/share/rpm",
+	};
+	static const char *const files[] = { "rpmdb.sqlite", "Packages.db", "Packages" };
+	bool may = false;
+
+	for (size_t i = 0; !may && i < ARRAY_SIZE(folders) * ARRAY_SIZE(files); i++) {
+		char *file = text_of("%s/%s", folders[i / ARRAY_SIZE(files)],
+				     files[i % ARRAY_SIZE(files)]);
+		char *path = file ? host_path(h, file) : NULL;
+
+		may = !path || !access(path, F_OK) || (errno != ENOENT && errno != ENOTDIR);
+		free(path);
+		free(file);
+	}
+	return may;
+}
+
+/*
  * As ask_dpkg(), of one file, which need not be there. owner: NULL, or takes the name of
  * a package that has it. Only the running system is asked: rpm may write to its database.
  */
@@ -202,12 +235,12 @@ static int ask_rpm(const struct host *h, const char *path, char **owner)
 	struct run_result run;
 	int err = !root ? -ENOMEM : how.log_fd < 0 ? -errno : 0;
 
-	if (!err && !host_may_act(h))
+	if (!err && (!host_may_act(h) || !may_have_rpms(h)))
 		err = -ENOENT;
 	if (!err)
 		err = run_program_as(argv, &how, &run);
 	if (!err && run.exit_code)
-		err = run.timed_out ? -ETIMEDOUT : run.exit_code == 127 ? -ENOENT :
+		err = run.timed_out ? -ETIMEDOUT : was_absent(&run, argv[0]) ? -ENOENT :
 		      nothing_owns(how.log_fd, path);
 	else if (!err && owner && !(*owner = strdup(run.last_line)))
 		err = -ENOMEM;
@@ -261,8 +294,13 @@ int dpkg_unfinished(const struct host *h, struct packages *out)
 			 "is not known which packages are unfinished. Next: "
 			 "run dpkg-query -W, and see what it waits for",
 			 QUERY_SECONDS);
-	else if (err != -ENOMEM)
+	else if (err == -ENOENT || (err != -ENOMEM && !host_may_act(h)))
 		err = 0;
+	else if (err != -ENOMEM) {
+		complain(0, "dpkg-query -W: %s, so it is not known which packages are unfinished. "
+			 "Next: run it, and see what it says", strerror(-err));
+		err = -EIO;
+	}
 	if (!err && gap && gap != -ENOENT) {
 		complain(0, "dpkg-query -S '/usr/src/*/dkms.conf': %s, so it is not known which "
 			 "drivers wait for dpkg. Next: run it, and see what it waits for",

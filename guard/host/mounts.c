@@ -109,12 +109,50 @@ static void keep_place(void *arg, const struct mount *m)
 	*found = strdup(m->where);
 }
 
+static bool says(const struct host *h, const char *md, const char *what, const char *value)
+{
+	char *rel = text_of("/sys/class/block/%s/md/%s", md, what);
+	char *line = rel ? host_line(h, rel) : NULL;
+	bool so = line && !strcmp(line, value);
+
+	free(line);
+	free(rel);
+	return so;
+}
+
+/*
+ * The mirror (md) that a partition is of, if its file system begins where the partition does:
+ * firmware reads the one, and the other is what is mounted. Malloc'ed; NULL: none.
+ */
+static char *mirror_of(const struct host *h, const char *device)
+{
+	char *rel = text_of("/sys/class/block/%s/holders", device);
+	char *dir = rel ? host_path(h, rel) : NULL, *mirror = NULL;
+	DIR *d = dir ? opendir(dir) : NULL;
+	struct dirent *e;
+
+	while (d && !mirror && (e = readdir(d)))
+		if (says(h, e->d_name, "level", "raid1") &&
+		    (says(h, e->d_name, "metadata_version", "1.0") ||
+		     says(h, e->d_name, "metadata_version", "0.90")))
+			mirror = strdup(e->d_name);
+	if (d)
+		closedir(d);
+	free(dir);
+	free(rel);
+	return mirror;
+}
+
 char *mount_of(const struct host *h, const char *id)
 {
-	char *device = device_of(h, id), *found = NULL;
+	char *device = device_of(h, id), *found = NULL, *mirror;
 
 	if (device)
 		walk_mounts(h, device, keep_place, &found);
+	mirror = device && !found ? mirror_of(h, device) : NULL;
+	if (mirror)
+		walk_mounts(h, mirror, keep_place, &found);
+	free(mirror);
 	free(device);
 	return found;
 }

@@ -7,7 +7,8 @@
 
 /*
  * The mount point of a whole file system by its UUID, its label, or the UUID or name of
- * its partition; malloc'ed, below the root. NULL: it is not mounted, or not known.
+ * its partition, which may be one of a mirror; malloc'ed, below the root. NULL: it is not
+ * mounted, or not known.
  */
 char *mount_of(const struct host *h, const char *id);
 

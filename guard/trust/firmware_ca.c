@@ -414,12 +414,13 @@ bool firmware_is_shim(const char *path)
 
 	if (is_another_file(path))
 		return false;
-	if (is_shim(path))
-		return true;
 	/* What each shim since version 0.9 has, and nothing else. */
 	err = boot_file_content(path, ".vendor_cert", 1u << 20, &b);
 	buf_free(&b);
-	return !err || err == -EFBIG || err == -EEXIST;
+	if (!err || err == -EFBIG || err == -EEXIST)
+		return true;
+	/* The place of removable disks may have GRUB itself. */
+	return is_shim(path) && (err != -ENOENT || strcasestr(strrchr(path, '/'), "/shim"));
 }
 
 bool firmware_without_shim(const struct host *h)
@@ -450,16 +451,35 @@ char *firmware_enrol_step(const struct host *h, const char *cert, bool again)
 		       cert ? " --cert " : "", cert ? cert : "");
 }
 
+/* A file in the folder of another; malloc'ed, NULL: it is not there. */
+static char *in_folder_of(const char *file, const char *name, const char *kind)
+{
+	char *path = text_of("%.*s/%s%s.efi", (int)(strrchr(file, '/') - file), file, name, kind);
+
+	if (path && !path_exists(path)) {
+		free(path);
+		path = NULL;
+	}
+	return path;
+}
+
+/* Builds of SUSE name no architecture: shim.efi, grub.efi, MokManager.efi. */
 char *beside_shim(const char *file, const char *name)
 {
-	const char *slash = strrchr(file, '/');
 	static const char *const kinds[] = { "x64", "aa64", "ia32" };
+	const char *slash = strrchr(file, '/'), *kind = NULL;
+	const char *plain = !strcmp(name, "mm") ? "MokManager" : !strcmp(name, "fb") ? "fallback" : name;
+	char *path = NULL;
 
-	for (size_t i = 0; slash && i < ARRAY_SIZE(kinds); i++)
-		if (strcasestr(slash, kinds[i]))
-			return text_of("%.*s/%s%s.efi", (int)(slash - file), file, name,
-				       kinds[i]);
-	return NULL;
+	for (size_t i = 0; slash && i < ARRAY_SIZE(kinds) && !kind; i++)
+		kind = strcasestr(slash, kinds[i]) ? kinds[i] : NULL;
+	if (slash && kind)
+		path = in_folder_of(file, name, kind);
+	if (slash && !path)
+		path = in_folder_of(file, plain, "");
+	for (size_t i = 0; slash && !kind && i < ARRAY_SIZE(kinds) && !path; i++)
+		path = in_folder_of(file, name, kinds[i]);
+	return path;
 }
 
 /* Takes over path. */
@@ -480,7 +500,7 @@ static int judge_second(const struct host *h, char *path, const struct list *db,
 static int read_programs(const struct host *h, const struct list *db,
 			 const struct list *dbx, struct firmware_ca *f)
 {
-	char *file = started_file(h), *second;
+	char *file = started_file(h);
 	int err;
 
 	if (!file || strstr(file, "..")) {
@@ -492,11 +512,8 @@ static int read_programs(const struct host *h, const struct list *db,
 		f->first.missing = strdup(file);
 		err = f->first.missing ? 0 : -ENOMEM;
 	}
-	if (!err && is_shim(file) && !is_another(h, file)) {
-		second = beside_shim(file, "grub");
-		err = judge_second(h, on_partition(h, second), db, dbx, &f->second);
-		free(second);
-	}
+	if (!err && f->first.path && is_shim(file) && !is_another(h, file))
+		err = judge_second(h, beside_shim(f->first.path, "grub"), db, dbx, &f->second);
 	free(file);
 	return err;
 }

@@ -77,7 +77,7 @@ bool firmware_without_shim(const struct host *h);
 bool firmware_is_shim(const char *path);
 /*
  * What shim starts beside itself, of the same architecture: "/a/grubx64.efi" for the file
- * "/a/shimx64.efi" and the name "grub". malloc'ed; NULL: its architecture is not known.
+ * "/a/shimx64.efi" and the name "grub", or "/a/grub.efi". malloc'ed; NULL: it is not there.
  */
 char *beside_shim(const char *file, const char *name);
 

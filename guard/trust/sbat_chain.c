@@ -5,7 +5,7 @@
  *   copy, SbatLevelRT) or, if that is newer, the one that it brings itself: the automatic
  *   one or, if SbatPolicy asks for it, the latest. A level is never lowered.
  * - If it is refused by that level itself, it switches the machine off; so it does if a
- *   request waits for MokManager, and that is refused.
+ *   request waits for MokManager, and that is refused or not there.
  * - It takes revocations from a file beside it, if that is signed.
  * - It starts GRUB, or what its options name, which must have a section .sbat.
  * - GRUB or systemd-boot ask it about a kernel, which may do without such a section.
@@ -14,6 +14,7 @@
  */
 #include "guard/trust/sbat_chain.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,8 @@
 #include "guard/trust/firmware_ca.h"
 #include "guard/trust/sbat.h"
 
+#define FOLDERS_MAX 32
+
 enum role { ROLE_SHIM, ROLE_HELPER, ROLE_LOADER, ROLE_KERNEL };
 
 struct chain {
@@ -35,6 +38,8 @@ struct chain {
 	struct buf automatic, latest, level;	/* within those; level: that will hold */
 	bool asked;				/* SbatPolicy: the latest one */
 	const char *revocations;		/* a file that may raise the level; NULL: none */
+	bool second;				/* the fallback of another shim started this one */
+	bool one_of_several;			/* of which it starts one */
 };
 
 void sbat_answer_free(struct sbat_answer *a)
@@ -166,7 +171,7 @@ static int say_stops(struct chain *c, const char *path, enum role role,
 	free(what);
 	free(from);
 	free(update);
-	return say(c, c->revocations ? SBAT_UNKNOWN : SBAT_STOPS, line, next);
+	return say(c, c->revocations || c->one_of_several ? SBAT_UNKNOWN : SBAT_STOPS, line, next);
 }
 
 /* ---- one program ---- */
@@ -246,8 +251,9 @@ static int find_brought(struct chain *c)
 
 static int find_level(struct chain *c)
 {
-	int policy = efivar_flag(c->h, "SbatPolicy", SHIM_GUID);
-	int err = efivar_read(c->h, "SbatLevelRT", SHIM_GUID, &c->held);
+	/* The first shim takes the request away. */
+	int policy = c->second ? -ENOENT : efivar_flag(c->h, "SbatPolicy", SHIM_GUID);
+	int err = c->second ? 0 : efivar_read(c->h, "SbatLevelRT", SHIM_GUID, &c->held);
 	const struct buf *candidate;
 
 	if (err == -ENOMEM)
@@ -271,21 +277,42 @@ static int find_level(struct chain *c)
 
 /* ---- all of them ---- */
 
-static bool request_waits(const struct host *h)
+/* 1, 0, or -1: that cannot be read. */
+static int request_waits(const struct host *h)
 {
 	static const char *const names[] = {
 		"MokNew", "MokSB", "MokPW", "MokAuth", "MokDel", "MokDB", "MokXNew", "MokXDel",
 		"MokXAuth", "MokListTrustedNew",
 	};
-	bool any = false;
+	int any = 0;
 
-	for (size_t i = 0; !any && i < ARRAY_SIZE(names); i++) {
+	for (size_t i = 0; any != 1 && i < ARRAY_SIZE(names); i++) {
 		struct buf b = { 0 };
+		int err = efivar_read(h, names[i], SHIM_GUID, &b);
 
-		any = efivar_read(h, names[i], SHIM_GUID, &b) != -ENOENT;
+		any = !err ? 1 : err != -ENOENT ? -1 : any;
 		buf_free(&b);
 	}
 	return any;
+}
+
+/* Without MokManager a request ends the boot, whatever shim checks. */
+static int judge_request(struct chain *c)
+{
+	int waits = request_waits(c->h);
+	char *manager = waits ? beside_shim(c->boot->shim, "mm") : NULL;
+	int err = 0;
+
+	if (waits && !manager)
+		err = say(c, waits < 0 || c->one_of_several ? SBAT_UNKNOWN : SBAT_STOPS,
+			  text_of("shim (%s) does not go on, as a request %s for MokManager, which is not "
+				  "beside it", c->boot->shim, waits < 0 ? "may wait" : "waits"),
+			  text_of("before the reboot, install MokManager (shim-helpers-%s-signed, then "
+				  "grub-install; with RPM shim-x64 or shim-aa64), or withdraw the "
+				  "request: mokutil --revoke-import, mokutil --revoke-delete",
+				  debian_arch(c->boot->shim)));
+	free(manager);
+	return err;
 }
 
 /* What the options of an entry name to be started, as "/fwupdx64.efi"; malloc'ed, NULL: nothing. */
@@ -308,19 +335,28 @@ static char *named_program(const struct buf *options)
 	       strdup(word) : NULL;
 }
 
-/* The file of it: beside shim, or from the top of the partition, if it begins with /EFI/. */
-static char *named_file(const struct chain *c, const char *named)
+/* The top of the partition with this file; NULL: not known. */
+static const char *top_of(const char *shim)
 {
-	const char *shim = c->boot->shim, *top = strcasestr(shim, "/EFI/"), *next;
+	const char *top = strcasestr(shim, "/EFI/"), *next;
 
 	while (top && (next = strcasestr(top + 1, "/EFI/")))
 		top = next;
+	return top;
+}
+
+/* The file of it: beside shim, or from the top of the partition, if it begins with /EFI/. */
+static char *named_file(const struct chain *c, const char *named)
+{
+	const char *shim = c->boot->shim, *top = top_of(shim);
+
 	if (!strncasecmp(named, "/EFI/", 5))
 		return top ? text_of("%.*s%s", (int)(top - shim), shim, named) : NULL;
 	return text_of("%.*s%s%s", (int)(strrchr(shim, '/') - shim), shim,
 		       *named == '/' ? "" : "/", named);
 }
 
+/* NULL: it names none, or one that is not there, for which shim takes GRUB. */
 static char *program_in_options(const struct chain *c)
 {
 	struct load_option o;
@@ -332,6 +368,10 @@ static char *program_in_options(const struct chain *c)
 	file = named ? named_file(c, named) : NULL;
 	free(named);
 	load_option_free(&o);
+	if (file && !path_exists(file)) {
+		free(file);
+		file = NULL;
+	}
 	return file;
 }
 
@@ -343,22 +383,133 @@ static bool is_removable(const char *shim)
 	return name && name - shim >= 9 && !strncasecmp(name - 9, "/EFI/BOOT/BOOT", 14);
 }
 
+/* Is it shim before 15.3? */
+static bool knows_none(const char *shim)
+{
+	static const char *const names[] = { ".sbat", ".sbatlevel" };
+	bool none = true;
+
+	for (size_t i = 0; none && i < ARRAY_SIZE(names); i++) {
+		struct buf section;
+
+		none = boot_file_content(shim, names[i], SBAT_MAX, &section) == -ENOENT;
+		buf_free(&section);
+	}
+	return none;
+}
+
+/* ---- what fallback starts ---- */
+
+static int judge_all(struct chain *c);
+
+/* A folder with a file for it: its shim; malloc'ed. NULL: none, or *unknown is set. */
+static char *shim_of_fallback(const struct chain *c, const char *dir, bool *unknown)
+{
+	static const char *const lists[] = {
+		"BOOTX64.CSV", "BOOTAA64.CSV", "BOOTIA32.CSV", "BOOT.CSV",
+	};
+	char *beside = text_of("%s%s", dir, strrchr(c->boot->shim, '/')), *shim = NULL;
+	bool any = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists) && !any; i++) {
+		char *list = text_of("%s/%s", dir, lists[i]);
+
+		any = list && path_exists(list);
+		free(list);
+	}
+	if (any && beside)
+		shim = beside_shim(beside, "shim");
+	*unknown |= !beside || (any && !shim);
+	free(beside);
+	return shim;
+}
+
+/* The level that the first shim leaves holds for the one after it. 0, 1: said; -ENOMEM. */
+static int judge_after(struct chain *c, const char *program, bool several)
+{
+	struct sbat_boot boot = { .shim = program, .checks = true, .image = c->boot->image };
+	struct chain next = {
+		.h = c->h, .boot = &boot, .out = c->out, .revocations = c->revocations,
+		.second = true, .one_of_several = several,
+	};
+	int err;
+
+	if (!firmware_is_shim(program) || knows_none(program))
+		return 0;
+	next.held.data = malloc(c->level.len + 1);
+	if (!next.held.data)
+		return -ENOMEM;
+	memcpy(next.held.data, c->level.data, c->level.len);
+	next.held.len = c->level.len;
+	err = judge_all(&next);
+	buf_free(&next.held);
+	buf_free(&next.brought);
+	return err;
+}
+
+/*
+ * It makes an entry of each folder with a file for it, and starts one of them. Where the
+ * firmware forgets those, as many virtual machines do, that is so at each boot.
+ */
+static int judge_fallbacks(struct chain *c)
+{
+	const char *top = top_of(c->boot->shim);
+	char *efi = top ? text_of("%.*s", (int)(top + 4 - c->boot->shim), c->boot->shim) : NULL;
+	DIR *d = efi ? opendir(efi) : NULL;
+	char *shims[FOLDERS_MAX] = { NULL };
+	bool unknown = !d;
+	size_t count = 0;
+	struct dirent *e;
+	int err = 0;
+
+	while (d && !unknown && (e = readdir(d))) {
+		char *dir;
+
+		if (*e->d_name == '.' || !strcasecmp(e->d_name, "BOOT"))
+			continue;
+		dir = text_of("%s/%s", efi, e->d_name);
+		unknown = !dir || count == FOLDERS_MAX;
+		if (!unknown)
+			shims[count] = shim_of_fallback(c, dir, &unknown);
+		count += count < FOLDERS_MAX && shims[count];
+		free(dir);
+	}
+	if (d)
+		closedir(d);
+	for (size_t i = 0; i < count; i++) {
+		if (!err)
+			err = judge_after(c, shims[i], count > 1);
+		free(shims[i]);
+	}
+	if (!err && unknown)
+		err = say_unknown(c, text_of("which program the fallback beside shim (%s) starts is not "
+					     "known", c->boot->shim));
+	free(efi);
+	return err;
+}
+
+/* ---- what it starts ---- */
+
 static int judge_started(struct chain *c)
 {
 	const char *shim = c->boot->shim;
+	char *fallback = is_removable(shim) ? beside_shim(shim, "fb") : NULL;
 	char *named = program_in_options(c);
 	int err = 0;
 
 	if (request_waits(c->h))
 		err = judge_if_there(c, beside_shim(shim, "mm"), ROLE_HELPER);
-	if (!err && is_removable(shim))
-		err = judge_if_there(c, beside_shim(shim, "fb"), ROLE_HELPER);
+	if (!err && fallback)
+		err = judge(c, fallback, ROLE_HELPER);
+	if (!err && fallback)
+		err = judge_fallbacks(c);
 	if (!err && named)
 		err = judge_if_there(c, strdup(named), ROLE_LOADER);
 	else if (!err)
 		err = judge_if_there(c, beside_shim(shim, "grub"), ROLE_LOADER);
 	if (!err && c->boot->image)
 		err = judge_if_there(c, strdup(c->boot->image), ROLE_KERNEL);
+	free(fallback);
 	free(named);
 	return err;
 }
@@ -423,19 +574,20 @@ static int judge_neighbours(struct chain *c)
 	return path ? err : -ENOMEM;
 }
 
-/* Is it shim before 15.3? */
-static bool knows_none(const char *shim)
+/* 0, 1: said; -ENOMEM. */
+static int judge_all(struct chain *c)
 {
-	static const char *const names[] = { ".sbat", ".sbatlevel" };
-	bool none = true;
+	int err = find_level(c);
 
-	for (size_t i = 0; none && i < ARRAY_SIZE(names); i++) {
-		struct buf section;
-
-		none = boot_file_content(shim, names[i], SBAT_MAX, &section) == -ENOENT;
-		buf_free(&section);
-	}
-	return none;
+	if (!err)
+		err = judge(c, c->boot->shim, ROLE_SHIM);
+	if (!err)
+		err = judge_request(c);
+	if (!err && c->boot->checks)
+		err = judge_started(c);
+	if (!err && c->boot->checks)
+		err = judge_neighbours(c);
+	return err;
 }
 
 int sbat_judge(const struct host *h, const struct sbat_boot *boot, struct sbat_answer *out)
@@ -446,13 +598,7 @@ int sbat_judge(const struct host *h, const struct sbat_boot *boot, struct sbat_a
 	memset(out, 0, sizeof(*out));
 	if (!strchr(boot->shim, '/') || !firmware_is_shim(boot->shim) || knows_none(boot->shim))
 		return 0;
-	err = find_level(&c);
-	if (!err)
-		err = judge(&c, boot->shim, ROLE_SHIM);
-	if (!err && boot->checks)
-		err = judge_started(&c);
-	if (!err && boot->checks)
-		err = judge_neighbours(&c);
+	err = judge_all(&c);
 	buf_free(&c.held);
 	buf_free(&c.brought);
 	if (err < 0)

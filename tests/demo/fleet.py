@@ -73,7 +73,7 @@ class Story:
                 ("the fleet after: every host runs the new kernel with its driver", self.see_after),
             ))  # fmt: skip
         finally:
-            if self.ansible:
+            if self.lab:
                 lab.__exit__()
 
     # The steps, in their order.
@@ -163,7 +163,7 @@ class Story:
         """Show what Ansible does as it does it; its exit code and all that it said."""
         self.rollouts += 1
         self.report.command(f"kmodkeep fleet rollout {' '.join([*words, '--', '-i hosts -e rollout_packages=...'])}", at="controller")
-        command = ["timeout", str(PATIENCE), *self.ansible.command(*words, **variables)]
+        command = ["timeout", "-k", "60", str(PATIENCE), *self.ansible.command(*words, **variables)]
         said, task, ring, hosts = [], "", 0, []
         self.report.say("preflight: every host is looked at")
         with open(OUT / f"ansible-{self.rollouts}.log", "w", encoding="utf-8") as log, \

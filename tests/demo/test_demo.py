@@ -28,6 +28,28 @@ def test_series_of_a_scrape():
                                            {"series": 'b{c="d",instance="h1"}', "values": " ".join(["NaN"] * 31)}]  # fmt: skip
 
 
+def test_the_hosts_end_where_the_controller_cannot_be_made(monkeypatch):
+    class Hosts:
+        hosts, ended = [], 0
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.ended += 1
+
+    def fails(_):
+        raise OSError("no room")
+
+    lab = Hosts()
+    monkeypatch.setattr(fleet, "Lab", lambda *_: lab)
+    monkeypatch.setattr(fleet, "Ansible", fails)
+    monkeypatch.setattr(fleet.Story, "prepare", lambda _: None)
+    with pytest.raises(OSError, match="no room"):
+        fleet.Story(Report(io.StringIO())).tell()
+    assert lab.ended == 1
+
+
 def test_what_is_not_observed_fails_and_shows_what_was_seen():
     with pytest.raises(NotObserved, match="(?s)expected: a kernel.*seen:\nnothing like it"):
         expect_match(r"^6\.12\.", "nothing like it", "a kernel")

@@ -237,18 +237,14 @@ def test_the_kernel_that_goes_takes_its_modules_along(host):
 
 
 @pytest.mark.parametrize("host", ["dnf"], indirect=True)
-def test_a_signer_who_is_not_trusted_stops_the_run_before_anything_changes(host):
-    """As kmodkeep's answer would have it, which test_module_signer.py asks for."""
+def test_an_image_trusts_whom_it_likes(host):
+    """Here it is one, by --installroot. What the host itself refuses: test_module_signer.py."""
     programs = {"kmodkeep": 'case $1 in verify) echo "$6: untrusted-key: nobody knows it"; exit 1 ;; esac', "systemd-detect-virt": "exit 1"}
     for name, text in programs.items():
         (host.root.path / "usr/local/bin" / name).write_text(f"#!/bin/sh\n{text}\n")
         (host.root.path / "usr/local/bin" / name).chmod(0o755)
-    before = host.has()
     said = host.dnf("upgrade", "first", "update", *DRIVERS)
-    assert re.search(rf"kmod-\w+-{SECOND.release} is not installed, since its kernel would not load \w+\.ko: untrusted-key: nobody knows it", said), said
-    assert "nothing was changed. Next: " in said and host.has() == before
-    (host.root.path / "usr/local/bin/kmodkeep").unlink()
-    host.dnf("upgrade", "first", "update", *DRIVERS)
+    assert "untrusted-key" not in said, said
     host.serves(FIRST, SECOND)
 
 

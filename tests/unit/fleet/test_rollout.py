@@ -8,6 +8,8 @@ import re
 import subprocess
 
 import pytest
+from ansible.plugins.filter.core import FilterModule
+from jinja2 import Environment
 
 from tests.unit.fleet.hosts import TOP, fleet, put, state
 
@@ -169,3 +171,15 @@ def test_every_setting_of_the_guard_is_in_the_role():
         assert re.search(rf"^      {variable}:\n        type: \w+\n(?:        .*\n)*?        description:", specs, re.M), name
     template = dict(re.findall(r"^(\w+) = \{\{ (\w+) ", (role / "templates/guard.conf.j2").read_text(), re.M))
     assert template == variables
+
+
+@pytest.mark.parametrize(("given", "written"), [(True, "yes"), (False, "no"), ("yes", "yes"), ("no", "no"), ("False", "no")])
+def test_yes_and_no_are_words_in_an_inventory_of_ini(given, written):
+    """Also with -e NAME=no. Ansible checks the type there, and leaves the word."""
+    environment = Environment(autoescape=False)
+    environment.filters.update(FilterModule().filters())
+    text = (TOP / "fleet/ansible/roles/kmodkeep/templates/guard.conf.j2").read_text()
+    names = ("kmodkeep_discovery", "kmodkeep_firmware_secure_boot", "kmodkeep_gate_reboot")
+    said = environment.from_string(text).render(kmodkeep_gate="x", **dict.fromkeys(names, given))
+    for name in ("discovery", "firmware_secure_boot", "gate_reboot"):
+        assert re.findall(rf"^{name} = (.*)$", said, re.M) == [written], said

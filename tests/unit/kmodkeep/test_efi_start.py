@@ -276,6 +276,25 @@ def test_entry_without_a_file_whose_fallback_is_not_to_be_seen(firmware, nodes):
     assert firmware.tree.run("guard").code == 3
 
 
+def test_entry_without_a_partition_says_who_may_see(firmware):
+    """What root alone may read is mounted all the same."""
+    firmware.option(1, option("UEFI disk", SATA))
+    kernel, why = firmware.boots()
+    assert kernel is None and "ask again as root" in why and "PARTUUID" not in why, why
+
+
+def test_partition_that_is_one_of_a_mirror(firmware):
+    """As Anaconda makes it: md is mounted, and the firmware reads one of its disks."""
+    firmware.mounts(("md127", "/boot/efi"), ("sda2", "/boot"))
+    for level, form, known in (("raid1", "1.0", True), ("raid1", "0.90", True), ("raid1", "1.2", False),
+                               ("raid0", "1.0", False)):  # fmt: skip
+        firmware.tree.put("sys/class/block/sda1/holders/md127/uevent")
+        firmware.tree.put("sys/class/block/md127/md/level", f"{level}\n")
+        firmware.tree.put("sys/class/block/md127/md/metadata_version", f"{form}\n")
+        kernel, why = firmware.boots()
+        assert kernel == (NEW if known else None) and ("is not mounted" in why) != known, why
+
+
 def test_network_that_started_this_system(firmware):
     """What a server sends may be another kernel the next time, whatever lies on the disk."""
     firmware.tree.put("boot/efi/EFI/BOOT/BOOTX64.EFI", "shim")

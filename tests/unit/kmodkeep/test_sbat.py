@@ -61,7 +61,8 @@ def sbatlevel(automatic, latest, form=0):
 
 
 def shim_image(generation=4, automatic=ORIGINAL, latest=LATER, **names):
-    return image((".sbatlevel", sbatlevel(automatic, latest)), (".sbat", csv(shim=generation, **names)))
+    return image((".vendor_cert", b"c"), (".sbatlevel", sbatlevel(automatic, latest)),
+                 (".sbat", csv(shim=generation, **names)))  # fmt: skip
 
 
 def grub_image(**names):
@@ -186,6 +187,24 @@ def test_mok_manager_counts_when_a_request_waits(boot):
     assert safe(boot) == "yes"
 
 
+def test_request_without_mok_manager(boot):
+    """"import_mok_state() failed: Not Found", also where shim was told not to check."""
+    manager = boot.path / MOK_MANAGER
+    manager.unlink()
+    assert safe(boot) == "yes"
+    variable = boot.variable("MokNew", b"\7\0\0\0\1")
+    stops(boot, "a request waits for MokManager, which is not beside it",
+          then=["shim-helpers-amd64-signed", "mokutil --revoke-import"])  # fmt: skip
+    checks_not = boot.variable("MokSBStateRT", b"\6\0\0\0\1")
+    stops(boot, "a request waits for MokManager")
+    checks_not.unlink()
+    variable.unlink()
+    variable.mkdir()
+    unknown(boot, "a request may wait for MokManager")
+    variable.rmdir()
+    assert safe(boot) == "yes"
+
+
 def test_fallback_of_the_path_for_removable_disks(boot):
     boot.starts("\\EFI\\BOOT\\BOOTX64.EFI")
     for path, data in (("BOOTX64.EFI", shim_image()), ("grubx64.efi", grub_image(grub=5)),
@@ -200,6 +219,78 @@ def test_fallback_of_the_path_for_removable_disks(boot):
     assert safe(boot) == "yes"
 
 
+def test_what_the_fallback_starts(boot):
+    """A bare entry of a virtual machine: shim, its fallback, then the shim of the distribution and its GRUB."""
+    boot.starts("\\EFI\\BOOT\\BOOTX64.EFI")
+    for path, data in (("BOOTX64.EFI", shim_image()), ("fbx64.efi", grub_image(shim=4))):
+        boot.program(f"boot/efi/EFI/BOOT/{path}", data)
+    boot.program(GRUB, grub_image(grub=1))
+    assert safe(boot) == "yes"
+    boot.put("boot/efi/EFI/debian/BOOTX64.CSV", "shimx64.efi,debian,,\n".encode("utf-16"))
+    stops(boot, "EFI/debian/grubx64.efi", "it has grub,1, and grub,3 is required")
+    boot.program(GRUB, grub_image(grub=4, grub_debian=4))
+    assert safe(boot) == "yes"
+    # Either of them raises the level; the first one takes the request away.
+    boot.policy(1)
+    boot.program(SHIM, shim_image(latest=LATER))
+    boot.program("boot/efi/EFI/BOOT/BOOTX64.EFI", shim_image(latest=OF_2024))
+    assert safe(boot) == "yes"
+    boot.program("boot/efi/EFI/BOOT/BOOTX64.EFI", shim_image(latest=OF_2025))
+    stops(boot, "EFI/debian/grubx64.efi", "grub,5 is required")
+    boot.policy(2)
+    boot.program(SHIM, shim_image(automatic=OF_2025))
+    stops(boot, "EFI/debian/grubx64.efi", "grub,5 is required", "this shim raises it")
+    # Of two, either may be the one.
+    boot.program("boot/efi/EFI/other/shimx64.efi", shim_image())
+    boot.put("boot/efi/EFI/other/BOOT.CSV", "")
+    unknown(boot, "EFI/debian/grubx64.efi", "grub,5 is required")
+    boot.program(GRUB, grub_image(grub=5))
+    assert safe(boot) == "yes"
+    (boot.path / "boot/efi/EFI/other/shimx64.efi").unlink()
+    unknown(boot, "the fallback beside shim", "is not known")
+
+
+def test_revocations_before_the_fallback(boot):
+    """Whether shim takes them is not known, whatever comes after it."""
+    boot.starts("\\EFI\\BOOT\\BOOTX64.EFI")
+    for path, data in (("BOOTX64.EFI", shim_image()), ("fbx64.efi", grub_image(shim=4))):
+        boot.program(f"boot/efi/EFI/BOOT/{path}", data)
+    boot.program(GRUB, grub_image(grub=4, grub_debian=4))
+    boot.put("boot/efi/EFI/debian/BOOTX64.CSV", "")
+    assert safe(boot) == "yes"
+    boot.put("boot/efi/EFI/BOOT/revocations.efi", image((".sbata", OF_2025.encode()), (".sbatl", LATER.encode())))
+    unknown(boot, "grub,5 is required", "if shim takes that")
+
+
+def test_names_without_an_architecture(boot):
+    """As SUSE has them: shim.efi, grub.efi, MokManager.efi and fallback.efi."""
+    folder = "boot/efi/EFI/opensuse"
+    boot.starts("\\EFI\\opensuse\\shim.efi")
+    for name, data in (("shim", shim_image()), ("grub", grub_image(grub=5)), ("MokManager", grub_image(shim=4))):
+        boot.program(f"{folder}/{name}.efi", data)
+    variable = boot.variable("MokNew", b"\7\0\0\0\1")
+    assert safe(boot) == "yes"
+    boot.program(f"{folder}/MokManager.efi", grub_image(shim=1))
+    stops(boot, "opensuse/MokManager.efi", "it has shim,1")
+    variable.unlink()
+    boot.program(f"{folder}/grub.efi", grub_image(grub=1))
+    stops(boot, "opensuse/grub.efi", "it has grub,1, and grub,3 is required")
+    boot.put(f"{folder}/grub.efi", grub_image(grub=5))
+    said, line, _ = answer(boot)
+    assert said == "unknown" and "opensuse/grub.efi" in line, line
+    boot.program(f"{folder}/grub.efi", grub_image(grub=5))
+    # shim.efi may also be a copy of shimx64.efi.
+    (boot.path / folder / "grub.efi").rename(boot.path / folder / "grubx64.efi")
+    assert safe(boot) == "yes"
+    boot.program(f"{folder}/grubx64.efi", grub_image(grub=1))
+    stops(boot, "opensuse/grubx64.efi", "it has grub,1")
+    # The place of removable disks, with its fallback.
+    boot.starts("\\EFI\\BOOT\\bootx64.efi")
+    for name, data in (("bootx64", shim_image()), ("fallback", grub_image(shim=1)), ("grub", grub_image(grub=5))):
+        boot.program(f"boot/efi/EFI/BOOT/{name}.efi", data)
+    stops(boot, "EFI/BOOT/fallback.efi", "it has shim,1")
+
+
 @pytest.mark.parametrize("options, file", [
     ("\\fwupdx64.efi", "debian/fwupdx64.efi"), ("fwupdx64.efi more words", "debian/fwupdx64.efi"),
     ("  \\EFI\\systemd\\systemd-bootx64.efi", "systemd/systemd-bootx64.efi"), ("quiet splash", "debian/grubx64.efi"),
@@ -211,6 +302,10 @@ def test_what_the_options_of_the_entry_name(boot, options, file):
                   + options.encode("utf-16-le") + b"\0\0", GLOBAL)  # fmt: skip
     boot.program(f"boot/efi/EFI/{file}", image((".sbat", csv(grub=1, fwupd=1))))
     stops(boot, file, "it has grub,1, and grub,3 is required")
+    # Without that file shim takes GRUB.
+    (boot.path / "boot/efi/EFI" / file).unlink()
+    boot.program(GRUB, grub_image(grub=2))
+    stops(boot, "debian/grubx64.efi", "it has grub,2")
 
 
 def test_unified_image_in_the_place_of_the_boot_loader(boot):
@@ -333,6 +428,13 @@ def test_only_with_secure_boot_and_shim(boot, ca):
     assert safe(boot) == "yes"
     boot.starts("\\EFI\\debian\\grubx64.efi")
     assert safe(boot) == "yes"
+    # So it is of GRUB in the place of removable disks, as of a host with keys of its own.
+    boot.program("boot/efi/EFI/BOOT/BOOTX64.EFI", grub_image(grub=1))
+    boot.starts("\\EFI\\BOOT\\BOOTX64.EFI")
+    level = boot.level(OF_2024)
+    level.unlink()
+    assert safe(boot) == "yes"
+    boot.level(OF_2024)
     # Whatever shim is named, it is known by what it has.
     boot.program("boot/efi/EFI/debian/loader.efi", image((".vendor_cert", b"c"), (".sbat", csv(shim=1))))
     boot.starts("\\EFI\\debian\\loader.efi")

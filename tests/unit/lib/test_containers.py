@@ -238,7 +238,8 @@ def test_a_boot_before_keeps_the_names(host):
     """They are recorded with it: later the runtime removes its files, or gives a name anew."""
     clean()
     (ROOT / "crash/1").mkdir(parents=True)
-    paths = {1: f"/docker/{A}", 2: f"/docker/{B}", 3: "/lxc/101", 4: "/system.slice/x.service"}
+    # The last is of a user who has made a group with the id of another one's container.
+    paths = {1: f"/docker/{A}", 2: f"/docker/{B}", 3: "/lxc/101", 4: "/system.slice/x.service", 5: f"{OTHER}/docker-{A}.scope"}
     app = [crash.Record(b"%d" % n, seq=n, boot_ns=n, wall_ns=10**18, cgroup=n) for n in paths]
     kernel = [crash.Record(f"cgroup id={n} path={path}".encode(), seq=n, boot_ns=9, wall_ns=10**18, origin=1)
               for n, path in paths.items()]  # fmt: skip
@@ -249,7 +250,7 @@ def test_a_boot_before_keeps_the_names(host):
     put(f"var/lib/docker/containers/{B}/config.v2.json", of_docker("late", B))
     read = ["read", "-b", "-1", "-c", "app"]
     lines = lines_of(flightrec(*read, "--json"))
-    assert [line.get("container") for line in lines] == ["web", "late", "101", None]
+    assert [line.get("container") for line in lines] == ["web", "late", "101", None, None]
     assert flightrec(*read, "-o", "cat", "--container", "web").stdout == "1\n"
     assert [line.count(" in web: ") for line in flightrec(*read).stdout.splitlines()[:2]] == [1, 0]
     for options in ([], ["--html"]):
@@ -259,7 +260,7 @@ def test_a_boot_before_keeps_the_names(host):
     assert f" in docker {B[:12]}: 2" in report.read_text()
     # Looked at again, with the files gone.
     shutil.rmtree(host / "var")
-    kernel[0] = crash.Record(b"more", seq=5, boot_ns=10, wall_ns=10**18, origin=1)
+    kernel[0] = crash.Record(b"more", seq=len(paths) + 1, boot_ns=10, wall_ns=10**18, origin=1)
     blocks += crash.Channel("kernel", instance=9).fill(kernel[:1]).blocks
     (ROOT / "crash/1/vmcore").write_bytes(crash.image(blocks, mib=1))
     assert flightrec("collect").returncode == 0
