@@ -37,6 +37,7 @@ struct chain {
 	struct buf held, brought;		/* SbatLevelRT, .sbatlevel */
 	struct buf automatic, latest, level;	/* within those; level: that will hold */
 	bool asked;				/* SbatPolicy: the latest one */
+	int waits;				/* request_waits() */
 	const char *revocations;		/* a file that may raise the level; NULL: none */
 	bool second;				/* the fallback of another shim started this one */
 	bool one_of_several;			/* of which it starts one */
@@ -299,14 +300,13 @@ static int request_waits(const struct host *h)
 /* Without MokManager a request ends the boot, whatever shim checks. */
 static int judge_request(struct chain *c)
 {
-	int waits = request_waits(c->h);
-	char *manager = waits ? beside_shim(c->boot->shim, "mm") : NULL;
+	char *manager = c->waits ? beside_shim(c->boot->shim, "mm") : NULL;
 	int err = 0;
 
-	if (waits && !manager)
-		err = say(c, waits < 0 || c->one_of_several ? SBAT_UNKNOWN : SBAT_STOPS,
+	if (c->waits && !manager)
+		err = say(c, c->waits < 0 || c->one_of_several ? SBAT_UNKNOWN : SBAT_STOPS,
 			  text_of("shim (%s) does not go on, as a request %s for MokManager, which is not "
-				  "beside it", c->boot->shim, waits < 0 ? "may wait" : "waits"),
+				  "beside it", c->boot->shim, c->waits < 0 ? "may wait" : "waits"),
 			  text_of("before the reboot, install MokManager (shim-helpers-%s-signed, then "
 				  "grub-install; with RPM shim-x64 or shim-aa64), or withdraw the "
 				  "request: mokutil --revoke-import, mokutil --revoke-delete",
@@ -490,26 +490,39 @@ static int judge_fallbacks(struct chain *c)
 
 /* ---- what it starts ---- */
 
+/* Some builds of shim start another program than GRUB, by a name of theirs. */
+static int say_no_loader(struct chain *c)
+{
+	return say(c, SBAT_UNKNOWN,
+		   text_of("which program shim (%s) starts is not known, as no GRUB is beside it",
+			   c->boot->shim),
+		   text_of("before the reboot, install the boot loader there (grub-efi-%s-signed, then "
+			   "grub-install; with RPM grub2-efi-x64 or grub2-efi-aa64)",
+			   debian_arch(c->boot->shim)));
+}
+
 static int judge_started(struct chain *c)
 {
 	const char *shim = c->boot->shim;
 	char *fallback = is_removable(shim) ? beside_shim(shim, "fb") : NULL;
 	char *named = program_in_options(c);
+	char *loader = named ? NULL : beside_shim(shim, "grub");
 	int err = 0;
 
-	if (request_waits(c->h))
+	if (c->waits)
 		err = judge_if_there(c, beside_shim(shim, "mm"), ROLE_HELPER);
 	if (!err && fallback)
 		err = judge(c, fallback, ROLE_HELPER);
 	if (!err && fallback)
 		err = judge_fallbacks(c);
-	if (!err && named)
-		err = judge_if_there(c, strdup(named), ROLE_LOADER);
-	else if (!err)
-		err = judge_if_there(c, beside_shim(shim, "grub"), ROLE_LOADER);
+	if (!err && (named || loader))
+		err = judge(c, named ? named : loader, ROLE_LOADER);
+	else if (!err && !fallback)
+		err = say_no_loader(c);
 	if (!err && c->boot->image)
 		err = judge_if_there(c, strdup(c->boot->image), ROLE_KERNEL);
 	free(fallback);
+	free(loader);
 	free(named);
 	return err;
 }
@@ -579,6 +592,7 @@ static int judge_all(struct chain *c)
 {
 	int err = find_level(c);
 
+	c->waits = request_waits(c->h);
 	if (!err)
 		err = judge(c, c->boot->shim, ROLE_SHIM);
 	if (!err)

@@ -141,6 +141,13 @@ def test_boot_loader_that_the_held_level_revokes(boot):
           then=["put back the one"])  # fmt: skip
 
 
+def test_boot_loader_that_is_not_there(boot):
+    """As after a package of GRUB was removed; some builds of shim start a program of another name."""
+    (boot.path / GRUB).unlink()
+    unknown(boot, "EFI/debian/shimx64.efi", "no GRUB is beside it")
+    assert "grub-efi-amd64-signed" in answer(boot)[2]
+
+
 def test_new_shim_raises_the_level_and_the_boot_loader_is_refused(boot):
     """The incident that most people had: shim was updated, and GRUB beside it was not."""
     boot.program(GRUB, grub_image(grub=4, grub_debian=4))
@@ -245,6 +252,8 @@ def test_what_the_fallback_starts(boot):
     boot.put("boot/efi/EFI/other/BOOT.CSV", "")
     unknown(boot, "EFI/debian/grubx64.efi", "grub,5 is required")
     boot.program(GRUB, grub_image(grub=5))
+    unknown(boot, "EFI/other/shimx64.efi", "no GRUB is beside it")
+    boot.program("boot/efi/EFI/other/grubx64.efi", grub_image(grub=5))
     assert safe(boot) == "yes"
     (boot.path / "boot/efi/EFI/other/shimx64.efi").unlink()
     unknown(boot, "the fallback beside shim", "is not known")
