@@ -60,8 +60,10 @@
  * that is still empty gets the block whose turn it is in the ring, and from then on that
  * block is passed over by all others. So what is not urgent displaces nothing urgent, and the
  * other way round nothing but what fills the table once. A ring without urgent records is all
- * for the others. A claimer that fails to put its block into the table, because somebody else
- * was quicker, has a block like others.
+ * for the others, and one without others is all for urgent records: they take their blocks in
+ * the ring's turn until the first other record claims one (make_shares), when those that were
+ * claimed last go into the table. A claimer that fails to put its block into the table, because
+ * somebody else was quicker, has a block like others.
  *
  * The index does not reach as far back as blocks then may: its entries are those of the
  * newest numbers, whatever their records. What is older is looked for in the blocks
@@ -91,12 +93,14 @@
  *   H  entry (acquire), then next number
  *   E  seq 0, then words (smp_wmb)        a dump: seq, then words
  *   F  words, then committed (release)    committed (acquire), then lap     G
+ *   I  open, then shares (smp_mb)
  *
  * A/B: a reader that sees an overwritten word sees the lap that gave it up.
  * C/D: a reader that sees an entry sees the record.
  * C/H: a reader that sees an entry sees that its number was taken.
  * E: a memory image never has a number before a record that is not whole.
  * F/G: between writers; the claimer of a block overwrites no store under way.
+ * I/I: shares (cmpxchg), then open: one of the two sees that an urgent block is in no table.
  * Each load and store of shared words is a single relaxed access, so a race
  * has a defined outcome, which is then thrown away.
  */
@@ -171,10 +175,16 @@ static noinline void sum_up_group(struct flightrec_ring *ring, u32 group)
 	WRITE_ONCE(ring->group_first[group], least);
 }
 
+/* Does this writer take its blocks from the table? */
+static bool has_share(struct flightrec_ring *ring, u32 writer)
+{
+	return writer >= ring->ncpus && atomic64_read(&ring->shares);
+}
+
 /* The turn in which a writer's blocks are claimed. */
 static atomic64_t *turn_of(struct flightrec_ring *ring, u32 writer)
 {
-	return writer < ring->ncpus ? &ring->next_claim : &ring->next_kept;
+	return has_share(ring, writer) ? &ring->next_kept : &ring->next_claim;
 }
 
 /*
@@ -322,8 +332,40 @@ static void claim_block(struct flightrec_ring *ring, u32 writer, bool choosy)
 {
 	struct turn turn = next_turn(ring);
 
-	if (!READ_ONCE(ring->is_kept[turn.block]) && take_block(ring, &turn, choosy))
-		WRITE_ONCE(ring->cpus[writer].open, turn.lap << RING_OPEN_LAP_SHIFT | turn.block);
+	if (READ_ONCE(ring->is_kept[turn.block]) || !take_block(ring, &turn, choosy))
+		return;
+	WRITE_ONCE(ring->cpus[writer].open, turn.lap << RING_OPEN_LAP_SHIFT | turn.block);
+	smp_mb();	/* I: the block may have come too late for the table */
+	if (has_share(ring, writer))
+		WRITE_ONCE(ring->cpus[writer].open, 0);
+}
+
+/*
+ * The first record comes that is not urgent: from here on there are shares. The blocks claimed
+ * last are the urgent ones' share, in the places whose turn comes last, the oldest of them first.
+ * What their writers have open may be older: so they all claim anew. An urgent block that
+ * is claimed between the first two lines has no share.
+ */
+static noinline __cold void make_shares(struct flightrec_ring *ring)
+{
+	u64 claim = atomic64_read(&ring->next_claim);
+	s64 none = 0;
+	u32 at, block;
+
+	/* I. From here on others fill the table with later claims: no block comes there twice. */
+	if (!atomic64_try_cmpxchg(&ring->shares, &none, 1))
+		return;
+	for (at = claim < ring->nkept ? ring->nkept - claim : 0; at < ring->nkept; at++) {
+		ring_div(claim - ring->nkept + at, ring->nblocks, &block);
+		none = 0;
+		if (!atomic64_try_cmpxchg(&ring->kept[at], &none, block + 1))
+			continue;
+		WRITE_ONCE(ring->is_kept[block], 1);
+		/* Left a round before the first turn of the table. */
+		atomic64_set(&ring->marks[block], (0 - (u64)ring->nkept) & ~RING_MARK_OPEN);
+	}
+	for (at = ring->ncpus; at < 2 * ring->ncpus; at++)
+		WRITE_ONCE(ring->cpus[at].open, 0);
 }
 
 /*
@@ -371,10 +413,12 @@ bool __cold flightrec_ring_claim(struct flightrec_ring *ring, u32 writer, u32 tr
 		return false;
 	if (!tries)
 		leave_block(ring, writer);
-	if (writer < ring->ncpus)
-		claim_block(ring, writer, choosy);
-	else
+	if (writer < ring->ncpus && !atomic64_read(&ring->shares))
+		make_shares(ring);
+	if (has_share(ring, writer))
 		claim_kept(ring, writer, choosy);
+	else
+		claim_block(ring, writer, choosy);
 	return true;
 }
 

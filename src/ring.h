@@ -30,7 +30,8 @@
 /*
  * Records of this severity and more urgent ones have blocks of their own, which no others
  * displace: one in so many, where the ring is large enough, and at most so many and two for
- * each CPU. A claimer may have to pass over all of them in turn, hence the limit.
+ * each CPU; all, as long as there are no others. A claimer may have to pass over all of them
+ * in turn, hence the limit.
  */
 #define FLIGHTREC_RING_KEPT_SEVERITY	3
 #define FLIGHTREC_RING_KEPT_PART	4
@@ -105,6 +106,7 @@ struct flightrec_ring {
 	atomic64_t next_seq __attribute__((aligned(64)));
 	atomic64_t next_claim __attribute__((aligned(64)));
 	atomic64_t next_kept;
+	atomic64_t shares;		/* not before a record came that is not urgent */
 };
 
 /**

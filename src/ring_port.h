@@ -108,6 +108,8 @@ typedef struct {
 	(RING_STEP(RMB, NULL), __atomic_thread_fence(__ATOMIC_ACQUIRE))
 #define smp_wmb() \
 	(RING_STEP(WMB, NULL), __atomic_thread_fence(__ATOMIC_RELEASE))
+#define smp_mb() \
+	(RING_STEP(FULL, NULL), __atomic_thread_fence(__ATOMIC_SEQ_CST))
 
 #define atomic64_read(a)	READ_ONCE((a)->counter)
 #define atomic64_set(a, v)	WRITE_ONCE((a)->counter, (v))

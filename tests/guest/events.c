@@ -418,6 +418,87 @@ static void few_names_of_control_groups(void)
 	CHECK(!umount(GROUPS));
 }
 
+/* More than the driver remembers, that all write in turn. */
+#define GROUPS_IN_TURN 200
+
+static unsigned long long group_in_turn(char *path, size_t size, int i)
+{
+	struct stat group;
+
+	snprintf(path, size, GROUPS "/turn-%d", i);
+	CHECK(!stat(path, &group));
+	return group.st_ino;
+}
+
+/* From here on this process is one of group @i, and writes: the group's id. */
+static unsigned long long write_in_turn(int fd, int i)
+{
+	char path[64], procs[96];
+	unsigned long long id = group_in_turn(path, sizeof(path), i);
+
+	snprintf(procs, sizeof(procs), "%s/cgroup.procs", path);
+	put(procs, "0");
+	guest_write(fd, "in turn");
+	return id;
+}
+
+/* Is that group named by one of the next records? How many are is counted. */
+static bool is_named(int fd, unsigned long long id, int *named)
+{
+	struct guest_record record;
+	char want[64];
+	bool found = false;
+
+	snprintf(want, sizeof(want), "cgroup id=%llu path=", id);
+	for (; next_name(fd, &record); ++*named)
+		found |= !strncmp(record.payload, want, strlen(want));
+	return found;
+}
+
+/* All stamps are right, names are few, and who was not named is when he goes on. */
+static void many_control_groups_in_turn(void)
+{
+	struct timespec begin, end;
+	struct guest_record record;
+	int fd, out, i, named = 0;
+	unsigned long long id;
+	char path[64];
+
+	wait_for_module();
+	CHECK(!mount("cgroup2", GROUPS, "cgroup2", 0, NULL));
+	for (i = 0; i < GROUPS_IN_TURN; i++) {
+		snprintf(path, sizeof(path), GROUPS "/turn-%d", i);
+		CHECK(!mkdir(path, 0700));
+	}
+	fd = open_at_end();
+	out = guest_open("default", O_RDWR);
+	CHECK_EQ(lseek(out, 0, SEEK_END), 0);
+	clock_gettime(CLOCK_BOOTTIME, &begin);
+	for (i = 0; i < 2 * GROUPS_IN_TURN; i++) {
+		id = write_in_turn(out, i % GROUPS_IN_TURN);
+		guest_read(out, &record);
+		CHECK_EQ(record.head.cgroup, id);
+		CHECK_EQ(record.head.lost, 0);
+	}
+	/* The last one, if it has no name yet, gets one within a second or two. */
+	id = group_in_turn(path, sizeof(path), GROUPS_IN_TURN - 1);
+	while (!is_named(fd, id, &named)) {
+		guest_sleep_ms(100);
+		guest_write(out, "again");
+	}
+	clock_gettime(CLOCK_BOOTTIME, &end);
+	printf("# %d names of %d groups\n", named, GROUPS_IN_TURN);
+	CHECK(named <= 64 + end.tv_sec - begin.tv_sec + 2);
+	guest_write(out, "and again");
+	CHECK(!is_named(fd, id, &named));
+	put(GROUPS "/cgroup.procs", "0");
+	for (i = 0; i < GROUPS_IN_TURN; i++) {
+		snprintf(path, sizeof(path), GROUPS "/turn-%d", i);
+		CHECK(!rmdir(path));
+	}
+	CHECK(!umount(GROUPS));
+}
+
 static void cpu_off_and_on(void)
 {
 	struct guest_record record;
@@ -511,6 +592,7 @@ static const struct guest_case cases[] = {
 	{ "event-other-modules", other_modules },
 	{ "event-names-of-control-groups", names_of_control_groups },
 	{ "event-few-names-of-control-groups", few_names_of_control_groups },
+	{ "event-many-control-groups-in-turn", many_control_groups_in_turn },
 	{ "event-cpu-off-and-on", cpu_off_and_on },
 	{ "event-suspend-and-resume", suspend_and_resume },
 	{ "event-too-many", too_many_events },

@@ -328,6 +328,23 @@ static void unload_with_open_proc_file(void)
 	check_nothing_left();
 }
 
+/* Others may hold what the driver registered: what releases it is not the driver's. */
+static void unload_while_its_node_is_held(void)
+{
+	char params[128];
+
+	CHECK_EQ(guest_load(CORE, "events=none"), 0);
+	snprintf(params, sizeof(params), "node_class=0x%llx node_cdev=0x%llx",
+		 guest_symbol("node_class"), guest_symbol("node_cdev"));
+	CHECK_EQ(guest_load("/modules/guest-holder.ko", params), 0);
+	CHECK_EQ(guest_unload("flightrec"), 0);
+	check_nothing_left();
+	CHECK_EQ(guest_unload("guest_holder"), 0);
+	CHECK_EQ(guest_load(CORE, "events=none"), 0);
+	CHECK_EQ(guest_unload("flightrec"), 0);
+	check_nothing_left();
+}
+
 static void unload_with_sleeping_reader(void)
 {
 	struct guest_record record;
@@ -687,6 +704,7 @@ static const struct guest_case cases[] = {
 	{ "parameters-at-run-time", parameters_at_run_time },
 	{ "unload-with-open-descriptor", unload_with_open_descriptor },
 	{ "unload-with-open-proc-file", unload_with_open_proc_file },
+	{ "unload-while-its-node-is-held", unload_while_its_node_is_held },
 	{ "unload-with-sleeping-reader", unload_with_sleeping_reader },
 	{ "load-and-unload-many-times", load_and_unload_many_times },
 	{ "load-flood-leaves-history", flood_leaves_history },

@@ -109,12 +109,30 @@ MUTATIONS = {
     "blocks of urgent records are claimed by others": (
         RING, "while (unlikely(READ_ONCE(ring->is_kept[turn.block])) &&", "while (false &&"),
     "kept block is claimed by others that meet no other": (
-        RING, "	if (!READ_ONCE(ring->is_kept[turn.block]) && take_block(ring, &turn, choosy))",
-        "	if (take_block(ring, &turn, choosy))"),
+        RING, "	if (READ_ONCE(ring->is_kept[turn.block]) || !take_block(ring, &turn, choosy))",
+        "	if (!take_block(ring, &turn, choosy))"),
     "kept block is put into the table once more": (
         RING, "		if (READ_ONCE(ring->is_kept[turn.block]))\n			return;\n", ""),
     "kept blocks are not in the table": (
         RING, "WRITE_ONCE(ring->is_kept[turn.block], 1);", ";"),
+    "urgent records alone have a share as beside others": (
+        RING, "	return writer >= ring->ncpus && atomic64_read(&ring->shares);", "	return writer >= ring->ncpus;"),
+    "shares begin without what was urgent before": (
+        RING, "		if (!atomic64_try_cmpxchg(&ring->kept[at], &none, block + 1))\n", "		if (true)\n"),
+    "shares begin with blocks that others may claim": (
+        RING, "		WRITE_ONCE(ring->is_kept[block], 1);\n", ""),
+    "shares begin with the oldest blocks": (
+        RING, "ring_div(claim - ring->nkept + at, ring->nblocks, &block);", "ring_div(claim + at, ring->nblocks, &block);"),
+    "shares begin with what was claimed before its turn": (
+        RING, "		atomic64_set(&ring->marks[block], (0 - (u64)ring->nkept) & ~RING_MARK_OPEN);\n", ""),
+    "shares begin beside blocks that stay open": (
+        RING, "		WRITE_ONCE(ring->cpus[at].open, 0);\n}", "		;\n}"),
+    "shares begin twice": (
+        RING, "	if (!atomic64_try_cmpxchg(&ring->shares, &none, 1))\n		return;\n", "	atomic64_set(&ring->shares, 1);\n"),
+    "block that came too late for the table stays open": (
+        RING, "	if (has_share(ring, writer))\n		WRITE_ONCE(ring->cpus[writer].open, 0);\n", ""),
+    "shares looked at before the block is open": (
+        RING, "	smp_mb();	/* I: the block may have come too late for the table */\n", ""),
     "what the index does not reach is gone": (
         RING, "			if (entry) {\n", "			cursor->seq = first;\n			if (false) {\n"),
     "entry that a later number has: gone, though kept": (

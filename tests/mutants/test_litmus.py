@@ -26,6 +26,8 @@ WEAKER = [
     ("number-of-the-new", "smp_store_release(seq, 7)", "WRITE_ONCE(*seq, 7)"),
     ("number-of-the-new", "smp_rmb();", ""),
     ("reuse", "atomic_add_return_release(", "atomic_add_return_relaxed("),
+    ("shares", "smp_mb();", ""),
+    ("shares", "cmpxchg(", "cmpxchg_relaxed("),
     ("wake", "smp_mb();\n\tr0 = READ_ONCE", "r0 = READ_ONCE"),
     ("wake", "smp_mb();\n\tr0 = smp_load", "r0 = smp_load"),
 ]

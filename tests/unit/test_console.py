@@ -80,3 +80,14 @@ def test_report_has_the_first_complaint_and_the_end():
     # Once, where it is among the last lines.
     report = Verdict(console="\n".join([*before, *oops]), problems=[f"console: {oops[0]}"]).explain()
     assert report.count(oops[1]) == 1
+
+
+def test_what_is_skipped_is_not_matched(tmp_path):
+    log = tmp_path / "log"
+    console = Console(log)
+    log.write_bytes(b"Press any key\n")
+    console.skip()
+    assert not console.match("Press")
+    log.write_bytes(log.read_bytes() + b"Press any key\n")
+    console.update()
+    assert console.match("Press") and not console.match("Press")

@@ -412,6 +412,85 @@ static void no_urgent_ones_no_share(void **state)
 	fixture_free(&f);
 }
 
+static bool is_there(struct fixture *f, u64 seq)
+{
+	struct flightrec_cursor cursor = flightrec_cursor_at(seq);
+	struct flightrec_stamp stamp;
+	u8 payload[4096];
+	u64 lost;
+
+	return !flightrec_ring_read(&f->ring, &cursor, &stamp, payload, &lost) &&
+	       stamp.seq == seq;
+}
+
+/* Urgent ones alone have the whole ring; the first other one leaves them the newest of a share. */
+static void urgent_ones_alone_have_the_whole_ring(void **state)
+{
+	const u64 per_block = FLIGHTREC_RING_BLOCK_BYTES / 400;
+	u64 n, seq, next, kept, least, idle;
+	struct fixture f;
+	u32 writers;
+
+	(void)state;
+	for (writers = 1; writers <= CPUS; writers++) {
+		fixture_init(&f, 16 * ring_bytes());
+		/* One that has a block open from long ago. */
+		append(&f, 1, URGENT + CPUS - 1);
+		for (n = 1; n <= 2 * f.ring.nindex; n++)
+			append(&f, n, URGENT + n % writers);
+		next = flightrec_ring_next(&f.ring);
+		flightrec_ring_oldest(&f.ring, &kept);
+		least = (f.ring.nblocks - CPUS - 1) * per_block;
+		assert_true(kept > least);
+		for (seq = next - least; seq < next; seq++)
+			assert_true(is_there(&f, seq));
+		append(&f, 1, 0);
+		idle = append(&f, 2, URGENT + CPUS - 1);
+		for (n = 1; n <= 5 * f.ring.nindex; n++)
+			append(&f, n, n % CPUS);
+		/* All but the open blocks, as many that were not full, and the idle one's. */
+		least = (f.ring.nkept - 2 * CPUS - 1) * per_block;
+		for (seq = next - least; seq < next; seq++)
+			assert_true(is_there(&f, seq));
+		assert_true(is_there(&f, idle));
+		/* And from then on they have that share, and the oldest goes first. */
+		for (n = 1; n <= f.ring.nkept * per_block; n++)
+			append(&f, n, URGENT + n % writers);
+		next = flightrec_ring_next(&f.ring);
+		for (seq = next - least; seq < next; seq++)
+			assert_true(is_there(&f, seq));
+		fixture_free(&f);
+	}
+}
+
+/* However many blocks the urgent ones had before: the oldest of them goes first. */
+static void a_share_that_begins_goes_on_in_turn(void **state)
+{
+	const u64 per_block = FLIGHTREC_RING_BLOCK_BYTES / 400;
+	u64 n, k, seq, first, least, newest;
+	struct fixture f;
+	u32 blocks;
+
+	(void)state;
+	for (blocks = 1; blocks < 30; blocks += 4) {
+		fixture_init(&f, 16 * ring_bytes());
+		least = (f.ring.nkept - CPUS - 1) * per_block;
+		for (n = 1; n <= blocks * per_block; n++)
+			append(&f, n, URGENT);
+		append(&f, n++, 0);
+		first = flightrec_ring_next(&f.ring);
+		for (k = 0; k < 3 * f.ring.nkept * per_block; k++) {
+			newest = append(&f, n++, URGENT);
+			if (k % 50)
+				continue;
+			seq = newest > least ? newest - least : 1;
+			for (; seq <= newest; seq++)
+				assert_true(is_there(&f, seq) || seq == first - 1);
+		}
+		fixture_free(&f);
+	}
+}
+
 /* A large ring keeps no more than a claimer may pass over in a row. */
 static void a_flood_of_urgent_ones_in_a_large_ring(void **state)
 {
@@ -422,6 +501,7 @@ static void a_flood_of_urgent_ones_in_a_large_ring(void **state)
 	(void)state;
 	fixture_init(&f, 40ULL << 20);
 	assert_int_equal(f.ring.nkept, FLIGHTREC_RING_KEPT_MAX + 2 * CPUS);
+	append(&f, 1, 0);
 	for (n = 1; n <= 40000; n++)
 		append(&f, n, URGENT);
 	seq = append(&f, n, 0);
@@ -513,6 +593,7 @@ static void urgent_writers_stopped(void **state)
 		fixture_free(&f);
 		fixture_init(&f, flightrec_ring_bytes_of(n));
 	}
+	append(&f, 1, 0);
 	for (cpu = 0; cpu < CPUS - 1; cpu++) {
 		append(&f, 1, URGENT + cpu);
 		f.memory[(f.cpus[URGENT + cpu].open & 0xfffff) *
@@ -874,6 +955,8 @@ int main(void)
 		cmocka_unit_test(a_flood_of_urgent_ones_displaces_its_share),
 		cmocka_unit_test(others_have_what_a_full_share_leaves),
 		cmocka_unit_test(no_urgent_ones_no_share),
+		cmocka_unit_test(urgent_ones_alone_have_the_whole_ring),
+		cmocka_unit_test(a_share_that_begins_goes_on_in_turn),
 		cmocka_unit_test(a_flood_of_urgent_ones_in_a_large_ring),
 		cmocka_unit_test(idle_cpus_urgent_records_are_as_new),
 		cmocka_unit_test(reads_the_last_that_the_index_does_not_reach),

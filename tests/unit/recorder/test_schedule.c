@@ -188,16 +188,18 @@ static void all_intact(void)
 }
 
 /* Until the next record of CPU 0 begins a block. */
-static void fill_block(void)
+static void fill_block_of(u32 cpu)
 {
 	u64 next = count + 1;
 
-	while ((f.memory[(f.cpus[0].open & RING_MASK(20)) * RING_BLOCK_WORDS] & RING_MASK(23)) +
+	while ((f.memory[(f.cpus[cpu].open & RING_MASK(20)) * RING_BLOCK_WORDS] & RING_MASK(23)) +
 	       flightrec_record_words(length_of(next)) <= RING_BLOCK_WORDS) {
-		write_some(1, 0);
+		write_some(1, cpu);
 		next = count + 1;
 	}
 }
+
+static void fill_block(void) { fill_block_of(0); }
 
 static void writer_at_each_step(void **state)
 {
@@ -435,6 +437,7 @@ static void urgent_writer_at_each_step(void **state)
 	count = 0;
 	fixture_init(&f, 4 * ring_bytes());
 	assert_true(f.ring.nkept >= CPUS + 2);
+	write_some(1, 0);
 	for (way = 0; way < URGENT_WAYS; way++) {
 		for (at = 1, more = true; more; at = later(at)) {
 			/* To the end of a block, whose next one is claimed. */
@@ -529,12 +532,68 @@ static void first_urgent_one_at_each_step(void **state)
 	count = 0;
 	for (at = 1, more = true; more; at++) {
 		fixture_init(&f, 4 * ring_bytes());
+		write_some(1, 0);
 		begin(at, overwrite_urgent);
 		append(&f, ++count, URGENT);
 		more = end();
 		table_has_what_is_kept();
 		all_readable();
 		fixture_free(&f);
+	}
+}
+
+static void first_other_one(void) { write_some(1, 1); }
+
+static bool is_there(u64 seq)
+{
+	struct flightrec_cursor cursor = flightrec_cursor_at(seq);
+	struct flightrec_stamp stamp;
+	u8 payload[FLIGHTREC_RING_PAYLOAD_MAX];
+	u64 lost;
+
+	return !read_one(&cursor, true, &stamp, payload, &lost) && stamp.seq == seq &&
+	       intact(&stamp, payload);
+}
+
+/*
+ * Urgent ones were alone so far, and the first other one comes while one is written, or one
+ * while that is, also from an NMI: no flood displaces it, nor the next ones. But for one
+ * that claims a block just before there are shares.
+ */
+static void shares_begin_at_each_step(void **state)
+{
+	static void (* const acts[])(void) = {
+		first_other_one, urgent_from_an_nmi, urgent_block_from_an_nmi, overwrite_urgent,
+		first_other_one,
+	};
+	u64 outer, inner, next, way;
+	bool more;
+	u32 at, gone;
+
+	(void)state;
+	count = 0;
+	for (way = 0; way < 5; way++) {
+		gone = 0;
+		for (at = 1, more = true; more; at++) {
+			fixture_init(&f, 4 * ring_bytes());
+			/* The last way with fewer than the share. */
+			write_some(way < 4 ? 1000 : 100, URGENT);
+			fill_block_of(URGENT);
+			begin(at, acts[way]);
+			outer = append(&f, ++count, way ? 0 : URGENT);
+			more = end();
+			inner = inner_last;
+			write_some(1, 1);
+			next = append(&f, ++count, URGENT);
+			write_some(10, URGENT + 1);
+			table_has_what_is_kept();
+			write_some(f.ring.nindex, 1);
+			gone += way < 4 && !is_there(way ? inner : outer);
+			assert_true(is_there(next) && is_there(next + 10));
+			all_readable();
+			fixture_free(&f);
+		}
+		assert_true(gone <= (way ? 1 : 0));
 	}
 }
 
@@ -629,6 +688,7 @@ static void old_ones_beside_one_under_way(void **state)
 	(void)state;
 	count = 0;
 	fixture_init(&f, 4 * ring_bytes());
+	write_some(1, 0);
 	/* What was there before must not be taken for what is not there yet. */
 	write_some(2000, URGENT);
 	f.ring.cpus[URGENT].open = 0;
@@ -789,6 +849,29 @@ static void writer_barriers(void **state)
 	fixture_free(&f);
 }
 
+/* I: that the block is open is seen before it is looked whether there are shares by now. */
+static void share_barriers(void **state)
+{
+	u32 i, opened = ~0U, looked = ~0U;
+
+	(void)state;
+	count = 0;
+	fixture_init(&f, 4 * ring_bytes());
+	write_some(1000, URGENT);
+	fill_block_of(URGENT);
+	begin(0, NULL);
+	append(&f, ++count, URGENT);
+	end();
+	for (i = 0; i < steps; i++) {
+		if (trace[i].at == &f.cpus[URGENT].open && is_store(trace[i].kind))
+			opened = i;
+		if (trace[i].at == (u64 *)&f.ring.shares && opened != ~0U && looked == ~0U)
+			looked = i;
+	}
+	assert_true(looked != ~0U && ordered(opened, looked));
+	fixture_free(&f);
+}
+
 /* G: what is committed is known before the block is taken. */
 static void claim_barriers(void **state)
 {
@@ -868,14 +951,15 @@ static void old_reader_barriers(void **state)
 	(void)state;
 	count = 0;
 	fixture_init(&f, 4 * ring_bytes());
+	write_some(1, 0);
 	write_some(3, URGENT);
 	write_some(f.ring.nindex + 10, 1);
-	cursor = flightrec_cursor_at(1);
+	cursor = flightrec_cursor_at(2);
 	block = &f.memory[(f.cpus[URGENT].open & RING_MASK(20)) * RING_BLOCK_WORDS];
 	begin(0, NULL);
 	assert_int_equal(read_one(&cursor, true, &stamp, payload, &lost), 0);
 	end();
-	assert_int_equal(stamp.seq, 1);
+	assert_int_equal(stamp.seq, 2);
 	assert_true(steps <= TRACED);
 	committed = find(&block[RING_BLOCK_COMMITTED], false);
 	for (i = 0; i < steps; i++) {
@@ -917,6 +1001,7 @@ int main(void)
 		CASE(reader_of_old_ones_at_each_step),
 		CASE(kept_one_while_the_index_goes_on),
 		CASE(first_urgent_one_at_each_step),
+		CASE(shares_begin_at_each_step),
 		CASE(none_but_kept_ones_in_turn),
 		CASE(skips_groups_that_have_kept_ones),
 		CASE(old_ones_beside_one_under_way),
@@ -924,6 +1009,7 @@ int main(void)
 		CASE(others_run_while_a_ring_is_made),
 		CASE(writer_barriers),
 		CASE(claim_barriers),
+		CASE(share_barriers),
 		CASE(reader_barriers),
 		CASE(old_reader_barriers),
 	};
