@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """How the sanitizers of the programs under test are set.
 
-A program of the tests runs for milliseconds, and the sanitizer costs most of them.  So of
-each allocation one frame is kept, not thirty: a report has the whole stack of the access
-nevertheless, and ASAN_OPTIONS=malloc_context_size=30 that of the allocation.  Leaks are looked
+A program of the tests runs for milliseconds, and the sanitizer costs most of them.  So the
+stacks of allocations are not kept: a report has that of the access nevertheless, and with
+ASAN_OPTIONS=malloc_context_size=30 also that of the allocation.  Leaks are looked
 for at the end of each program of a quarter of the tests, always the same ones, and of all tests
 with FULL=1, as `make test-all` has it.  The tests in C look for them always.
 """
