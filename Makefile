@@ -27,7 +27,7 @@ help:
 	@echo 'make bench-read  how fast records are read, beside journalctl; what a dump takes'
 	@echo 'make bench-deaths  what comes back of 10,000 records after each death; K=6.1 narrows,'
 	@echo '                 KEEP=1 puts the table into docs/deaths.md'
-	@echo 'make bench-lifecycle  what a kernel update costs with dkms alone, and with kmodkeep, in a guest'
+	@echo 'make bench-lifecycle  what a kernel update costs with dkms alone, and with kmodkeep'
 	@echo 'make rpm         the RPM packages, into build/rpm/'
 	@echo 'make rpm-repo    sign and index them; KEY=NAME is one that gpg has'
 	@echo 'make fuzz        feed the parsers of untrusted bytes, each for SECONDS=300'

@@ -90,12 +90,6 @@ def newer_kernel():
     return _fetched(name, ["-t", BACKPORTS, "--no-install-recommends", *KERNEL_PACKAGES])
 
 
-def newer(package):
-    """PACKAGE of backports; what it needs is of the suite itself."""
-    name = f"{BACKPORTS}-{package}-{digest(image.base_image().name)}"
-    return [deb for deb in _fetched(name, [f"{package}/{BACKPORTS}"]) if deb.name.startswith(f"{package}_")]
-
-
 def _fetched(name, arguments):
     """The cached packages that `apt-get install ARGUMENTS` would fetch on the image."""
     def fetch(directory):

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """How the sanitizers of the programs under test are set.
 
-A program of the tests runs for milliseconds, and the sanitizer costs most of them.  So of
-each allocation one frame is kept, not thirty: a report has the whole stack of the access
-nevertheless, and ASAN_OPTIONS=malloc_context_size=30 that of the allocation.  Leaks are looked
-for at the end of each program of a quarter of the tests, always the same ones, and of all tests
-with FULL=1, as `make test-all` has it.  The tests in C look for them always.
+A program of the tests runs for milliseconds, and the sanitizer costs most of them.  So leaks
+are looked for at the end of each program of a quarter of the tests, always the same ones, and
+of all tests with FULL=1, as `make test-all` has it.  The tests in C look for them always.
+Without leaks the stacks of allocations are not kept: a report has that of the access
+nevertheless, and with FULL=1 also that of the allocation.
 """
 
 import os
@@ -13,7 +13,8 @@ import zlib
 
 import pytest
 
-os.environ.setdefault("ASAN_OPTIONS", "malloc_context_size=1")
+# With fewer than two frames of each allocation no leak would be found.
+QUICK = "detect_leaks=0:malloc_context_size=1"
 
 
 def looks_for_leaks(name):
@@ -24,4 +25,4 @@ def looks_for_leaks(name):
 @pytest.fixture(autouse=True)
 def leaks(request, monkeypatch):
     if not looks_for_leaks(request.node.name):
-        monkeypatch.setenv("ASAN_OPTIONS", f"{os.environ['ASAN_OPTIONS']}:detect_leaks=0")
+        monkeypatch.setenv("ASAN_OPTIONS", f"{os.environ.get('ASAN_OPTIONS', '')}:{QUICK}")

@@ -56,6 +56,15 @@ def test_every_verdict_is_in_the_manual():
         assert f"\n.B {word}\n" in MANUAL, word
 
 
+def test_every_boot_loader_is_among_the_words_of_the_document():
+    source = "".join(path.read_text() for path in sorted((TOP / "guard/boot").glob("*.c")))
+    words = re.findall(r'^\t\.name = "([\w-]+)"|^NAMED\(\w+, "([\w-]+)"', source, re.M)
+    assert len(words) >= 8
+    (row,) = re.findall(r"^\| `loader` \|.*$", (TOP / "docs/kmodkeep-json.md").read_text(), re.M)
+    for one, other in words:
+        assert f"`{one or other}`" in row
+
+
 def test_every_setting_of_a_driver_is_in_the_manual():
     source = (TOP / "guard/host/dropin.c").read_text()
     for key in re.findall(r'^\t{ "(\w+)", set_', source, re.M):

@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+import os
 import random
 import re
 import resource
@@ -416,12 +417,13 @@ def test_damaged_anywhere_ends_with_an_exit_status(file):
 
 # ---- size
 
-SIZE = 2 << 30
+# Many times the memory that may be used.
+SIZE = 2 << 30 if os.environ.get("FULL") else 512 << 20
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """2 GiB of memory that is not zero, with two channels in it."""
+    """SIZE bytes of memory that are not zero, with two channels in them."""
     path = tmp_path_factory.mktemp("large") / "memory"
     page = random.Random(5).randbytes(MIB)
     with open(path, "wb") as out:
@@ -455,19 +457,19 @@ def measured(*arguments):
     return int(status), float(seconds), int(memory)
 
 
-def test_two_gibibytes(large):
+def test_large(large):
     """No verdict on the time: that is for a machine with nothing else to do."""
     status, seconds, memory = measured("recover", large)
-    print(f"2 GiB: {seconds:.1f} s, {memory / 1024:.0f} MiB")
+    print(f"{SIZE >> 20} MiB: {seconds:.1f} s, {memory / 1024:.0f} MiB")
     assert status == 0 and memory <= 64 * 1024
 
 
-def test_two_gibibytes_are_collected(large):
+def test_large_is_collected(large):
     """Within the memory that recover has."""
     kept = [OUT / "root" / name for name in ("state", "motd", "metrics")]
     try:
         status, seconds, memory = measured("collect", large)
-        print(f"2 GiB: {seconds:.1f} s, {memory / 1024:.0f} MiB")
+        print(f"{SIZE >> 20} MiB: {seconds:.1f} s, {memory / 1024:.0f} MiB")
         assert status == 0 and memory <= 64 * 1024
         assert list(kept[0].glob("boots/*/records.jsonl.zst"))
     finally:
