@@ -343,12 +343,13 @@ TAIL = """## Not in the tables
 --missing --keep` tries those alone. `make bench-deaths K=7.3 KEEP=1` adds a kernel; for each kernel
 `tests/kernels/test_reset.py` compares the records of most of these deaths. A power cut takes the
 memory with it, and nothing comes back: `collect` cannot tell it from a reset whose memory was lost.
-A panic with kdump has a guest of its own, which this run does not have: the whole ring is in the
-dump (`FULL=1 pytest tests/kernels/test_kdump.py`, every record of the ring). The guest with
+The guest with kdump starts the same kernel as its capture kernel, and makedumpfile writes the dump by
+the call that kdump-tools make; the column "none" is of one without reserved memory, whose ring is in the
+dump. With Debian's kdump-tools themselves: `FULL=1 pytest tests/kernels/test_kdump.py`. The guest with
 efi-pstore has UEFI without Secure Boot; with it: `FULL=1 pytest tests/secureboot/test_pstore.py`.
-In the tables' one run of it on 6.12, with `reserve_mem=`, nothing came back from memory, only what
-pstore had; 6.1 with `memmap=` had all. Whether the kernel, the option or the firmware makes that difference was
-not tried: 6.12 with `memmap=` under UEFI has not been run.
+Its memory is set aside by `memmap=`, in the middle of memory. With `reserve_mem=`, which takes what
+the kernel finds last, nothing came back from memory under UEFI, only what pstore had, though the
+firmware's map of memory was the same in each boot: do not rely on it there.
 A cache that is lost in the reset is not emulated by QEMU: lines of 64 bytes that are missing are
 put in by `tests/unit/lib/test_recover.py`, and are damage that is counted, never half a record.
 """
