@@ -26,10 +26,10 @@ LOGS = TOP / "build/results/fleet"
 
 
 @pytest.fixture(scope="module")
-def fleet():
+def fleet(tmp_path_factory):
     shutil.rmtree(LOGS, ignore_errors=True)
     LOGS.mkdir(parents=True)
-    with Fleet(LOGS) as made:
+    with Fleet(tmp_path_factory.mktemp("fleet"), LOGS) as made:
         made.ansible = Ansible(made)
         made.ansible.environment["ANSIBLE_TIMEOUT"] = "120"  # seconds until ssh is there
         yield made
