@@ -109,7 +109,7 @@ class Host:
     """One guest; who stands behind PORT of this machine."""
 
     def __init__(self, name, workdir, keys):
-        self.name, self.workdir = name, workdir / name
+        self.name, self.workdir = name, workdir
         self.workdir.mkdir()
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -137,16 +137,16 @@ class Host:
 
 
 class Fleet:
-    """The hosts h1, which is the canary, and h2, with the good driver; as a context manager. What they say stays in PATH."""
+    """The hosts h1, which is the canary, and h2, with the good driver; as a context manager. What they say stays in LOGS."""
 
-    def __init__(self, path):
+    def __init__(self, path, logs):
         self.path = path
         self.keys = {name: cells.make_key(path, name) for name in ("good", "revoked")}
         self.debs = drivers(path, self.keys)
         self.repository = Repository(path)
         handler = functools.partial(Silent, directory=self.repository.path)
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.hosts = [Host(name, path, self.keys) for name in ("h1", "h2")]
+        self.hosts = [Host(name, logs / name, self.keys) for name in ("h1", "h2")]
 
     def __enter__(self):
         threading.Thread(target=self.server.serve_forever, daemon=True).start()

@@ -26,10 +26,10 @@ LOGS = TOP / "build/results/fleet"
 
 
 @pytest.fixture(scope="module")
-def fleet():
+def fleet(tmp_path_factory):
     shutil.rmtree(LOGS, ignore_errors=True)
     LOGS.mkdir(parents=True)
-    with Fleet(LOGS) as made:
+    with Fleet(tmp_path_factory.mktemp("fleet"), LOGS) as made:
         made.ansible = Ansible(made)
         made.ansible.environment["ANSIBLE_TIMEOUT"] = "120"  # seconds until ssh is there
         yield made
@@ -75,8 +75,8 @@ def test_it_stops_at_the_canary_and_goes_back(fleet, version):
     after = seen(fleet, canary)
     assert after["boot"] != before[0]["boot"] and {**after, "boot": before[0]["boot"]} == before[0]
     back = json.loads((fleet.ansible.directory / "back/h1.json").read_text())
-    assert (back["safe"], back["secure_boot"], back["pin"]["held"]) == ("yes", "on", True), back
-    canary.run("kmodkeep pin release")
+    # The update brought no kernel, so none is held back.
+    assert (back["safe"], back["secure_boot"], back["pin"]) == ("yes", "on", None), back
 
 
 def test_the_controller_is_killed_and_the_rollout_resumed(fleet):
