@@ -7,9 +7,11 @@ waits for which driver is said, and kept for "kmodkeep status" and as a metric.
 """
 
 import contextlib
+import glob
 import os
 import re
 import subprocess
+import tempfile
 import time
 
 WAITS = "var/lib/kmodkeep/kernel-waits"
@@ -62,7 +64,9 @@ def refusal(name, file, say):
     asked = run(["rpm", "-qp", "--nosignature", "--qf", "%{PREIN}", file])
     if asked and (asked.returncode or "kmodkeep verify" not in asked.stdout):
         return None
-    done = asked and run(["sh", "-s"], asked.stdout)
+    # The script has one of the modules; all of them can be asked about here.
+    with tempfile.TemporaryDirectory(prefix="kmodkeep-") as folder:
+        done = asked and run(["sh", "-s"], asked.stdout, {**os.environ, "KMODKEEP_MODULES": modules(file, folder)})
     if not done:
         say(f"kmodkeep: whether this host trusts the signer of {name} was not told")
         return None
@@ -72,10 +76,22 @@ def refusal(name, file, say):
     return f"{done.stderr.strip()}\nkmodkeep: nothing was changed. Next: what is named above; or without it: --exclude={name}"
 
 
-def run(command, text=None):
+def modules(package, folder):
+    """Where the modules of the file PACKAGE are, below FOLDER; "" if they could not be unpacked."""
+    try:
+        with subprocess.Popen(["rpm2cpio", package], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as source:
+            done = subprocess.run(["cpio", "-id", "--quiet", "--no-absolute-filenames"], cwd=folder, stdin=source.stdout, capture_output=True,
+                                  check=False, timeout=PATIENCE)  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = glob.glob(os.path.join(folder, "usr/lib/modules/*/updates/prebuilt"))
+    return found[0] if len(found) == 1 and done.returncode == 0 and source.returncode == 0 else ""
+
+
+def run(command, text=None, env=None):
     """What COMMAND gave, or None if it is not there or did not end in time."""
     try:
-        return subprocess.run(command, input=text, capture_output=True, check=False, text=True, errors="replace", timeout=PATIENCE)
+        return subprocess.run(command, input=text, capture_output=True, check=False, text=True, errors="replace", timeout=PATIENCE, env=env)
     except (OSError, subprocess.TimeoutExpired):
         return None
 
