@@ -83,7 +83,7 @@ FOREIGN = r"""--customize-hook=chroot "$1" sh -eu -c '
 cd /root
 apt-get -q download "$1"
 set -- *.deb
-apt-get -q -y --no-install-recommends install $(dpkg-deb -f "$1" Depends | tr , "\n" | sed -n "s/^ *\(linux-\(headers\|kbuild\)-[^ ]*\).*/\1/p")
+apt-get -q -y --no-install-recommends install $(dpkg-deb -f "$1" Depends | tr , "\n" | sed -n "s/^ *\(linux-\(base\|headers-[^ ]*\|kbuild-[^ ]*\)\).*/\1/p")
 dpkg --force-depends -i "$1"
 rm "$1"' sh """
 COMPILERS = {"amd64": "gcc-x86-64-linux-gnu", "arm64": "gcc-aarch64-linux-gnu"}
@@ -113,18 +113,21 @@ class Roots:
     def get(self, kernel):
         """The root for KERNEL, made now if need be."""
         exact = kernel.headers + (f":{kernel.foreign}" if kernel.foreign else "") + (f"={kernel.version}" if kernel.version else "")
-        packages = ["ca-certificates", "dkms", *([COMPILERS[kernel.foreign]] if kernel.foreign else []), exact, *self.extra]
+        packages = ["ca-certificates", "dkms", exact, *self.extra]
         sources = self.sources.get(kernel.suite, self.sources.get("", ""))
         key = cache.digest(RECIPE, kernel.suite, sources, packages)
         name = f"{kernel.suite}-{kernel.release}-{key}"
-        return cache.cached(self.base / "roots", name, lambda path: self._make(kernel, packages, sources, path))
+        return cache.cached(self.base / "roots", name, lambda path: self._make(kernel, exact, packages, sources, path))
 
-    def _make(self, kernel, packages, sources, target):
+    def _make(self, kernel, exact, packages, sources, target):
         log = self.base / "logs" / f"root-{kernel.suite}-{kernel.release}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
+        foreign = []
+        if kernel.foreign:
+            foreign = [f"--architectures={native()},{kernel.foreign}", FOREIGN + exact]
+            packages = [COMPILERS[kernel.foreign] if one == exact else one for one in packages]
         command = ["mmdebstrap", "--mode=root", "--variant=apt", "--dpkgopt=force-unsafe-io",
-                   *([f"--architectures={native()},{kernel.foreign}", FOREIGN + packages.pop(2)] if kernel.foreign else []),
-                   f"--include={','.join(packages)}", *[f"--aptopt={line}" for line in self.aptopts],
+                   *foreign, f"--include={','.join(packages)}", *[f"--aptopt={line}" for line in self.aptopts],
                    kernel.suite, str(target), *(["-"] if sources else [])]  # fmt: skip
         with open(log, "wb") as out:
             done = subprocess.run(command, input=sources.encode(), stdout=out, stderr=out)

@@ -82,7 +82,7 @@ class Publisher(Works):
         self.run(f"gpg --batch --verify {REPOSITORY}/rings/{ring}/repodata/repomd.xml.asc {REPOSITORY}/rings/{ring}/repodata/repomd.xml")
         named = parts(folder, (folder / "repodata/repomd.xml").read_bytes(), "data")
         packages = parts(folder, gzip.decompress(named["primary"].read_bytes()), "package")
-        return sorted(re.match(r"kmod-sample-([0-9.]+)-", name)[1] for name in packages if re.match(r"kmod-sample-[0-9.]+-1\.", name))
+        return sorted(found[1] for found in (re.match(r"kmod-sample-([0-9.]+)-1\.99\.", name) for name in packages) if found)
 
 
 NAMESPACE = re.compile(r"\{.*\}")
