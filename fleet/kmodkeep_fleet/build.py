@@ -56,7 +56,7 @@ version=${version%/source}
 tree=/var/lib/dkms/$name/$version
 export KCFLAGS="-ffile-prefix-map=$tree/build=." KAFLAGS="-ffile-prefix-map=$tree/build=."
 code=0
-dkms build -m "$name" -v "$version" -k "$RELEASE" || code=$?
+dkms build -m "$name" -v "$version" -k "$RELEASE" ${ARCH:+-a "$ARCH"} || code=$?
 if [ "$code" != 0 ]; then
 	# A build that was refused before it began has none.
 	[ ! -e "$tree/build/make.log" ] || cat "$tree/build/make.log"
@@ -238,7 +238,7 @@ class Builder:
     def _run(self, root, kernel, archive):
         log = self.base / "logs" / f"build-{kernel.release}-{os.getpid()}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        variables = {"RELEASE": kernel.release}
+        variables = {"RELEASE": kernel.release, **roots.CROSS.get(kernel.foreign, {})}
         with roots.Inside(root, self.base / "scratch") as inside, open(log, "w+b") as out:
             command = [] if self.jobs is None else ["-j", str(self.jobs)]
             script = SCRIPT.replace("dkms build ", " ".join(["dkms build", *command, ""]))
@@ -295,7 +295,7 @@ class Builder:
             "builder": self.name,
             "modules": listed,
             "suite": kernel.suite,
-            "architecture": roots.architecture(root),
+            "architecture": roots.architecture(root, kernel.headers),
             "inputs": installed,
         }
 

@@ -36,8 +36,9 @@ WRITE = f"""
 	timeout -k 10 300 {HOLD} write {{without}}|| echo "kmodkeep: the kernel's hold is not as it should be. Next: {HOLD} update" >&2
 """
 # The kernel's own script runs depmod where the kernel is unpacked later.
-# Asked before anything is replaced, about one module of the package that the script carries.  What
-# waits for its key to be enrolled is taken: it is loaded at the earliest after the next boot.
+# Asked before anything is replaced, about one module of the package that the script carries, or about
+# each one, where who asks has unpacked them.  What waits for its key to be enrolled is taken: it is
+# loaded at the earliest after the next boot.
 CHECK = """
 accepted() {{
 	if [ -n "${{DPKG_ROOT-}}" ] || ! command -v kmodkeep >/dev/null; then return 0; fi
@@ -53,17 +54,27 @@ accepted() {{
 		echo "kmodkeep: whether its kernel loads {file} could not be told: it could not be unpacked" >&2
 		return 0
 	fi
-	code=0
-	said=$(timeout -k 10 300 kmodkeep verify --kernel {release} --accept pending-enrolment "$dir/{file}") || code=$?
+	set -- "$dir/{file}"
+	if [ -n "${{KMODKEEP_MODULES-}}" ]; then
+		set -- "$KMODKEEP_MODULES"/*.ko
+		[ -e "$1" ] || set -- "$dir/{file}"
+	fi
+	refused=0
+	for module; do
+		code=0
+		said=$(timeout -k 10 300 kmodkeep verify --kernel {release} --accept pending-enrolment "$module") || code=$?
+		said=${{said#"$module: "}} module=${{module##*/}}
+		case $code in
+		0) ;;
+		1)
+			echo "kmodkeep: {package} is not installed, since its kernel would not load $module: $said" >&2
+			refused=1
+			;;
+		*) echo "kmodkeep: whether its kernel loads $module could not be told: $said" >&2 ;;
+		esac
+	done
 	rm -rf "$dir"
-	case $code in
-	0) ;;
-	1)
-		echo "kmodkeep: {package} is not installed, since its kernel would not load {file}: ${{said#"$dir/{file}: "}}" >&2
-		return 1
-		;;
-	*) echo "kmodkeep: whether its kernel loads {file} could not be told: ${{said#"$dir/{file}: "}}" >&2 ;;
-	esac
+	return "$refused"
 }}
 """
 PREINST = """#!/bin/sh
@@ -147,9 +158,19 @@ class Modules:
         found["sbom.spdx.json"] = provenance.spdx(package, version, self.doc, self.files)
         return [(f"{provenance.FOLDER}/{package}/{name}", data) for name, data in sorted(found.items())]
 
+    def smallest(self):
+        """(name, content) of a module."""
+        return min(self.files.items(), key=lambda item: (len(item[1]), item[0]))
+
+    def signature(self):
+        """A field for what a module is signed with: by it a host can tell whom it does not trust, before it gets the package."""
+        file, data = self.smallest()
+        (size,) = (one["size"] for one in self.doc["modules"] if one["file"] == file)
+        return {"Kmodkeep-Signature": base64.b64encode(data[size:]).decode("ascii")} if len(data) > size else {}
+
     def check(self, package):
         """The function accepted() of a script, about the smallest module."""
-        file, data = min(self.files.items(), key=lambda item: (len(item[1]), item[0]))
+        file, data = self.smallest()
         text = base64.encodebytes(gzip.compress(data, mtime=0)).decode("ascii")
         return CHECK.format(file=file, module=text, release=self.release, package=package)
 
@@ -261,6 +282,7 @@ def modules_package(one, options):
                    + ", kmod",
         "Kmodkeep-Kernel-Version": one.kernel_version,
         "Kmodkeep-Kernel-Release": one.release,
+        **one.signature(),
         "Description": f"modules of {one.driver} for Linux {one.release}\n"
                        f" They were built against version {one.kernel_version} of that kernel's package,\n"
                        " so that no compiler is needed here.",
@@ -292,6 +314,7 @@ def meta_package(newest, options):
         "Breaks": ", ".join(f"{meta} (>> {newest.kernel_version})" for meta in metas),
         "Kmodkeep-Kernel-Version": newest.kernel_version,
         "Kmodkeep-Kernel-Metas": " ".join(metas),
+        **newest.signature(),
         "Description": f"modules of {newest.driver} for the newest kernel that has them\n"
                        f" A newer {metas[0]} waits until there are modules for it.",
     }  # fmt: skip

@@ -7,6 +7,7 @@ has none of root's rights but those over files.
 """
 
 import fcntl
+import functools
 import os
 import re
 import subprocess
@@ -69,6 +70,31 @@ class Kernel:
     def headers(self):
         return f"linux-headers-{self.release}"
 
+    @property
+    def foreign(self):
+        """The architecture of the kernel, which its flavour names, where it is not this machine's."""
+        found = re.search(r"-(amd64|arm64)(?:-|$)", self.release)
+        return found[1] if found and found[1] != native() else None
+
+
+# The headers of another architecture want a compiler of theirs: here it is a cross compiler, and they
+# are installed without what they ask for but other parts of the headers.
+FOREIGN = r"""--customize-hook=chroot "$1" sh -eu -c '
+cd /root
+apt-get -q download "$1"
+set -- *.deb
+apt-get -q -y --no-install-recommends install $(dpkg-deb -f "$1" Depends | tr , "\n" | sed -n "s/^ *\(linux-\(base\|headers-[^ ]*\|kbuild-[^ ]*\)\).*/\1/p")
+dpkg --force-depends -i "$1"
+rm "$1"' sh """
+COMPILERS = {"amd64": "gcc-x86-64-linux-gnu", "arm64": "gcc-aarch64-linux-gnu"}
+CROSS = {"amd64": {"ARCH": "x86_64", "CROSS_COMPILE": "x86_64-linux-gnu-"}, "arm64": {"ARCH": "arm64", "CROSS_COMPILE": "aarch64-linux-gnu-"}}
+
+
+@functools.cache
+def native():
+    """This machine's architecture, as Debian calls it."""
+    return subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True).stdout.strip()
+
 
 def need_root():
     if os.geteuid() != 0:
@@ -86,24 +112,28 @@ class Roots:
 
     def get(self, kernel):
         """The root for KERNEL, made now if need be."""
-        exact = f"{kernel.headers}={kernel.version}" if kernel.version else kernel.headers
+        exact = kernel.headers + (f":{kernel.foreign}" if kernel.foreign else "") + (f"={kernel.version}" if kernel.version else "")
         packages = ["ca-certificates", "dkms", exact, *self.extra]
         sources = self.sources.get(kernel.suite, self.sources.get("", ""))
         key = cache.digest(RECIPE, kernel.suite, sources, packages)
         name = f"{kernel.suite}-{kernel.release}-{key}"
-        return cache.cached(self.base / "roots", name, lambda path: self._make(kernel, packages, sources, path))
+        return cache.cached(self.base / "roots", name, lambda path: self._make(kernel, exact, packages, sources, path))
 
-    def _make(self, kernel, packages, sources, target):
+    def _make(self, kernel, exact, packages, sources, target):
         log = self.base / "logs" / f"root-{kernel.suite}-{kernel.release}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
+        foreign = []
+        if kernel.foreign:
+            foreign = [f"--architectures={native()},{kernel.foreign}", FOREIGN + exact]
+            packages = [COMPILERS[kernel.foreign] if one == exact else one for one in packages]
         command = ["mmdebstrap", "--mode=root", "--variant=apt", "--dpkgopt=force-unsafe-io",
-                   f"--include={','.join(packages)}", *[f"--aptopt={line}" for line in self.aptopts],
+                   *foreign, f"--include={','.join(packages)}", *[f"--aptopt={line}" for line in self.aptopts],
                    kernel.suite, str(target), *(["-"] if sources else [])]  # fmt: skip
         with open(log, "wb") as out:
             done = subprocess.run(command, input=sources.encode(), stdout=out, stderr=out)
         if done.returncode:
             text = log.read_text(errors="replace")
-            if re.search(rf"Version .* for '{re.escape(kernel.headers)}' was not found|"
+            if re.search(rf"Version .* for '{re.escape(kernel.headers)}(:\w+)?' was not found|"
                          rf"Unable to locate package {re.escape(kernel.headers)}", text):  # fmt: skip
                 raise NoSuchKernel(f"{kernel.word}: the archive of {kernel.suite} has no such headers (any more). "
                                    f"Next: a version that apt-cache policy {kernel.headers} has there")  # fmt: skip
@@ -124,10 +154,10 @@ def packages(root):
     return dict(line.split() for line in listing.splitlines())
 
 
-def architecture(root):
-    """Of ROOT's packages, as Debian calls it."""
+def architecture(root, package):
+    """Of the only PACKAGE of that name in ROOT, as Debian calls it."""
     return subprocess.run(
-        ["dpkg-query", f"--admindir={root}/var/lib/dpkg", "-W", "-f", "${Architecture}", "dpkg"],
+        ["dpkg-query", f"--admindir={root}/var/lib/dpkg", "-W", "-f", "${Architecture}", package],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
 

@@ -7,7 +7,7 @@
 A kernel is installed beside the one before, so the conflict is with a package that is not there yet:
 dnf would give up its whole transaction for it.  That it leaves the kernel out, and brings all else, is
 done by kmodkeep's plug-in of dnf 4, which finds what to do in the provide kmodkeep-hold(KERNEL), and for
-dnf5 by a setting.  Modules lie where those of Debian packages do, below /usr.  weak-modules is not
+dnf5 by a setting; its action, which says what waits, reads the kernel out of the release.  Modules lie where those of Debian packages do, below /usr.  weak-modules is not
 called: for which kernels a module was built and tried is what these packages say.
 """
 
@@ -24,7 +24,7 @@ from .states import Usage
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 FOLDER = "updates/prebuilt"
 KEEPER = "kmodkeep >= 0.1.0"
-PLUGIN = "(python3-dnf-plugin-kmodkeep if python3-dnf)"
+PLUGIN = "(python3-dnf-plugin-kmodkeep if (python3-dnf or libdnf5))"
 # Where no plug-in leaves out what has to wait, one update that cannot be had must not stop all others.
 DNF5 = ("# A kernel without this driver waits; this lets all other updates go on meanwhile.\n"
         "[main]\nbest=False\n")  # fmt: skip

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -43,24 +44,26 @@ def root(suite):
     return cached("roots", f"apt-{suite}-{digest(PACKAGES, apt.SUITES[suite])}", make)
 
 
-def module(path, release, name="sample"):
-    """A file that depmod takes for a module."""
-    text = f'.section .modinfo,"a"\n.asciz "name={name}"\n.asciz "vermagic={release} SMP "\n.asciz "license=GPL"\n'
+def module(path, release, name="sample", size=0):
+    """A file that depmod takes for a module; SIZE: so many bytes more."""
+    text = f'.section .modinfo,"a"\n.asciz "name={name}"\n.asciz "vermagic={release} SMP "\n.asciz "license=GPL"\n' + f".zero {size}\n" * bool(size)
     subprocess.run(["gcc", "-c", "-x", "assembler", "-o", path, "-"], input=text.encode(), check=True)
 
 
-def build_folder(path, kernel, driver="sample"):
-    """What "kmodkeep fleet build" leaves, of a module that is a stand-in."""
+def build_folder(path, kernel, driver="sample", more=()):
+    """What "kmodkeep fleet build" leaves, of a module that is a stand-in, and of larger ones called MORE."""
     path.mkdir(parents=True, exist_ok=True)
-    name = driver.replace("-", "_")
-    module(path / f"{driver}.ko", kernel.release, name)
-    data = (path / f"{driver}.ko").read_bytes()
+    modules = []
+    for one in (driver, *more):
+        name = one.replace("-", "_")
+        module(path / f"{one}.ko", kernel.release, name, 4096 if one in more else 0)
+        data = (path / f"{one}.ko").read_bytes()
+        modules.append({"file": f"{one}.ko", "name": name, "vermagic": f"{kernel.release} SMP ", "srcversion": None,
+                        "size": len(data), "sha256": hashlib.sha256(data).hexdigest()})  # fmt: skip
     manifest = {
         "schema": 1, "kernel": kernel.release, "kernel_package": f"linux-image-{kernel.release}",
         "kernel_package_version": kernel.version, "signature_hash": "sha256", "compiler": "none", "pahole": None,
-        "builder": "test", "driver": driver, "driver_version": "1.0", "architecture": "amd64",
-        "modules": [{"file": f"{driver}.ko", "name": name, "vermagic": f"{kernel.release} SMP ", "srcversion": None,
-                     "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}],
+        "builder": "test", "driver": driver, "driver_version": "1.0", "architecture": "amd64", "modules": modules,
     }  # fmt: skip
     (path / "manifest.json").write_text(json.dumps(manifest))
     return path
@@ -128,10 +131,16 @@ class System(ThrowAwayRoot):
         for name in DEPENDANTS if dependants else ():
             self.put(name, kernel.version, f"linux-image-amd64 (>= {kernel.version})")
 
-    def put_modules(self, *kernels, driver="sample", without=()):
-        """The driver's packages for KERNELS; not those whose name begins with one of WITHOUT."""
-        folders = [build_folder(self.path / f"built/{driver}/{one.release}", one, driver) for one in kernels]
-        command = [*FLEET, "package", "--unsigned", "--maintainer", MAINTAINER, "--out", self.path / "made", *folders]
+    def put_modules(self, *kernels, driver="sample", without=(), more=(), signer="", options=()):
+        """The driver's packages for KERNELS; not those whose name begins with one of WITHOUT.
+
+        MORE: other modules of it. SIGNER: what takes the place of a signature.
+        """
+        folders = [build_folder(self.path / f"built/{driver}/{one.release}", one, driver, more) for one in kernels]
+        for file in (file for folder in folders for file in folder.glob("*.ko") if signer):
+            signature = signer.encode() + struct.pack(">5B3xI", 0, 0, 2, 0, 0, len(signer)) + b"~Module signature appended~\n"
+            file.write_bytes(file.read_bytes() + signature)
+        command = [*FLEET, "package", "--unsigned", *options, "--maintainer", MAINTAINER, "--out", self.path / "made", *folders]
         subprocess.run(command, check=True, capture_output=True)
         for file in (self.path / "made").iterdir():
             if not any(file.name.startswith(name) for name in without):

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""kmodkeep's plug-in of dnf 4, without dnf: what asks a package's %pre before a transaction never breaks it."""
+"""kmodkeep's plug-in of dnf 4 and its action of dnf5, without dnf: what they cannot find out never breaks a transaction."""
 
 import importlib.util
+import json
+import subprocess
 import sys
 import types
 
@@ -25,6 +27,7 @@ class Dnf:
         monkeypatch.setitem(sys.modules, "dnf", dnf)
         monkeypatch.setitem(sys.modules, "dnf.exceptions", exceptions)
         monkeypatch.setenv("PATH", str(path))
+        monkeypatch.syspath_prepend(TOP / "rpm")
         self.path = path
         (path / "sh").symlink_to("/bin/sh")
         spec = importlib.util.spec_from_file_location("kmodkeep_plugin", TOP / "rpm/dnf-plugin.py")
@@ -73,3 +76,37 @@ def test_programs_that_are_not_there(dnf, program, caplog):
     (dnf.path / program).unlink()
     dnf.transaction()
     assert "trusts the signer of kmod-sample-1 was not told" in caplog.text
+
+
+def answers(**values):
+    """What dnf5 replies, line by line."""
+    return "".join(json.dumps({"op": "reply", "status": "OK", "return": value}) + "\n" for value in values.values())
+
+
+CONF = {"keys_val": [{"key": "installroot", "value": "/nowhere"}]}
+INCOMING = {"trans_packages": [{"name": "kmod-sample-1", "evr": "1-1", "repo_id": "main", "location": "x/kmod-sample.rpm"}]}
+
+
+@pytest.mark.parametrize("verb, text", [
+    ("waits", ""), ("waits", "[1]\n"), ("waits", "{\n"), ("waits", '{"status": "ERROR", "message": "none"}\n'), ("waits", answers(a={})),
+    ("waits", answers(a=CONF)),  # and no rpm here
+    ("judge", ""), ("judge", answers(a={"trans_packages": [{}]})), ("judge", answers(a=INCOMING, b=CONF)),
+    ("judge", answers(a=INCOMING, b={"keys_val": [{"key": "cachedir", "value": "/"}]}, c={})), ("other", ""),
+])  # fmt: skip
+def test_the_action_says_what_it_cannot_find_out_and_stops_nothing(verb, text, tmp_path):
+    done = subprocess.run([sys.executable, TOP / "rpm/dnf5-action.py", verb], input=text, capture_output=True, text=True, check=False,
+                          env={"PATH": str(tmp_path)}, timeout=60)  # fmt: skip
+    assert done.returncode == 0 and '"stop"' not in done.stdout
+    assert "was not looked at: " in done.stderr or "was not told: its file was not found" in done.stderr, done.stderr
+
+
+def test_the_action_refuses_what_refuses_itself(dnf, tmp_path):
+    dnf.rpm(REFUSES.encode())
+    file = tmp_path / "main-0123456789abcdef/packages/kmod-sample.rpm"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    text = answers(a=INCOMING, b={"keys_val": [{"key": "cachedir", "value": str(tmp_path)}]})
+    done = subprocess.run([sys.executable, TOP / "rpm/dnf5-action.py", "judge"], input=text, capture_output=True, text=True, check=True,
+                          timeout=60)  # fmt: skip
+    stop = json.loads(done.stdout.splitlines()[-1])
+    assert stop["op"] == "stop" and "not trusted\nkmodkeep: nothing was changed." in stop["args"]["message"]
