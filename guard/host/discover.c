@@ -169,12 +169,6 @@ static char *source_of(const struct host *h, const char *tree,
 	return path;
 }
 
-static bool is_version(const char *name)
-{
-	return *name != '.' && strncmp(name, "kernel-", 7) &&
-	       strcmp(name, "original_module");
-}
-
 /* The newest version whose source is there; malloc'ed, NULL: none. */
 static char *newest_version(const struct host *h, const char *tree,
 			    const char *dkms)
@@ -187,7 +181,7 @@ static char *newest_version(const struct host *h, const char *tree,
 	while (d && (e = readdir(d))) {
 		char *source, *conf;
 
-		if (!is_version(e->d_name) ||
+		if (!dkms_is_version(e->d_name) ||
 		    (best && release_compare(e->d_name, best) <= 0))
 			continue;
 		source = source_of(h, tree, dkms, e->d_name);

@@ -27,6 +27,7 @@ void dkms_free(struct dkms *d)
 {
 	free(d->version);
 	free(d->log);
+	free(d->beside);
 	memset(d, 0, sizeof(*d));
 }
 
@@ -226,6 +227,35 @@ static int take_installed(struct dkms *out, const char *dir,
 	return out->version ? 0 : -ENOMEM;
 }
 
+bool dkms_is_version(const char *name)
+{
+	return *name != '.' && strncmp(name, "kernel-", 7) && strcmp(name, "original_module");
+}
+
+/* One that is registered too: dkms of old builds the newest that is not installed. */
+static int take_beside(struct dkms *out, const char *dir, const char *version,
+		       const char *kernel)
+{
+	char *version_dir = text_of("%s/%s", dir, version);
+	char *log = version_dir ? text_of("%s/build/make.log", version_dir) : NULL;
+	int err = log ? 0 : -ENOMEM;
+
+	if (!err && strcmp(version, out->version) &&
+	    exists_below(version_dir, "source/dkms.conf") && !was_built(version_dir, kernel) &&
+	    is_log_of(log, kernel) &&
+	    (!out->beside || strverscmp(version, out->beside) > 0)) {
+		free(out->beside);
+		out->beside = strdup(version);
+		if (out->beside)
+			make_printable(out->beside);
+		else
+			err = -ENOMEM;
+	}
+	free(log);
+	free(version_dir);
+	return err;
+}
+
 int dkms_read(const struct host *h, const char *name, const char *kernel,
 	      struct dkms *out)
 {
@@ -254,11 +284,14 @@ int dkms_read(const struct host *h, const char *name, const char *kernel,
 	while (d && !err && (e = readdir(d))) {
 		if (!strncmp(e->d_name, wanted, strlen(wanted)))
 			err = take_installed(out, dir, e->d_name);
-		else if (e->d_name[0] != '.' &&
-			 strncmp(e->d_name, "kernel-", 7) &&
-			 strcmp(e->d_name, "original_module"))
+		else if (dkms_is_version(e->d_name))
 			err = take_version(out, dir, e->d_name, kernel);
 	}
+	if (d && !err && out->state == DKMS_INSTALLED)
+		rewinddir(d);
+	while (d && !err && out->state == DKMS_INSTALLED && (e = readdir(d)))
+		if (dkms_is_version(e->d_name))
+			err = take_beside(out, dir, e->d_name, kernel);
 	if (d)
 		closedir(d);
 	free(dir);

@@ -15,6 +15,8 @@ struct dkms {
 	enum dkms_state state;
 	char *version;		/* NULL where the state is unknown */
 	char *log;		/* of a failed build for this kernel; of VERSION if only added */
+	/* Another version, which dkms could not build for this kernel; where one is installed. */
+	char *beside;
 };
 
 /*
@@ -26,6 +28,8 @@ struct dkms {
 int dkms_tree(const struct host *h, char **tree);
 
 const char *dkms_word(enum dkms_state s);
+/* Is it that of a version, of the names in a driver's folder of the tree? */
+bool dkms_is_version(const char *name);
 /* 0 or -ENOMEM. With a tree that cannot be found the state is unknown. */
 int dkms_read(const struct host *h, const char *name, const char *kernel,
 	      struct dkms *out);

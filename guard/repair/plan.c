@@ -14,6 +14,7 @@
 
 #include "guard/base/util.h"
 #include "guard/pin/state.h"
+#include "guard/verdict/beside.h"
 
 void plan_free(struct plan *p)
 {
@@ -265,6 +266,17 @@ static int choose_kernels(const struct doctor *d, struct plan *p)
 	return 0;
 }
 
+/* What a person can do about packages that dkms's hook does not let be finished. */
+static int add_beside(const struct doctor *d, struct plan *p, const struct finding *f)
+{
+	char *text = NULL;
+	int err = 0;
+
+	if (d->unfinished.count || dpkg_was_interrupted(d))
+		err = beside_warning(d, f, &text);
+	return text ? add_other(p, text) : err;
+}
+
 int plan_make(struct doctor *d, struct plan *out)
 {
 	int err;
@@ -286,6 +298,8 @@ int plan_make(struct doctor *d, struct plan *out)
 		else if (counts && f->driver && finding_serves(f) != ANSWER_YES)
 			err = add_other(out, text_of("%s on %s: %s", f->module,
 						     f->kernel->release, f->report.message));
+		if (!err && counts)
+			err = add_beside(d, out, f);
 	}
 	if (err)
 		plan_free(out);

@@ -13,6 +13,7 @@
 #include "guard/base/util.h"
 #include "guard/host/discover.h"
 #include "guard/verbs/verbs.h"
+#include "guard/verdict/beside.h"
 #include "guard/verdict/doctor.h"
 #include "guard/verdict/doctor_json.h"
 #include "guard/verdict/room.h"
@@ -178,6 +179,20 @@ static int ask(struct doctor *d, const struct options *o)
 	return err ? complain_errno(err, "doctor") : EXIT_YES;
 }
 
+/* Once for all modules of a driver. */
+static void print_beside(const struct doctor *d, size_t i)
+{
+	const struct finding *f = &d->findings[i];
+	bool said = i && f[-1].driver == f->driver && f[-1].kernel == f->kernel;
+	char *text = NULL;
+
+	if (!said && beside_warning(d, f, &text))
+		complain_errno(-ENOMEM, "doctor");
+	if (text)
+		printf("warning: %s\n", text);
+	free(text);
+}
+
 static void print_findings(const struct doctor *d)
 {
 	char *room = room_warning(d);
@@ -196,6 +211,8 @@ static void print_findings(const struct doctor *d)
 			printf(". Next: %s", f->report.next_step);
 		putchar('\n');
 	}
+	for (size_t i = 0; i < d->count; i++)
+		print_beside(d, i);
 	for (size_t i = 0; i < d->unfinished.count; i++)
 		printf("package %s: %s. Next: read why, then: "
 		       "dpkg --configure -a\n", d->unfinished.list[i].name,

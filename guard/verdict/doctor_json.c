@@ -57,6 +57,7 @@ static struct json_object *finding_json(const struct finding *f)
 			    dkms_word(f->dkms.state));
 	json_add(o, "dkms_version", f->dkms.version);
 	json_add(o, "dkms_log", f->dkms.log);
+	json_add(o, "dkms_beside", f->dkms.beside);
 	json_add(o, "initramfs_copy", f->initramfs);
 	json_add(o, "loaded_srcversion", f->loaded);
 	return o;

@@ -96,8 +96,8 @@ def download(suite, packages, arch="amd64"):
     """A cached directory with the .deb files of exactly PACKAGES (no dependencies).
 
     ARCH is an architecture of Debian; others than this machine's have lists of
-    their own.  A package may be given as NAME or NAME=VERSION.  The lists are fetched again
-    when a package is not to be had: they may be old.
+    their own.  A package may be given as NAME, NAME=VERSION or NAME/SUITE.  The lists are fetched
+    again when a package is not to be had: they may be old.
     """
 
     def fetch(directory):
@@ -108,7 +108,8 @@ def download(suite, packages, arch="amd64"):
             update(suite, arch)
             _download(suite, packages, directory, arch)
 
-    name = f"{_state(suite, arch).name}-{packages[0]}-{digest(sorted(packages))}"
+    first = packages[0].partition("/")[0]
+    name = f"{_state(suite, arch).name}-{first}-{digest(sorted(packages))}"
     return cached("debs", name, fetch)
 
 

@@ -151,7 +151,7 @@ class AdoptStory(Story):
         for name, text in broken_driver("1.1", "/* now it does */").items():
             guest.check(f"mkdir -p /usr/src/acme-1.1; cat >/usr/src/acme-1.1/{name} <<'END'\n{text}END\n")
         at_work(guest, "dkms add acme/1.1", 0)
-        life.repair(guest, self.new, f"dkms install acme/1.1 -k {self.new}")
+        life.repair(guest, self.new, f"dkms install acme/1.1 -k {self.new}", BROKEN)
 
     def next_boot(self):
         before = predict(self.guest)

@@ -456,6 +456,59 @@ def test_newer_version_is_tried_where_one_failed(host):
     assert host.repair("--yes").code == 0
 
 
+def two_versions(host, kernel):
+    """dkms has 1.3 installed for KERNEL, and 1.2 too, which does not build for it."""
+    arch = os.uname().machine
+    host.tree.put("var/lib/dkms/sample/1.3/source/dkms.conf")
+    host.tree.put(f"var/lib/dkms/sample/1.3/{kernel}/{arch}/module/sample.ko", "x")
+    (host.path / f"var/lib/dkms/sample/kernel-{kernel}-{arch}").symlink_to(f"1.3/{kernel}/{arch}")
+    return host.tree.put("var/lib/dkms/sample/1.2/build/make.log",
+                         f"DKMS make.log for sample-1.2 for kernel {kernel} (x86_64)\nx.c:1: error: no\n")
+
+
+def test_version_beside_the_installed_one_that_does_not_build(host):
+    """The kernel's hook fails by it; to have it removed is left to a person."""
+    log = two_versions(host, NEW)
+    host.packages(**{f"linux_image_{NEW}": "half-configured"})
+    host.program("dpkg", "exit 1")
+    said = f"sample on {NEW}: dkms has version 1.2 registered beside 1.3, and could not build it"
+    step = "Next: dkms remove sample/1.2 --all"
+    by_hand = [text for text in host.next()["by_hand"] if text.startswith(said)]
+    assert len(by_hand) == 1 and by_hand[0].endswith(step)
+    # Newer ones of dkms do not try it.
+    assert host.steps() == ["dpkg --configure -a"]
+    result = host.repair("--yes")
+    assert result.code == 1 and host.ran == ["dpkg --configure -a"]
+    page = " ".join(result.out.split())
+    assert said in page and step in page, result.text
+    doctor = host.tree.run("doctor", "--next-boot").out
+    assert f"warning: {said}" in doctor and f"{step}\n" in doctor, doctor
+    found, = json.loads(host.tree.run("doctor", "--next-boot", "--json").out)["findings"]
+    assert found["verdict"] == "ok" and found["dkms_beside"] == "1.2"
+    # What failed was another kernel's build, or there is but one.
+    log.write_text(log.read_text().replace(NEW, OLD))
+    assert host.next()["by_hand"] == []
+    assert "registered beside" not in host.tree.run("doctor", "--next-boot").out
+
+
+def test_version_beside_stays_until_the_kernels_that_have_it_have_the_other_one(host):
+    arch = os.uname().machine
+    two_versions(host, NEW)
+    host.packages(**{f"linux_image_{NEW}": "half-configured"})
+    host.tree.put(f"var/lib/dkms/sample/1.2/{OLD}/{arch}/module/sample.ko", "x")
+    (host.path / f"var/lib/dkms/sample/kernel-{OLD}-{arch}").symlink_to(f"1.2/{OLD}/{arch}")
+    text, = host.next()["by_hand"]
+    assert text.endswith(f"Next: dkms install sample/1.3 -k {OLD}, which has that version, then: "
+                         "dkms remove sample/1.2 --all")
+
+
+def test_finished_packages_leave_the_version_beside_to_doctor(host):
+    two_versions(host, NEW)
+    assert host.next()["by_hand"] == []
+    assert "registered beside" in host.tree.run("doctor", "--next-boot").out
+    assert "there is nothing to repair" in host.repair("--yes").out
+
+
 def test_build_that_lacked_a_compiler_is_repeated(host):
     host.remove(NEW)
     host.dkms()
