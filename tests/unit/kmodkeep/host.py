@@ -129,6 +129,7 @@ class Tree:
 
     def no_fallback(self):
         self.firmware.unlink()
+        self.firmware.parent.rmdir()
         (self.path / f"sys/firmware/efi/efivars/db-{SECURITY}").unlink(missing_ok=True)
 
     def secure_boot(self, on=True):
