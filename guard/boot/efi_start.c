@@ -24,6 +24,7 @@
 
 #include "guard/base/util.h"
 #include "guard/host/efivars.h"
+#include "guard/host/esp.h"
 #include "guard/host/guard_conf.h"
 #include "guard/host/mounts.h"
 
@@ -159,14 +160,12 @@ static int take_program(struct walk *w, const struct load_option *o, const char 
 }
 
 /* The same of an entry of which nothing says where its partition is mounted. */
-static int find_program(struct walk *w, const struct load_option *o)
+static void find_program(struct walk *w, const struct load_option *o)
 {
-	static const char *const places[] = { "/boot/efi", "/efi", "/boot" };
-	int err = 0;
+	const char *const named[] = { o->file, NULL };
 
-	for (size_t i = 0; i < ARRAY_SIZE(places) && !w->out->program && !err; i++)
-		err = take_program(w, o, places[i]);
-	return err;
+	for (const char *const *f = o->file ? named : efi_removable; *f && !w->out->program; f++)
+		w->out->program = esp_file(w->h, NULL, *f, &w->out->mount);
 }
 
 /* mount: of its partition, NULL: it is not mounted. 1 or -ENOMEM. */
@@ -204,7 +203,9 @@ static int say_same(struct walk *w, const struct load_option *o)
 					    "what the server sends next is not known: put the disk first: "
 					    "efibootmgr -o", o->title));
 	mount = w->known && o->partition ? mount_of(w->h, o->partition) : NULL;
-	err = mount ? take_program(w, o, mount) : told ? 0 : find_program(w, o);
+	err = mount ? take_program(w, o, mount) : 0;
+	if (!mount && !told)
+		find_program(w, o);
 	if (!err)
 		err = w->out->program ? 1 : say_hidden_program(w, o, mount);
 	free(mount);
@@ -321,6 +322,25 @@ static int judge_fallback(struct walk *w)
 				   "started this system: add an entry: efibootmgr -c"));
 }
 
+/*
+ * Firmware without entries, which says nothing of what it started either, as U-Boot: it
+ * takes /EFI/BOOT of the first disk that has it. That this is the one that is seen here
+ * is taken for granted, as the disk is of a BIOS. Its file has to be seen.
+ */
+static int judge_silence(struct walk *w)
+{
+	const struct load_option bare = { 0 };
+	int err = take_word(w);
+
+	if (err)
+		return err;
+	find_program(w, &bare);
+	return w->out->program ? 1 :
+	       say_other(w, text_of("the firmware has neither BootOrder nor BootCurrent, and %s, which it "
+				    "starts then, is not to be seen: mount its partition, or say in "
+				    "firmware_starts in " GUARD_CONF " what it starts", efi_removable[0]));
+}
+
 static int walk_all(struct walk *w)
 {
 	uint16_t next;
@@ -335,9 +355,8 @@ static int walk_all(struct walk *w)
 	if (err)
 		return err;
 	w->count = efi_numbers(w->h, "BootOrder", w->order, ORDER_MAX);
-	/* Firmware without entries, which says nothing of what it started either. */
 	if (w->count == -ENOENT && !w->known && n < 0)
-		return 1;
+		return judge_silence(w);
 	if (w->count < 0 && w->count != -ENOENT)
 		return say_unread(w, "BootOrder", w->count);
 	for (int i = 0; i < w->count && !err; i++)

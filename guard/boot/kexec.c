@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * kexec: a kernel that is in memory already is what a reboot starts. Debian's
- * kexec-tools, which kdump-tools brings along, load one while the host goes down.
+ * kexec-tools, which kdump-tools brings along, load one while the host goes down. A soft
+ * reboot starts no kernel at all.
  */
 #include "guard/boot/kexec.h"
 
@@ -170,6 +171,14 @@ int kexec_look(const struct host *h, struct next_boot *out)
 	bool waits = loaded && !strcmp(loaded, "1");
 
 	free(loaded);
+	/* systemctl(1), reboot: then the kernel stays, and init starts in that root. */
+	if (!waits && out->kernel && (host_has(h, "/run/nextroot/etc/os-release") ||
+				      host_has(h, "/run/nextroot/usr/lib/os-release"))) {
+		forget(out);
+		return next_boot_say(out, "/run/nextroot has a root file system for a soft reboot, which "
+				     "systemctl reboot does then, and its modules are not looked into: "
+				     "take it away, or ask again after that");
+	}
 	if (!waits)
 		return look_at_tools(h, out);
 	forget(out);

@@ -8,8 +8,6 @@
 
 #include "guard/boot/nextboot.h"
 
-#define LOADER_GUID "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
-
 /* Which menu a program reads: the one that is read here, or that of another system. */
 enum menu { MENU_UNKNOWN, MENU_SAME, MENU_OTHER };
 

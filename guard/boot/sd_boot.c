@@ -2,6 +2,7 @@
 /* systemd-boot: loader.conf, entries and unified kernel images on its partition. */
 #include <dirent.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,19 +148,6 @@ static int find_default(const struct host *h, const struct sdboot *s,
 	return at;
 }
 
-/* In the order in which systemd-boot asks; 0 (the first) if none says. */
-static int choose(const struct host *h, const struct sdboot *s,
-		  const char *saved)
-{
-	int at = -1;
-
-	if (saved && *saved)
-		at = find_default(h, s, saved);
-	if (at < 0 && s->fallback)
-		at = find_default(h, s, s->fallback);
-	return at < 0 ? 0 : at;
-}
-
 /* A file of the partition, whether it is there or not; malloc'ed. */
 static char *named_file(const void *entry, const char *rel)
 {
@@ -190,6 +178,51 @@ static char *unified_file(const struct bls_entry *e)
 	path = rel ? named_file(e, rel) : NULL;
 	free(rel);
 	return path;
+}
+
+/*
+ * May it mean an entry that is not read here? systemd-boot makes some itself, of other
+ * systems and of the firmware, and one of each profile of a unified image ("x.efi@1").
+ */
+static bool is_unread(const struct host *h, const char *wanted)
+{
+	static const char *const made[] = {
+		"auto-windows", "auto-osx", "auto-efi-shell", "auto-efi-default",
+		"auto-reboot-to-firmware-setup", "auto-reboot", "auto-poweroff",
+	};
+	char *last = strcmp(wanted, "@saved") ? NULL : loader_variable(h, "LoaderEntryLastBooted");
+	const char *is = last ? last : wanted;
+	bool unread = strcmp(is, "@saved") && strchr(is, '@');
+
+	for (size_t i = 0; i < ARRAY_SIZE(made) && !unread; i++)
+		unread = !fnmatch(is, made[i], FNM_CASEFOLD);
+	free(last);
+	return unread;
+}
+
+/* In the order in which systemd-boot asks; 0 (the first) if none says, -1: it is not read. */
+static int choose(const struct host *h, const struct sdboot *s,
+		  const char *saved)
+{
+	const char *wanted[] = { saved && *saved ? saved : NULL, s->fallback };
+
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+		int at = wanted[i] ? find_default(h, s, wanted[i]) : -1;
+
+		if (at >= 0 || (wanted[i] && is_unread(h, wanted[i])))
+			return at;
+	}
+	return 0;
+}
+
+/* Has it several profiles, each with sections of its own that count before the common ones? */
+static bool has_profiles(const struct bls_entry *e)
+{
+	char *file = e->unified ? unified_file(e) : NULL;
+	bool has = file && boot_file_has(file, ".profile");
+
+	free(file);
+	return has;
 }
 
 /* What the image itself says counts more than what it is called. */
@@ -342,14 +375,20 @@ static int fill(const struct host *h, const struct kernels *k,
 		struct next_boot *out)
 {
 	char *once = loader_variable(h, "LoaderEntryOneShot");
-	int last = choose(h, s, saved ? saved : out->saved);
-	int at = once ? bls_match(&s->bls, once) : -1;
-	const char *release, *later = release_of(k, &s->bls.list[last]);
+	int last = choose(h, s, saved ? saved : out->saved), at = once ? bls_match(&s->bls, once) : -1;
+	bool unread = once ? at < 0 : last < 0;
+	const char *release, *later = last < 0 ? NULL : release_of(k, &s->bls.list[last]);
 	const struct bls_entry *e;
 
 	out->once = at >= 0;
 	free(once);
+	if (unread)
+		return next_boot_say(out, "systemd-boot is told to start an entry that is not read here, "
+				     "as of another system or of the firmware: bootctl set-default, "
+				     "bootctl set-oneshot");
 	e = &s->bls.list[at < 0 ? last : at];
+	if (has_profiles(e))
+		return next_boot_say(out, "%s has several profiles, which are not read", e->id);
 	release = release_of(k, e);
 	if (prefers_another(h, k, s, later))
 		return next_boot_say(out, "systemd-boot has a preferred entry of another kernel "

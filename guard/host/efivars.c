@@ -364,7 +364,8 @@ bool efi_boot_option(const struct host *h, struct load_option *out)
 	return efi_numbers(h, "BootCurrent", &number, 1) == 1 && !efi_load_option(h, number, out);
 }
 
-char *efi_boot_file(const struct host *h)
+/* The file that it names, like "/EFI/debian/shimx64.efi". */
+static char *efi_boot_file(const struct host *h)
 {
 	struct load_option o;
 	char *file;

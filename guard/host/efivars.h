@@ -16,6 +16,7 @@ struct host;
 #define EFI_GLOBAL_GUID "8be4df61-93ca-11d2-aa0d-00e098032b8c"
 #define EFI_SECURITY_GUID "d719b2cb-3d3a-4596-a3bc-dad00e67656f"
 #define SHIM_GUID "605dab50-e046-4300-abb6-3dd810dd8b23"
+#define LOADER_GUID "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 
 /* Is the file system there with anything in it? */
 bool efivars_readable(const struct host *h);
@@ -87,7 +88,5 @@ extern const char *const efi_removable[];
 char *efi_boot_directory(const struct host *h);
 /* The option that started this boot, for load_option_free(); false: nobody can tell. */
 bool efi_boot_option(const struct host *h, struct load_option *out);
-/* The file that it names, like "/EFI/debian/shimx64.efi". */
-char *efi_boot_file(const struct host *h);
 
 #endif

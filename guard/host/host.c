@@ -310,6 +310,20 @@ char *host_module_line(const struct host *h, const char *module, const char *fil
 	return line;
 }
 
+bool host_module_loaded(const struct host *h, const char *module)
+{
+	static const char *const files[] = { "initstate", "srcversion", "taint" };
+	bool is = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(files) && !is; i++) {
+		char *line = host_module_line(h, module, files[i]);
+
+		is = line != NULL;
+		free(line);
+	}
+	return is;
+}
+
 long long host_boot_time(const struct host *h)
 {
 	char *path = host_path(h, "/proc/stat");

@@ -61,6 +61,8 @@ const char *host_running_kernel(const struct host *h);
 char *host_line(const struct host *h, const char *path);
 /* The same of a file of a module in sysfs, where dashes in its name are underscores. */
 char *host_module_line(const struct host *h, const char *module, const char *file);
+/* Is it loaded now, whichever build? By the name that it was built with. */
+bool host_module_loaded(const struct host *h, const char *module);
 char *host_boot_id(const struct host *h);
 /* When the running system booted, in seconds since 1970; 0: not known. */
 long long host_boot_time(const struct host *h);

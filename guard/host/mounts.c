@@ -157,6 +157,48 @@ char *mount_of(const struct host *h, const char *id)
 	return found;
 }
 
+struct esp_walk {
+	const struct host *h;
+	void (*fn)(void *arg, const char *where);
+	void *arg;
+};
+
+/* By what udev read from the table of the disk: its type in GPT, or in the old kind. */
+static bool has_esp_type(const struct host *h, const struct mount *m)
+{
+	static const char *const types[] = {
+		"\nE:ID_PART_ENTRY_TYPE=c12a7328-f81f-11d2-ba4b-00a0c93ec93b\n",
+		"\nE:ID_PART_ENTRY_TYPE=0xef\n",
+	};
+	char *rel = text_of("/run/udev/data/b%u:%u", m->major, m->minor);
+	char *path = rel ? host_path(h, rel) : NULL;
+	struct buf b = { 0 };
+	bool is = false;
+
+	if (path && !file_read(path, MOUNTS_MAX, &b))
+		for (size_t i = 0; i < ARRAY_SIZE(types) && !is; i++)
+			is = memmem(b.data, b.len, types[i], strlen(types[i])) != NULL;
+	buf_free(&b);
+	free(path);
+	free(rel);
+	return is;
+}
+
+static void take_esp(void *arg, const struct mount *m)
+{
+	const struct esp_walk *w = arg;
+
+	if (!strcmp(m->root, "/") && !strchr(m->where, '\\') && has_esp_type(w->h, m))
+		w->fn(w->arg, m->where);
+}
+
+void mount_each_esp(const struct host *h, void (*fn)(void *arg, const char *where), void *arg)
+{
+	struct esp_walk w = { h, fn, arg };
+
+	walk_mounts(h, NULL, take_esp, &w);
+}
+
 /* The mount that a file is in: the last one of the longest fitting point. */
 struct wanted {
 	const char *file;

@@ -43,4 +43,7 @@ void root_mount_free(struct root_mount *m);
  */
 int root_mount_is(const struct host *h, const struct root_mount *m, const char *name);
 
+/* Calls fn with each mount point of a partition that has the type of an EFI partition. */
+void mount_each_esp(const struct host *h, void (*fn)(void *arg, const char *where), void *arg);
+
 #endif

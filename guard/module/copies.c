@@ -370,7 +370,8 @@ static bool recall_own(const struct host *h, const char *release, struct json_ob
 	bool same = folder && own_modules_stamp(paths, folder, is) && !strcmp(was, is);
 
 	free(folder);
-	return same && recall_text(of, "other", &own->other) &&
+	return same && recall_text(of, "paths", &own->paths) &&
+	       recall_text(of, "other", &own->other) &&
 	       recall_text(of, "unsure", &own->unsure);
 }
 

@@ -215,8 +215,6 @@ int modinfo_read(const unsigned char *elf, size_t len, struct modinfo *out)
 			err = take(&out->license, "license", entry, n);
 		if (!err)
 			err = add(&out->imports, "import_ns", entry, n);
-		if (!err)
-			err = take(&out->alias, "alias", entry, n);
 		out->has_alias |= n > 6 && !memcmp(entry, "alias=", 6);
 		n += n < left;
 		p += n;
@@ -225,6 +223,32 @@ int modinfo_read(const unsigned char *elf, size_t len, struct modinfo *out)
 	if (err)
 		modinfo_free(out);
 	return err;
+}
+
+/* A driver for all of one kind of device has hundreds. */
+#define ALIASES_MAX 16384
+
+int modinfo_aliases(const unsigned char *elf, size_t len,
+		    int (*fn)(void *arg, const char *alias), void *arg)
+{
+	const unsigned char *p;
+	size_t left, n, count = 0;
+	struct elf e;
+	int ret = 0;
+
+	if (elf_open(elf, len, &e) || elf_section(&e, ".modinfo", &p, &left))
+		return -ENOEXEC;
+	for (; left && !ret; p += n, left -= n) {
+		char *alias = NULL;
+
+		n = strnlen((const char *)p, left);
+		ret = take(&alias, "alias", (const char *)p, n);
+		n += n < left;
+		if (alias)
+			ret = ++count > ALIASES_MAX ? -EFBIG : fn(arg, alias);
+		free(alias);
+	}
+	return ret;
 }
 
 const unsigned char *module_section(const unsigned char *elf, size_t len,
@@ -294,7 +318,6 @@ void modinfo_free(struct modinfo *i)
 	free(i->depends);
 	free(i->license);
 	free(i->imports);
-	free(i->alias);
 	memset(i, 0, sizeof(*i));
 }
 

@@ -32,12 +32,18 @@ struct modinfo {
 	char *license;
 	char *imports;	/* symbol namespaces, each with a line break */
 	bool has_alias;	/* so that a device or a request loads it */
-	char *alias;	/* the first of them; NULL: none */
 };
 
 /* -ENOEXEC: not an ELF file with a .modinfo section. Fields may be NULL. */
 int modinfo_read(const unsigned char *elf, size_t len, struct modinfo *out);
 void modinfo_free(struct modinfo *i);
+
+/*
+ * The aliases of a module, as fn gets them until it does not return 0, which is returned
+ * then. 0, -ENOEXEC as above, -EFBIG: there are more than any module has.
+ */
+int modinfo_aliases(const unsigned char *elf, size_t len,
+		    int (*fn)(void *arg, const char *alias), void *arg);
 
 /* Calls fn for each symbol that the module was built against, if it says so. */
 void modversions_walk(const unsigned char *elf, size_t len,

@@ -14,6 +14,7 @@
 #include "guard/base/util.h"
 #include "guard/host/bootfile.h"
 #include "guard/host/efivars.h"
+#include "guard/host/esp.h"
 #include "guard/host/firmware.h"
 #include "guard/trust/authenticode.h"
 #include "guard/trust/cert.h"
@@ -343,22 +344,6 @@ static int judge(struct boot_program *program, char *path, const struct list *db
 
 /* ---- what boots here ---- */
 
-/* Where the EFI partition has this file, by its path there; malloc'ed. */
-static char *on_partition(const struct host *h, const char *file)
-{
-	static const char *const places[] = { "/boot/efi", "/efi", "/boot" };
-
-	for (size_t i = 0; file && i < ARRAY_SIZE(places); i++) {
-		char *rel = text_of("%s%s", places[i], file);
-		char *path = rel && host_has(h, rel) ? host_path(h, rel) : NULL;
-
-		free(rel);
-		if (path)
-			return path;
-	}
-	return NULL;
-}
-
 /* By its name: that of the path for removable disks may be anything's. */
 static bool is_shim(const char *file)
 {
@@ -368,23 +353,27 @@ static bool is_shim(const char *file)
 			!strncasecmp(name, "/boot", 5));
 }
 
-/* What this boot started from; without a file the firmware takes that for removable disks. */
-static char *started_file(const struct host *h)
+/*
+ * What this boot started from, and in *path where that is to be seen, or NULL; without a
+ * file the firmware takes that for removable disks.
+ */
+static char *started_file(const struct host *h, char **path)
 {
 	struct load_option o;
 	char *file;
 
+	*path = NULL;
 	if (!efi_boot_option(h, &o))
 		return NULL;
 	file = o.file;
 	o.file = NULL;
-	load_option_free(&o);
+	if (file)
+		*path = esp_file(h, o.partition, file, NULL);
 	for (size_t i = 0; !file && efi_removable[i]; i++) {
-		char *path = on_partition(h, efi_removable[i]);
-
-		file = path ? strdup(efi_removable[i]) : NULL;
-		free(path);
+		*path = esp_file(h, o.partition, efi_removable[i], NULL);
+		file = *path ? strdup(efi_removable[i]) : NULL;
 	}
+	load_option_free(&o);
 	return file;
 }
 
@@ -395,15 +384,6 @@ static bool is_another_file(const char *path)
 	bool is = release || boot_file_has(path, ".linux") || boot_file_has(path, ".sdmagic");
 
 	free(release);
-	return is;
-}
-
-static bool is_another(const struct host *h, const char *file)
-{
-	char *path = strstr(file, "..") ? NULL : on_partition(h, file);
-	bool is = path && is_another_file(path);
-
-	free(path);
 	return is;
 }
 
@@ -428,8 +408,8 @@ bool firmware_without_shim(const struct host *h)
 	static const char *const left[] = {
 		"MokListRT", "MokListXRT", "MokListTrustedRT", "SbatLevelRT",
 	};
-	char *file = efivars_readable(h) ? started_file(h) : NULL;
-	bool without = file && (!is_shim(file) || is_another(h, file));
+	char *path = NULL, *file = efivars_readable(h) ? started_file(h, &path) : NULL;
+	bool without = file && (!is_shim(file) || (path && is_another_file(path)));
 
 	for (size_t i = 0; without && i < ARRAY_SIZE(left); i++) {
 		struct buf b;
@@ -439,6 +419,7 @@ bool firmware_without_shim(const struct host *h)
 			buf_free(&b);
 		without = err == -ENOENT;
 	}
+	free(path);
 	free(file);
 	return without;
 }
@@ -500,19 +481,20 @@ static int judge_second(const struct host *h, char *path, const struct list *db,
 static int read_programs(const struct host *h, const struct list *db,
 			 const struct list *dbx, struct firmware_ca *f)
 {
-	char *file = started_file(h);
+	char *path, *file = started_file(h, &path);
 	int err;
 
 	if (!file || strstr(file, "..")) {
+		free(path);
 		free(file);
 		return 0;
 	}
-	err = judge(&f->first, on_partition(h, file), db, dbx);
+	err = judge(&f->first, path, db, dbx);
 	if (!err && !f->first.path) {
 		f->first.missing = strdup(file);
 		err = f->first.missing ? 0 : -ENOMEM;
 	}
-	if (!err && f->first.path && is_shim(file) && !is_another(h, file))
+	if (!err && f->first.path && is_shim(file) && !is_another_file(f->first.path))
 		err = judge_second(h, beside_shim(f->first.path, "grub"), db, dbx, &f->second);
 	free(file);
 	return err;
@@ -568,14 +550,14 @@ int firmware_starts(const struct host *h, const struct buf *db, const struct buf
 		    struct boot_program *out)
 {
 	struct list trusted, revoked;
-	char *file = efi_boot_file(h);
+	char *path, *file = started_file(h, &path);
 	int err = 0;
 
 	memset(out, 0, sizeof(*out));
 	parse_list(db, &trusted);
 	parse_list(dbx, &revoked);
-	if (file && !strstr(file, ".."))
-		err = judge(out, on_partition(h, file), &trusted, &revoked);
+	if (path)
+		err = judge(out, path, &trusted, &revoked);
 	free(file);
 	free_list(&trusted);
 	free_list(&revoked);
@@ -595,6 +577,50 @@ int firmware_starts_file(const struct host *h, const char *path, struct boot_pro
 		err = judge(out, copy, &db, &dbx);
 	free_list(&db);
 	free_list(&dbx);
+	return err;
+}
+
+/* Both, one behind the other, as far as they can be read. 0 or -ENOMEM. */
+static int join_lists(const struct host *h, const char *name, const char *mok, struct buf *out)
+{
+	struct buf a = { 0 }, b = { 0 };
+	int err = efivar_read(h, name, EFI_SECURITY_GUID, &a);
+
+	if (err != -ENOMEM)
+		err = efivar_read(h, mok, SHIM_GUID, &b);
+	*out = (struct buf){ err == -ENOMEM ? NULL : malloc(a.len + b.len + 1), a.len + b.len };
+	if (out->data && a.len)
+		memcpy(out->data, a.data, a.len);
+	if (out->data && b.len)
+		memcpy(out->data + a.len, b.data, b.len);
+	buf_free(&a);
+	buf_free(&b);
+	if (out->data)
+		return 0;
+	out->len = 0;
+	return -ENOMEM;
+}
+
+int firmware_shim_starts(const struct host *h, const char *path, struct boot_program *out)
+{
+	struct buf trusted = { 0 }, refused = { 0 };
+	struct list db, dbx;
+	char *copy = strdup(path);
+	int err = copy ? join_lists(h, "db", "MokListRT", &trusted) : -ENOMEM;
+
+	memset(out, 0, sizeof(*out));
+	if (!err)
+		err = join_lists(h, "dbx", "MokListXRT", &refused);
+	parse_list(&trusted, &db);
+	parse_list(&refused, &dbx);
+	if (!err)
+		err = judge(out, copy, &db, &dbx);
+	else
+		free(copy);
+	free_list(&db);
+	free_list(&dbx);
+	buf_free(&trusted);
+	buf_free(&refused);
 	return err;
 }
 

@@ -63,6 +63,12 @@ int firmware_starts(const struct host *h, const struct buf *db, const struct buf
 /* Would this host's firmware start this file, with Secure Boot on? 0 or -ENOMEM. */
 int firmware_starts_file(const struct host *h, const char *path, struct boot_program *out);
 
+/*
+ * The same of shim, by db and dbx and what is enrolled beside them (MokListRT, which has the
+ * certificate in shim, too), as GRUB has it look at a kernel. 0 or -ENOMEM.
+ */
+int firmware_shim_starts(const struct host *h, const char *path, struct boot_program *out);
+
 /* What that starts beside itself, if it is shim, as in struct firmware_ca. 0 or -ENOMEM. */
 int firmware_second_file(const struct host *h, const char *path, struct boot_program *out);
 

@@ -28,6 +28,9 @@ static const struct {
 	/* Rebuilt kernels with names like those of a distribution's. */
 	{ "unknown", "*@(liquorix|xanmod|cachyos|zen|tkg)*", 0, INT_MAX,
 	  ANSWER_UNVERIFIED, ANSWER_UNVERIFIED, ANSWER_UNVERIFIED },
+	/* Ubuntu's builds of Linux as it is ("6.9.0-060900-generic") have none of its patches. */
+	{ "unknown", "*-0[0-9][0-9][0-9][0-9][0-9]-generic*", 0, INT_MAX,
+	  ANSWER_UNVERIFIED, ANSWER_UNVERIFIED, ANSWER_UNVERIFIED },
 	{ "Fedora", "*.fc[0-9]*", 0, INT_MAX,
 	  ANSWER_YES, ANSWER_NO, ANSWER_NO },
 	{ "RHEL", "*.el10*", 0, INT_MAX,
@@ -113,6 +116,26 @@ static enum answer mok_by_config(const struct host *h, const char *release,
 	       r->mok : ANSWER_NO;
 }
 
+/* Which of the hashes are modules: the kernel has modprobe load one when it checks. */
+static void find_hash_modules(const struct host *h, const char *release, struct kernel_rules *r)
+{
+	static const struct {
+		const char *setting;
+		unsigned int hash;
+	} settings[] = {
+		{ "CONFIG_CRYPTO_SHA1", HASH_SHA1 }, { "CONFIG_CRYPTO_SHA256", HASH_SHA256 },
+		{ "CONFIG_CRYPTO_SHA512", HASH_SHA512 }, { "CONFIG_CRYPTO_SHA3", HASH_SHA3 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		char *value = host_kernel_config(h, release, settings[i].setting);
+
+		if (value && !strcmp(value, "m"))
+			r->hash_modules |= settings[i].hash;
+		free(value);
+	}
+}
+
 /*
  * As a module (=m) ECDSA may or may not be there when it is needed. Every
  * configuration has CONFIG_MODULES: without that line there is none to read.
@@ -125,11 +148,16 @@ struct kernel_rules rules_on(const struct host *h, const char *release)
 	readable = host_kernel_config(h, release, "CONFIG_MODULES");
 	if (readable) {
 		r.mok = mok_by_config(h, release, &r);
-		/* One that is a module is loaded when it is asked for. */
+		find_hash_modules(h, release, &r);
 		if (!is_set(h, release, "CONFIG_CRYPTO_SHA1"))
 			r.sha1 = ANSWER_NO;
 		if (!is_set(h, release, "CONFIG_CRYPTO_SHA512"))
 			r.sha512 = ANSWER_NO;
+		if (!is_set(h, release, "CONFIG_CRYPTO_SHA3"))
+			r.sha3 = 0;
+	} else {
+		/* Kernels are signed with SHA-256, mostly, and then have it in them. */
+		r.hash_unseen = HASH_SHA1 | HASH_SHA512 | HASH_SHA3;
 	}
 	if (r.ecdsa == ANSWER_NO) {
 		free(readable);

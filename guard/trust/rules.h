@@ -15,7 +15,11 @@ struct kernel_rules {
 	enum answer sha1;	/* signatures of SHA-1 digests are */
 	enum answer sha512;	/* those of SHA-384 and SHA-512 are */
 	int sha3;
+	/* HASH_, of those: a module of the kernel computes them, or that is not to be seen. */
+	unsigned int hash_modules, hash_unseen;
 };
+
+enum { HASH_SHA1 = 1, HASH_SHA256 = 2, HASH_SHA512 = 4, HASH_SHA3 = 8 };
 
 struct host;
 

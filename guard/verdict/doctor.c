@@ -16,6 +16,7 @@
 #include "guard/host/userspace.h"
 #include "guard/module/modfile.h"
 #include "guard/verdict/early.h"
+#include "guard/verdict/hardening.h"
 #include "guard/verdict/lookup.h"
 #include "guard/verdict/modprobe.h"
 #include "guard/verdict/verify.h"
@@ -727,15 +728,7 @@ static const char *sysfs_name(const struct finding *f)
 
 static bool is_loaded(const struct doctor *d, const struct finding *f)
 {
-	char *state = host_module_line(d->h, sysfs_name(f), "initstate");
-	char *source = host_module_line(d->h, sysfs_name(f), "srcversion");
-	char *taint = host_module_line(d->h, sysfs_name(f), "taint");
-	bool is = state || source || taint;
-
-	free(state);
-	free(source);
-	free(taint);
-	return is;
+	return host_module_loaded(d->h, sysfs_name(f));
 }
 
 #define UNBLOCK "take that line out of /etc/modprobe.d, or to have the driver " \
@@ -901,6 +894,8 @@ static int examine(struct doctor *d, struct finding *f,
 		err = advise_packaged(d, f);
 	if (!err)
 		err = early_judge(d, early, f);
+	if (!err)
+		err = hardening_judge(d, f);
 	if (!err)
 		err = judge_loaded(d, f);
 	if (!err)

@@ -13,6 +13,7 @@
 #include "guard/host/firmware.h"
 #include "guard/trust/firmware_ca.h"
 #include "guard/verdict/cmdline.h"
+#include "guard/verdict/modprobe.h"
 #include "guard/verdict/verify.h"
 
 int boot_archives(const struct next_boot *next, const struct kernel *k, struct archives *out)
@@ -211,6 +212,38 @@ static bool written_since(const char *path, long long booted)
 }
 
 /*
+ * Neither does one that is signed by a stranger. booted: the image that did start, NULL:
+ * not known; what the same signed starts as well.
+ */
+static int see_signer(const struct doctor *d, const char *image, const char *booted,
+		      struct early_build *out)
+{
+	struct boot_program next, was = { 0 };
+	bool as_before;
+	int err;
+
+	if (booted && !strcmp(image, booted))
+		return 0;
+	err = firmware_shim_starts(d->h, image, &next);
+	if (!err && booted && next.boots != BOOTS_YES)
+		err = firmware_shim_starts(d->h, booted, &was);
+	as_before = next.signed_as_is && was.signers && next.signers &&
+		    !strcmp(was.signers, next.signers) && next.boots == was.boots;
+	if (!err && next.boots != BOOTS_YES && !as_before) {
+		out->unsure = true;
+		out->why = text_of("Secure Boot is on, and whether %s, which boots, is started is not "
+				   "known, as no key for it is found in db or MokListRT (signed by: %s)",
+				   image, next.signers ? next.signers : "?");
+		out->next = strdup("enrol its signer's certificate by mokutil --import, or boot a kernel "
+				   "of the distribution");
+		err = out->why && out->next ? 0 : -ENOMEM;
+	}
+	boot_program_free(&was);
+	boot_program_free(&next);
+	return err;
+}
+
+/*
  * Under Secure Boot a kernel without a signature does not start, unless somebody enrolled
  * its hash, or nothing on this host asks, as the running one shows then: if its file is
  * still the one that booted.
@@ -220,12 +253,17 @@ static int see_signature(const struct doctor *d, const struct kernel *k, struct 
 	const char *image = image_of(d, k), *now = NULL;
 	long long booted = host_boot_time(d->h);
 
+	bool as_booted;
+	int is;
+
 	for (size_t i = 0; i < d->kernels.count; i++)
 		if (d->kernels.list[i].running)
 			now = image_of(d, &d->kernels.list[i]);
-	if (out->why || !image || boot_file_signed(image) != 0 ||
-	    host_secure_boot(d->h) != SB_ON ||
-	    (now && boot_file_signed(now) == 0 && !(booted && written_since(now, booted))))
+	as_booted = now && !(booted && written_since(now, booted));
+	is = out->why || !image || host_secure_boot(d->h) != SB_ON ? -ENODATA : boot_file_signed(image);
+	if (is == 1 && d->next.kernel && !strcmp(d->next.kernel, k->release))
+		return see_signer(d, image, as_booted ? now : NULL, out);
+	if (is || (as_booted && boot_file_signed(now) == 0))
 		return 0;
 	out->unsure = true;
 	out->why = text_of("Secure Boot is on, and %s, which boots, is not signed", image);
@@ -299,9 +337,68 @@ void early_free(struct early *e)
 	memset(e, 0, sizeof(*e));
 }
 
+/* By the name of its file, and by the one that it was built with, which sysfs has. */
+static bool root_needs(const struct early *e, const struct finding *f)
+{
+	const char *name = f->report.info.name;
+
+	return rootfs_needs(&e->root, f->module) || (name && rootfs_needs(&e->root, name));
+}
+
+/* Is this file of the kernel in the initramfs, by its path below the kernel's folder? */
+static bool has_own(const struct copies *copies, const char *file)
+{
+	const char *path = strstr(file, "/kernel/"), *suffix = path ? strstr(path, ".ko") : NULL;
+	const char *at = copies->own.paths;
+	size_t n = suffix ? (size_t)(suffix + 3 - ++path) : 0;
+
+	for (; n && at && *at; at += strcspn(at, "\n"), at += *at == '\n')
+		if (!strncmp(at, path, n) && at[n] == '\n')
+			return true;
+	return false;
+}
+
+/*
+ * A hash that is a module of the kernel: to check a signature there it has modprobe of the
+ * initramfs load it. What is refused there is loaded from the disk after it, if it is
+ * for a device, and not if the disk is reached through it.
+ */
+static int judge_request(const struct doctor *d, const struct early *e, struct finding *f,
+			 const struct copies *copies, const char *request)
+{
+	enum initramfs_need need = f->driver ? f->driver->initramfs : INITRAMFS_AUTO;
+	bool there = false, needed = need == INITRAMFS_REQUIRED || root_needs(e, f);
+	char *name = NULL, *next;
+	struct modprobe m;
+	int err = 0;
+
+	if (!request || need == INITRAMFS_NO)
+		return 0;
+	if (modprobe_request(d->h, f->kernel->release, request, &m) == -ENOMEM)
+		return -ENOMEM;
+	for (size_t i = 0; i < m.need_count && !there; i++)
+		there = has_own(copies, m.needs[i]);
+	if (m.need_count) {
+		const char *base = strrchr(m.needs[0], '/') + 1;
+
+		name = strndup(base, strcspn(base, "."));
+	}
+	modprobe_free(&m);
+	next = there ? NULL : initramfs_step(d, f->kernel, name ? name : request);
+	if (!there)
+		err = report_set(&f->report, needed ? VERDICT_STALE_INITRAMFS : VERDICT_UNKNOWN,
+				 next, "its copy in the initramfs would be refused%s: to check "
+				 "its signature the kernel has to load %s, which is not in it",
+				 needed ? "" : ", and the file on disk may be loaded after that",
+				 name ? name : request);
+	free(next);
+	free(name);
+	return err;
+}
+
 /* The copy in the initramfs is the one that early boot loads. */
-static int judge_bytes(const struct doctor *d, struct finding *f,
-		       const struct copy *copy)
+static int judge_bytes(const struct doctor *d, const struct early *e, struct finding *f,
+		       const struct copies *copies, const struct copy *copy)
 {
 	struct report r = { 0 };
 	struct modfile m;
@@ -336,6 +433,8 @@ static int judge_bytes(const struct doctor *d, struct finding *f,
 				 "its copy in the initramfs is another build%s%s",
 				 r.info.version ? ", of version " : "",
 				 r.info.version ? r.info.version : "");
+	if (!err && f->report.verdict == VERDICT_OK)
+		err = judge_request(d, e, f, copies, r.request);
 	modfile_free(&m);
 	report_free(&r);
 	free(next);
@@ -368,14 +467,6 @@ static int judge_unread(const struct doctor *d, struct finding *f, const struct 
 				 "liblzo2.so.2 is not here" : strerror(-why));
 	free(again);
 	return err;
-}
-
-/* By the name of its file, and by the one that it was built with, which sysfs has. */
-static bool root_needs(const struct early *e, const struct finding *f)
-{
-	const char *name = f->report.info.name;
-
-	return rootfs_needs(&e->root, f->module) || (name && rootfs_needs(&e->root, name));
 }
 
 /* What is not loaded is nothing that the root file system is reached through now. */
@@ -482,14 +573,14 @@ static int judge_copy(const struct doctor *d, const struct early *e, struct find
 	if (!copy)
 		return judge_absence(d, e, f, of->count);
 	if (!strcmp(copy->sha256, f->report.sha256))
-		return 0;
+		return judge_request(d, e, f, copies, f->report.request);
 	if (!copy->bytes.len) {
 		/* Only its hash was remembered. */
 		err = copies_read(NULL, NULL, of, 1, modules, 1, true, &fresh);
 		copy = err ? NULL : copies_find(&fresh, f->module);
 	}
 	if (copy)
-		err = judge_bytes(d, f, copy);
+		err = judge_bytes(d, e, f, copies, copy);
 	else if (!err)
 		err = report_set(&f->report, VERDICT_UNKNOWN, "ask again",
 				 "the initramfs changed while it was read");
@@ -671,15 +762,35 @@ static bool loses_by(const struct doctor *d, const struct finding *f, enum cmdli
 	return !as_now;
 }
 
+/* What is built into the kernel's own command line holds whatever the boot loader says. */
+static int judge_built_line(const struct doctor *d, struct finding *f)
+{
+	char *line = host_kernel_config(d->h, f->kernel->release, "CONFIG_CMDLINE");
+	enum cmdline_refusal how = line ? cmdline_refuses(line, f->module) : CMDLINE_LOADS;
+	int err = 0;
+
+	if (how >= CMDLINE_MODULE)
+		err = report_set(&f->report, VERDICT_BLOCKED, "boot another kernel", "the command line "
+				 "that is built into kernel %s keeps it from being loaded (%s)",
+				 f->kernel->release, refusals[how]);
+	else if (line && f->report.waived && cmdline_enforces(line))
+		err = report_set(&f->report, VERDICT_UNSIGNED, "sign it: kmodkeep sign", "the command "
+				 "line that is built into kernel %s demands a trusted signature "
+				 "(lockdown=, module.sig_enforce)", f->kernel->release);
+	free(line);
+	return err;
+}
+
 /* What the command line of the entry that boots does to a module. */
 static int judge_cmdline(const struct doctor *d, struct finding *f)
 {
 	const char *line = d->next.cmdline;
 	enum cmdline_refusal how;
+	int built = f->report.verdict == VERDICT_OK ? judge_built_line(d, f) : 0;
 
-	if (f->report.verdict != VERDICT_OK || !line || !d->next.kernel ||
+	if (built || f->report.verdict != VERDICT_OK || !line || !d->next.kernel ||
 	    strcmp(d->next.kernel, f->kernel->release))
-		return 0;
+		return built;
 	how = cmdline_refuses(line, f->module);
 	if (loses_by(d, f, how)) {
 		char *next = text_of("take it out of %s in the boot loader's configuration",

@@ -57,18 +57,39 @@ static int read_found(const struct host *h, const char *path, struct modfile *m)
  * A depmod that was ended half-way leaves the index of names, which comes first, and none of
  * aliases, or the one from before. A device then loads nothing, and no name is asked for.
  */
-static int judge_alias(const struct host *h, const char *kernel, const char *path,
-		       struct report *r)
-{
-	const char *alias = r->info.alias;
-	/* What is in brackets is a pattern, and no name that it fits. */
-	int knows = alias && !strchr(alias, '[') ?
-		    modprobe_knows_alias(h, kernel, path, alias) : 1;
+struct aliases {
+	const struct host *h;
+	const char *kernel, *path;
+	struct report *r;
+};
 
-	return knows ? knows < 0 ? knows : 0 :
-	       report_cause(r, VERDICT_UNKNOWN, CAUSE_NOT_INDEXED,
-			    "the module index of kernel %s does not lead from the alias '%s' to it, "
-			    "so a device may not load it: depmod was not finished", kernel, alias);
+/* 1: it is said. */
+static int judge_alias(void *arg, const char *alias)
+{
+	const struct aliases *a = arg;
+	/* What is in brackets is a pattern, and no name that it fits. */
+	int knows = strpbrk(alias, "[]") ? 1 :
+		    modprobe_knows_alias(a->h, a->kernel, a->path, alias), err;
+
+	if (knows)
+		return knows < 0 ? knows : 0;
+	err = report_cause(a->r, VERDICT_UNKNOWN, CAUSE_NOT_INDEXED,
+			   "the module index of kernel %s does not lead from the alias '%s' to it, "
+			   "so a device may not load it: depmod was not finished", a->kernel, alias);
+	return err ? err : 1;
+}
+
+/* That of a build before it has the aliases of that build, which may be some of them. */
+static int judge_aliases(const struct host *h, const char *kernel, const char *path,
+			 const struct buf *elf, struct report *r)
+{
+	struct aliases a = { h, kernel, path, r };
+	int ret = modinfo_aliases(elf->data, elf->len, judge_alias, &a);
+
+	if (ret == -EFBIG)
+		return report_set(r, VERDICT_UNKNOWN, "look at it: modinfo -F alias",
+				  "it has more aliases than are compared with the module index");
+	return ret < 0 ? ret : 0;
 }
 
 /* As verify_file(), and with the symbols and aliases that the index of that kernel has. */
@@ -85,7 +106,7 @@ static int judge_found(const struct host *h, const struct trust *t,
 	if (!err && r->verdict == VERDICT_OK)
 		err = symbols_judge(h, kernel, &m.bytes, r);
 	if (!err && r->verdict == VERDICT_OK)
-		err = judge_alias(h, kernel, path, r);
+		err = judge_aliases(h, kernel, path, &m.bytes, r);
 	modfile_free(&m);
 	return err;
 }

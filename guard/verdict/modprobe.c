@@ -442,23 +442,37 @@ static int plan_name(struct kmod_ctx *ctx, const char *name, int depth,
 	return err;
 }
 
-/* What an index alone makes of a name, whatever modprobe.d says. 0 or -ENOMEM. */
-static int look_up(const struct host *h, const char *kernel, const char *name,
-		   struct kmod_ctx **ctx, struct kmod_list **list)
+/* One without modprobe.d, as context(). */
+static struct kmod_ctx *bare_context(const struct host *h, const char *kernel)
 {
+	struct kmod_ctx *ctx = host_recall(h, "libkmod, bare", kernel);
 	const char *no_config = NULL;
-	char *rel = text_of("/lib/modules/%s", kernel);
-	char *dir = rel ? host_path(h, rel) : NULL;
+	char *rel, *dir;
 
-	*list = NULL;
-	*ctx = dir ? kmod_new(dir, &no_config) : NULL;
-	if (*ctx) {
-		kmod_set_log_fn(*ctx, quiet, NULL);
-		kmod_module_new_from_lookup(*ctx, name, list);
-	}
+	if (ctx && kmod_validate_resources(ctx) == KMOD_RESOURCES_OK)
+		return ctx;
+	rel = text_of("/lib/modules/%s", kernel);
+	dir = rel ? host_path(h, rel) : NULL;
+	ctx = dir ? kmod_new(dir, &no_config) : NULL;
 	free(dir);
 	free(rel);
-	return *ctx ? 0 : -ENOMEM;
+	if (!ctx)
+		return NULL;
+	kmod_set_log_fn(ctx, quiet, NULL);
+	kmod_load_resources(ctx);
+	return host_remember(h, "libkmod, bare", kernel, ctx, drop_context) ? NULL : ctx;
+}
+
+/* What an index alone makes of a name, whatever modprobe.d says. 0 or -ENOMEM. */
+static int look_up(const struct host *h, const char *kernel, const char *name,
+		   struct kmod_list **list)
+{
+	struct kmod_ctx *ctx = bare_context(h, kernel);
+
+	*list = NULL;
+	if (ctx)
+		kmod_module_new_from_lookup(ctx, name, list);
+	return ctx ? 0 : -ENOMEM;
 }
 
 /* An alias line for a module that is there: its file is what devices load. */
@@ -467,8 +481,7 @@ static int behind_alias(const struct host *h, const char *kernel,
 {
 	struct kmod_list *list;
 	struct kmod_module *mod;
-	struct kmod_ctx *ctx;
-	int err = look_up(h, kernel, name, &ctx, &list);
+	int err = look_up(h, kernel, name, &list);
 
 	if (list) {
 		mod = kmod_module_get_module(list);
@@ -479,7 +492,6 @@ static int behind_alias(const struct host *h, const char *kernel,
 		kmod_module_unref(mod);
 	}
 	kmod_module_unref_list(list);
-	kmod_unref(ctx);
 	return err;
 }
 
@@ -487,8 +499,7 @@ int modprobe_knows_alias(const struct host *h, const char *kernel, const char *f
 			 const char *alias)
 {
 	struct kmod_list *list, *one;
-	struct kmod_ctx *ctx;
-	int knows = look_up(h, kernel, alias, &ctx, &list);
+	int knows = look_up(h, kernel, alias, &list);
 
 	kmod_list_foreach(one, list) {
 		struct kmod_module *mod = kmod_module_get_module(one);
@@ -498,7 +509,6 @@ int modprobe_knows_alias(const struct host *h, const char *kernel, const char *f
 		kmod_module_unref(mod);
 	}
 	kmod_module_unref_list(list);
-	kmod_unref(ctx);
 	return knows;
 }
 
@@ -514,6 +524,41 @@ int modprobe_plan(const struct host *h, const char *kernel, const char *name,
 	err = plan_name(ctx, name, FOLLOW_MAX, out);
 	if (!err && out->by_name_only)
 		err = behind_alias(h, kernel, name, out);
+	return err;
+}
+
+int modprobe_request(const struct host *h, const char *kernel, const char *name,
+		     struct modprobe *out)
+{
+	struct kmod_ctx *ctx = context(h, kernel);
+	struct planning p = { .m = out };
+	struct kmod_list *list = NULL, *one;
+	int err = ctx ? kmod_module_new_from_lookup(ctx, name, &list) : -ENOMEM;
+
+	memset(out, 0, sizeof(*out));
+	if (err >= 0)
+		err = list ? 0 : -ENOENT;
+	kmod_list_foreach(one, list) {
+		struct kmod_module *mod = kmod_module_get_module(one);
+		const char *path = kmod_module_get_path(mod), *called = kmod_module_get_name(mod);
+		const char *line = kmod_module_get_install_commands(mod);
+
+		/* It is asked for by an alias, and so the blacklist counts. */
+		if (!path)
+			out->builtin |= is_builtin(mod);
+		else if (is_blacklisted(ctx, called))
+			out->blacklisted = true;
+		else if (line)
+			set_line(&p, true, "install", called, line);
+		else
+			add_need(&p, path);
+		kmod_module_unref(mod);
+	}
+	kmod_module_unref_list(list);
+	if (p.nomem)
+		err = -ENOMEM;
+	if (err)
+		modprobe_free(out);
 	return err;
 }
 

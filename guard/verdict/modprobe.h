@@ -40,6 +40,13 @@ void modprobe_free(struct modprobe *m);
 int modprobe_knows_alias(const struct host *h, const char *kernel, const char *file,
 			 const char *alias);
 
+/*
+ * What the kernel's own request for a name loads, as "crypto-sha512": its files are in needs,
+ * beside what refused, unclear, blacklisted and builtin say. Returns as modprobe_plan().
+ */
+int modprobe_request(const struct host *h, const char *kernel, const char *name,
+		     struct modprobe *out);
+
 /* Does some module of that kernel's index export the symbol? */
 bool modprobe_exports(const struct host *h, const char *kernel,
 		      const char *symbol);

@@ -50,6 +50,8 @@ struct report {
 	const struct trust_cert *cert;	/* its own, where known; of the trust */
 	char sha256[65];	/* of the whole file, decompressed; "" unread */
 	bool waived;		/* ok only because no signature is demanded */
+	const char *hash;	/* of that signature, as OpenSSL calls it; NULL: none */
+	const char *request;	/* what the kernel asks modprobe for to check it; NULL: nothing */
 	struct modinfo info;
 };
 

@@ -13,6 +13,7 @@
 #include "guard/host/mounts.h"
 #include "guard/trust/firmware_ca.h"
 #include "guard/trust/sbat_chain.h"
+#include "guard/verdict/hardening.h"
 
 void safety_free(struct safety *s)
 {
@@ -276,18 +277,12 @@ static int judge_firmware(const struct doctor *d, struct safety *out)
 /* A phrase on it; NULL: no. Asked of where the modules are, whatever links lead there. */
 static const char *modules_made_anew(const struct host *h)
 {
-	char *path = host_path(h, "/lib/modules"), *root = host_path(h, "/");
-	char *real = path ? realpath(path, NULL) : NULL, *top = root ? realpath(root, NULL) : NULL;
-	size_t above = top && strcmp(top, "/") ? strlen(top) : 0;
-	bool within = real && top && !strncmp(real, top, above) && real[above] == '/';
+	char *folder = modules_folder(h);
 	const char *what = mount_made_anew(h, "/usr/lib/modules");
 
 	if (!what)
-		what = mount_made_anew(h, within ? real + above : "/lib/modules");
-	free(top);
-	free(real);
-	free(root);
-	free(path);
+		what = mount_made_anew(h, folder ? folder : "/lib/modules");
+	free(folder);
 	return what;
 }
 

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "guard/base/util.h"
 #include "guard/host/firmware.h"
@@ -22,6 +23,7 @@
 #include "guard/trust/enrol_request.h"
 #include "guard/trust/firmware_ca.h"
 #include "guard/trust/key_places.h"
+#include "guard/verdict/modprobe.h"
 
 /* What verify_bytes() works with, to keep its steps short. */
 struct judging {
@@ -54,32 +56,90 @@ static enum answer worse_answer(enum answer a, enum answer b)
 	       a == ANSWER_YES ? b : a;
 }
 
-/* Names a kernel can check; else it says ENOPKG, "unsupported crypto". */
-static enum answer kernel_knows(const struct kernel_rules *rules, int hash_nid,
-				int key_nid)
+/* How a kernel names a hash where it asks for it; NULL: none knows it. */
+static const char *hash_request(int nid, unsigned int *family)
 {
-	enum answer hash = ANSWER_YES;
+	static const struct {
+		int nid;
+		unsigned int family;
+		const char *name;
+	} names[] = {
+		{ NID_sha1, HASH_SHA1, "crypto-sha1" },
+		{ NID_sha224, HASH_SHA256, "crypto-sha224" },
+		{ NID_sha256, HASH_SHA256, "crypto-sha256" },
+		{ NID_sha384, HASH_SHA512, "crypto-sha384" },
+		{ NID_sha512, HASH_SHA512, "crypto-sha512" },
+		{ NID_sha3_256, HASH_SHA3, "crypto-sha3-256" },
+		{ NID_sha3_384, HASH_SHA3, "crypto-sha3-384" },
+		{ NID_sha3_512, HASH_SHA3, "crypto-sha3-512" },
+	};
 
-	switch (hash_nid) {
-	case NID_sha1:
-		hash = rules->sha1;
-		break;
-	case NID_sha224:
-	case NID_sha256:
-		break;
-	case NID_sha384:
-	case NID_sha512:
-		hash = rules->sha512;
-		break;
-	case NID_sha3_256:
-	case NID_sha3_384:
-	case NID_sha3_512:
-		if (!rules->sha3)
-			return ANSWER_NO;
-		break;
-	default:
-		return ANSWER_NO;
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (names[i].nid == nid) {
+			*family = names[i].family;
+			return names[i].name;
+		}
+	return NULL;
+}
+
+/*
+ * Does modprobe find the module of a hash? crypto_alloc_shash() asks for it, in the root of
+ * the moment, and where nothing comes of that the signature is "unsupported crypto". The
+ * kernel's own modules are not looked into: what signed them is in it.
+ */
+static enum answer module_of_hash(const struct judging *j, const char *request, bool *module)
+{
+	struct modprobe m;
+	int err = modprobe_request(j->h, j->r->kernel, request, &m);
+	enum answer found = ANSWER_UNVERIFIED;
+
+	*module = false;
+	if (err)
+		return err == -ENOENT ? ANSWER_NO : ANSWER_UNVERIFIED;
+	*module = !m.builtin;
+	if (m.builtin)
+		found = ANSWER_YES;
+	else if (!m.need_count && m.blacklisted && !m.line)
+		found = ANSWER_NO;
+	for (size_t i = 0; i < m.need_count && found != ANSWER_YES; i++)
+		if (strstr(m.needs[i], "/kernel/") && !access(m.needs[i], R_OK))
+			found = ANSWER_YES;
+	modprobe_free(&m);
+	return found;
+}
+
+/* *request: what it has modprobe load for that; NULL: nothing. */
+static enum answer knows_hash(const struct judging *j, int nid, const char **request)
+{
+	const struct kernel_rules *rules = &j->rules;
+	unsigned int family = 0;
+	const char *name = hash_request(nid, &family);
+	enum answer known = !name ? ANSWER_NO : family == HASH_SHA1 ? rules->sha1 :
+			    family == HASH_SHA512 ? rules->sha512 :
+			    family == HASH_SHA3 && !rules->sha3 ? ANSWER_NO : ANSWER_YES, there;
+	bool module;
+
+	*request = NULL;
+	if (known == ANSWER_NO || !((rules->hash_modules | rules->hash_unseen) & family))
+		return known;
+	there = module_of_hash(j, name, &module);
+	if (module)
+		*request = name;
+	/* The index names what is built in since Linux 5.2. */
+	if (there == ANSWER_NO && rules->hash_unseen & family)
+		there = ANSWER_UNVERIFIED;
+	return worse_answer(known, there);
+}
+
+/* Names a kernel can check; else it says ENOPKG, "unsupported crypto". */
+static enum answer kernel_knows(const struct judging *j, int hash_nid, int key_nid)
+{
+	const struct kernel_rules *rules = &j->rules;
+	const char *request;
+	enum answer hash = knows_hash(j, hash_nid, &request);
+
+	if (hash == ANSWER_NO)
+		return hash;
 	switch (key_nid) {
 	case NID_rsaEncryption:
 		return hash;
@@ -222,7 +282,7 @@ static enum answer knows_cert(const struct judging *j, X509 *cert, X509 *issuer)
 
 	if (!key || !OBJ_find_sigid_algs(X509_get_signature_nid(cert), &hash, NULL))
 		return ANSWER_NO;
-	return kernel_knows(&j->rules, hash, EVP_PKEY_base_id(key));
+	return kernel_knows(j, hash, EVP_PKEY_base_id(key));
 }
 
 static bool ring_has_issuer(const struct judging *j, X509 *cert)
@@ -298,7 +358,7 @@ static struct opinion judge_signer(const struct judging *j, size_t i)
 {
 	const struct modsig_signer *s = modsig_signer(j->sig, i);
 	struct opinion o = { .verdict = VERDICT_UNSUPPORTED_SIGNATURE };
-	enum answer known = kernel_knows(&j->rules, s->hash_nid, s->key_nid);
+	enum answer known = kernel_knows(j, s->hash_nid, s->key_nid);
 	X509 *leaf = modsig_embedded(j->sig, i);
 	int err;
 
@@ -337,15 +397,21 @@ static struct opinion judge_signer(const struct judging *j, size_t i)
 				trust_standing(j->t, o.cert, &j->rules,
 					       j->running, &o.why));
 			if (o.verdict == VERDICT_OK && known != ANSWER_YES) {
-				bool sha1 = s->hash_nid == NID_sha1;
+				const char *request;
+				bool hash = knows_hash(j, s->hash_nid, &request) != ANSWER_YES;
+				bool sha1 = j->rules.sha1 == ANSWER_UNVERIFIED &&
+					    s->hash_nid == NID_sha1;
 
 				o.verdict = VERDICT_UNKNOWN;
-				o.why = sha1 ? "with SHA-1, which was taken out of "
+				o.why = hash && !sha1 ?
+					"with a hash for which that kernel may have no "
+					"module, or none in a configuration that can be read" :
+					sha1 ? "with SHA-1, which was taken out of "
 					       "Linux 6.7 and put back later" :
 					"with ECDSA, which is a module of that "
 					"kernel or not in a configuration that "
 					"can be read";
-				o.next = sha1 ? "sign it with SHA-256: kmodkeep sign" :
+				o.next = hash ? "sign it with SHA-256: kmodkeep sign --hash sha256" :
 						"sign it with an RSA key";
 			}
 			return o;
@@ -521,6 +587,11 @@ static int apply_demand(struct judging *j)
 	enum verdict v = j->r->verdict;
 	int err = 0;
 
+	/* Without the module of its hash it is as good as unsigned, which does here. */
+	if (j->demand == DEMAND_NO) {
+		j->r->waived = v == VERDICT_OK && j->r->request;
+		j->r->request = NULL;
+	}
 	if (is_waived(j)) {
 		j->r->message = NULL;
 		j->r->waived = true;
@@ -647,6 +718,12 @@ static int judge_signature(struct judging *j)
 			return -ENOMEM;
 	}
 	j->r->cert = best.cert;
+	if (modsig_signers(j->sig)) {
+		int hash = modsig_signer(j->sig, decided)->hash_nid;
+
+		j->r->hash = OBJ_nid2sn(hash);
+		knows_hash(j, hash, &j->r->request);
+	}
 	j->intact = best.cert || best.intact;
 	j->unknown_crypto = !best.fatal;
 	err = say_signer(j, &best);
@@ -764,7 +841,9 @@ int verify_bytes(const struct host *h, const struct trust *t,
 	}
 	j.rules = rules_on(h, kernel);
 	j.running = !strcmp(kernel, host_running_kernel(h));
-	j.demand = trust_pinned(t) || config_is_yes(h, kernel, "CONFIG_MODULE_SIG_FORCE") ?
+	j.demand = trust_pinned(t) || config_is_yes(h, kernel, "CONFIG_MODULE_SIG_FORCE") ||
+		   config_is_yes(h, kernel, "CONFIG_LOCK_DOWN_KERNEL_FORCE_INTEGRITY") ||
+		   config_is_yes(h, kernel, "CONFIG_LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY") ?
 		   DEMAND_YES : host_demands_signature(h);
 	err = judge_trust(&j);
 	if (!err && !is_final(r->verdict))

@@ -14,6 +14,12 @@
 #include "guard/module/modfile.h"
 #include "guard/module/modsig.h"
 
+static int touch_alias(void *arg, const char *alias)
+{
+	(void)arg;
+	return strlen(alias) > 4096;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static int touch(void *arg, enum efi_sig type, const unsigned char *data,
@@ -71,6 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	parse_framed(data, size);
 	if (!modinfo_read(data, size, &info))
 		modinfo_free(&info);
+	modinfo_aliases(data, size, touch_alias, NULL);
 	list.data = (unsigned char *)data;
 	list.len = size;
 	efi_siglist_walk(&list, touch, NULL);

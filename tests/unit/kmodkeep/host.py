@@ -4,10 +4,12 @@
 As a program: writes the EFI variable that lists one certificate.
 """
 
+import hashlib
 import shutil
 import struct
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -19,6 +21,9 @@ KERNEL = "6.1.0-30-amd64"
 SHIM = "605dab50-e046-4300-abb6-3dd810dd8b23"
 GLOBAL = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
 X509_LIST = bytes.fromhex("a159c0a5e494a74a87b5ab155c2bf072")
+SECURITY = "d719b2cb-3d3a-4596-a3bc-dad00e67656f"
+SHA256 = "c1c41626-504c-4092-aca9-41f936934328"
+FALLBACK = "boot/efi/EFI/BOOT/BOOTX64.EFI"
 MACHINE = "0123456789abcdef0123456789abcdef"
 
 # A request is a list, and the password that MokManager asks for; mokutil writes them in this order.
@@ -58,6 +63,41 @@ def siglist(*certificates):
     return b"\x07\0\0\0" + b"".join(lists)
 
 
+def program(*signatures):
+    """A PE image of two sections, the second one first in the file, with these PKCS#7 messages."""
+    table = b""
+    for der in signatures:
+        entry = struct.pack("<IHH", 8 + len(der), 0x200, 2) + der
+        table += entry + bytes(-len(entry) % 8)
+    head = bytearray(0x200)
+    head[:2] = b"MZ"
+    struct.pack_into("<I", head, 0x3C, 0x80)
+    struct.pack_into("<4sHHIIIHH", head, 0x80, b"PE\0\0", 0x8664, 2, 0, 0, 0, 0xF0, 0x22E)
+    struct.pack_into("<H", head, 0x98, 0x20B)
+    struct.pack_into("<II", head, 0x98 + 32, 0x1000, 0x200)
+    struct.pack_into("<II", head, 0x98 + 56, 0x3000, 0x200)
+    struct.pack_into("<H", head, 0x98 + 68, 10)
+    struct.pack_into("<I", head, 0x98 + 108, 16)
+    for number, (name, at) in enumerate(((b".text", 0x400), (b".data", 0x200))):
+        struct.pack_into("<8sIIII", head, 0x188 + 40 * number, name, 0x200, 0x1000 * (number + 1), 0x200, at)
+    body = bytes(head) + b"data" * 0x80 + b"text" * 0x80
+    head[0x98 + 112 + 32 : 0x98 + 112 + 40] = struct.pack("<II", len(body) if table else 0, len(table))
+    return bytes(head) + body[0x200:] + table
+
+
+def hash_list(kind, *entries):
+    """An EFI signature list of entries that are no certificates."""
+    each = 16 + len(entries[0])
+    return uuid.UUID(kind).bytes_le + struct.pack("<III", 28 + each * len(entries), 0, each) + b"".join(
+        b"O" * 16 + e for e in entries)  # fmt: skip
+
+
+def sha256_of(image):
+    """That of a program without a signature, as firmware compares it."""
+    checksum, entry = 0x98 + 64, 0x98 + 112 + 32
+    return hashlib.sha256(image[:checksum] + image[checksum + 4 : entry] + image[entry + 8 :]).digest()
+
+
 class Result:
     """What a run of kmodkeep gave."""
 
@@ -72,7 +112,7 @@ class Tree:
     """A host in a folder: run() asks kmodkeep about it with --root."""
 
     def __init__(self, path):
-        self.path = path
+        self.path, self.firmware = path, None
         self.put("etc/machine-id", MACHINE + "\n")
         self.put("etc/hostname", "host.example\n")
         self.put("var/lib/dpkg/status", "")
@@ -93,10 +133,20 @@ class Tree:
         return self.path / "var/lib/kmodkeep/keys"
 
     def variable(self, name, content, guid=SHIM):
+        """One of the firmware, which starts the fallback of a disk where none says what else."""
+        if not self.firmware:
+            self.firmware = self.put(FALLBACK, program())
         return self.put(f"sys/firmware/efi/efivars/{name}-{guid}", content)
+
+    def no_fallback(self):
+        self.firmware.unlink()
+        self.firmware.parent.rmdir()
+        (self.path / f"sys/firmware/efi/efivars/db-{SECURITY}").unlink(missing_ok=True)
 
     def secure_boot(self, on=True):
         self.variable("SecureBoot", b"\x06\0\0\0" + bytes([on]), GLOBAL)
+        if not (self.path / f"sys/firmware/efi/efivars/db-{SECURITY}").exists():
+            self.variable("db", b"\7\0\0\0" + hash_list(SHA256, sha256_of(program())), SECURITY)
 
     def enrol(self, *certificates):
         self.variable("MokListRT", siglist(*[c.read_bytes() for c in certificates]))

@@ -62,6 +62,7 @@ class Firmware:
         self.tree.put("boot/efi/EFI/debian/shimx64.efi", "shim")
         self.tree.put("boot/efi/EFI/debian/grubx64.efi", "grub")
         self.tree.variable("BootCurrent", numbers(1), GLOBAL)
+        self.tree.no_fallback()
         self.entry(1, "debian", OURS, "\\EFI\\debian\\shimx64.efi")
         self.order(1)
 
@@ -350,6 +351,44 @@ def test_no_entry_that_can_be_started(firmware):
     assert firmware.boots()[0] == NEW
 
 
+def test_firmware_that_says_neither_what_it_started_nor_an_order(firmware):
+    """As U-Boot: it takes the file for removable disks, which has to be seen and to read this menu."""
+    for name in ("BootCurrent", "BootOrder"):
+        (firmware.tree.path / f"sys/firmware/efi/efivars/{name}-{GLOBAL}").unlink()
+    kernel, why = firmware.boots()
+    assert kernel is None and "neither BootOrder nor BootCurrent" in why, why
+    assert firmware.tree.run("guard").code == 3
+    firmware.tree.put("boot/efi/EFI/BOOT/BOOTX64.EFI", "grub")
+    assert firmware.boots()[0] == NEW
+    stub = "search.fs_uuid {} root\nset prefix=($root)'/grub'\nconfigfile $prefix/grub.cfg\n"
+    for where, kernel in ((BOOT_UUID, NEW), (ESP_UUID, None)):
+        firmware.tree.put("boot/efi/EFI/BOOT/grub.cfg", stub.format(where))
+        assert firmware.boots()[0] == kernel
+    # The administrator knows better.
+    firmware.tree.put("etc/kmodkeep/guard.conf", "firmware_starts = /boot/efi/EFI/debian/grubx64.efi\n")
+    assert firmware.boots()[0] == NEW
+    firmware.next(1)
+    assert firmware.boots()[0] is None
+
+
+@pytest.mark.parametrize("known", ["loader", "type", "old type", None])
+def test_partition_that_is_mounted_in_an_unusual_place(firmware, known):
+    """Of an entry of a whole disk: by what the boot loader says, or by its type."""
+    firmware.option(1, option("UEFI disk", SATA))
+    firmware.mounts(("sda1", "/mnt/esp"), ("sda2", "/boot"))
+    firmware.tree.put("mnt/esp/EFI/BOOT/BOOTX64.EFI", "shim")
+    types = {"type": "c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "old type": "0xef"}
+    if known == "loader":
+        firmware.tree.variable("LoaderDevicePartUUID", utf16(OURS.upper()), LOADER)
+    elif known:
+        firmware.tree.put("run/udev/data/b8:0", f"S:x\nE:ID_PART_ENTRY_TYPE={types[known]}\nE:X=1\n")
+    assert firmware.boots()[0] == (NEW if known else None)
+    # The loader says another one, and a file in a usual place is not that of it.
+    firmware.tree.put("boot/efi/EFI/BOOT/BOOTX64.EFI", "shim")
+    firmware.tree.variable("LoaderDevicePartUUID", utf16(OTHERS), LOADER)
+    assert firmware.boots()[0] is None
+
+
 @pytest.mark.parametrize("name,data", [
     ("BootNext", b"\7\0\0\0\1"), ("BootNext", b"\7\0\0\0"), ("BootNext", numbers(1, 1)),
     ("BootOrder", numbers(1) + b"\0"), ("BootOrder", numbers(*range(2000))),
@@ -455,6 +494,7 @@ def test_modules_on_a_disk_below_a_root_in_memory(tree, place, safe):
         shutil.rmtree(tree.path / "lib")
         (tree.path / "lib").symlink_to(place)
     tree.put("proc/self/mountinfo", "1 1 0:9 / / rw - tmpfs tmpfs rw\n2 1 8:1 / /usr/lib rw - ext4 /dev/sda1 rw\n")
+    tree.put("etc/fstab", "/dev/sda1 /usr/lib ext4 x-initrd.mount 0 2\n")
     assert tree.run("status").code == (0 if safe else 3)
 
 

@@ -7,7 +7,6 @@ import random
 import re
 import struct
 import subprocess
-import uuid
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,15 @@ from tests.lib import apt
 from tests.lib.cache import cached
 from tests.lib.rsa import rsa_key
 from tests.qemu import esp, variables
-from tests.unit.kmodkeep.host import GLOBAL, certificate, siglist
+from tests.unit.kmodkeep.host import GLOBAL, SECURITY, SHA256, certificate, hash_list, program, siglist
 from tests.unit.kmodkeep.test_varstore import virt_firmware
 
-SECURITY = "d719b2cb-3d3a-4596-a3bc-dad00e67656f"
 SHA256_LIST = bytes.fromhex("2616c4c14c509240aca941f936934328")
 CA_2011, CA_2023 = "Microsoft Corporation UEFI CA 2011", "Microsoft UEFI CA 2023"
 KEK_2011, KEK_2023 = "Microsoft Corporation KEK CA 2011", "Microsoft Corporation KEK 2K CA 2023"
 WINDOWS_2011 = "Microsoft Windows Production PCA 2011"
 OLD, NEW = "Old CA", "New CA"
-SHA1, SHA256 = "826ca512-cf10-4ac9-b187-be01496631bd", "c1c41626-504c-4092-aca9-41f936934328"
+SHA1 = "826ca512-cf10-4ac9-b187-be01496631bd"
 SHA384, SHA512 = "ff3e5307-9fd0-48c9-85f1-8ad56c701e01", "093e0fae-a6c4-4f50-9f1b-d41e2b89c19a"
 CERT_SHA256, CERT_SHA384 = "3bd2a492-96c0-4079-b420-fcf98ef103ed", "7076876e-80c2-4ee6-aad2-28b349a6865b"
 CERT_SHA512 = "446dbf63-2502-4cda-bcfa-2465d2b0fe9d"
@@ -138,35 +136,6 @@ class Microsoft(Authority):
         return super().der(name)
 
 
-def program(*signatures):
-    """A PE image of two sections, the second one first in the file, with these PKCS#7 messages."""
-    table = b""
-    for der in signatures:
-        entry = struct.pack("<IHH", 8 + len(der), 0x200, 2) + der
-        table += entry + bytes(-len(entry) % 8)
-    head = bytearray(0x200)
-    head[:2] = b"MZ"
-    struct.pack_into("<I", head, 0x3C, 0x80)
-    struct.pack_into("<4sHHIIIHH", head, 0x80, b"PE\0\0", 0x8664, 2, 0, 0, 0, 0xF0, 0x22E)
-    struct.pack_into("<H", head, 0x98, 0x20B)
-    struct.pack_into("<II", head, 0x98 + 32, 0x1000, 0x200)
-    struct.pack_into("<II", head, 0x98 + 56, 0x3000, 0x200)
-    struct.pack_into("<H", head, 0x98 + 68, 10)
-    struct.pack_into("<I", head, 0x98 + 108, 16)
-    for number, (name, at) in enumerate(((b".text", 0x400), (b".data", 0x200))):
-        struct.pack_into("<8sIIII", head, 0x188 + 40 * number, name, 0x200, 0x1000 * (number + 1), 0x200, at)
-    body = bytes(head) + b"data" * 0x80 + b"text" * 0x80
-    head[0x98 + 112 + 32 : 0x98 + 112 + 40] = struct.pack("<II", len(body) if table else 0, len(table))
-    return bytes(head) + body[0x200:] + table
-
-
-def hash_list(kind, *entries):
-    """An EFI signature list of entries that are no certificates."""
-    each = 16 + len(entries[0])
-    return uuid.UUID(kind).bytes_le + struct.pack("<III", 28 + each * len(entries), 0, each) + b"".join(
-        b"O" * 16 + e for e in entries)  # fmt: skip
-
-
 def real(path):
     """A program as Debian signed it."""
     return (esp.signed_files() / path).read_bytes()
@@ -181,6 +150,7 @@ def ca(tmp_path_factory):
 def host(tree, ca):
     """A host that was started from shim on its EFI partition."""
     tree.secure_boot()
+    tree.no_fallback()
     tree.variable("BootCurrent", b"\7\0\0\0\1\0", GLOBAL)
     tree.esp()
 
@@ -199,8 +169,8 @@ def host(tree, ca):
     tree.starts, tree.lists = starts, lists
     tree.image = lambda image: tree.put("boot/efi/EFI/debian/shimx64.efi", image)
     tree.shim = lambda *signers, **more: tree.image(ca.signed(*signers, **more))
-    tree.boots = lambda: tree.firmware()["first"]["boots"]
-    tree.firmware = lambda: json.loads(tree.run("key", "status", "--json").out)["firmware_ca"]
+    tree.boots = lambda: tree.authorities()["first"]["boots"]
+    tree.authorities = lambda: json.loads(tree.run("key", "status", "--json").out)["firmware_ca"]
     return tree
 
 
@@ -217,7 +187,7 @@ def test_which_authorities(host, ca, db, kek, words, said):
         host.shim("Owner")
     else:
         host.image(real(esp.SHIM))
-    found = host.firmware()
+    found = host.authorities()
     assert (found["db"], found["kek"]) == words and found["first"]["boots"] == "yes"
     if said:
         assert said in found["message"] and found["next_step"]
@@ -242,16 +212,16 @@ def test_a_name_is_not_enough(host, ca):
     for name in (CA_2011, CA_2023, KEK_2011, KEK_2023, WINDOWS_2011):
         assert common_name(ca.impostor(name)) == name and ca.impostor(name) != ca.der(name)
     host.lists([], [], [CA_2011])
-    assert host.firmware()["dbx_2011"]
+    assert host.authorities()["dbx_2011"]
     host.lists([], [], [WINDOWS_2011])
-    assert host.firmware()["dbx_2011"]
+    assert host.authorities()["dbx_2011"]
     host.variable("db", siglist(ca.impostor(CA_2011), ca.impostor(CA_2023)), SECURITY)
     host.variable("KEK", siglist(ca.impostor(KEK_2011), ca.impostor(KEK_2023)), GLOBAL)
     host.variable("dbx", siglist(ca.impostor(CA_2011), ca.impostor(WINDOWS_2011)), SECURITY)
-    found = host.firmware()
+    found = host.authorities()
     assert (found["db"], found["kek"], found["dbx_2011"]) == ("own", "own", False)
     host.variable("db", siglist(ca.impostor(CA_2011), ca.der(CA_2023)), SECURITY)
-    assert host.firmware()["db"] == "2023"
+    assert host.authorities()["db"] == "2023"
 
 
 @pytest.mark.parametrize("signers, db, dbx, boots, named", [
@@ -264,7 +234,7 @@ def test_will_the_firmware_start_it(host, ca, signers, db, dbx, boots, named):
     leaves = {"old": ca.leaf("old leaf", OLD), "new": ca.leaf("new leaf", NEW), "Owner": "Owner"}
     host.lists(db, dbx=dbx)
     host.shim(*(leaves[s] for s in signers))
-    first = host.firmware()["first"]
+    first = host.authorities()["first"]
     assert (first["boots"], first["signers"]) == (boots, named)
     assert first["path"].endswith("/boot/efi/EFI/debian/shimx64.efi")
     said = "the firmware trusts none of those who signed what it starts"
@@ -279,7 +249,7 @@ def test_a_signer_of_the_same_name_is_not_the_one_in_db(host, ca):
     leaf = ca.leaf("leaf in Microsoft's name", CA_2011)
     host.shim(leaf, more=(CA_2011,))
     host.lists([CA_2011])
-    first = host.firmware()["first"]
+    first = host.authorities()["first"]
     assert (first["boots"], first["signers"]) == ("no", CA_2011)
     assert host.run("status").code == 3
     # One that dbx only names is not revoked.
@@ -298,13 +268,13 @@ def test_programs_as_debian_signed_them(host, ca):
         assert host.boots() == boots, (db, dbx)
     host.lists([CA_2011])
     host.put("boot/efi/EFI/debian/grubx64.efi", real(esp.GRUB))
-    assert host.firmware()["second"]["signers"] == "Debian Secure Boot CA"
+    assert host.authorities()["second"]["signers"] == "Debian Secure Boot CA"
     fwupd = cached("unpacked", "fwupd-amd64-signed", lambda path: [
         apt.extract(deb, path) for deb in apt.download("bookworm", ["fwupd-amd64-signed"]).glob("fwupd-*.deb")])  # fmt: skip
     [updater] = fwupd.rglob("fwupdx64.efi.signed")
     for image in (real(esp.GRUB), real(esp.MOK_MANAGER), updater.read_bytes()):
         host.image(image)
-        first = host.firmware()["first"]
+        first = host.authorities()["first"]
         assert (first["boots"], first["signers"]) == ("no", "Debian Secure Boot CA")
         # The signature is good: with its hash in db, or its signer, it is started.
         signer = signer_of(image)
@@ -373,7 +343,7 @@ def test_entry_without_a_file(host, ca):
     """As of virtual machines: the firmware takes the file for removable disks."""
     host.starts("")
     host.lists(["Owner"])
-    assert host.firmware()["first"]["path"] is None
+    assert host.authorities()["first"]["path"] is None
     for signer, boots in (("Owner", "yes"), ("Other", "no")):
         host.put("boot/efi/EFI/BOOT/BOOTX64.EFI", ca.signed(signer))
         assert host.boots() == boots and host.run("status").code == (0 if boots == "yes" else 3)
@@ -463,10 +433,10 @@ def tbs(der):
 def test_microsofts_authority_of_2011_is_revoked_by_its_hash(host, ca):
     for name in (CA_2011, WINDOWS_2011):
         host.lists([CA_2023, name])
-        assert not host.firmware()["dbx_2011"]
+        assert not host.authorities()["dbx_2011"]
         entry = hashlib.sha256(tbs(ca.der(name))).digest() + bytes(16)
         host.variable("dbx", b"\7\0\0\0" + hash_list(CERT_SHA256, entry), SECURITY)
-        assert host.firmware()["dbx_2011"]
+        assert host.authorities()["dbx_2011"]
 
 
 @pytest.mark.parametrize("kind, name", [(SHA1, "sha1"), (SHA256, "sha256"), (SHA384, "sha384"), (SHA512, "sha512")])
@@ -497,11 +467,11 @@ def test_what_is_not_understood_is_unknown(host, ca):
         assert json.loads(host.run("state").out)["safe"] == ("yes" if boots == "yes" else "unknown")
     host.variable("dbx", siglist(), SECURITY)
     host.variable("db", siglist(ca.der("Other")) + key_of_rsa, SECURITY)
-    assert host.boots() == "unknown" and host.firmware()["db"] == "unknown"
+    assert host.boots() == "unknown" and host.authorities()["db"] == "unknown"
     host.variable("db", siglist(*[ca.der("Other")] * 256), SECURITY)
-    assert host.boots() == "no" and host.firmware()["db"] == "own"
+    assert host.boots() == "no" and host.authorities()["db"] == "own"
     host.variable("db", siglist(*[ca.der("Other")] * 256, ca.der(CA_2023)), SECURITY)
-    assert host.boots() == "unknown" and host.firmware()["db"] == "unknown"
+    assert host.boots() == "unknown" and host.authorities()["db"] == "unknown"
     host.lists(["Owner", ca.curve("Curve")])
     host.shim("Curve")
     assert host.boots() == "unknown"
@@ -532,14 +502,14 @@ def test_db_may_have_the_signer_itself(host, ca):
     leaf = ca.leaf("new leaf", NEW)
     host.lists([leaf])
     host.shim(leaf)
-    assert host.firmware()["first"]["boots"] == "yes" and host.run("status").code == 0
+    assert host.authorities()["first"]["boots"] == "yes" and host.run("status").code == 0
 
 
 def test_what_comes_after_shim_is_named(host, ca):
     host.lists([OLD])
     host.shim(ca.leaf("old leaf", OLD))
     host.put("boot/efi/EFI/debian/grubx64.efi", ca.signed(ca.leaf("grub leaf", "Debian CA")))
-    second = host.firmware()["second"]
+    second = host.authorities()["second"]
     assert second["signers"] == "Debian CA" and second["boots"] == "unknown"
     assert re.search(r"then .*grubx64.efi\n +signed by Debian CA", host.run("key", "status").out)
 
@@ -552,7 +522,7 @@ def test_grub_that_shim_does_not_start(host, ca):
     changed = signed.replace(b"text", b"TEXT")
     for image, boots in ((program(), "no"), (changed, "no"), (signed, "unknown"), (b"grub", "unknown")):
         host.put(grub, image)
-        assert host.firmware()["second"]["boots"] == boots
+        assert host.authorities()["second"]["boots"] == boots
         result = host.run("status")
         assert result.code == (3 if boots == "no" else 0)
         assert ("shim does not start" in " ".join(result.out.split())) == (boots == "no")
@@ -574,14 +544,14 @@ def test_what_cannot_be_read_is_unknown(host, ca):
                   good[:body - 0x100] + good[body:], program(b"no message")):  # fmt: skip
         host.lists([NEW])
         host.put("boot/efi/EFI/debian/shimx64.efi", image)
-        assert host.firmware()["first"]["boots"] == "unknown", image[:16]
+        assert host.authorities()["first"]["boots"] == "unknown", image[:16]
     host.shim(ca.leaf("old leaf", OLD))
-    assert host.firmware()["first"]["boots"] == "no"
+    assert host.authorities()["first"]["boots"] == "no"
     host.variable("db", siglist(ca.der(NEW))[:-5], SECURITY)
-    found = host.firmware()
+    found = host.authorities()
     assert found["db"] == "unknown" and "could not be read" in found["message"]
     (host.path / "boot/efi/EFI/debian/shimx64.efi").unlink()
-    assert host.firmware()["first"] == {"path": None, "signers": None, "boots": "unknown"}
+    assert host.authorities()["first"] == {"path": None, "signers": None, "boots": "unknown"}
     assert json.loads(host.run("state").out)["safe"] == "unknown"
     assert "/EFI/debian/shimx64.efi, from which the firmware started" in " ".join(host.run("status").out.split())
 

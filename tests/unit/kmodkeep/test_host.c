@@ -171,6 +171,9 @@ static void rules_by_release(void **state)
 		{ "6.12.117+deb13-amd64", "Debian", ANSWER_NO, ANSWER_YES, MAYBE },
 		{ "7.2.13+deb14-amd64", "Debian", ANSWER_NO, ANSWER_NO, MAYBE },
 		{ "6.8.0-41-generic", "Ubuntu", ANSWER_YES, ANSWER_NO, MAYBE },
+		{ "6.9.0-060900-generic", "unknown", ANSWER_UNVERIFIED,
+		  ANSWER_UNVERIFIED, MAYBE },
+		{ "6.9.3-76060903-generic", "Ubuntu", ANSWER_YES, ANSWER_NO, MAYBE },
 		{ "7.2.5-300.fc44.x86_64", "Fedora", ANSWER_NO, ANSWER_NO, MAYBE },
 		{ "6.12.0-55.el10.x86_64", "RHEL", ANSWER_NO, ANSWER_NO, MAYBE },
 		{ "4.18.0-553.el8.x86_64", "RHEL", ANSWER_NO,
@@ -223,10 +226,14 @@ static void hashes_by_configuration(void **state)
 	(void)state;
 	assert_int_equal(r.sha1, ANSWER_YES);
 	assert_int_equal(r.sha512, ANSWER_NO);
+	assert_int_equal(r.hash_modules, HASH_SHA1);
+	assert_int_equal(r.hash_unseen, 0);
+	assert_int_equal(r.sha3, 0);
 	r = rules_with("CONFIG_MODULES=y\nCONFIG_CRYPTO_SHA512=y\n");
 	assert_int_equal(r.sha1, ANSWER_NO);
 	assert_int_equal(r.sha512, ANSWER_YES);
 	r = rules_with(NULL);
+	assert_int_equal(r.hash_unseen, HASH_SHA1 | HASH_SHA512 | HASH_SHA3);
 	assert_int_equal(r.sha1, ANSWER_YES);
 	assert_int_equal(r.sha512, ANSWER_YES);
 	assert_int_equal(rules_for("6.8.0-41-generic").sha1, ANSWER_UNVERIFIED);

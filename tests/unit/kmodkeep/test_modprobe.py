@@ -126,6 +126,30 @@ def test_index_of_aliases_that_depmod_did_not_finish(system, what):
     assert verdict(system)["verdict"] == "ok"
 
 
+def test_each_alias_is_looked_for(system):
+    """A build before this one left an index that has the first of them."""
+    installed(system, ["alias=pci:v00001234d*"])
+    index = system.path / f"lib/modules/{NEW}/modules.alias.bin"
+    before = index.read_bytes()
+    installed(system, ["alias=pci:v00001234d*", "alias=acpi*:X[0-9]*", "alias=usb:v1234p*"])
+    assert verdict(system)["verdict"] == "ok"
+    index.write_bytes(before)
+    found = verdict(system)
+    assert found["verdict"] == "unknown" and "'usb:v1234p*'" in found["message"], found
+
+
+def test_more_aliases_than_any_module_has(system):
+    many = b"".join(b"alias=x:%d\0" % n for n in range(20000))
+    path = system.module_file(NEW)
+    path.write_bytes(module_of(NEW, "sample", ["alias=x:0"]))
+    subprocess.run(["objcopy", "-O", "binary", "--only-section=.modinfo", path, path.parent / "first"], check=True)
+    (path.parent / "info").write_bytes((path.parent / "first").read_bytes() + many)
+    subprocess.run(["objcopy", "--update-section", f".modinfo={path.parent}/info", path], check=True)
+    system.depmod(NEW)
+    found = verdict(system)
+    assert found["verdict"] == "unknown" and "more aliases" in found["message"], found
+
+
 def test_blacklist_that_this_boot_already_had(system):
     """It is loaded all the same: by what asks for it by its name."""
     installed(system, ["alias=pci:v00001234d*"])

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.unit.kmodkeep.host import GLOBAL
+from tests.unit.kmodkeep.host import GLOBAL, siglist
 from tests.unit.kmodkeep.system import (
     LOADER,
     NEW,
@@ -24,7 +24,7 @@ from tests.unit.kmodkeep.system import (
     packed,
     utf16,
 )
-from tests.unit.kmodkeep.test_firmware_ca import program
+from tests.unit.kmodkeep.test_firmware_ca import Authority, program
 
 
 @pytest.fixture
@@ -230,6 +230,29 @@ def test_variables_of_systemd_boot(sdboot):
     assert found["kernel"] == OLD and found["once"]
 
 
+@pytest.mark.parametrize("name, value, unknown", [
+    ("LoaderEntryOneShot", "auto-windows", True), ("LoaderEntryOneShot", "gone.conf", True),
+    ("LoaderEntryDefault", "auto-windows", True), ("LoaderEntryDefault", "gone.conf", False),
+    ("LoaderEntryDefault", "AUTO-*", True), ("LoaderEntryDefault", "x.efi@1", True),
+    ("default", "auto-efi-shell", True), ("default", "gone", False), ("LoaderEntryLastBooted", "auto-windows", True),
+])  # fmt: skip
+def test_entries_that_systemd_boot_makes_itself(sdboot, name, value, unknown):
+    """Of Windows, a shell, the firmware; and profiles of unified images."""
+    assert boots(sdboot) == NEW
+    if name == "default":
+        sdboot.tree.put("boot/efi/loader/loader.conf", f"default {value}\n")
+    else:
+        sdboot.tree.variable(name, utf16(value), LOADER)
+    if name == "LoaderEntryLastBooted":
+        sdboot.tree.put("boot/efi/loader/loader.conf", "default @saved\n")
+    found = next_boot(sdboot)
+    assert found["kernel"] == (None if unknown else NEW) and ("is not read" in found["why"]) == unknown
+    # What is asked for once goes before a default.
+    if name != "LoaderEntryOneShot":
+        sdboot.tree.variable("LoaderEntryOneShot", utf16(f"0123-{OLD}.conf"), LOADER)
+        assert boots(sdboot) == OLD
+
+
 def test_entry_whose_attempts_are_used_up(sdboot):
     entries = sdboot.path / "boot/efi/loader/entries"
     (entries / f"0123-{NEW}.conf").rename(entries / f"0123-{NEW}+2-1.conf")
@@ -244,6 +267,11 @@ def test_unified_image(sdboot):
     sdboot.tree.put(image, unified(osrel="x", initrd=cpio({}), linux=bzimage(NEW)))
     assert boots(sdboot) == NEW
     assert sdboot.tree.run("doctor", "--next-boot").code == 0
+    # The sections of its first profile count before those that all have.
+    sdboot.tree.put(image, unified(osrel="x", initrd=cpio({}), linux=bzimage(NEW), profile="ID=x", cmdline="y"))
+    found = next_boot(sdboot)
+    assert found["kernel"] is None and "several profiles" in found["why"]
+    sdboot.tree.put(image, unified(osrel="x", initrd=cpio({}), linux=bzimage(NEW)))
     sdboot.remove(NEW)
     assert ": missing: " in sdboot.tree.run("doctor", "--next-boot").out
     for broken, said in ((b"MZ", "cut short"), (unified(osrel="x" * 4000)[:-9], "cut short"),
@@ -932,14 +960,15 @@ def test_initramfs_with_modules_of_another_build(sdboot, pair, other_pair, tool)
     assert next_finding(sdboot)["verdict"] == "kernel-incomplete"
 
 
-def test_kernel_without_a_signature(system, pair):
+def test_kernel_without_a_signature(system, pair, tmp_path):
     """Under Secure Boot it does not start, where the running one shows that something asks."""
     system.install(NEW, sign=pair)
     system.tree.enrol(pair.cert)
     system.tree.secure_boot()
-    for running, following, verdict in ((b"PKCS#7", b"PKCS#7", "ok"), (b"PKCS#7", b"", "unknown"), (b"", b"", "ok")):
-        system.tree.put(f"boot/vmlinuz-{OLD}", program(*[running] * bool(running)))
-        system.tree.put(f"boot/vmlinuz-{NEW}", program(*[following] * bool(following)))
+    signed = Authority(tmp_path).signed("Debian")
+    for running, following, verdict in ((signed, signed, "ok"), (signed, program(), "unknown"), (program(), program(), "ok")):
+        system.tree.put(f"boot/vmlinuz-{OLD}", running)
+        system.tree.put(f"boot/vmlinuz-{NEW}", following)
         finding = next_finding(system)
         assert finding["verdict"] == verdict and ("is not signed" in finding["message"]) == (verdict != "ok")
     # The running kernel's file may have been replaced since.
@@ -951,6 +980,44 @@ def test_kernel_without_a_signature(system, pair):
     assert system.tree.run("guard").code == 3
     system.tree.secure_boot(False)
     assert next_finding(system)["verdict"] == "ok"
+
+
+def test_kernel_signed_by_a_stranger(system, pair, tmp_path):
+    """shim starts what db, MokListRT or its own certificate has, and what is signed as the running one is."""
+    ca = Authority(tmp_path)
+
+    def signed(name):
+        """Not what db has by its hash."""
+        return ca.signed(name, image=program().replace(b"data", b"DATA"))
+
+    system.install(NEW, sign=pair)
+    system.tree.enrol(pair.cert)
+    system.tree.secure_boot()
+    system.tree.put(f"boot/vmlinuz-{OLD}", signed("Debian"))
+    for following, verdict in ((signed("Debian"), "ok"), (signed("Stranger"), "unknown"),
+                               (signed("Debian").replace(b"texttext", b"TEXTtext"), "unknown")):  # fmt: skip
+        system.tree.put(f"boot/vmlinuz-{NEW}", following)
+        finding = next_finding(system)
+        assert finding["verdict"] == verdict, finding
+        assert verdict == "ok" or "Secure Boot is on" in finding["message"]
+    system.tree.put(f"boot/vmlinuz-{NEW}", signed("Stranger"))
+    assert "signed by: Stranger" in next_finding(system)["message"]
+    system.tree.variable("MokListRT", siglist(pair.cert.read_bytes(), ca.der("Stranger")))
+    assert next_finding(system)["verdict"] == "ok"
+    system.tree.variable("MokListXRT", siglist(ca.der("Stranger")))
+    assert next_finding(system)["verdict"] == "unknown"
+    # What the file of the running kernel is now says nothing of what started.
+    system.tree.put(f"boot/vmlinuz-{NEW}", signed("Debian"))
+    system.tree.put("proc/stat", "cpu 0\nbtime 1000000000\n")
+    assert next_finding(system)["verdict"] == "unknown"
+
+
+def test_root_file_system_for_a_soft_reboot(system):
+    """systemctl reboot goes into it, with the kernel that runs."""
+    assert boots(system) == NEW
+    system.tree.put("run/nextroot/usr/lib/os-release", "ID=x\n")
+    found = next_boot(system)
+    assert found["kernel"] is None and "/run/nextroot" in found["why"]
 
 
 def test_boot_partition_without_room_for_the_next_kernel(system):

@@ -7,10 +7,9 @@ import time
 
 import pytest
 
-from tests.unit.kmodkeep.host import TOP
+from tests.unit.kmodkeep.host import SECURITY, SHA256, TOP, hash_list
 from tests.unit.kmodkeep.system import LOADER, NEW, System, utf16
 
-SECURITY = "d719b2cb-3d3a-4596-a3bc-dad00e67656f"
 METRICS = "var/lib/node/kmodkeep.prom"
 
 
@@ -26,7 +25,7 @@ def system(tree, pair):
     tree.put("run/.keep")
     tree.put("etc/kmodkeep/guard.conf", f"prometheus = /{METRICS}\n")
     tree.put("var/lib/node/.keep")
-    tree.variable("dbx", b"\x07\0\0\0one", SECURITY)
+    tree.variable("dbx", b"\x07\0\0\0" + hash_list(SHA256, b"1" * 32), SECURITY)
     tree.variable("LoaderInfo", utf16("GRUB 2.06"), LOADER)
     assert tree.run("guard").code == 0
     assert changes(system) == []
@@ -70,7 +69,7 @@ def test_cleared_list_of_keys_is_said_everywhere(system):
 
 
 def test_a_change_is_said_until_the_next_boot(system):
-    system.tree.variable("dbx", b"\x07\0\0\0two", SECURITY)
+    system.tree.variable("dbx", b"\x07\0\0\0" + hash_list(SHA256, b"2" * 32), SECURITY)
     boot(system)
     assert changes(system) == ["dbx"]
     system.tree.run("guard")
@@ -84,7 +83,7 @@ def test_a_change_is_said_until_the_next_boot(system):
 
 def test_change_while_it_runs_is_found_by_the_next_boot(system):
     """fwupd writes dbx while the system is up, and the guard is run after it."""
-    system.tree.variable("dbx", b"\x07\0\0\0two", SECURITY)
+    system.tree.variable("dbx", b"\x07\0\0\0" + hash_list(SHA256, b"2" * 32), SECURITY)
     system.tree.run("guard")
     assert changes(system) == []
     boot(system)

@@ -9,6 +9,7 @@ import pytest
 from tests.lib import apt
 from tests.lib.cache import cached
 from tests.qemu import esp
+from tests.unit.kmodkeep import test_efi_start as efi_start
 from tests.unit.kmodkeep import test_firmware_ca as firmware
 from tests.unit.kmodkeep.host import GLOBAL
 from tests.unit.kmodkeep.system import NEW, OLD, System, bzimage
@@ -315,6 +316,26 @@ def test_what_the_options_of_the_entry_name(boot, options, file):
     (boot.path / "boot/efi/EFI" / file).unlink()
     boot.program(GRUB, grub_image(grub=2))
     stops(boot, "debian/grubx64.efi", "it has grub,2")
+
+
+@pytest.mark.parametrize("where", ["boot/efi", "mnt/esp"])
+def test_options_of_an_entry_whose_partition_is_mounted_elsewhere(boot, where):
+    """It is found by its PARTUUID: another partition in a usual place is not what is started."""
+    (boot.path / "boot/efi").rename(boot.path / "moved")
+    (boot.path / where).parent.mkdir(parents=True, exist_ok=True)
+    (boot.path / "moved").rename(boot.path / where)
+    boot.put("dev/sda1")
+    link = boot.path / f"dev/disk/by-partuuid/{efi_start.OURS}"
+    link.parent.mkdir(parents=True)
+    link.symlink_to("../../sda1")
+    boot.put("proc/self/mountinfo", f"1 1 8:1 / /{where} rw - vfat /dev/sda1 rw\n")
+    entry = [efi_start.partition(efi_start.OURS), efi_start.program("\\EFI\\debian\\shimx64.efi")]
+    boot.variable("Boot0001", efi_start.option("d", *entry), GLOBAL)
+    boot.variable("BootOrder", efi_start.numbers(1), GLOBAL)
+    assert safe(boot) == "yes"
+    boot.variable("Boot0001", efi_start.option("d", *entry, more=efi_start.text("fwupdx64.efi")), GLOBAL)
+    boot.program(f"{where}/EFI/debian/fwupdx64.efi", image((".sbat", csv(grub=1, fwupd=1))))
+    stops(boot, "debian/fwupdx64.efi", "it has grub,1, and grub,3 is required")
 
 
 def test_unified_image_in_the_place_of_the_boot_loader(boot):

@@ -61,6 +61,7 @@ def test_path_for_removable_disks(host, pair, file, image, without):
     host.own_key(pair)
     host.add_mokutil()
     boot_entry(host, file)
+    host.no_fallback()
     if image is not None:
         host.put("boot/efi/EFI/BOOT/BOOTX64.EFI", image)
         host.put("boot/efi/EFI/BOOT/mmx64.efi", "MokManager")

@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Hardening that refuses a module, and modules that are not there when devices ask. */
+#include "guard/verdict/hardening.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <mntent.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "guard/base/param.h"
+#include "guard/base/util.h"
+#include "guard/host/mounts.h"
+#include "guard/trust/trust.h"
+#include "guard/verdict/modprobe.h"
+
+#define TEXT_MAX (1u << 20)
+/* RSA below that is refused in FIPS mode (crypto/rsa_helper.c). */
+#define FIPS_RSA_BITS 2048
+
+/* What is of the host is read once: make's answer, "" for NULL; NULL: no memory. */
+static const char *once(const struct host *h, const char *what, char *(*make)(const struct host *h))
+{
+	char *known = host_recall(h, "hardening", what);
+
+	if (known)
+		return known;
+	known = make(h);
+	if (!known)
+		known = strdup("");
+	return known && !host_remember(h, "hardening", what, known, free) ? known : NULL;
+}
+
+static const char *cmdline_of(const struct doctor *d, const struct finding *f)
+{
+	bool boots = d->next.kernel && !strcmp(d->next.kernel, f->kernel->release);
+
+	return boots && d->next.cmdline ? d->next.cmdline : "";
+}
+
+static bool is_loaded(const struct doctor *d, const struct finding *f)
+{
+	const char *name = f->report.info.name;
+
+	return host_module_loaded(d->h, name ? name : f->module);
+}
+
+/* A switch of the kernel; def: what it is without a word of it. */
+static bool is_on(const char *line, const char *name, bool def)
+{
+	char *value = param_value(line, name);
+	struct param p;
+	bool on = value ? *value && strchr("1yYtT", *value) : def;
+
+	if (value && !strncasecmp(value, "on", 2))
+		on = true;
+	free(value);
+	/* Without a value it is on. */
+	while (!on && param_next(&line, &p) && !param_is_end(&p))
+		on = param_is(&p, name) && !p.value;
+	return on;
+}
+
+/* Has the running system the same value of a parameter, or none as well? */
+static bool runs_with(const struct doctor *d, const char *line, const char *name)
+{
+	char *now = host_line(d->h, "/proc/cmdline");
+	char *a = now ? param_value(now, name) : NULL, *b = param_value(line, name);
+	bool same = now && (a && b ? !strcmp(a, b) : a == b);
+
+	free(b);
+	free(a);
+	free(now);
+	return same;
+}
+
+/* ---- kernel.modules_disabled ---- */
+
+static bool line_sets(char *line, const char *a, const char *b)
+{
+	char *equals = strchr(line, '='), *value;
+	size_t n;
+
+	line += strspn(line, " \t");
+	line += *line == '-';
+	if (!equals || *line == '#' || *line == ';')
+		return false;
+	n = strcspn(line, " \t=");
+	value = equals + 1 + strspn(equals + 1, " \t");
+	return ((n == strlen(a) && !strncmp(line, a, n)) ||
+		(n == strlen(b) && !strncmp(line, b, n))) && *value != '0';
+}
+
+static bool file_sets(const char *path)
+{
+	char *text = NULL, *rest, *line;
+	struct buf b = { 0 };
+	bool sets = false;
+
+	if (!file_read(path, TEXT_MAX, &b))
+		text = strndup((char *)b.data, b.len);
+	for (rest = text; !sets && (line = strsep(&rest, "\n")); )
+		sets = line_sets(line, "kernel.modules_disabled", "kernel/modules_disabled");
+	free(text);
+	buf_free(&b);
+	return sets;
+}
+
+/* A file that another one of its name hides counts as well. Malloc'ed; NULL: none. */
+static char *who_disables(const struct host *h)
+{
+	static const char *const dirs[] = {
+		"/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d",
+		"/lib/sysctl.d",
+	};
+	char *found = host_path(h, "/etc/sysctl.conf");
+
+	if (found && file_sets(found))
+		return found;
+	free(found);
+	found = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(dirs) && !found; i++) {
+		char *dir = host_path(h, dirs[i]);
+		DIR *d = dir ? opendir(dir) : NULL;
+		struct dirent *e;
+
+		while (d && !found && (e = readdir(d))) {
+			char *path = str_ends_with(e->d_name, ".conf") ?
+				     text_of("%s/%s", dir, e->d_name) : NULL;
+
+			if (path && file_sets(path))
+				found = path;
+			else
+				free(path);
+		}
+		if (d)
+			closedir(d);
+		free(dir);
+	}
+	return found;
+}
+
+/* systemd-sysctl goes after systemd-modules-load, and beside what devices ask for. */
+static int judge_disabled(const struct doctor *d, struct finding *f)
+{
+	bool at_once = is_on(cmdline_of(d, f), "sysctl.kernel.modules_disabled", false);
+	const char *who = at_once ? NULL : once(d->h, "sysctl", who_disables);
+	char *now;
+	int err = 0;
+
+	if (at_once)
+		return report_set(&f->report, VERDICT_BLOCKED, "take it out of the boot loader's "
+				  "configuration", "the command line of the entry that boots "
+				  "has sysctl.kernel.modules_disabled, with which no module is loaded");
+	if (!who || !*who)
+		return who ? 0 : -ENOMEM;
+	now = host_line(d->h, "/proc/sys/kernel/modules_disabled");
+	if (!(now && !strcmp(now, "1") && is_loaded(d, f)) &&
+	    !modprobe_at_boot(d->h, f->module))
+		err = report_set(&f->report, VERDICT_UNKNOWN, "write its name into a file of "
+				 "/etc/modules-load.d, which goes before that",
+				 "%s sets kernel.modules_disabled while the host boots, and "
+				 "whether the module is loaded before that is not known", who);
+	free(now);
+	return err;
+}
+
+/* ---- LoadPin: modules come from one file system, the first that one was read from ---- */
+
+static bool lists_lsm(const char *list, const char *name)
+{
+	const char *at = list ? strstr(list, name) : NULL;
+
+	return at && (at == list || at[-1] == ',') && strchr(",", at[strlen(name)]);
+}
+
+static int judge_loadpin(const struct doctor *d, struct finding *f)
+{
+	const char *line = cmdline_of(d, f), *kernel = f->kernel->release;
+	char *lsm = param_value(line, "lsm"), *now, *enforced;
+	char *forced = host_kernel_config(d->h, kernel, "CONFIG_SECURITY_LOADPIN_ENFORCE");
+	bool on = is_on(line, "loadpin.enforce", forced && !strcmp(forced, "y")), proven;
+
+	free(forced);
+	if (on && !lsm)
+		lsm = host_kernel_config(d->h, kernel, "CONFIG_LSM");
+	on = on && (!lsm || lists_lsm(lsm, "loadpin"));
+	free(lsm);
+	if (!on)
+		return 0;
+	now = host_line(d->h, "/sys/kernel/security/lsm");
+	enforced = host_line(d->h, "/proc/sys/kernel/loadpin/enforce");
+	proven = lists_lsm(now, "loadpin") && enforced && !strcmp(enforced, "1") &&
+		 is_loaded(d, f);
+	free(now);
+	free(enforced);
+	return proven ? 0 : report_set(&f->report, VERDICT_UNKNOWN, "ask again after that boot",
+				       "LoadPin (loadpin.enforce) refuses modules that are not on "
+				       "the file system of the first one, which may be the initramfs");
+}
+
+/* ---- IMA ---- */
+
+/* Does a rule of a policy ask for modules to be appraised? A word; NULL: no. */
+static char *policy_appraises(const struct host *h)
+{
+	char *path = host_path(h, "/etc/ima/ima-policy"), *text = NULL, *rest, *line;
+	struct buf b = { 0 };
+	bool does = false;
+	int err = path ? file_read(path, TEXT_MAX, &b) : -ENOENT;
+
+	if (!err)
+		text = strndup((char *)b.data, b.len);
+	for (rest = text; !does && (line = strsep(&rest, "\n")); ) {
+		line += strspn(line, " \t");
+		does = !strncmp(line, "appraise", 8) &&
+		       (!strstr(line, "func=") || strstr(line, "MODULE_CHECK"));
+	}
+	free(text);
+	buf_free(&b);
+	free(path);
+	return does || (err && err != -ENOENT) ? strdup("yes") : NULL;
+}
+
+static int judge_ima(const struct doctor *d, struct finding *f)
+{
+	const char *line = cmdline_of(d, f), *file = once(d->h, "ima", policy_appraises);
+	char *policy = param_value(line, "ima_policy"), *how = param_value(line, "ima_appraise");
+	char *built = host_kernel_config(d->h, f->kernel->release, "CONFIG_IMA_APPRAISE");
+	char *readable = host_kernel_config(d->h, f->kernel->release, "CONFIG_MODULES");
+	bool asks = (policy && (strstr(policy, "secure_boot") || strstr(policy, "appraise"))) ||
+		    is_on(line, "ima_appraise_tcb", false) || !file || *file;
+	bool off = (how && (!strcmp(how, "off") || !strcmp(how, "fix") || !strcmp(how, "log"))) ||
+		   (readable && !built);
+	bool proven = asks && f->kernel->running && runs_with(d, line, "ima_policy") &&
+		      runs_with(d, line, "ima_appraise") && is_loaded(d, f);
+
+	free(readable);
+	free(built);
+	free(how);
+	free(policy);
+	if (!asks || off || proven)
+		return 0;
+	return report_set(&f->report, VERDICT_UNKNOWN, "sign it for IMA by a key that the kernel has "
+			  "(evmctl ima_sign), and ask again after that boot",
+			  "a policy of IMA (ima_policy=, /etc/ima/ima-policy) appraises modules, and "
+			  "whether the kernel takes the attribute security.ima of %s is not known",
+			  f->file ? f->file : f->module);
+}
+
+/* ---- SELinux ---- */
+
+/* A word where it is set to enforce, and the kernel has it; NULL: no. */
+static char *selinux_set(const struct host *h)
+{
+	char *path = host_path(h, "/etc/selinux/config"), *text = NULL, *rest, *word;
+	struct buf b = { 0 };
+	bool does = false;
+
+	if (host_has(h, "/sys/fs/selinux/enforce") && path && !file_read(path, TEXT_MAX, &b))
+		text = strndup((char *)b.data, b.len);
+	for (rest = text; (word = strsep(&rest, "\n")); )
+		if (!strncmp(word, "SELINUX=", 8))
+			does = !strncmp(word + 8, "enforcing", 9);
+	free(text);
+	buf_free(&b);
+	free(path);
+	return does ? strdup("yes") : NULL;
+}
+
+static bool selinux_enforces(const struct doctor *d, const struct finding *f)
+{
+	const char *line = cmdline_of(d, f), *set = once(d->h, "selinux", selinux_set);
+	char *selinux = param_value(line, "selinux"), *enforcing = param_value(line, "enforcing");
+	char *lsm = param_value(line, "lsm");
+	bool does = (!set || *set) && !(selinux && !strcmp(selinux, "0")) &&
+		    !(enforcing && !strcmp(enforcing, "0")) && (!lsm || lists_lsm(lsm, "selinux"));
+
+	free(lsm);
+	free(enforcing);
+	free(selinux);
+	return does;
+}
+
+/* Who loads it may load files of that type alone; one that was moved here keeps its old one. */
+static int judge_label(const struct doctor *d, struct finding *f)
+{
+	char label[512] = "", *next;
+	ssize_t n;
+	int err;
+
+	if (!f->file || !selinux_enforces(d, f) || (f->kernel->running && is_loaded(d, f)))
+		return 0;
+	n = getxattr(f->file, "security.selinux", label, sizeof(label) - 1);
+	/* The file system has one label for all, by how it is mounted. */
+	if (n < 0 && errno == ENOTSUP)
+		return 0;
+	if (n >= 0 && strstr(label, ":modules_object_t"))
+		return 0;
+	make_printable(label);
+	next = text_of("restorecon -v %s", f->file);
+	err = next ? report_set(&f->report, VERDICT_UNKNOWN, next,
+				"%s has the label '%s', and SELinux may not let a file that is no "
+				"modules_object_t be loaded", f->file, n < 0 ? strerror(errno) : label) :
+		     -ENOMEM;
+	free(next);
+	return err;
+}
+
+/* ---- FIPS mode ---- */
+
+static int judge_fips(const struct doctor *d, struct finding *f)
+{
+	const struct trust_cert *c = f->report.cert;
+	EVP_PKEY *key = c ? X509_get0_pubkey(c->x509) : NULL;
+	const char *hash = f->report.hash;
+
+	if (f->report.waived || !is_on(cmdline_of(d, f), "fips", false))
+		return 0;
+	if (key && EVP_PKEY_base_id(key) == EVP_PKEY_RSA && EVP_PKEY_bits(key) < FIPS_RSA_BITS)
+		return report_set(&f->report, VERDICT_UNSUPPORTED_SIGNATURE,
+				  "sign it with a key of 2048 bits or more", "it is signed with RSA "
+				  "of %d bits, which a kernel in FIPS mode (fips=1) refuses",
+				  EVP_PKEY_bits(key));
+	if (hash && !strcmp(hash, "SHA1"))
+		return report_set(&f->report, VERDICT_UNKNOWN, "sign it with SHA-256: kmodkeep sign "
+				  "--hash sha256", "it is signed with SHA-1, which a kernel in FIPS "
+				  "mode (fips=1) may refuse");
+	return 0;
+}
+
+/* ---- where the modules are ---- */
+
+char *modules_folder(const struct host *h)
+{
+	char *path = host_path(h, "/lib/modules"), *root = host_path(h, "/");
+	char *real = path ? realpath(path, NULL) : NULL, *top = root ? realpath(root, NULL) : NULL;
+	size_t above = top && strcmp(top, "/") ? strlen(top) : 0;
+	bool within = real && top && !strncmp(real, top, above) && real[above] == '/';
+	char *folder = within ? strdup(real + above) : NULL;
+
+	free(top);
+	free(real);
+	free(root);
+	free(path);
+	return folder;
+}
+
+/* The unit of systemd that mounts there: "usr-lib-modules.mount". */
+static bool has_unit(const struct host *h, const char *where)
+{
+	static const char *const dirs[] = { "/etc/systemd/system", "/usr/lib/systemd/system" };
+	char *name = calloc(4 * strlen(where) + 1, 1), *to = name;
+	bool has = false;
+
+	for (const char *p = where + 1; name && *p; p++)
+		if (*p == '-')
+			to = stpcpy(to, "\\x2d");
+		else
+			*to++ = *p == '/' ? '-' : *p;
+	for (size_t i = 0; i < ARRAY_SIZE(dirs) && name && !has; i++) {
+		char *rel = text_of("%s/%s.mount", dirs[i], name);
+
+		has = rel && host_has(h, rel);
+		free(rel);
+	}
+	free(name);
+	return has;
+}
+
+/* Is it mounted at each boot? early: before the root file system is left to init. */
+static bool is_mounted_at_boot(const struct host *h, const char *where, bool *early)
+{
+	char *path = host_path(h, "/etc/fstab"), room[4096];
+	FILE *f = path ? setmntent(path, "re") : NULL;
+	bool is = has_unit(h, where);
+	struct mntent m;
+
+	*early = !strcmp(where, "/usr");
+	while (f && getmntent_r(f, &m, room, sizeof(room)))
+		if (!strcmp(m.mnt_dir, where)) {
+			is = !hasmntopt(&m, "noauto") || hasmntopt(&m, "x-systemd.automount");
+			*early |= hasmntopt(&m, "x-initrd.mount") != NULL;
+		}
+	if (f)
+		endmntent(f);
+	free(path);
+	return is;
+}
+
+/* Where that of a kernel's modules is mounted; "/" where that is not to be seen. Malloc'ed. */
+static char *where_mounted(const struct host *h, const char *kernel)
+{
+	char *folder = modules_folder(h);
+	char *of = folder ? text_of("%s/%s", folder, kernel) : NULL;
+	char *where = of ? mount_point(h, of) : NULL;
+
+	free(of);
+	free(folder);
+	return where ? where : strdup("/");
+}
+
+/*
+ * Devices ask for their modules before local file systems are mounted, and again only when
+ * something else has them ask. The initramfs mounts / and /usr alone.
+ */
+static int judge_place(const struct doctor *d, struct finding *f)
+{
+	const char *line = cmdline_of(d, f), *kernel = f->kernel->release;
+	char *where = host_recall(d->h, "mount of modules", kernel), *usr, *hash;
+	bool early, at_boot;
+	int err = 0;
+
+	if (!where) {
+		where = where_mounted(d->h, kernel);
+		if (!where || host_remember(d->h, "mount of modules", kernel, where, free))
+			return -ENOMEM;
+	}
+	if (!strcmp(where, "/"))
+		return 0;
+	usr = param_value(line, "mount.usr");
+	hash = param_value(line, "usrhash");
+	at_boot = is_mounted_at_boot(d->h, where, &early);
+	if (!at_boot && !(early && (usr || hash)))
+		err = report_set(&f->report, VERDICT_UNKNOWN, "have it mounted at each boot by a line "
+				 "in /etc/fstab", "its file is on what is mounted on %s, and "
+				 "neither /etc/fstab nor a unit has that mounted at the next boot",
+				 where);
+	else if (at_boot && !early && !is_loaded(d, f))
+		err = report_set(&f->report, VERDICT_UNKNOWN, "move the modules to the root file system, "
+				 "or mount it early: x-initrd.mount in its line of /etc/fstab",
+				 "its file is on what is mounted on %s, which may come after its "
+				 "device asks for it", where);
+	free(hash);
+	free(usr);
+	return err;
+}
+
+int hardening_judge(const struct doctor *d, struct finding *f)
+{
+	int (*const judges[])(const struct doctor *d, struct finding *f) = {
+		judge_fips, judge_disabled, judge_place, judge_loadpin, judge_ima, judge_label,
+	};
+	int err = 0;
+
+	if (d->place != PLACE_HOST || !host_may_act(d->h))
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(judges) && !err && f->report.verdict == VERDICT_OK; i++)
+		err = judges[i](d, f);
+	return err;
+}

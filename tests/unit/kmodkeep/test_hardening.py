@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Hosts that refuse a good module, or that have none when its device asks: no such boot is called safe."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from tests.unit.kmodkeep.host import Pair
+from tests.unit.kmodkeep.system import NEW, OLD, System
+
+CONFIG = "CONFIG_MODULES=y\nCONFIG_INTEGRITY_PLATFORM_KEYRING=y\n"
+
+
+@pytest.fixture
+def system(tree):
+    made = System(tree)
+    made.driver("sample", "modules = sample\ndkms = sample\ninitramfs = no\n")
+    return made
+
+
+def finding(system):
+    (found,) = json.loads(system.tree.run("doctor", "--json", "--next-boot").out)["findings"]
+    assert found["verdict"] == "ok" or found["next_step"], found
+    return found
+
+
+def verdict(system):
+    return finding(system)["verdict"]
+
+
+def boots_with(system, words):
+    """These words are on the command line of the entry that boots."""
+    menu = system.path / "boot/grub/grub.cfg"
+    menu.write_text(menu.read_text().replace("ro quiet", f"ro quiet {words}"))
+
+
+@pytest.mark.parametrize("where, line, word", [
+    ("etc/sysctl.conf", "kernel.modules_disabled = 1", "unknown"),
+    ("usr/lib/sysctl.d/9.conf", " -kernel/modules_disabled=1", "unknown"),
+    ("etc/sysctl.d/9.conf", "kernel.modules_disabled=0", "ok"), ("etc/sysctl.d/9.conf", "#kernel.modules_disabled=1", "ok"),
+    ("etc/sysctl.d/9.txt", "kernel.modules_disabled=1", "ok"), ("etc/sysctl.d/9.conf", "kernel.modules = 1", "ok"),
+])  # fmt: skip
+def test_modules_are_disabled_while_the_host_boots(system, where, line, word):
+    system.tree.put(where, f"kernel.panic = 1\n{line}\n")
+    assert verdict(system) == word
+    # What systemd-modules-load has goes before.
+    system.tree.put("etc/modules-load.d/x.conf", "sample\n")
+    assert verdict(system) == "ok"
+    (system.path / "etc/modules-load.d/x.conf").unlink()
+    # This boot had the same, and the module is loaded.
+    system.loaded("sample", "ABC")
+    system.tree.put("proc/sys/kernel/modules_disabled", "0\n")
+    assert verdict(system) == word
+    system.tree.put("proc/sys/kernel/modules_disabled", "1\n")
+    assert verdict(system) == "ok"
+
+
+@pytest.mark.parametrize("words, word", [
+    ("sysctl.kernel.modules_disabled=1", "blocked"), ("sysctl.kernel.modules_disabled=0", "ok"),
+    ("loadpin.enforce=1", "unknown"), ("loadpin.enforce", "unknown"), ("loadpin.enforce=0", "ok"),
+    ("loadpin.enforce=1 lsm=lockdown,yama", "ok"), ("loadpin.enforce=1 lsm=yama,loadpin", "unknown"),
+    ("ima_policy=tcb|secure_boot", "unknown"), ("ima_policy=appraise_tcb", "unknown"), ("ima_policy=tcb", "ok"),
+    ("ima_policy=secure_boot ima_appraise=log", "ok"), ("ima_appraise_tcb", "unknown"),
+])  # fmt: skip
+def test_words_of_the_entry_that_boots(system, words, word):
+    system.tree.put(f"boot/config-{NEW}", CONFIG + "CONFIG_IMA_APPRAISE=y\n")
+    boots_with(system, words)
+    assert verdict(system) == word
+    assert system.tree.run("guard").code == {"ok": 0, "blocked": 1, "unknown": 3}[word]
+
+
+def test_loadpin_that_this_boot_has(system):
+    system.tree.put(f"boot/config-{NEW}", CONFIG + "CONFIG_SECURITY_LOADPIN_ENFORCE=y\nCONFIG_LSM=\"yama,loadpin\"\n")
+    assert verdict(system) == "unknown"
+    system.loaded("sample", "ABC")
+    system.tree.put("sys/kernel/security/lsm", "capability,yama,loadpin\n")
+    for now, word in (("0", "unknown"), ("1", "ok")):
+        system.tree.put("proc/sys/kernel/loadpin/enforce", f"{now}\n")
+        assert verdict(system) == word
+    system.tree.put(f"boot/config-{NEW}", CONFIG + "CONFIG_SECURITY_LOADPIN_ENFORCE=y\nCONFIG_LSM=\"yama,bpf\"\n")
+    system.tree.put("proc/sys/kernel/loadpin/enforce", "0\n")
+    assert verdict(system) == "ok"
+
+
+def test_policy_of_ima(system):
+    config = system.tree.put(f"boot/config-{NEW}", CONFIG + "CONFIG_IMA_APPRAISE=y\n")
+    for line, word in (("measure func=MODULE_CHECK", "ok"), ("appraise func=BPRM_CHECK", "ok"),
+                       ("  appraise func=MODULE_CHECK appraise_type=imasig", "unknown"),
+                       ("appraise fowner=0", "unknown")):  # fmt: skip
+        system.tree.put("etc/ima/ima-policy", f"# rules\n{line}\n")
+        assert verdict(system) == word, line
+    # A kernel that knows none; the running one, which has loaded it.
+    config.write_text(CONFIG)
+    assert verdict(system) == "ok"
+    config.write_text(CONFIG + "CONFIG_IMA_APPRAISE=y\n")
+    system.loaded("sample", "ABC")
+    assert verdict(system) == "unknown"
+    system.running(NEW)
+    assert verdict(system) == "ok"
+
+
+@pytest.mark.parametrize("words, word", [("", "unknown"), ("selinux=0", "ok"), ("enforcing=0", "ok"), ("lsm=yama", "ok")])
+def test_label_of_the_file(system, words, word):
+    """A module that was built elsewhere and moved here has the label of that place."""
+    path = system.module_file(NEW)
+    for label, verdict_of in (("system_u:object_r:modules_object_t:s0", "ok"), ("u:object_r:user_home_t:s0", word)):
+        os.setxattr(path, "security.selinux", label.encode())
+        system.tree.put("etc/selinux/config", "# x\nSELINUX=enforcing\n")
+        assert verdict(system) == "ok"
+        system.tree.put("sys/fs/selinux/enforce", "1")
+        boots_with(system, words)
+        found = finding(system)
+        assert found["verdict"] == verdict_of, found
+        (system.path / "sys/fs/selinux/enforce").unlink()
+    assert word == "ok" or found["next_step"] == f"restorecon -v {path}"
+    system.tree.put("sys/fs/selinux/enforce", "1")
+    system.tree.put("etc/selinux/config", "SELINUX=permissive\n")
+    assert verdict(system) == "ok"
+
+
+def test_fips_mode(system, pair, tmp_path):
+    weak = Pair(tmp_path, "weak")
+    subprocess.run(["openssl", "req", "-new", "-x509", "-newkey", "rsa:1024", "-nodes", "-days", "9", "-subj", "/CN=weak",
+                    "-keyout", weak.key, "-outform", "DER", "-out", weak.cert], check=True, capture_output=True)  # fmt: skip
+    system.tree.secure_boot()
+    system.tree.enrol(pair.cert, weak.cert)
+    system.install(OLD, sign=pair)
+    system.install(NEW, sign=weak)
+    assert verdict(system) == "ok"
+    boots_with(system, "fips=1")
+    found = finding(system)
+    assert found["verdict"] == "unsupported-signature" and "1024 bits" in found["message"], found
+    system.install(NEW, sign=pair)
+    assert verdict(system) == "ok"
+    system.tree.put(f"boot/config-{NEW}", CONFIG + "CONFIG_CRYPTO_SHA1=y\n")
+    system.install(NEW)
+    signed = system.tree.run("sign", "--hash", "sha1", "--key", pair.key, "--cert", pair.cert, system.module_file(NEW))
+    assert signed.code == 0, signed.text
+    assert verdict(system) == "unknown"
+
+
+@pytest.mark.parametrize("setting", ["LOCK_DOWN_KERNEL_FORCE_INTEGRITY=y", "LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY=y",
+                                     'CMDLINE="quiet module.sig_enforce"', 'CMDLINE="lockdown=integrity"'])  # fmt: skip
+def test_kernel_that_demands_signatures_by_itself(system, setting):
+    config = system.tree.put(f"boot/config-{NEW}", CONFIG)
+    assert verdict(system) == "ok"
+    config.write_text(f"{CONFIG}CONFIG_{setting}\n")
+    assert verdict(system) == "unsigned"
+
+
+def test_command_line_that_is_built_in(system):
+    system.tree.put(f"boot/config-{NEW}", CONFIG + 'CONFIG_CMDLINE="module_blacklist=other,sample"\n')
+    found = finding(system)
+    assert found["verdict"] == "blocked" and "built into kernel" in found["message"], found
+
+
+MOUNT = "1 1 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / {} rw - ext4 /dev/sda2 rw\n"
+
+
+@pytest.mark.parametrize("where, fstab, word, loaded", [
+    ("/usr", "/dev/sda2 /usr ext4 defaults 0 2", "ok", "ok"), ("/lib/modules", "", "unknown", "unknown"),
+    ("/lib/modules", "/dev/sda2 /lib/modules ext4 defaults 0 2", "unknown", "ok"),
+    ("/lib/modules", "/dev/sda2 /lib/modules ext4 noauto 0 2", "unknown", "unknown"),
+    ("/lib/modules", "/dev/sda2 /lib/modules ext4 x-initrd.mount 0 2", "ok", "ok"),
+    (f"/lib/modules/{NEW}", "", "unknown", "unknown"), (f"/lib/modules/{OLD}", "", "ok", "ok"),
+    ("/srv", "", "ok", "ok"),
+])  # fmt: skip
+def test_file_system_of_the_modules(system, where, fstab, word, loaded):
+    """What is mounted by hand is not there at the next boot, and what is mounted late is so too late for devices."""
+    system.tree.put("proc/self/mountinfo", MOUNT.format(where))
+    system.tree.put("etc/fstab", fstab + "\n")
+    assert verdict(system) == word
+    system.loaded("sample", "ABC")
+    assert verdict(system) == loaded
+    if where == "/lib/modules" and not fstab:
+        system.tree.put("etc/systemd/system/lib-modules.mount", "[Mount]\n")
+        assert verdict(system) == "ok"
+
+
+@pytest.mark.parametrize("fstab, words, word", [
+    ("", "", "unknown"), ("/dev/sda2 /usr ext4 defaults 0 2", "", "ok"), ("", "mount.usr=/dev/sda2", "ok"),
+])  # fmt: skip
+def test_usr_apart_from_the_root(system, fstab, words, word):
+    for release in (OLD, NEW):
+        system.tree.put(f"usr/lib/modules/{release}/x")
+    subprocess.run(["cp", "-a", f"{system.path}/lib/.", f"{system.path}/usr/lib"], check=True)
+    subprocess.run(["rm", "-r", f"{system.path}/lib"], check=True)
+    (system.path / "lib").symlink_to("usr/lib")
+    system.tree.put("proc/self/mountinfo", MOUNT.format("/usr"))
+    system.tree.put("proc/cmdline", f"root=UUID=42 ro quiet {words}\n")
+    boots_with(system, words)
+    system.tree.put("etc/fstab", fstab + "\n")
+    assert verdict(system) == word
