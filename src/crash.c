@@ -14,6 +14,7 @@
 #include <linux/atomic.h>
 #include <linux/kdebug.h>
 #include <linux/kernel.h>
+#include <linux/minmax.h>
 #include <linux/moduleparam.h>
 #include <linux/notifier.h>
 #include <linux/printk.h>
@@ -58,8 +59,8 @@ static int set_text_kb(const char *val, const struct kernel_param *kp)
 	if (kstrtouint(val, 0, &kb) || kb < FLIGHTREC_CRASH_TEXT_MIN >> 10 ||
 	    kb > FLIGHTREC_CRASH_TEXT_MAX >> 10) {
 		pr_err("flightrec: parameter crash_kb: \"%*pE\" is not a number of KiB, %d to %d\n",
-		       (int)strnlen(val, SHOWN_MAX), val, FLIGHTREC_CRASH_TEXT_MIN >> 10,
-		       FLIGHTREC_CRASH_TEXT_MAX >> 10);
+		       (int)min_t(size_t, strcspn(val, "\n"), SHOWN_MAX), val,
+		       FLIGHTREC_CRASH_TEXT_MIN >> 10, FLIGHTREC_CRASH_TEXT_MAX >> 10);
 		return -EINVAL;
 	}
 	WRITE_ONCE(text_kb, kb);

@@ -182,7 +182,7 @@ static int set_quota(const char *val, const struct kernel_param *kp)
 	err = kstrtouint(val, 0, &rate);
 	if (err) {
 		pr_err("parameter quota: \"%*pE\" is not a number of bytes per second, 0 to 4294967295\n",
-		       (int)strnlen(val, SHOWN_MAX), val);
+		       (int)min_t(size_t, strcspn(val, "\n"), SHOWN_MAX), val);
 		return err;
 	}
 	given = true;
