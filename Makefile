@@ -11,6 +11,7 @@ TEST_ALL := check mutants kernels bindings secureboot packaging rpm guard proof 
 
 help:
 	@echo 'make demo        the main job in a throw-away guest with Secure Boot, start to end'
+	@echo 'make demo-fleet  a roll-out over six hosts in namespaces, stopped at the canary and mended'
 	@echo 'make test        what CI runs: $(TEST)'
 	@echo 'make test-all    everything: $(TEST_ALL), more combinations'
 	@echo 'make check       style, static checks, unit tests under sanitizers'
@@ -41,6 +42,9 @@ deps:
 
 demo: deps
 	$(PYTHON) -m tests.demo
+
+demo-fleet: deps
+	$(PYTHON) -m tests.demo.fleet
 
 test: deps
 	$(PYTHON) tests/run.py $(TEST)
@@ -100,5 +104,5 @@ install:
 clean:
 	rm -rf build
 
-.PHONY: help deps demo test test-all test-fleet-200 test-mutants check $(TIERS:%=test-%) shell deb rpm rpm-repo bench bench-read bench-deaths bench-lifecycle fuzz install clean
+.PHONY: help deps demo demo-fleet test test-all test-fleet-200 test-mutants check $(TIERS:%=test-%) shell deb rpm rpm-repo bench bench-read bench-deaths bench-lifecycle fuzz install clean
 .DEFAULT_GOAL := help

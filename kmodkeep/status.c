@@ -309,7 +309,8 @@ static void print_page(struct doctor *d, const struct safety *s)
 	print_waits(d);
 	print_packages(d, &todo);
 	print_drivers(d);
-	if (s->safe != ANSWER_YES && s->next && !todo.count)
+	/* With a brief answer it is said of the module. */
+	if (s->safe != ANSWER_YES && s->next && (!todo.count || !s->brief))
 		add_todo(&todo, strdup(s->next));
 	for (size_t i = 0; i < todo.count; i++) {
 		page_item(i ? "" : "What to do", COLUMN, todo.list[i]);

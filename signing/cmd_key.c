@@ -133,7 +133,9 @@ static void print_page(const struct host *h, const struct keystate *s)
 		printf("Problem:      %s\n", s->key->problem);
 	else if (s->key_error == -EACCES)
 		puts("Problem:      this user may not read the key");
-	printf("Enrolment:    %s%s%s%s\n", enrolment_word(s->enrolment),
+	printf("Enrolment:    %s%s%s%s%s\n", enrolment_word(s->enrolment),
+	       s->enrolment == ENROLMENT_DECLINED ?
+	       " (asked for in an earlier boot, and not confirmed at the boot menu)" : "",
 	       s->delete_pending ? ", to be deleted at the next boot" : "",
 	       s->mokx_pending ? ", to be revoked at the next boot" : "",
 	       s->revoked ? ", in the list of revoked keys" : "");

@@ -13,6 +13,7 @@
 #include "guard/host/efivars.h"
 #include "guard/host/firmware.h"
 #include "guard/trust/cert.h"
+#include "guard/trust/enrol_request.h"
 #include "guard/trust/firmware_ca.h"
 #include "guard/trust/trust.h"
 
@@ -52,46 +53,6 @@ static int describe(struct keystate *s)
 	return 0;
 }
 
-/* Value of a "key=value" line of the record of the last request. */
-static char *recorded(const struct host *h, const char *key)
-{
-	char *path = host_path(h, ENROL_RECORD), *value = NULL, *line, *save;
-	struct buf b = { 0 };
-	char text[1024];
-	size_t n = strlen(key);
-
-	if (path && file_read(path, sizeof(text) - 1, &b) == 0) {
-		memcpy(text, b.data, b.len);
-		text[b.len] = '\0';
-		for (line = strtok_r(text, "\n", &save); line && !value;
-		     line = strtok_r(NULL, "\n", &save))
-			if (!strncmp(line, key, n) && line[n] == '=')
-				value = strdup(line + n + 1);
-	}
-	buf_free(&b);
-	free(path);
-	return value;
-}
-
-/*
- * MokManager deletes a request that is declined or not answered. So one that
- * was made in an earlier boot and left no trace was not confirmed.
- */
-static bool was_declined(const struct host *h, const struct keystate *s)
-{
-	char *what = recorded(h, "fingerprint");
-	char *when = recorded(h, "boot_id");
-	char *now = host_boot_id(h);
-	bool declined;
-
-	declined = what && when && now && !strcmp(what, s->sha256) &&
-		   strcmp(when, now);
-	free(what);
-	free(when);
-	free(now);
-	return declined;
-}
-
 static void read_enrolment(const struct host *h, struct keystate *s,
 			   const struct trust *t)
 {
@@ -110,7 +71,7 @@ static void read_enrolment(const struct host *h, struct keystate *s,
 		/* The host's own are always in the list, if they can be read. */
 		s->enrolment = s->key && !s->key->cert ? ENROLMENT_UNKNOWN :
 			       s->key && trust_gap(t) ? ENROLMENT_UNKNOWN :
-			       s->key && was_declined(h, s) ?
+			       s->key && enrol_request_declined(h, s->key->cert) ?
 			       ENROLMENT_DECLINED : ENROLMENT_NOT_ENROLLED;
 		return;
 	}
@@ -126,8 +87,8 @@ static void read_enrolment(const struct host *h, struct keystate *s,
 		s->enrolment = ENROLMENT_UNKNOWN;
 		break;
 	default:
-		s->enrolment = was_declined(h, s) ? ENROLMENT_DECLINED :
-						    ENROLMENT_NOT_ENROLLED;
+		s->enrolment = enrol_request_declined(h, c->x509) ?
+			       ENROLMENT_DECLINED : ENROLMENT_NOT_ENROLLED;
 	}
 }
 

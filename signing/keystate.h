@@ -6,7 +6,6 @@
 #include "guard/host/firmware.h"
 #include "signing/signkey.h"
 
-#define ENROL_RECORD "/var/lib/kmodkeep/enrol-request"
 
 enum enrolment {
 	ENROLMENT_ENROLLED,

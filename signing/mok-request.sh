@@ -13,6 +13,12 @@ if [ -n "$base" ] && [ "$(get may_act)" != yes ]; then
 	stop 1 "a key is $done_word on the system that runs, not on the one in $root" "kmodkeep key $verb, after it has booted"
 fi
 mokutil=$base/usr/bin/mokutil
+record=$base/var/lib/kmodkeep/enrol-request
+
+# A request that was granted: when the key is gone later, nobody has declined it.
+forget_granted() {
+	if grep -qsx "fingerprint=$(get fingerprint)" "$record"; then rm -f "$record"; fi
+}
 
 # The directory of the ESP, empty if it is not mounted where it usually is.
 find_esp() {

@@ -225,7 +225,7 @@ static int ioctl_set_filter(struct file *file, const void __user *arg, size_t si
 	/* From here on a poll in between waits for more, not for less. */
 	WRITE_ONCE(handle->filter.features, 0);
 	smp_mb();	/* pairs with the one in node_poll() */
-	/* Whoever polls stays where he is, and would miss what is less urgent. */
+	/* A poller stays where it is, and would miss what is less urgent. */
 	if (READ_ONCE(handle->urgent_polled) &&
 	    !(filter.features & FLIGHTREC_FILTER_SEVERITY &&
 	      filter.severity < FLIGHTREC_SEVERITY_DEFAULT)) {

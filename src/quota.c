@@ -122,7 +122,7 @@ static void give_back(struct flightrec_credit *credit, u32 rate)
 	WRITE_ONCE(credit->bytes, 0);
 }
 
-/* Bytes added to a credit, at least @need; 0 if the user has had his share. */
+/* Bytes added to a credit, at least @need; 0 if the user has had its share. */
 static u32 draw(u32 uid, u32 need, u32 rate, s64 now)
 {
 	struct account *account = own_account(uid) ?: take_account(uid, now);

@@ -37,7 +37,7 @@ extern const struct kernel_param_ops flightrec_quota_ops;
  */
 void flightrec_quota_default(u64 ring_bytes);
 
-/* Get more credit and take from it; false if the user has had his share. */
+/* Get more credit and take from it; false if the user has had its share. */
 bool flightrec_quota_refill(struct flightrec_credit *credit, u32 uid, u32 bytes,
 			    u64 boot_ns);
 

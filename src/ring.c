@@ -21,10 +21,10 @@
  *
  * Laps count how often the block was claimed. Reserving is a compare and
  * exchange of this word, so it fails once the block is closed or claimed. A
- * second word counts what is committed in the same form. Whoever claims a
+ * second word counts what is committed in the same form. A claimer of a
  * block closes it first, since its CPU may be idle and have it open. If more
- * is reserved than committed, somebody was stopped in the middle: the block
- * is left to him, and the next one is tried. There are two blocks more than
+ * is reserved than committed, a writer was stopped in the middle: the block
+ * is left to it, and the next one is tried. There are two blocks more than
  * CPUs, so there is one to be had.
  *
  * The next block in turn is not always the one whose records are the oldest: a

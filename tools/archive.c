@@ -317,6 +317,8 @@ int boots_find(const struct boot *boots, int count, const char *text)
 		running = count && !strcmp(boots[count - 1].name, now);
 		if (back <= (unsigned int)(count - running))
 			return count - running - (int)back;
+		if (count == running)
+			return newest_ended(boots, count, now);
 		complain("boot %s: only %d before this one %s kept; see \"flightrec boots\"", text,
 			 count - running, count - running == 1 ? "is" : "are");
 		return -1;

@@ -116,7 +116,10 @@ int archive_add(struct archive_writer *writer, const struct flightrec_recovered 
 int archive_commit(struct archive_writer *writer, struct archive_sum *sum);
 void archive_abort(struct archive_writer *writer);
 
-/* The newest records of a boot, at most @max: how many, or an error; to be freed. */
+/*
+ * The newest records of a boot, at most @max: how many, or an error; to be freed. What the
+ * older ones say of control groups is learnt.
+ */
 struct kept {
 	struct flightrec_recovered found;
 	char channel[FLIGHTREC_NAME_MAX];

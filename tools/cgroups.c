@@ -24,10 +24,27 @@
 
 /* For a number that is not known, look again, but not more often than this. */
 #define LOOK_AGAIN_S 1
+/* For a container without a name: its files are larger. */
+#define NAME_AGAIN_S 10
 
+/**
+ * struct group - one whose path is known
+ * @container: that it belongs to, or NULL
+ * @is_parsed: @container says whether it does
+ * @asked: when its name was looked for
+ */
 struct group {
 	uint64_t id;
 	char *path;
+	struct container *container;
+	bool is_parsed;
+	time_t asked;
+};
+
+/* A container of a boot before this one, with the name that was recorded. */
+struct named {
+	char id[CONTAINER_ID_DIGITS + 1];
+	char *name;
 };
 
 static struct {
@@ -36,6 +53,8 @@ static struct {
 	bool past;
 	time_t looked;
 	struct flightrec *kernel;
+	struct named *named;
+	size_t nnamed;
 } known;
 
 static size_t place_of(uint64_t id)
@@ -66,7 +85,7 @@ static void add(uint64_t id, const char *path, size_t len)
 		known.groups = more;
 	}
 	memmove(&known.groups[at + 1], &known.groups[at], (known.count - at) * sizeof(*more));
-	known.groups[at] = (struct group) { id, strndup(path, len) };
+	known.groups[at] = (struct group) { .id = id, .path = strndup(path, len) };
 	if (!known.groups[at].path)
 		abort();
 	known.count++;
@@ -164,7 +183,7 @@ static void look(void)
 	read_kernel_channel();
 }
 
-const char *cgroups_path(uint64_t id)
+static struct group *group_of(uint64_t id)
 {
 	size_t at = place_of(id);
 
@@ -174,8 +193,101 @@ const char *cgroups_path(uint64_t id)
 		look();
 		at = place_of(id);
 	}
-	return at < known.count && known.groups[at].id == id ? known.groups[at].path : NULL;
+	return at < known.count && known.groups[at].id == id ? &known.groups[at] : NULL;
 }
+
+const char *cgroups_path(uint64_t id)
+{
+	struct group *group = group_of(id);
+
+	return group ? group->path : NULL;
+}
+
+/* ---- containers */
+
+void cgroups_learn_container(const char *id, const char *name)
+{
+	struct named *more;
+
+	if (strlen(id) != CONTAINER_ID_DIGITS || !container_full_name_ok(name))
+		return;
+	more = reallocarray(known.named, known.nnamed + 1, sizeof(*more));
+	if (!more)
+		abort();
+	known.named = more;
+	strcpy(more[known.nnamed].id, id);
+	more[known.nnamed].name = strdup(name);
+	if (!more[known.nnamed++].name)
+		abort();
+}
+
+/*
+ * What was recorded of that boot counts; what there is now may have got another name. Root
+ * recorded it: a user who has made a group with the id of another one's container gets no name.
+ */
+static void find_name(struct container *container)
+{
+	bool recorded = container->id[0] && (!container->of_user || !container->uid);
+	size_t i;
+
+	for (i = 0; i < known.nnamed && recorded; i++)
+		if (!strcmp(known.named[i].id, container->id))
+			strcpy(container->name, known.named[i].name);
+	container_find_name(container);
+}
+
+static const struct container *container_of_group(struct group *group)
+{
+	struct container container;
+	struct timespec now;
+
+	if (!group->is_parsed && container_of(group->path, &container)) {
+		group->container = malloc(sizeof(container));
+		if (!group->container)
+			abort();
+		*group->container = container;
+	}
+	group->is_parsed = true;
+	if (!group->container || group->container->name[0])
+		return group->container;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (!group->asked || (!known.past && now.tv_sec - group->asked >= NAME_AGAIN_S)) {
+		group->asked = now.tv_sec ? now.tv_sec : 1;
+		find_name(group->container);
+	}
+	return group->container;
+}
+
+const struct container *cgroups_container(uint64_t id)
+{
+	struct group *group = group_of(id);
+
+	return group ? container_of_group(group) : NULL;
+}
+
+bool cgroups_is_container(const struct container *container, const char *wanted)
+{
+	size_t len = strlen(wanted);
+
+	if (len >= CONTAINER_ID_SHOWN && !strncmp(container->id, wanted, len))
+		return true;
+	return len && !strncmp(container->name, wanted, len) &&
+	       (!container->name[len] || container->name[len] == '/');
+}
+
+void cgroups_each_container(bool (*tell)(void *arg, const struct container *container), void *arg)
+{
+	const struct container *container;
+	bool more = true;
+	size_t i;
+
+	for (i = 0; i < known.count && more; i++) {
+		container = container_of_group(&known.groups[i]);
+		more = !container || tell(arg, container);
+	}
+}
+
+/* ---- units */
 
 bool cgroups_within(const char *path, const char *name, bool unit)
 {
@@ -232,22 +344,35 @@ static void unit_of(const char *path, char *unit, size_t size)
 void cgroups_name(struct entry *entry)
 {
 	static char unit[256];
+	struct group *group = group_of(flightrec_cgroup(entry->record));
 
-	entry->cgroup_path = cgroups_path(flightrec_cgroup(entry->record));
-	if (!entry->cgroup_path)
+	if (!group)
 		return;
+	entry->cgroup_path = group->path;
+	entry->container = container_of_group(group);
 	unit_of(entry->cgroup_path, unit, sizeof(unit));
 	if (*unit)
 		entry->unit = unit;
 }
 
+void cgroups_let_go(void)
+{
+	flightrec_close(known.kernel);
+	known.kernel = NULL;
+}
+
 void cgroups_free(void)
 {
-	while (known.count)
-		free(known.groups[--known.count].path);
+	while (known.count) {
+		free(known.groups[--known.count].container);
+		free(known.groups[known.count].path);
+	}
 	free(known.groups);
-	flightrec_close(known.kernel);
+	while (known.nnamed)
+		free(known.named[--known.nnamed].name);
+	free(known.named);
+	known.named = NULL;
 	known.groups = NULL;
-	known.kernel = NULL;
+	cgroups_let_go();
 	known.looked = 0;
 }

@@ -96,7 +96,7 @@ static int status_of(int err)
 	}
 }
 
-/* What keeps somebody from the node is the same as what keeps him from the request. */
+/* What keeps somebody from the node is the same as what keeps them from the request. */
 static int as_root(int err)
 {
 	if (err != -EACCES && err != -EPERM)

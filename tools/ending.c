@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cgroups.h"
 #include "report.h"
 #include "tool.h"
 
@@ -174,6 +175,27 @@ static void set_end(struct boot *boot, bool before_this)
 	json_object_object_add(boot->json, "end", end);
 }
 
+/* Enough for a boot of any host; a path names most of the others. */
+#define CONTAINERS_MAX 4096
+
+static bool store_container(void *arg, const struct container *container)
+{
+	const char *key = container->id[0] ? container->id : container->name;
+	struct json_object *containers = arg;
+
+	/* A user can make a group with that id, whose name is not known: it takes none away. */
+	if (container->name[0] || !json_object_object_get_ex(containers, key, NULL))
+		json_set_text(containers, key, container->name);
+	return json_object_object_length(containers) < CONTAINERS_MAX;
+}
+
+/* Whoever reads this boot later may no longer find the files that have the names. */
+static void store_containers(struct boot *boot)
+{
+	cgroups_each_container(store_container, child(boot->json, "containers"));
+	cgroups_free();
+}
+
 static int store_report(const struct boot *boot)
 {
 	char *text = NULL;
@@ -220,6 +242,7 @@ static void finish(struct collection *c, struct boot *boot)
 	json_object_object_del(boot->json, "stale");
 	set_end(boot, boot == boot_before(c));
 	err = store_report(boot);
+	store_containers(boot);
 	json_set_text(boot->json, "state", "ended");
 	if (!err)
 		err = boot_store(boot);

@@ -55,6 +55,17 @@ static void print_own_fields(FILE *out, const struct entry *entry)
 		fputs("FLIGHTREC_CONFLICT=1\n", out);
 }
 
+/* Under the names that docker's driver for the journal has. */
+static void print_container(FILE *out, const struct container *container)
+{
+	fprintf(out, "FLIGHTREC_CONTAINER_RUNTIME=%s\n", container->runtime);
+	if (container->id[0])
+		fprintf(out, "CONTAINER_ID=%.*s\nCONTAINER_ID_FULL=%s\n", CONTAINER_ID_SHOWN,
+			container->id, container->id);
+	if (container->name[0])
+		print_field(out, "CONTAINER_NAME", container->name, strlen(container->name));
+}
+
 static void print_writer(FILE *out, const struct flightrec_record *record)
 {
 	size_t len = strnlen(record->comm, sizeof(record->comm));
@@ -108,6 +119,8 @@ void print_export(FILE *out, const struct entry *entry)
 		print_field(out, "_SYSTEMD_CGROUP", entry->cgroup_path, strlen(entry->cgroup_path));
 	if (entry->unit)
 		print_field(out, "_SYSTEMD_UNIT", entry->unit, strlen(entry->unit));
+	if (entry->container)
+		print_container(out, entry->container);
 	print_own_fields(out, entry);
 	if (len && payload[len - 1] == '\n')
 		len--;

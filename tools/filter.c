@@ -125,6 +125,23 @@ static int add_group(struct filter *filter, const char *value, bool unit)
 	return EXIT_YES;
 }
 
+static int add_container(struct filter *filter, const char *value)
+{
+	struct group_wanted group = { .container = true, .name = strdup(value) };
+
+	if (!group.name)
+		abort();
+	/* Of Kubernetes there are slashes in it. */
+	if (!*value || *value == '/' || value[strlen(value) - 1] == '/') {
+		free(group.name);
+		return wrong(value, "the name of a container, or its id");
+	}
+	filter->groups = grown(filter->groups, filter->ngroups, sizeof(*filter->groups));
+	filter->groups[filter->ngroups++] = group;
+	filter->groups_named = true;
+	return EXIT_YES;
+}
+
 static int add_field(struct filter *filter, const char *value)
 {
 	return fields_add(&filter->fields, value) ? EXIT_YES :
@@ -178,6 +195,8 @@ int filter_option(struct filter *filter, int opt, const char *value)
 	case OPT_UNIT:
 	case OPT_CGROUP:
 		return add_group(filter, value, opt == OPT_UNIT);
+	case OPT_CONTAINER:
+		return add_container(filter, value);
 	case OPT_FIELD:
 		return add_field(filter, value);
 	case OPT_CASE:
@@ -281,7 +300,9 @@ static bool named(const struct filter *filter, const struct flightrec_record *re
 static bool of_group(struct filter *filter, const struct flightrec_record *record)
 {
 	uint64_t id = flightrec_cgroup(record);
+	const struct container *container;
 	const char *path = NULL;
+	bool unnamed = false;
 	size_t i;
 
 	for (i = 0; i < filter->ngroups; i++)
@@ -289,10 +310,18 @@ static bool of_group(struct filter *filter, const struct flightrec_record *recor
 			return true;
 	if (filter->groups_named)
 		path = cgroups_path(id);
-	for (i = 0; path && i < filter->ngroups; i++)
-		if (filter->groups[i].name &&
-		    cgroups_within(path, filter->groups[i].name, filter->groups[i].unit))
+	container = path ? cgroups_container(id) : NULL;
+	for (i = 0; path && i < filter->ngroups; i++) {
+		const struct group_wanted *group = &filter->groups[i];
+
+		if (!group->name)
+			continue;
+		if (group->container ? container && cgroups_is_container(container, group->name) :
+				       cgroups_within(path, group->name, group->unit))
 			return true;
+		unnamed |= group->container && container && !container->name[0];
+	}
+	filter->unnamed += unnamed;
 	/* What has no group belongs to no unit for certain: an interrupt. */
 	filter->nameless += filter->groups_named && !path &&
 			    !(record->flags & FLIGHTREC_F_INTERRUPT);
@@ -330,8 +359,11 @@ bool filter_wants(struct filter *filter, const struct entry *entry)
 void filter_say_nameless(const struct filter *filter)
 {
 	if (filter->nameless)
-		complain("%llu records were left out: their control groups have ended and the channel \"kernel\" has no name of them, or may not be read",
+		complain("left out: %llu whose control groups have ended, and the channel \"kernel\" has no name of them, or may not be read",
 			 (unsigned long long)filter->nameless);
+	if (filter->unnamed)
+		complain("left out: %llu of containers whose names are not known any more, or may not be read; --container also takes 12 digits of an id",
+			 (unsigned long long)filter->unnamed);
 }
 
 void filter_free(struct filter *filter)

@@ -19,11 +19,11 @@ struct numbers {
 	size_t count;
 };
 
-/* A control group by its number, its path, or the name of a unit. */
+/* A control group by its number, its path, or the name of a unit or a container. */
 struct group_wanted {
 	uint64_t id;		/* or 0 */
 	char *name;
-	bool unit;
+	bool unit, container;
 };
 
 struct filter {
@@ -35,6 +35,7 @@ struct filter {
 	size_t ngroups;
 	bool groups_named;		/* one of them is wanted by a name */
 	uint64_t nameless;		/* records left out since the name of theirs is not known */
+	uint64_t unnamed;		/* or the name of their container */
 	struct fields fields;
 	const char *pattern;
 	bool case_set, ignore_case;	/* not set: capitals matter if the pattern has some */
@@ -45,7 +46,8 @@ struct filter {
 
 /* Values of getopt_long() for what has no letter. */
 enum {
-	OPT_PID = 0x100, OPT_UID, OPT_COMM, OPT_CASE, OPT_UNIT, OPT_CGROUP, OPT_FIELD,
+	OPT_PID = 0x100, OPT_UID, OPT_COMM, OPT_CASE, OPT_UNIT, OPT_CGROUP, OPT_CONTAINER,
+	OPT_FIELD,
 	OPT_FILTER_END,		/* a command's own begin here */
 };
 
@@ -64,10 +66,12 @@ enum {
 /* For commands whose records are of one boot: then it is known what a number means. */
 #define FILTER_GROUP_OPTIONS \
 	{ "unit", required_argument, NULL, OPT_UNIT }, \
-	{ "cgroup", required_argument, NULL, OPT_CGROUP }
+	{ "cgroup", required_argument, NULL, OPT_CGROUP }, \
+	{ "container", required_argument, NULL, OPT_CONTAINER }
 #define FILTER_GROUP_HELP \
 	"      --unit UNIT        of a process of this unit of systemd, ended ones too\n" \
-	"      --cgroup CGROUP    of this control group, or below: its path, or its number\n"
+	"      --cgroup CGROUP    of this control group, or below: its path, or its number\n" \
+	"      --container NAME   of this container or machine: its name, or its id\n"
 #define FILTER_HELP \
 	"  -p, --priority SEVERITY  of this severity and worse, or \"A..B\": 0 to 7, or\n" \
 	"                         emerg alert crit err warning notice info debug\n" \

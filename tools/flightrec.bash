@@ -70,14 +70,14 @@ _flightrec() {
 	-s | --size | -m | --mode)
 		return
 		;;
-	-n | --lines | --grep | --pid | --comm | --unit | --cgroup)
+	-n | --lines | --grep | --pid | --comm | --unit | --cgroup | --container)
 		return
 		;;
 	esac
 	case $command in
 	write | run) options="--channel --priority --tag --help" ;;
 	read) options="--channel --all --boot --follow --lines --reverse --priority --grep --case-sensitive
-		--pid --uid --comm --field --unit --cgroup --since --until --output --json --time --utc --cursor-file --help" ;;
+		--pid --uid --comm --field --unit --cgroup --container --since --until --output --json --time --utc --cursor-file --help" ;;
 	channel) options="--size --mode --group --no-crash --help" ;;
 	stats) options="--all --watch --json --metrics --help" ;;
 	recover) options="--channel --boot --priority --grep --case-sensitive --pid --uid --comm --field --since

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cgroups.h"
 #include "tool.h"
 
 /* How long a driver that was not yet unloaded is waited for, in tries. */
@@ -208,6 +209,7 @@ int follow_reopen(struct timeline *timeline, struct channel *channel, int err)
 		channel->handle = NULL;
 		channel->head = NULL;
 	}
+	cgroups_let_go();
 	let_go = 0;
 	/* Those that were removed are not waited for. */
 	for (i = 0; i < timeline->count && !first; i++)

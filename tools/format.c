@@ -157,10 +157,11 @@ static void print_entry_lost(FILE *out, const struct format *format, const struc
 	print_lost(out, format, entry->channel, lost, entry->found ? "missing" : "lost");
 }
 
-/* Who wrote it; the kernel in a colour of its own. */
-static void print_writer(FILE *out, const struct format *format,
-			 const struct flightrec_record *record)
+/* Who wrote it, and in which container; the kernel in a colour of its own. */
+static void print_writer(FILE *out, const struct format *format, const struct entry *entry)
 {
+	const struct flightrec_record *record = entry->record;
+	char label[CONTAINER_LABEL_MAX];
 	bool kernel = record->origin == FLIGHTREC_ORIGIN_KERNEL;
 
 	if (kernel)
@@ -173,6 +174,11 @@ static void print_writer(FILE *out, const struct format *format,
 	}
 	if (kernel)
 		set_colour(out, format, PLAIN);
+	if (!entry->container)
+		return;
+	container_label(entry->container, label, sizeof(label));
+	fputs(" in ", out);
+	print_escaped(out, label, strlen(label));
 }
 
 /* Without the newline that many writers end with. */
@@ -204,7 +210,7 @@ static void print_line(FILE *out, const struct format *format, const struct entr
 	if (*colour)
 		set_colour(out, format, PLAIN);
 	fputc(' ', out);
-	print_writer(out, format, record);
+	print_writer(out, format, entry);
 	fputs(": ", out);
 	print_text(out, record);
 }

@@ -16,6 +16,7 @@
 
 #include <flightrec.h>
 
+#include "containers.h"
 #include "times.h"
 
 enum output {
@@ -35,8 +36,8 @@ enum output {
  * @lost: records of the channel that are not there between the one printed before
  *	and this one; @record->lost unless records in between were filtered out
  * @found: what a record after a crash has in addition; NULL for one of a channel
- * @cgroup_path, @unit: of the writer's control group; NULL where they are not known or
- *	not wanted
+ * @cgroup_path, @unit, @container: of the writer's control group; NULL where they are not
+ *	known or not wanted
  */
 struct entry {
 	const struct flightrec_record *record;
@@ -46,6 +47,7 @@ struct entry {
 	const struct flightrec_recovered *found;
 	const char *cgroup_path;
 	const char *unit;
+	const struct container *container;
 };
 
 /**

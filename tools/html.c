@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cgroups.h"
 #include "tool.h"
 
 /* Records on a page; a browser is slow with more. */
@@ -185,7 +186,9 @@ static void put_record(FILE *out, const struct kept *kept)
 {
 	const struct flightrec_record *record = kept->record;
 	struct json_object *row = json_object_new_object();
-	char when[CLOCK_TEXT_MAX], writer[sizeof(record->comm) + 16];
+	const struct container *container = cgroups_container(flightrec_cgroup(record));
+	char when[CLOCK_TEXT_MAX], writer[sizeof(record->comm) + 16 + CONTAINER_LABEL_MAX];
+	size_t writer_len;
 	size_t comm = strnlen(record->comm, sizeof(record->comm));
 	const char *text = flightrec_payload(record);
 	size_t len = record->len;
@@ -194,6 +197,11 @@ static void put_record(FILE *out, const struct kept *kept)
 	snprintf(writer, sizeof(writer), "%.*s[%u]", (int)comm, record->comm, record->tgid);
 	if (record->flags & FLIGHTREC_F_INTERRUPT)
 		strcpy(writer, "[interrupt]");
+	if (container) {
+		strcat(writer, " in ");
+		writer_len = strlen(writer);
+		container_label(container, writer + writer_len, sizeof(writer) - writer_len);
+	}
 	if (len && text[len - 1] == '\n')
 		len--;
 	json_set_text(row, "time", when);
@@ -252,8 +260,10 @@ int report_html(FILE *out, const struct boot *boot)
 {
 	const char *trace = json_text(report_end(boot), "backtrace");
 	struct kept **tail;
-	int n = archive_tail(boot->name, RECORDS_MAX, &tail);
-	int i;
+	int n, i;
+
+	report_names(boot);
+	n = archive_tail(boot->name, RECORDS_MAX, &tail);
 
 	if (n < 0)
 		return n;

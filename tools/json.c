@@ -13,7 +13,8 @@
 /* Of a control group's path and of a unit's name, in bytes; a longer one is left out. */
 #define NAME_BYTES_MAX 4096
 /* Each byte of a text as "\u0001"; and the members around them, with the name of the writer. */
-#define LINE_MAX_BYTES (6 * (FLIGHTREC_PAYLOAD_MAX + 16 + 2 * NAME_BYTES_MAX) + 1024)
+#define LINE_MAX_BYTES \
+	(6 * (FLIGHTREC_PAYLOAD_MAX + 16 + 2 * NAME_BYTES_MAX + sizeof(struct container)) + 1024)
 
 static const char digits[] = "0123456789abcdef";
 
@@ -96,6 +97,18 @@ static bool is_short(const char *name)
 	return len <= NAME_BYTES_MAX && utf8_valid(name, len);
 }
 
+static char *put_container(char *at, const struct container *container)
+{
+	at = put_text(PUT(at, ",\"container_runtime\":"), container->runtime,
+		      strlen(container->runtime));
+	if (container->id[0])
+		at = put_text(PUT(at, ",\"container_id\":"), container->id, strlen(container->id));
+	if (container->name[0])
+		at = put_text(PUT(at, ",\"container\":"), container->name,
+			      strlen(container->name));
+	return at;
+}
+
 static char *put_stamp(char *at, const struct entry *entry)
 {
 	const struct flightrec_record *record = entry->record;
@@ -121,6 +134,8 @@ static char *put_stamp(char *at, const struct entry *entry)
 			      strlen(entry->cgroup_path));
 	if (entry->unit && is_short(entry->unit))
 		at = put_text(PUT(at, ",\"unit\":"), entry->unit, strlen(entry->unit));
+	if (entry->container)
+		at = put_container(at, entry->container);
 	if (flightrec_start_ns(record))
 		at = PUT_NUMBER(at, "start_ns", flightrec_start_ns(record));
 	if (utf8_valid(record->comm, comm_len))

@@ -144,8 +144,15 @@ static void learn_groups(const struct reading *r, const struct boot *boot)
 	struct reading first = { .past = r->past };
 	const struct flightrec_recovered *found;
 
-	cgroups_of_past_boot();
-	if (!r->past->filter->groups_named && output_for_people(r->past->format.output))
+	enum output output = r->past->format.output;
+	bool shown = output != OUTPUT_CAT;
+
+	/* People are shown containers only. */
+	if (!boot)
+		cgroups_of_past_boot();
+	else if (!report_names(boot) && output_for_people(output))
+		shown = false;
+	if (!shown && !r->past->filter->groups_named)
 		return;
 	/* What cannot be read is said when the records are printed. */
 	if (boot ? archive_open(&first.archive, boot->name) : open_memory(&first))
@@ -217,8 +224,7 @@ static int print_found(struct reading *r, const struct flightrec_recovered *foun
 	entry.lost = loss->lost;
 	loss->lost = 0;
 	r->count++;
-	if (!output_for_people(format->output))
-		cgroups_name(&entry);
+	cgroups_name(&entry);
 	format_entry_turned(r->out, format, &entry, r->past->reverse);
 	return r->starts && (ferror(r->starts) || ferror(r->text)) ? -errno : 0;
 }

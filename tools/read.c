@@ -103,7 +103,7 @@ static int seek(struct reading *reading)
 
 static void name_group(const struct reading *reading, struct entry *entry)
 {
-	if (!output_for_people(reading->format.output))
+	if (reading->format.output != OUTPUT_CAT)
 		cgroups_name(entry);
 }
 

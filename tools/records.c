@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#include "cgroups.h"
 #include "tool.h"
 
 /* Bytes of lines in a frame. */
@@ -626,6 +627,7 @@ int archive_tail(const char *boot, size_t max, struct kept ***tail)
 	row = calloc(max, sizeof(*row));
 	got = ring && row ? 0 : -ENOMEM;
 	while (!got && (got = archive_next(archive, &found)) > 0) {
+		cgroups_learn(found->channel, found->record);
 		free(ring[n % max]);
 		ring[n % max] = keep(found);
 		got = ring[n % max] ? 0 : -ENOMEM;

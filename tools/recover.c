@@ -43,6 +43,7 @@ struct recovery {
 	struct format format;
 	struct filter filter;
 	bool quiet, progress, incomplete;
+	bool usual;		/* no file was named */
 	uint64_t printed, found;
 	/* The boot at hand: its newest record, and whether it is the only one. */
 	char at_boot[33];
@@ -201,16 +202,28 @@ static void add_previous(struct recovery *recovery)
 	recovery->status = EXIT_UNKNOWN;
 }
 
+static char *const usual_places[] = { FLIGHTREC_CRASH_PLACES };
+
 static void add_usual_places(struct recovery *recovery)
 {
-	static char *const places[] = { FLIGHTREC_CRASH_PLACES };
 	size_t i;
 
 	add_previous(recovery);
+	recovery->usual = true;
+	for (i = 0; i < sizeof(usual_places) / sizeof(*usual_places); i++)
+		if (!access(usual_places[i], F_OK))
+			add_path(recovery, usual_places[i]);
+}
 
-	for (i = 0; i < sizeof(places) / sizeof(*places); i++)
-		if (!access(places[i], F_OK))
-			add_path(recovery, places[i]);
+static void say_none(const struct recovery *recovery)
+{
+	size_t i;
+
+	fputs("flightrec: no record found", stderr);
+	for (i = 0; recovery->usual && i < sizeof(usual_places) / sizeof(*usual_places); i++)
+		fprintf(stderr, "%s %s", i ? "," : " in", usual_places[i]);
+	fputs(recovery->usual ? ", nor memory of the boot before; what flightrec collect has kept: flightrec boots\n" :
+				"\n", stderr);
 }
 
 /* ---- how a boot ended */
@@ -339,7 +352,7 @@ static void print_summary(const struct recovery *recovery)
 		fprintf(stderr, "flightrec: %" PRIu64 " record%s recovered, none of them verified\n",
 			recovery->printed, recovery->printed == 1 ? "" : "s");
 	else
-		fprintf(stderr, "flightrec: no record found\n");
+		say_none(recovery);
 	for (i = 0; i < COUNTS; i++) {
 		n = flightrec_recover_count(recovery->recover, counts[i].what);
 		if (n && counts[i].text)

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cgroups.h"
 #include "tool.h"
 
 /* Records that a report shows. */
@@ -145,6 +146,21 @@ void report_line(FILE *out, const struct boot *boot)
 	report_cause(out, boot);
 	fprintf(out, "; %" PRIu64 " record%s. See: flightrec report %.8s", count, count == 1 ? "" : "s",
 		boot->name);
+}
+
+bool report_names(const struct boot *boot)
+{
+	struct json_object *containers;
+	struct json_object_iter it;
+
+	cgroups_of_past_boot();
+	if (!json_object_object_get_ex(boot->json, "containers", &containers) ||
+	    !json_object_is_type(containers, json_type_object))
+		return true;
+	json_object_object_foreachC(containers, it)
+		if (json_object_is_type(it.val, json_type_string))
+			cgroups_learn_container(it.key, json_object_get_string(it.val));
+	return json_object_object_length(containers);
 }
 
 /* ---- what is missing */
@@ -316,9 +332,10 @@ int report_text(FILE *out, const struct boot *boot)
 	struct format format = { .clock = CLOCK_WALL };
 	const char *trace = json_text(report_end(boot), "backtrace");
 	struct kept **tail;
-	int n = archive_tail(boot->name, NEWEST, &tail);
-	int missing = 0, i, width;
+	int missing = 0, i, n, width;
 
+	report_names(boot);
+	n = archive_tail(boot->name, NEWEST, &tail);
 	if (n < 0)
 		return n;
 	print_head(out, boot);
@@ -339,6 +356,7 @@ int report_text(FILE *out, const struct boot *boot)
 			.lost = tail[i]->record->lost, .found = &tail[i]->found,
 		};
 
+		cgroups_name(&entry);
 		format_entry(out, &format, &entry);
 	}
 	archive_tail_free(tail, n);

@@ -21,6 +21,12 @@ void report_when(FILE *out, const struct boot *boot);
 /* The time of day here, to the second, with its zone. */
 void report_time(FILE *out, uint64_t wall_ns);
 
+/*
+ * From now on control groups are those of this boot, and containers have the names that
+ * were recorded with it. Was a container seen in it, or is that not known?
+ */
+bool report_names(const struct boot *boot);
+
 /* Calls @line for each thing that is not there, with why. */
 void report_missing(const struct boot *boot, void (*line)(void *arg, const char *text), void *arg);
 

@@ -46,7 +46,8 @@ def faults_of(now, batch):
         found.append(("cannot-tell", now.line))
     if now.unfinished:
         found.append(("half-configured", f"package {now.unfinished[0]}"))
-    if before and now.pin and not before.pin:
+    # One that was held before, and still is, has tried no newer kernel: it is no canary.
+    if before and now.pin and (now.held or not before.pin):
         found.append(("pinned", f"it holds on to kernel {now.pin}"))
     return found + _smoke_faults(now, before) + _crash_faults(now, before, batch.since) + _boot_faults(now, before, batch)
 

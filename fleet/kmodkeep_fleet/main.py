@@ -12,7 +12,7 @@ VERBS = {
     "report": (report, "one page: which hosts would lose which driver, why, and what to do"),
     "gate": (gate, "after a batch: does the roll-out go on, stop, or go back?"),
     "build": (build, "modules of a driver with a dkms.conf, for kernels that are not here"),
-    "package": (package, "Debian packages of such modules, and one that holds the kernel until it has them"),
+    "package": (package, "packages of such modules, for Debian or RPM, and one that holds the kernel until it has them"),
     "publish": (publish, "a signed apt repository, whose rings get the same files one after the other"),
     "verify": (verify, "a module file on a host, back to its package, builders, log entry and source"),
     "radar": (radar, "which driver builds for which kernel, before anybody installs either"),

@@ -1,22 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Debian packages of modules that "build" made, signed since or not, and the one that holds the kernel.
+"""Packages of modules that "build" made, signed since or not, and the one that holds the kernel.
 
     DRIVER-modules-RELEASE    the modules of one kernel; needs exactly the kernel package that they
                               were built against.  apt keeps it as long as that kernel, by its name.
     DRIVER-modules            follows the kernel's own metapackages, no further than there are modules
 
 Modules lie in updates/prebuilt, and win by a line of depmod's configuration over those of DKMS.
+rpm.py has the same for RPM.
 """
 
+import base64
 import functools
+import gzip
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
-from . import cache, module, provenance
+from . import cache, module, provenance, rpm
 from .states import Usage, plain
 
 FOLDER = "updates/prebuilt"
@@ -32,6 +36,41 @@ WRITE = f"""
 	timeout -k 10 300 {HOLD} write {{without}}|| echo "kmodkeep: the kernel's hold is not as it should be. Next: {HOLD} update" >&2
 """
 # The kernel's own script runs depmod where the kernel is unpacked later.
+# Asked before anything is replaced, about one module of the package that the script carries.  What
+# waits for its key to be enrolled is taken: it is loaded at the earliest after the next boot.
+CHECK = """
+accepted() {{
+	if [ -n "${{DPKG_ROOT-}}" ] || ! command -v kmodkeep >/dev/null; then return 0; fi
+	# What this machine trusts is not what an image will.
+	if ! command -v systemd-detect-virt >/dev/null; then
+		timeout -k 10 300 kmodkeep key status --shell | grep -qx place=host || return 0
+	elif systemd-detect-virt -q -r || systemd-detect-virt -q -c; then return 0; fi
+	# A full disk, or a program that is missing, says nothing about the signer.
+	if ! dir=$(mktemp -d) || ! base64 -d <<'END' | gzip -d >"$dir/{file}"
+{module}END
+	then
+		[ -z "$dir" ] || rm -rf "$dir"
+		echo "kmodkeep: whether its kernel loads {file} could not be told: it could not be unpacked" >&2
+		return 0
+	fi
+	code=0
+	said=$(timeout -k 10 300 kmodkeep verify --kernel {release} --accept pending-enrolment "$dir/{file}") || code=$?
+	rm -rf "$dir"
+	case $code in
+	0) ;;
+	1)
+		echo "kmodkeep: {package} is not installed, since its kernel would not load {file}: ${{said#"$dir/{file}: "}}" >&2
+		return 1
+		;;
+	*) echo "kmodkeep: whether its kernel loads {file} could not be told: ${{said#"$dir/{file}: "}}" >&2 ;;
+	esac
+}}
+"""
+PREINST = """#!/bin/sh
+set -e
+{check}
+case $1 in install | upgrade) accepted ;; esac
+"""
 POSTINST = f"""#!/bin/sh
 set -e
 if [ "$1" = configure ] && [ -e /lib/modules/{{release}}/modules.builtin ]; then
@@ -68,6 +107,7 @@ class Modules:
             if doc["schema"] != 1:
                 raise ValueError("schema is not 1")
             self.release = self._word(doc, "kernel")
+            self.kernel_package = self._word(doc, "kernel_package")
             self.kernel_version = self._word(doc, "kernel_package_version")
             self.driver = self._word(doc, "driver")
             self.driver_version = self._word(doc, "driver_version")
@@ -96,15 +136,26 @@ class Modules:
         self.flavour = found[1]
         self.others = provenance.others(directory, self.doc)
 
-    def provenance(self, version, logs):
+    def provenance(self, version, logs, package=None):
         """(path, content) of what the package carries of where it comes from."""
         digests = {one["sha256"] for one in self.doc["modules"]}
         found = {"manifest.json": self.manifest, **self.others}
+        package = package or self.package
         lines = [line for log in logs for line in provenance.log_lines(log, digests)]
         if lines:
             found["log.jsonl"] = b"".join(lines)
-        found["sbom.spdx.json"] = provenance.spdx(self.package, version, self.doc, self.files)
-        return [(f"{provenance.FOLDER}/{self.package}/{name}", data) for name, data in sorted(found.items())]
+        found["sbom.spdx.json"] = provenance.spdx(package, version, self.doc, self.files)
+        return [(f"{provenance.FOLDER}/{package}/{name}", data) for name, data in sorted(found.items())]
+
+    def check(self, package):
+        """The function accepted() of a script, about the smallest module."""
+        file, data = min(self.files.items(), key=lambda item: (len(item[1]), item[0]))
+        text = base64.encodebytes(gzip.compress(data, mtime=0)).decode("ascii")
+        return CHECK.format(file=file, module=text, release=self.release, package=package)
+
+    def overrides(self):
+        """For depmod: these modules win over others of the same name."""
+        return "".join(f"override {name} {self.release} {FOLDER}\n" for name in self.names).encode()
 
     @staticmethod
     def _word(doc, key):
@@ -149,7 +200,7 @@ def upstream_of(version):
 
 
 def later(one, other):
-    """For sorting, as dpkg compares versions."""
+    """For sorting, as dpkg compares versions; rpm.later() does it as rpm does."""
     if one == other:
         return 0
     return 1 if subprocess.run(["dpkg", "--compare-versions", one, "gt", other]).returncode == 0 else -1
@@ -214,11 +265,11 @@ def modules_package(one, options):
                        f" They were built against version {one.kernel_version} of that kernel's package,\n"
                        " so that no compiler is needed here.",
     }  # fmt: skip
-    override = "".join(f"override {name} {one.release} {FOLDER}\n" for name in one.names)
     files = [(f"lib/modules/{one.release}/{FOLDER}/{name}", data) for name, data in sorted(one.files.items())]
-    files.append((f"lib/depmod.d/{one.package}.conf", override.encode()))
+    files.append((f"lib/depmod.d/{one.package}.conf", one.overrides()))
     files += one.provenance(fields["Version"], options.log)
-    scripts = [("postinst", POSTINST.format(release=one.release)), ("postrm", POSTRM.format(release=one.release)),
+    scripts = [("preinst", PREINST.format(check=one.check(one.package))),
+               ("postinst", POSTINST.format(release=one.release)), ("postrm", POSTRM.format(release=one.release)),
                ("prerm", PRERM.format(name=one.package))]  # fmt: skip
     return deb(options.out, fields, files, scripts)
 
@@ -261,6 +312,7 @@ def add_options(parser):
                         help="the kernel's metapackages (default: linux-image- and linux-headers-FLAVOUR)")  # fmt: skip
     parser.add_argument("--log", metavar="FILE", action="append", default=[],
                         help="the log of a signer, whose lines about these modules go into their packages")  # fmt: skip
+    parser.add_argument("--format", choices=("deb", "rpm"), default="deb", help="of the packages (default: deb)")
     parser.add_argument("--unsigned", action="store_true", help="take modules that nobody has signed")
     parser.add_argument("modules", metavar="DIR", nargs="+",
                         help="a folder that build made: manifest.json and modules; and NAME.manifest.json of other builders")  # fmt: skip
@@ -273,20 +325,24 @@ def run(options):
         raise Usage(f"'{options.version}' is no version of a Debian package")
     if options.follow and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]+(,[a-z0-9][a-z0-9.+-]+)*", options.follow):
         raise Usage(f"'{options.follow}' are no names of packages, with commas between them")
+    if options.follow and options.format == "rpm":
+        raise Usage("--follow: the kernel that RPM packages wait with is the manifest's 'kernel_package'")
     every = [Modules(directory) for directory in options.modules]
     for one in every:
         if not one.signed and not options.unsigned:
             raise Usage(f"{one.directory}: not all of its modules are signed. "
                         "Next: kmodkeep manifest sign and join; or --unsigned, for hosts without Secure Boot")  # fmt: skip
+    form = rpm if options.format == "rpm" else sys.modules[__name__]
     groups = {}
     for one in every:
-        groups.setdefault((one.driver, one.architecture, one.flavour), []).append(one)
+        kernel = one.kernel_package if form is rpm else one.flavour
+        groups.setdefault((one.driver, one.architecture, kernel), []).append(one)
     Path(options.out).mkdir(parents=True, exist_ok=True)
     made = []
     for group in groups.values():
-        made += [modules_package(one, options) for one in group]
-        newest = max(group, key=functools.cmp_to_key(lambda a, b: later(a.kernel_version, b.kernel_version)))
-        made.append(meta_package(newest, options))
+        made += [form.modules_package(one, options) for one in group]
+        newest = max(group, key=functools.cmp_to_key(lambda a, b: form.later(a.kernel_version, b.kernel_version)))
+        made.append(form.meta_package(newest, options))
     for path in made:
         print(path)
     return 0

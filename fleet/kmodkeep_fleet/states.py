@@ -104,6 +104,7 @@ class State:
     losses: tuple
     pin: str = ""
     pin_since: int = 0
+    held: bool = False  # pinned by hand, or by a roll-out that went back
     enrolment: str = ""
     key_expires: int = 0
     rotation: str = ""
@@ -264,7 +265,7 @@ def parse(name, doc):
         safe=text(doc, "safe"), line=text(doc, "line"), next_step=text(doc, "next_step"),
         running=text(doc, "running_kernel"), next_kernel=text(doc, "next_kernel"),
         reboot_pending=get(doc, "reboot_pending", bool, False), losses=losses,
-        pin=text(pin, "kernel"), pin_since=number(pin, "since"), enrolment=text(key, "enrolment"),
+        pin=text(pin, "kernel"), pin_since=number(pin, "since"), held=get(pin, "held", bool, False), enrolment=text(key, "enrolment"),
         key_expires=number(key, "expires"), rotation=text(doc, "rotation"),
         smoke={text(one, "driver"): (text(one, "result"), text(one, "boot_id"), text(one, "message"))
                for one in objects(doc, "smoke")},

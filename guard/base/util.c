@@ -225,6 +225,13 @@ void hex_encode(const unsigned char *in, size_t len, char *out)
 	out[2 * len] = '\0';
 }
 
+/* Shown as nothing, or as another line or order of what is around it. */
+static bool is_format(unsigned int c)
+{
+	return c == 0xad || c == 0x61c || (c >= 0x200b && c <= 0x200f) ||
+	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff;
+}
+
 /* Length of the UTF-8 character at s that may be shown; 0: there is none. */
 static size_t character(const unsigned char *s)
 {
@@ -240,7 +247,7 @@ static size_t character(const unsigned char *s)
 		c = c << 6 | (s[i] & 0x3f);
 	}
 	/* Not longer than need be, no controls (C1), surrogates or beyond. */
-	if (*s < 0xc2 || c < least[n] || c > 0x10ffff || c >> 11 == 0x1b)
+	if (*s < 0xc2 || c < least[n] || c > 0x10ffff || c >> 11 == 0x1b || is_format(c))
 		return 0;
 	return n;
 }

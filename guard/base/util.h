@@ -44,8 +44,8 @@ int dirent_by_bytes(const struct dirent **a, const struct dirent **b);
 void hex_encode(const unsigned char *in, size_t len, char *out);
 
 /*
- * Replaces control characters and what is not UTF-8, so that no file can forge a
- * line of output or spoil JSON.
+ * Replaces control and format characters (such as those that turn the direction) and what is
+ * not UTF-8, so that no file can forge a line of output or spoil JSON.
  */
 void make_printable(char *s);
 

@@ -77,6 +77,7 @@ static int take_word(struct walk *w)
 		w->out->mount = w->out->program ? mount_point(w->h, file) : NULL;
 		if (w->out->program && !w->out->mount)
 			w->out->mount = strdup("/");
+		w->out->said = w->out->program;
 		err = w->out->program ? w->out->mount ? 1 : -ENOMEM :
 		      say_other(w, text_of("%s, which by firmware_starts in " GUARD_CONF " is what "
 					   "the firmware starts, is not there: mount its partition, "
@@ -138,24 +139,76 @@ static bool is_same(const struct walk *w, const struct load_option *o)
 /* What an entry starts: its file, if it is to be seen. 0 or -ENOMEM. */
 static int take_program(struct walk *w, const struct load_option *o, const char *mount)
 {
-	char *rel = o->file ? text_of("%s%s%s", strcmp(mount, "/") ? mount : "",
-				      *o->file == '/' ? "" : "/", o->file) : NULL;
+	const char *const named[] = { o->file, NULL };
+	const char *const *files = o->file ? named : efi_removable;
 
-	w->out->mount = strdup(mount);
-	if (rel && host_has(w->h, rel))
-		w->out->program = host_path(w->h, rel);
-	free(rel);
-	return w->out->mount ? 0 : -ENOMEM;
+	for (; *files && !w->out->program; files++) {
+		char *rel = text_of("%s%s%s", strcmp(mount, "/") ? mount : "",
+				    **files == '/' ? "" : "/", *files);
+
+		if (rel && host_has(w->h, rel)) {
+			w->out->program = host_path(w->h, rel);
+			free(w->out->mount);
+			w->out->mount = strdup(mount);
+		}
+		free(rel);
+		if (!rel || (w->out->program && !w->out->mount))
+			return -ENOMEM;
+	}
+	return 0;
 }
 
-/* o: an entry as good as the one that started this system. */
+/* The same of an entry of which nothing says where its partition is mounted. */
+static int find_program(struct walk *w, const struct load_option *o)
+{
+	static const char *const places[] = { "/boot/efi", "/efi", "/boot" };
+	int err = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(places) && !w->out->program && !err; i++)
+		err = take_program(w, o, places[i]);
+	return err;
+}
+
+/* mount: of its partition, NULL: it is not mounted. 1 or -ENOMEM. */
+static int say_hidden_program(struct walk *w, const struct load_option *o, const char *mount)
+{
+	const char *file = o->file ? o->file : efi_removable[0];
+
+	if (mount)
+		return say_other(w, text_of("%s, which the firmware starts ('%s'), is not to be seen in %s: "
+					    "ask again as root, or install the boot loader again", file,
+					    o->title ? o->title : "", mount));
+	if (!o->partition)
+		return say_other(w, text_of("%s, which the firmware starts ('%s'), is not to be seen in "
+					    "/boot/efi, /efi or /boot: ask again as root, or, if the EFI "
+					    "partition is not mounted, mount it by a line in /etc/fstab",
+					    file, o->title ? o->title : ""));
+	return say_other(w, text_of("%s, which the firmware starts ('%s'), is not to be seen, as its EFI "
+				    "partition is not mounted: mount it, by a line in /etc/fstab as: "
+				    "PARTUUID=%s /boot/efi vfat umask=0077 0 1", file,
+				    o->title ? o->title : "", o->partition));
+}
+
+/*
+ * o: an entry as good as the one that started this system. Its program has to be seen: it
+ * may be gone, or read the menu of another system.
+ */
 static int say_same(struct walk *w, const struct load_option *o)
 {
-	char *mount = w->known && o->partition ? mount_of(w->h, o->partition) : NULL;
-	int err = mount ? take_program(w, o, mount) : 0;
+	bool told = o->partition && host_has(w->h, PARTITIONS);
+	char *mount;
+	int err;
 
+	if (o->network && !o->partition)
+		return say_other(w, text_of("the firmware starts this system from the network ('%s'), and "
+					    "what the server sends next is not known: put the disk first: "
+					    "efibootmgr -o", o->title));
+	mount = w->known && o->partition ? mount_of(w->h, o->partition) : NULL;
+	err = mount ? take_program(w, o, mount) : told ? 0 : find_program(w, o);
+	if (!err)
+		err = w->out->program ? 1 : say_hidden_program(w, o, mount);
 	free(mount);
-	return err ? err : 1;
+	return err;
 }
 
 static int say_starts(struct walk *w, const struct load_option *o, uint16_t number,

@@ -12,6 +12,7 @@ struct efi_start {
 	char *mount;	/* of its partition, below the root; NULL as above */
 	char *note;	/* what is tried before, and had nothing to boot; NULL: nothing */
 	bool once;	/* other is for the next boot alone */
+	bool said;	/* program is what the administrator says, by firmware_starts */
 };
 
 /*

@@ -13,6 +13,7 @@
 #include "guard/boot/efi_start.h"
 #include "guard/boot/kexec.h"
 #include "guard/boot/loader.h"
+#include "guard/boot/root_fs.h"
 #include "guard/host/bootfile.h"
 
 #define TABLE_MAX (1u << 20)
@@ -176,10 +177,29 @@ static const char *unmounted(const struct host *h, const struct loader_ops *l)
 	return found;
 }
 
+/* The link that has systemd install packages in that boot, and reboot; NULL: there is none. */
+static const char *pending_update(const struct host *h)
+{
+	static const char *const links[] = { "/system-update", "/etc/system-update", NULL };
+	const char *found = NULL;
+
+	for (size_t i = 0; links[i] && !found; i++) {
+		char *path = host_path(h, links[i]);
+		struct stat st;
+
+		/* Wherever it leads to. */
+		found = path && !lstat(path, &st) ? links[i] : NULL;
+		free(path);
+	}
+	return found;
+}
+
 /* What nobody's menu says makes it unknown. 0 or -ENOMEM. */
 static int look_around(const struct host *h, struct next_boot *out)
 {
 	const char *hidden = out->loader ? unmounted(h, out->loader) : NULL;
+	const char *update = pending_update(h);
+	int err;
 
 	if (hidden) {
 		free(out->kernel);
@@ -187,7 +207,15 @@ static int look_around(const struct host *h, struct next_boot *out)
 		return next_boot_say(out, "%s is in /etc/fstab and is not mounted, so what boots "
 				     "is not to be seen: mount it", hidden);
 	}
-	return kexec_look(h, out);
+	if (update && out->kernel) {
+		free(out->kernel);
+		out->kernel = NULL;
+		return next_boot_say(out, "%s has the next boot install updates and reboot, and what "
+				     "they bring is not looked into: try a kernel in them before by "
+				     "kmodkeep preflight, or ask again after that", update);
+	}
+	err = kexec_look(h, out);
+	return err ? err : root_fs_look(h, out);
 }
 
 /*
@@ -250,6 +278,7 @@ int next_boot_read(const struct host *h, const struct kernels *k,
 		err = ask_firmware(h, &start, start.other && !next, out);
 	if (!err && out->kernel) {
 		out->program = start.program;
+		out->said = start.said;
 		start.program = NULL;
 	}
 	efi_start_free(&start);

@@ -29,6 +29,7 @@ struct next_boot {
 	char *why;	/* how it was chosen, or what could not be told */
 	bool once;	/* for the next boot alone */
 	char *program;	/* of EFI, that the firmware starts; NULL: not known, or not to be seen */
+	bool said;	/* program is that of firmware_starts in guard.conf: nobody checked it */
 	char *saved;	/* the default kept by the loader's tool; NULL: none */
 	char *obstacle;	/* why that default cannot be set; NULL: it can */
 	/* The one after that: without what holds for the next boot alone. */

@@ -94,6 +94,82 @@ static bool read_section(int fd, off_t table, int i, char name[9], off_t *at, ui
 	return true;
 }
 
+#define SYMBOL 18
+#define LONG_NAME 32
+
+/* "/26" is a place among the long names, which come after the symbols. false: cut short. */
+static bool long_name(int fd, const char *label, char out[LONG_NAME])
+{
+	unsigned char dos[64], pe[24];
+	off_t at = strtoul(label + 1, NULL, 10);
+	ssize_t n;
+
+	if (!read_at(fd, 0, dos, sizeof(dos)) || !read_at(fd, le32(dos + 60), pe, sizeof(pe)) ||
+	    !le32(pe + 12))
+		return false;
+	at += le32(pe + 12) + (off_t)SYMBOL * le32(pe + 16);
+	n = pread(fd, out, LONG_NAME - 1, at);
+	if (n <= 0)
+		return false;
+	out[n] = '\0';
+	return true;
+}
+
+/* The header of the one section of this name; as boot_file_content(). */
+static int find_once(int fd, const char *name, unsigned char found[SECTION])
+{
+	bool longer = strlen(name) > 8, any = false;
+	off_t table;
+	int count = open_pe(fd, &table);
+	char label[LONG_NAME];
+
+	if (count < 0 || count >= SECTIONS_MAX)
+		return count < 0 ? count : -E2BIG;
+	for (int i = 0; i < count; i++) {
+		unsigned char section[SECTION];
+
+		if (!read_at(fd, table + i * (off_t)SECTION, section, SECTION))
+			return -EBADMSG;
+		memcpy(label, section, 8);
+		label[8] = '\0';
+		if (longer && *label == '/' && !long_name(fd, label, label))
+			return -EBADMSG;
+		if (strcmp(label, name))
+			continue;
+		/* Their place, and how many they are. */
+		if (any || le32(section + 24) || le16(section + 32))
+			return -EEXIST;
+		memcpy(found, section, SECTION);
+		any = true;
+	}
+	return any && le32(found + 16) && le32(found + 16) >= le32(found + 8) ? 0 : -ENOENT;
+}
+
+int boot_file_content(const char *path, const char *name, size_t max, struct buf *out)
+{
+	unsigned char section[SECTION];
+	struct stat st;
+	int fd = open_file(path, &st), err;
+
+	*out = (struct buf){ 0 };
+	if (fd < 0)
+		return fd;
+	err = find_once(fd, name, section);
+	out->len = err ? 0 : le32(section + 16);
+	if (out->len > max)
+		err = -EFBIG;
+	if (!err)
+		out->data = malloc(out->len);
+	if (!err && !out->data)
+		err = -ENOMEM;
+	if (!err && !read_at(fd, le32(section + 20), out->data, out->len))
+		err = -EBADMSG;
+	if (err)
+		buf_free(out);
+	close(fd);
+	return err;
+}
+
 #define OPTIONAL_MAX 152	/* of a PE header, up to the size of its certificates */
 
 /* By the entry for certificates, the fifth of those at the end of the optional header. */

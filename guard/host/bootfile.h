@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct buf;
+
 /*
  * 0; -ENODATA: it is empty; -EBADMSG: it is cut short, as far as its own header or sum
  * tells (a kernel of x86 or packed with gzip, a program of EFI; others do not say how
@@ -45,6 +47,14 @@ char *boot_file_section(const char *path, const char *name);
  * -EBADMSG: it is no PE image, or cut short.
  */
 int boot_file_find(int fd, const char *name, off_t *at, uint64_t *size);
+/*
+ * What a section has in the file, filled up to a block, as shim reads it. 0; -ENOENT: it has
+ * no such section, or one that is shorter in the file than in memory, which shim passes over;
+ * -EEXIST: more than one, or one with relocations; -EFBIG: it is larger than max; -E2BIG: there
+ * are more sections than are looked at; -EBADMSG: it is no PE image, or cut short; or -errno.
+ * Names of more than 8 characters are looked up as the linker keeps them.
+ */
+int boot_file_content(const char *path, const char *name, size_t max, struct buf *out);
 /* Does a PE image bring a signature, whosesoever? 1, 0, -EBADMSG: it is no PE image; or -errno. */
 int boot_file_signed(const char *path);
 /* Is there such a section in the file? */

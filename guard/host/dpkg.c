@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "guard/base/run.h"
 #include "guard/base/say.h"
@@ -132,6 +134,15 @@ static bool any_unfinished(const struct buf *listing)
 	return any || !text;
 }
 
+/* Did the run end for want of the program itself? One whose libraries are missing ends alike. */
+static bool was_absent(const struct run_result *run, const char *program)
+{
+	size_t n = strlen(program);
+
+	return run->exit_code == 127 && !strncmp(run->last_line, program, n) &&
+	       !strcmp(run->last_line + n, ": No such file or directory");
+}
+
 /*
  * Asks dpkg which packages have files of this pattern; out NULL: only whether there is
  * one. 0, -ENOENT: none has, or there is no dpkg; or what went wrong.
@@ -156,33 +167,102 @@ static int ask_dpkg(const struct host *h, const char *pattern, struct buf *out)
 		err = run_program(argv, QUERY_SECONDS, &run);
 		if (!err && run.exit_code)
 			err = run.timed_out ? -ETIMEDOUT :
-			      run.exit_code == 1 || run.exit_code == 127 ? -ENOENT : -EIO;
+			      run.exit_code == 1 || was_absent(&run, argv[0]) ? -ENOENT : -EIO;
 	}
 	free(root);
 	return err;
 }
 
-/* As ask_dpkg(), of one file, which need not be there. */
-static int ask_rpm(const char *path)
+/*
+ * rpm, where it cannot read its database, says so, and then that nothing owns the file: of
+ * what it says all must be known. -ENOENT or -EIO.
+ */
+static int nothing_owns(int log, const char *path)
 {
-	char *argv[] = { (char *)"rpm", (char *)"-qf", (char *)path, NULL };
-	struct run_result run;
-	int err = run_program(argv, QUERY_SECONDS, &run);
+	char text[4096], *absent = text_of("error: file %s: No such file or directory", path);
+	char *unowned = text_of("file %s is not owned by any package", path), *line, *rest = text;
+	ssize_t n = pread(log, text, sizeof(text), 0);
+	int err = !absent || !unowned ? -ENOMEM : n <= 0 || n == sizeof(text) ? -EIO : -ENOENT;
 
-	if (err || !run.exit_code)
-		return err;
-	if (run.timed_out)
-		return -ETIMEDOUT;
-	return run.exit_code == 127 || strstr(run.last_line, "not owned by any package") ||
-	       strstr(run.last_line, "No such file or directory") ? -ENOENT : -EIO;
+	text[err == -ENOENT ? n : 0] = '\0';
+	while (err == -ENOENT && (line = strsep(&rest, "\n")))
+		if (*line && strcmp(line, absent) && strcmp(line, unowned) &&
+		    strncmp(line, "warning: ", 9))
+			err = -EIO;
+	free(absent);
+	free(unowned);
+	return err;
+}
+
+/*
+ * Has rpm a database, or can that not be seen? Asked where it has none, it makes one or
+ * fails; and busybox has another program of its name.
+ */
+static bool may_have_rpms(const struct host *h)
+{
+	static const char *const folders[] = {
+		"/usr/lib/sysimage/rpm", "/var/lib/rpm", "/usr/share/rpm",
+	};
+	static const char *const files[] = { "rpmdb.sqlite", "Packages.db", "Packages" };
+	bool may = false;
+
+	for (size_t i = 0; !may && i < ARRAY_SIZE(folders) * ARRAY_SIZE(files); i++) {
+		char *file = text_of("%s/%s", folders[i / ARRAY_SIZE(files)],
+				     files[i % ARRAY_SIZE(files)]);
+		char *path = file ? host_path(h, file) : NULL;
+
+		may = !path || !access(path, F_OK) || (errno != ENOENT && errno != ENOTDIR);
+		free(path);
+		free(file);
+	}
+	return may;
+}
+
+/*
+ * As ask_dpkg(), of one file, which need not be there. owner: NULL, or takes the name of
+ * a package that has it. Only the running system is asked: rpm may write to its database.
+ */
+static int ask_rpm(const struct host *h, const char *path, char **owner)
+{
+	char *root = text_of("--root=%s", host_root(h));
+	char *argv[] = {
+		(char *)"rpm", (char *)"-qf", (char *)"--qf", (char *)"%{NAME}\\n", (char *)path,
+		host_is_live(h) ? NULL : root, NULL,
+	};
+	struct run_how how = {
+		.seconds = QUERY_SECONDS, .log_fd = memfd_create("rpm", MFD_CLOEXEC), .keep_fd = -1,
+	};
+	struct run_result run;
+	int err = !root ? -ENOMEM : how.log_fd < 0 ? -errno : 0;
+
+	if (!err && (!host_may_act(h) || !may_have_rpms(h)))
+		err = -ENOENT;
+	if (!err)
+		err = run_program_as(argv, &how, &run);
+	if (!err && run.exit_code)
+		err = run.timed_out ? -ETIMEDOUT : was_absent(&run, argv[0]) ? -ENOENT :
+		      nothing_owns(how.log_fd, path);
+	else if (!err && owner && !(*owner = strdup(run.last_line)))
+		err = -ENOMEM;
+	if (how.log_fd >= 0)
+		close(how.log_fd);
+	free(root);
+	return err;
 }
 
 int package_owns(const struct host *h, const char *path)
 {
 	int err = ask_dpkg(h, path, NULL);
 
-	if (err == -ENOENT && host_is_live(h))
-		err = ask_rpm(path);
+	if (err == -ENOENT)
+		err = ask_rpm(h, path, NULL);
+	return !err ? 1 : err == -ENOENT ? 0 : err;
+}
+
+int rpm_owner(const struct host *h, const char *path, char **name)
+{
+	int err = ask_rpm(h, path, name);
+
 	return !err ? 1 : err == -ENOENT ? 0 : err;
 }
 
@@ -214,8 +294,13 @@ int dpkg_unfinished(const struct host *h, struct packages *out)
 			 "is not known which packages are unfinished. Next: "
 			 "run dpkg-query -W, and see what it waits for",
 			 QUERY_SECONDS);
-	else if (err != -ENOMEM)
+	else if (err == -ENOENT || (err != -ENOMEM && !host_may_act(h)))
 		err = 0;
+	else if (err != -ENOMEM) {
+		complain(0, "dpkg-query -W: %s, so it is not known which packages are unfinished. "
+			 "Next: run it, and see what it says", strerror(-err));
+		err = -EIO;
+	}
 	if (!err && gap && gap != -ENOENT) {
 		complain(0, "dpkg-query -S '/usr/src/*/dkms.conf': %s, so it is not known which "
 			 "drivers wait for dpkg. Next: run it, and see what it waits for",

@@ -36,6 +36,11 @@ bool package_brings(const struct packages *all, const struct package *one, const
  * -ENOMEM, or why dpkg or rpm does not say.
  */
 int package_owns(const struct host *h, const char *path);
+/*
+ * As package_owns(), of rpm alone, which marks no package whose script failed. 1: the
+ * caller frees *name, a package that has it. It is asked about the running system only.
+ */
+int rpm_owner(const struct host *h, const char *path, char **name);
 void packages_free(struct packages *p);
 
 #endif

@@ -280,6 +280,7 @@ void driver_free(struct driver *d)
 	free(d->dkms);
 	free(d->source);
 	free(d->unfinished);
+	free(d->untold);
 	free(d->gone);
 	free(d->smoke_test);
 	free(d->userspace);

@@ -39,6 +39,7 @@ struct driver {
 	size_t alias_count;
 	char *source;		/* version of a source that dkms does not know; or NULL */
 	char *unfinished;	/* its package, "NAME is unpacked"; NULL: dpkg is done */
+	char *untold;		/* RPM package of a source that dkms does not know; or NULL */
 	char *gone;		/* a file that a package has, and the host has not; or NULL */
 	bool load;		/* the smoke test may load it */
 	bool ignore;		/* it is not to be judged */

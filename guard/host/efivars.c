@@ -212,6 +212,10 @@ int efi_siglist_walk(const struct buf *list, efi_sig_fn *fn, void *arg)
 	return 0;
 }
 
+#define NODE_MESSAGING 3
+#define NODE_MAC 11
+#define NODE_ISCSI 19	/* a disk, wherever it is */
+#define NODE_URI 24
 #define NODE_MEDIA 4
 #define NODE_PARTITION 1
 #define NODE_FILE_PATH 4
@@ -253,6 +257,10 @@ static int take_node(struct load_option *o, const unsigned char *p, size_t len)
 	char **field = p[0] != NODE_MEDIA ? NULL : p[1] == NODE_PARTITION && len >= PARTITION_LEN ?
 		       &o->partition : p[1] == NODE_FILE_PATH ? &o->file : NULL;
 
+	if (p[0] == NODE_MESSAGING && (p[1] == NODE_MAC || p[1] == NODE_URI))
+		o->network = true;
+	else if (p[0] == NODE_MESSAGING && p[1] == NODE_ISCSI)
+		o->network = false;
 	if (!field || *field)
 		return 0;
 	if (field == &o->partition) {
@@ -344,6 +352,10 @@ int efi_numbers(const struct host *h, const char *name, uint16_t *list, size_t m
 	buf_free(&b);
 	return n;
 }
+
+const char *const efi_removable[] = {
+	"/EFI/BOOT/BOOTX64.EFI", "/EFI/BOOT/BOOTAA64.EFI", "/EFI/BOOT/BOOTIA32.EFI", NULL
+};
 
 bool efi_boot_option(const struct host *h, struct load_option *out)
 {

@@ -66,6 +66,7 @@ struct load_option {
 	char *title;		/* printable */
 	char *partition;	/* PARTUUID as the kernel writes it; NULL: it names none */
 	char *file;		/* with slashes, '?' for what is no ASCII; NULL: it names none */
+	bool network;		/* it is got from a server */
 	struct buf more;	/* what the program is told */
 	bool active;		/* the firmware skips others */
 	bool boots;		/* it is no tool of the firmware */
@@ -75,6 +76,9 @@ int efi_load_option(const struct host *h, uint16_t number, struct load_option *o
 void load_option_free(struct load_option *o);
 /* How many numbers a variable has, as BootOrder; -ENOENT, -EBADMSG (or more than max), -errno. */
 int efi_numbers(const struct host *h, const char *name, uint16_t *list, size_t max);
+
+/* What the firmware takes of a partition where an entry names no file; ends with NULL. */
+extern const char *const efi_removable[];
 
 /*
  * Directory on the ESP of what this boot started from, with slashes,

@@ -3,6 +3,7 @@
 #include "guard/host/mounts.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +65,7 @@ static bool is_device(const struct host *h, const char *source, const char *devi
 }
 
 struct mount {
+	unsigned int major, minor;
 	char root[4096];	/* what of the file system */
 	char where[4096];
 	char type[64], source[4096];
@@ -85,7 +87,8 @@ static void walk_mounts(const struct host *h, const char *device,
 
 		*m->options = '\0';
 		if (dash &&
-		    sscanf(line, "%*u %*u %*u:%*u %4095s %4095s ", m->root, m->where) == 2 &&
+		    sscanf(line, "%*u %*u %u:%u %4095s %4095s ", &m->major, &m->minor, m->root,
+			   m->where) == 4 &&
 		    sscanf(dash, " - %63s %4095s %8191s", m->type, m->source, m->options) >= 2 &&
 		    (!device || is_device(h, m->source, device)))
 			fn(arg, m);
@@ -106,12 +109,50 @@ static void keep_place(void *arg, const struct mount *m)
 	*found = strdup(m->where);
 }
 
+static bool says(const struct host *h, const char *md, const char *what, const char *value)
+{
+	char *rel = text_of("/sys/class/block/%s/md/%s", md, what);
+	char *line = rel ? host_line(h, rel) : NULL;
+	bool so = line && !strcmp(line, value);
+
+	free(line);
+	free(rel);
+	return so;
+}
+
+/*
+ * The mirror (md) that a partition is of, if its file system begins where the partition does:
+ * firmware reads the one, and the other is what is mounted. Malloc'ed; NULL: none.
+ */
+static char *mirror_of(const struct host *h, const char *device)
+{
+	char *rel = text_of("/sys/class/block/%s/holders", device);
+	char *dir = rel ? host_path(h, rel) : NULL, *mirror = NULL;
+	DIR *d = dir ? opendir(dir) : NULL;
+	struct dirent *e;
+
+	while (d && !mirror && (e = readdir(d)))
+		if (says(h, e->d_name, "level", "raid1") &&
+		    (says(h, e->d_name, "metadata_version", "1.0") ||
+		     says(h, e->d_name, "metadata_version", "0.90")))
+			mirror = strdup(e->d_name);
+	if (d)
+		closedir(d);
+	free(dir);
+	free(rel);
+	return mirror;
+}
+
 char *mount_of(const struct host *h, const char *id)
 {
-	char *device = device_of(h, id), *found = NULL;
+	char *device = device_of(h, id), *found = NULL, *mirror;
 
 	if (device)
 		walk_mounts(h, device, keep_place, &found);
+	mirror = device && !found ? mirror_of(h, device) : NULL;
+	if (mirror)
+		walk_mounts(h, mirror, keep_place, &found);
+	free(mirror);
 	free(device);
 	return found;
 }
@@ -119,7 +160,8 @@ char *mount_of(const struct host *h, const char *id)
 /* The mount that a file is in: the last one of the longest fitting point. */
 struct wanted {
 	const char *file;
-	char *root, *where, *type, *options;
+	unsigned int major, minor;
+	char *root, *where, *type, *source, *options;
 };
 
 static bool is_below(const char *file, const char *where)
@@ -134,6 +176,7 @@ static void free_wanted(struct wanted *w)
 	free(w->root);
 	free(w->where);
 	free(w->type);
+	free(w->source);
 	free(w->options);
 }
 
@@ -147,7 +190,10 @@ static void keep_longest(void *arg, const struct mount *m)
 	w->root = strdup(m->root);
 	w->where = strdup(m->where);
 	w->type = strdup(m->type);
+	w->source = strdup(m->source);
 	w->options = strdup(m->options);
+	w->major = m->major;
+	w->minor = m->minor;
 }
 
 int mount_path(const struct host *h, const char *id, const char *file, char **out)
@@ -222,4 +268,95 @@ char *mount_point(const struct host *h, const char *file)
 	w.where = NULL;
 	free_wanted(&w);
 	return where;
+}
+
+bool mount_root(const struct host *h, struct root_mount *out)
+{
+	struct wanted w = { .file = "/" };
+
+	walk_mounts(h, NULL, keep_longest, &w);
+	*out = (struct root_mount){ w.major, w.minor, w.root, w.type, w.source, w.options };
+	free(w.where);
+	if (out->tree && out->type && out->source && out->options)
+		return true;
+	root_mount_free(out);
+	return false;
+}
+
+void root_mount_free(struct root_mount *m)
+{
+	free(m->tree);
+	free(m->type);
+	free(m->source);
+	free(m->options);
+	memset(m, 0, sizeof(*m));
+}
+
+/* A device by one of its names: "UUID=x", "/dev/x". Its name in sysfs, malloc'ed; NULL: none. */
+static char *device_named(const struct host *h, const char *name)
+{
+	const char *equals = strchr(name, '=');
+	char *file, *real, *device = NULL;
+
+	if (*name != '/')
+		return equals ? device_of(h, equals + 1) : NULL;
+	file = host_resolve(h, name);
+	real = file ? realpath(file, NULL) : NULL;
+	if (real)
+		device = strdup(strrchr(real, '/') + 1);
+	free(real);
+	free(file);
+	return device;
+}
+
+/* Are both disks of one btrfs? */
+static bool in_one_btrfs(const struct host *h, const char *a, const char *b)
+{
+	char *dir = host_path(h, "/sys/fs/btrfs"), *one, *other;
+	DIR *d = dir ? opendir(dir) : NULL;
+	struct dirent *e;
+	bool are = false;
+
+	while (d && !are && (e = readdir(d))) {
+		one = text_of("%s/%s/devices/%s", dir, e->d_name, a);
+		other = text_of("%s/%s/devices/%s", dir, e->d_name, b);
+		are = one && other && path_exists(one) && path_exists(other);
+		free(one);
+		free(other);
+	}
+	if (d)
+		closedir(d);
+	free(dir);
+	return are;
+}
+
+/* Is it the device of this number? The kernel itself calls it /dev/root, which is none. */
+static bool has_number(const struct host *h, const struct root_mount *m, const char *device)
+{
+	char *rel = text_of("/sys/dev/block/%u:%u", m->major, m->minor);
+	char *path = rel ? host_path(h, rel) : NULL, *real = path ? realpath(path, NULL) : NULL;
+	bool has = real && !strcmp(strrchr(real, '/') + 1, device);
+
+	free(real);
+	free(path);
+	free(rel);
+	return has;
+}
+
+int root_mount_is(const struct host *h, const struct root_mount *m, const char *name)
+{
+	char *device = device_named(h, name), *all = strdup(m->source), *rest = all, *one;
+	int is = device ? has_number(h, m, device) : -ENOENT;
+
+	/* bcachefs has all its devices there. */
+	while (device && !is && (one = strsep(&rest, ":"))) {
+		char *source = device_named(h, one);
+
+		is = is_device(h, one, device) ||
+		     (source && !strcmp(m->type, "btrfs") && in_one_btrfs(h, source, device));
+		free(source);
+	}
+	free(all);
+	free(device);
+	return is;
 }

@@ -7,7 +7,8 @@
 
 /*
  * The mount point of a whole file system by its UUID, its label, or the UUID or name of
- * its partition; malloc'ed, below the root. NULL: it is not mounted, or not known.
+ * its partition, which may be one of a mirror; malloc'ed, below the root. NULL: it is not
+ * mounted, or not known.
  */
 char *mount_of(const struct host *h, const char *id);
 
@@ -26,5 +27,20 @@ const char *mount_made_anew(const struct host *h, const char *file);
 
 /* Where what a file is in is mounted; malloc'ed, below the root. NULL: not to be seen. */
 char *mount_point(const struct host *h, const char *file);
+
+/* What is mounted as the root of the host. */
+struct root_mount {
+	unsigned int major, minor;
+	char *tree;	/* what of the file system: of btrfs its subvolume, from the top */
+	char *type, *source, *options;
+};
+/* false: it is not to be seen, as of a folder. */
+bool mount_root(const struct host *h, struct root_mount *out);
+void root_mount_free(struct root_mount *m);
+/*
+ * Is it on the device of this name ("UUID=x", "/dev/x"), or on several of which that is one?
+ * 1, 0, or -ENOENT: there is no such device.
+ */
+int root_mount_is(const struct host *h, const struct root_mount *m, const char *name);
 
 #endif

@@ -215,6 +215,8 @@ int modinfo_read(const unsigned char *elf, size_t len, struct modinfo *out)
 			err = take(&out->license, "license", entry, n);
 		if (!err)
 			err = add(&out->imports, "import_ns", entry, n);
+		if (!err)
+			err = take(&out->alias, "alias", entry, n);
 		out->has_alias |= n > 6 && !memcmp(entry, "alias=", 6);
 		n += n < left;
 		p += n;
@@ -292,6 +294,7 @@ void modinfo_free(struct modinfo *i)
 	free(i->depends);
 	free(i->license);
 	free(i->imports);
+	free(i->alias);
 	memset(i, 0, sizeof(*i));
 }
 

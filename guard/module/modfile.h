@@ -32,6 +32,7 @@ struct modinfo {
 	char *license;
 	char *imports;	/* symbol namespaces, each with a line break */
 	bool has_alias;	/* so that a device or a request loads it */
+	char *alias;	/* the first of them; NULL: none */
 };
 
 /* -ENOEXEC: not an ELF file with a .modinfo section. Fields may be NULL. */

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "guard/base/util.h"
 #include "guard/pin/state.h"
@@ -175,12 +176,65 @@ static bool dpkg_was_interrupted(const struct doctor *d)
 	return is;
 }
 
+/* One version that dkms has no link to the source of, though that is here. */
+static int add_half_added(const struct doctor *d, struct plan *p, const char *driver,
+			  const char *version)
+{
+	char *link = text_of("/var/lib/dkms/%s/%s/source", driver, version);
+	char *path = link ? host_path(d->h, link) : NULL;
+	char *conf = text_of("/usr/src/%s-%s/dkms.conf", driver, version);
+	const struct subject about = { .driver = driver, .version = version };
+	struct stat st;
+	int err = path && conf ? 0 : -ENOMEM;
+
+	if (!err && lstat(path, &st) < 0 && errno == ENOENT && host_has(d->h, conf)) {
+		char *command = advice_command(CAUSE_HALF_ADDED, &about);
+
+		/* NULL: it is no name. */
+		if (command)
+			err = add_step(p, CAUSE_HALF_ADDED, command,
+				       text_of("dkms was ended while it took in %s %s", driver,
+					       version), NULL);
+	}
+	free(conf);
+	free(path);
+	free(link);
+	return err;
+}
+
+/* Scripts of packages have dkms remove what it has, and fail where it knows of none. */
+static int add_all_half_added(const struct doctor *d, struct plan *p)
+{
+	char *top = host_path(d->h, "/var/lib/dkms"), *below;
+	DIR *dir = top ? opendir(top) : NULL, *versions;
+	struct dirent *e, *v;
+	int err = top ? 0 : -ENOMEM;
+
+	while (dir && !err && (e = readdir(dir))) {
+		below = e->d_name[0] == '.' ? NULL : text_of("%s/%s", top, e->d_name);
+		versions = below ? opendir(below) : NULL;
+		while (versions && !err && (v = readdir(versions)))
+			if (v->d_name[0] != '.')
+				err = add_half_added(d, p, e->d_name, v->d_name);
+		if (versions)
+			closedir(versions);
+		free(below);
+	}
+	if (dir)
+		closedir(dir);
+	free(top);
+	return err;
+}
+
 static int add_packages(const struct doctor *d, struct plan *p)
 {
 	const struct package *first = d->unfinished.list;
-	int err = 0;
+	bool interrupted = dpkg_was_interrupted(d);
+	int err = interrupted || d->unfinished.count ? add_all_half_added(d, p) : 0;
 
-	if (dpkg_was_interrupted(d))
+	if (err)
+		return err;
+	if (interrupted)
 		return add_need(d, p, CAUSE_INTERRUPTED, NULL,
 				strdup("dpkg was ended in the middle of its work"), NULL);
 	if (d->unfinished.count)

@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "guard/base/util.h"
@@ -14,17 +16,54 @@
 #define MODULE_SIGNING_OID "1.3.6.1.4.1.2312.16.1.2"
 static const char MODULE_SIGNING_ONLY[] = "module signing only";
 
+/* More of a name, which others chose, is not shown. */
+#define NAME_SHOWN 255
+
+/* text with no character that ends it early or does something else than show, and not too long. */
+static char *shown(const unsigned char *text, size_t len)
+{
+	bool whole = len <= NAME_SHOWN;
+	char *out;
+
+	if (!whole)
+		len = NAME_SHOWN;
+	while (!whole && len && (text[len] & 0xc0) == 0x80)	/* within a character */
+		len--;
+	out = malloc(len + sizeof("..."));
+	if (!out)
+		return NULL;
+	for (size_t i = 0; i < len; i++)
+		out[i] = text[i] ? text[i] : '?';
+	strcpy(out + len, whole ? "" : "...");
+	make_printable(out);
+	return out;
+}
+
+/* The last common name, as in the kernel's description of a key; NULL: there is none. */
+static const ASN1_STRING *common_name(X509_NAME *n)
+{
+	int at = -1, last = -1;
+
+	while ((at = X509_NAME_get_index_by_NID(n, NID_commonName, at)) >= 0)
+		last = at;
+	return last < 0 ? NULL : X509_NAME_ENTRY_get_data(X509_NAME_get_entry(n, last));
+}
+
 char *name_text(const X509_NAME *name)
 {
 	X509_NAME *n = (X509_NAME *)name;	/* 1.1's prototypes lack const */
-	char text[256];
+	const ASN1_STRING *cn = common_name(n);
+	unsigned char *utf8 = NULL;
+	int len = cn ? ASN1_STRING_to_UTF8(&utf8, cn) : 0;
+	char line[256], *text = NULL;
 
-	if (X509_NAME_get_text_by_NID(n, NID_commonName, text,
-				      sizeof(text)) <= 0 &&
-	    !X509_NAME_oneline(n, text, sizeof(text)))
-		return NULL;
-	make_printable(text);
-	return strdup(text);
+	if (len > 0)
+		text = shown(utf8, len);
+	else if (X509_NAME_oneline(n, line, sizeof(line)))	/* escapes what is no text */
+		text = shown((unsigned char *)line, strlen(line));
+	OPENSSL_free(utf8);
+	ERR_clear_error();
+	return text;
 }
 
 char *cert_name(X509 *cert)
@@ -177,15 +216,6 @@ bool cert_names_itself(X509 *cert)
 	return names;
 }
 
-bool cert_is_root(X509 *cert)
-{
-	bool is = cert_names_itself(cert) &&
-		  X509_verify(cert, X509_get0_pubkey(cert)) == 1;
-
-	ERR_clear_error();
-	return is;
-}
-
 bool cert_same(X509 *a, X509 *b)
 {
 	const ASN1_OCTET_STRING *id = X509_get0_subject_key_id(a);
@@ -218,6 +248,70 @@ int cert_tbs_hash(X509 *cert, const EVP_MD *md, unsigned char hash[EVP_MAX_MD_SI
 	OPENSSL_free(der);
 	ERR_clear_error();
 	return done ? 0 : -ENOMEM;
+}
+
+/* What PKCS #1 has in front of such a digest. */
+static const unsigned char sha1_prefix[] = {
+	0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00, 0x04, 0x14,
+};
+
+static int sha1_check_rsa(EVP_PKEY_CTX *ctx, const unsigned char digest[20],
+			  const unsigned char *sig, size_t len)
+{
+	unsigned char *said = NULL;
+	size_t size = 0, at = sizeof(sha1_prefix);
+	int err = -EKEYREJECTED;
+
+	if (EVP_PKEY_verify_recover_init(ctx) != 1 ||
+	    EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PADDING) != 1 ||
+	    EVP_PKEY_verify_recover(ctx, NULL, &size, sig, len) != 1)
+		return -ENOPKG;
+	said = malloc(size);
+	if (!said)
+		return -ENOMEM;
+	if (EVP_PKEY_verify_recover(ctx, said, &size, sig, len) == 1 && size == at + 20 &&
+	    !memcmp(said, sha1_prefix, at) && !memcmp(said + at, digest, 20))
+		err = 0;
+	free(said);
+	return err;
+}
+
+int sha1_check(EVP_PKEY *key, const unsigned char digest[20], const ASN1_STRING *sig)
+{
+	const unsigned char *p = ASN1_STRING_get0_data(sig);
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key, NULL);
+	int len = ASN1_STRING_length(sig), err = -ENOPKG;
+
+	if (ctx && EVP_PKEY_base_id(key) == EVP_PKEY_RSA)
+		err = sha1_check_rsa(ctx, digest, p, len);
+	else if (ctx && EVP_PKEY_base_id(key) == EVP_PKEY_EC && EVP_PKEY_verify_init(ctx) == 1)
+		err = EVP_PKEY_verify(ctx, p, len, digest, 20) == 1 ? 0 : -EKEYREJECTED;
+	EVP_PKEY_CTX_free(ctx);
+	ERR_clear_error();
+	return err;
+}
+
+bool cert_signed_by(X509 *cert, EVP_PKEY *key)
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	const ASN1_BIT_STRING *sig;
+	int hash = NID_undef;
+	bool is;
+
+	X509_get0_signature(&sig, NULL, cert);
+	OBJ_find_sigid_algs(X509_get_signature_nid(cert), &hash, NULL);
+	if (hash == NID_sha1)
+		is = key && !cert_tbs_hash(cert, EVP_sha1(), digest) &&
+		     !sha1_check(key, digest, sig);
+	else
+		is = key && X509_verify(cert, key) == 1;
+	ERR_clear_error();
+	return is;
+}
+
+bool cert_is_root(X509 *cert)
+{
+	return cert_names_itself(cert) && cert_signed_by(cert, X509_get0_pubkey(cert));
 }
 
 const EVP_MD *efi_sig_md(enum efi_sig type)

@@ -30,6 +30,14 @@ bool cert_issued(X509 *issuer, X509 *cert);
 bool cert_names_issuer(X509 *cert);
 /* Does it say that it issued itself? */
 bool cert_names_itself(X509 *cert);
+/*
+ * Is sig the signature of a SHA-1 digest by this key? 0, -EKEYREJECTED (no), or -ENOPKG: not
+ * by a key of this kind. OpenSSL itself may be told to refuse SHA-1, as on EL, and kernels
+ * go on taking it.
+ */
+int sha1_check(EVP_PKEY *key, const unsigned char digest[20], const ASN1_STRING *sig);
+/* Has that key signed it? */
+bool cert_signed_by(X509 *cert, EVP_PKEY *key);
 /* Is it the end of its chain, by kernels' reading? Its signature is checked. */
 bool cert_is_root(X509 *cert);
 /*

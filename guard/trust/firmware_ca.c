@@ -371,9 +371,6 @@ static bool is_shim(const char *file)
 /* What this boot started from; without a file the firmware takes that for removable disks. */
 static char *started_file(const struct host *h)
 {
-	static const char *const removable[] = {
-		"/EFI/BOOT/BOOTX64.EFI", "/EFI/BOOT/BOOTAA64.EFI", "/EFI/BOOT/BOOTIA32.EFI",
-	};
 	struct load_option o;
 	char *file;
 
@@ -382,26 +379,48 @@ static char *started_file(const struct host *h)
 	file = o.file;
 	o.file = NULL;
 	load_option_free(&o);
-	for (size_t i = 0; !file && i < ARRAY_SIZE(removable); i++) {
-		char *path = on_partition(h, removable[i]);
+	for (size_t i = 0; !file && efi_removable[i]; i++) {
+		char *path = on_partition(h, efi_removable[i]);
 
-		file = path ? strdup(removable[i]) : NULL;
+		file = path ? strdup(efi_removable[i]) : NULL;
 		free(path);
 	}
 	return file;
 }
 
 /* A kernel, a unified image, systemd-boot: none of them is shim, whatever it is named. */
+static bool is_another_file(const char *path)
+{
+	char *release = boot_file_release(path);
+	bool is = release || boot_file_has(path, ".linux") || boot_file_has(path, ".sdmagic");
+
+	free(release);
+	return is;
+}
+
 static bool is_another(const struct host *h, const char *file)
 {
 	char *path = strstr(file, "..") ? NULL : on_partition(h, file);
-	char *release = path ? boot_file_release(path) : NULL;
-	bool is = release || (path && (boot_file_has(path, ".linux") ||
-				       boot_file_has(path, ".sdmagic")));
+	bool is = path && is_another_file(path);
 
-	free(release);
 	free(path);
 	return is;
+}
+
+bool firmware_is_shim(const char *path)
+{
+	struct buf b;
+	int err;
+
+	if (is_another_file(path))
+		return false;
+	/* What each shim since version 0.9 has, and nothing else. */
+	err = boot_file_content(path, ".vendor_cert", 1u << 20, &b);
+	buf_free(&b);
+	if (!err || err == -EFBIG || err == -EEXIST)
+		return true;
+	/* The place of removable disks may have GRUB itself. */
+	return is_shim(path) && (err != -ENOENT || strcasestr(strrchr(path, '/'), "/shim"));
 }
 
 bool firmware_without_shim(const struct host *h)
@@ -432,17 +451,35 @@ char *firmware_enrol_step(const struct host *h, const char *cert, bool again)
 		       cert ? " --cert " : "", cert ? cert : "");
 }
 
-/* What shim starts beside itself, of the same architecture: grubx64.efi. */
-static char *beside_shim(const char *file)
+/* A file in the folder of another; malloc'ed, NULL: it is not there. */
+static char *in_folder_of(const char *file, const char *name, const char *kind)
 {
-	const char *slash = strrchr(file, '/');
-	static const char *const kinds[] = { "x64", "aa64", "ia32" };
+	char *path = text_of("%.*s/%s%s.efi", (int)(strrchr(file, '/') - file), file, name, kind);
 
-	for (size_t i = 0; slash && i < ARRAY_SIZE(kinds); i++)
-		if (strcasestr(slash, kinds[i]))
-			return text_of("%.*s/grub%s.efi", (int)(slash - file), file,
-				       kinds[i]);
-	return NULL;
+	if (path && !path_exists(path)) {
+		free(path);
+		path = NULL;
+	}
+	return path;
+}
+
+/* Builds of SUSE name no architecture: shim.efi, grub.efi, MokManager.efi. */
+char *beside_shim(const char *file, const char *name)
+{
+	static const char *const kinds[] = { "x64", "aa64", "ia32" };
+	const char *slash = strrchr(file, '/'), *kind = NULL;
+	const char *plain = !strcmp(name, "mm") ? "MokManager" : !strcmp(name, "fb") ? "fallback" : name;
+	char *path = NULL;
+
+	for (size_t i = 0; slash && i < ARRAY_SIZE(kinds) && !kind; i++)
+		kind = strcasestr(slash, kinds[i]) ? kinds[i] : NULL;
+	if (slash && kind)
+		path = in_folder_of(file, name, kind);
+	if (slash && !path)
+		path = in_folder_of(file, plain, "");
+	for (size_t i = 0; slash && !kind && i < ARRAY_SIZE(kinds) && !path; i++)
+		path = in_folder_of(file, name, kinds[i]);
+	return path;
 }
 
 /* Takes over path. */
@@ -463,7 +500,7 @@ static int judge_second(const struct host *h, char *path, const struct list *db,
 static int read_programs(const struct host *h, const struct list *db,
 			 const struct list *dbx, struct firmware_ca *f)
 {
-	char *file = started_file(h), *second;
+	char *file = started_file(h);
 	int err;
 
 	if (!file || strstr(file, "..")) {
@@ -475,11 +512,8 @@ static int read_programs(const struct host *h, const struct list *db,
 		f->first.missing = strdup(file);
 		err = f->first.missing ? 0 : -ENOMEM;
 	}
-	if (!err && is_shim(file) && !is_another(h, file)) {
-		second = beside_shim(file);
-		err = judge_second(h, on_partition(h, second), db, dbx, &f->second);
-		free(second);
-	}
+	if (!err && f->first.path && is_shim(file) && !is_another(h, file))
+		err = judge_second(h, beside_shim(f->first.path, "grub"), db, dbx, &f->second);
 	free(file);
 	return err;
 }
@@ -559,6 +593,23 @@ int firmware_starts_file(const struct host *h, const char *path, struct boot_pro
 	read_list(h, "dbx", EFI_SECURITY_GUID, &dbx);
 	if (!err)
 		err = judge(out, copy, &db, &dbx);
+	free_list(&db);
+	free_list(&dbx);
+	return err;
+}
+
+int firmware_second_file(const struct host *h, const char *path, struct boot_program *out)
+{
+	struct list db, dbx;
+	char *second = is_shim(path) && !is_another_file(path) ? beside_shim(path, "grub") : NULL;
+	int err = 0;
+
+	memset(out, 0, sizeof(*out));
+	if (!second)
+		return 0;
+	read_list(h, "db", EFI_SECURITY_GUID, &db);
+	read_list(h, "dbx", EFI_SECURITY_GUID, &dbx);
+	err = judge_second(h, second, &db, &dbx, out);
 	free_list(&db);
 	free_list(&dbx);
 	return err;

@@ -63,12 +63,23 @@ int firmware_starts(const struct host *h, const struct buf *db, const struct buf
 /* Would this host's firmware start this file, with Secure Boot on? 0 or -ENOMEM. */
 int firmware_starts_file(const struct host *h, const char *path, struct boot_program *out);
 
+/* What that starts beside itself, if it is shim, as in struct firmware_ca. 0 or -ENOMEM. */
+int firmware_second_file(const struct host *h, const char *path, struct boot_program *out);
+
 /*
  * Is it certain that this boot did not come through shim? Its program is named otherwise,
  * or is seen to be a kernel, a unified image or systemd-boot, and nothing is there of what
  * shim leaves behind. Then nobody reads a request for MokManager.
  */
 bool firmware_without_shim(const struct host *h);
+
+/* Is this file shim? By its name and by what is in it; what cannot be read is by its name. */
+bool firmware_is_shim(const char *path);
+/*
+ * What shim starts beside itself, of the same architecture: "/a/grubx64.efi" for the file
+ * "/a/shimx64.efi" and the name "grub", or "/a/grub.efi". malloc'ed; NULL: it is not there.
+ */
+char *beside_shim(const char *file, const char *name);
 
 #define ENROL_WITHOUT_SHIM \
 	"this host boots without shim, so no menu asks for a key: put it into the firmware's db, " \

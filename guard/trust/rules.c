@@ -73,6 +73,9 @@ struct kernel_rules rules_for(const char *release)
 	r.ecdsa = !version || version >= V(5, 13) ? ANSWER_UNVERIFIED :
 						    ANSWER_NO;
 	r.sha3 = !version || version >= V(6, 7);
+	/* Linux 6.7 took it out, and 6.9 and later updates of 6.7 and 6.8 put it back. */
+	r.sha1 = version >= V(6, 7) && version < V(6, 9) ? ANSWER_UNVERIFIED : ANSWER_YES;
+	r.sha512 = ANSWER_YES;
 	return r;
 }
 
@@ -120,8 +123,14 @@ struct kernel_rules rules_on(const struct host *h, const char *release)
 	char *ecdsa, *readable;
 
 	readable = host_kernel_config(h, release, "CONFIG_MODULES");
-	if (readable)
+	if (readable) {
 		r.mok = mok_by_config(h, release, &r);
+		/* One that is a module is loaded when it is asked for. */
+		if (!is_set(h, release, "CONFIG_CRYPTO_SHA1"))
+			r.sha1 = ANSWER_NO;
+		if (!is_set(h, release, "CONFIG_CRYPTO_SHA512"))
+			r.sha512 = ANSWER_NO;
+	}
 	if (r.ecdsa == ANSWER_NO) {
 		free(readable);
 		return r;

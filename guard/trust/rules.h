@@ -12,6 +12,8 @@ struct kernel_rules {
 	enum answer mokx_cert;	/* a certificate in MokListX revokes modules */
 	enum answer mokx_hash;	/* the hash of a module in MokListX revokes it */
 	enum answer ecdsa;	/* ECDSA signatures are understood */
+	enum answer sha1;	/* signatures of SHA-1 digests are */
+	enum answer sha512;	/* those of SHA-384 and SHA-512 are */
 	int sha3;
 };
 

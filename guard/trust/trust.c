@@ -3,6 +3,7 @@
 #include "guard/trust/trust.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -80,6 +81,26 @@ static int add_revoked(struct trust *t, enum efi_sig type, const unsigned char *
 	return 0;
 }
 
+static void note_gap(struct trust *t, const char *what, int err)
+{
+	if (!t->gap && asprintf(&t->gap, "%s: %s", what, strerror(-err)) < 0)
+		t->gap = NULL;
+}
+
+/* Is it DER of one whole object? A kernel may read one that OpenSSL does not, for odd names. */
+static bool is_whole(const unsigned char *der, size_t len)
+{
+	const unsigned char *p = der;
+	long size;
+	int tag, class;
+	bool is = len <= LONG_MAX &&
+		  ASN1_get_object(&p, &size, &tag, &class, len) == V_ASN1_CONSTRUCTED &&
+		  tag == V_ASN1_SEQUENCE && (size_t)size == len - (p - der);
+
+	ERR_clear_error();
+	return is;
+}
+
 static int add_entry(void *arg, enum efi_sig type, const unsigned char *data,
 		     size_t len)
 {
@@ -87,11 +108,16 @@ static int add_entry(void *arg, enum efi_sig type, const unsigned char *data,
 	struct trust *t = l->t;
 
 	if (type == EFI_SIG_X509) {
-		X509 *x509 = d2i_X509(NULL, &data, len);
+		const unsigned char *p = data;
+		X509 *x509 = d2i_X509(NULL, &p, len);
 
 		ERR_clear_error();
-		/* A kernel skips what it cannot read, too. */
-		return x509 ? add_cert(t, x509, l->from, NULL) : 0;
+		if (x509)
+			return add_cert(t, x509, l->from, NULL);
+		/* A kernel skips what is none at all, too. */
+		if (is_whole(data, len))
+			note_gap(t, "a certificate in the firmware's lists", -EBADMSG);
+		return 0;
 	}
 	if (type == EFI_SIG_SHA256 && len == 32 &&
 	    l->from & (CERT_MOKX | CERT_DBX)) {
@@ -106,12 +132,6 @@ static int add_entry(void *arg, enum efi_sig type, const unsigned char *data,
 	    l->from & (CERT_MOKX | CERT_DBX) && len >= (size_t)EVP_MD_size(efi_sig_md(type)))
 		return add_revoked(t, type, data);
 	return 0;
-}
-
-static void note_gap(struct trust *t, const char *what, int err)
-{
-	if (!t->gap && asprintf(&t->gap, "%s: %s", what, strerror(-err)) < 0)
-		t->gap = NULL;
 }
 
 static int add_variable(struct trust *t, const struct host *h,

@@ -17,6 +17,7 @@
 #include "guard/pin/announce.h"
 #include "guard/pin/outside.h"
 #include "guard/pin/pin.h"
+#include "guard/trust/enrol_request.h"
 #include "guard/verbs/verbs.h"
 #include "guard/verdict/room.h"
 
@@ -123,6 +124,18 @@ static int note_boot(struct guard *g)
 	return err;
 }
 
+/* A record that stays would make a key that is lost later one that was declined. */
+static int settle_request(const struct doctor *d)
+{
+	int err = enrol_request_settle(d->h, d->t);
+
+	if (err && err != -ENOMEM) {
+		complain_errno(err, "the record of a request that was granted");
+		err = 0;
+	}
+	return err;
+}
+
 /* Reads everything and makes up its mind; acts on the boot loader if need be. */
 static int judge(struct guard *g)
 {
@@ -135,6 +148,8 @@ static int judge(struct guard *g)
 		err = note_boot(g);
 	if (!err)
 		err = doctor_ask_all(d);
+	if (!err)
+		err = settle_request(d);
 	if (!err)
 		err = pin_keep(d, &g->state, &g->conf, &g->changed,
 			       &g->pin_said);

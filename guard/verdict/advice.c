@@ -28,6 +28,9 @@ static const struct row {
 	bool builds, packages;
 } rows[] = {
 	[CAUSE_NONE] = { NULL, "", "", NULL, NULL, false, false },
+	[CAUSE_HALF_ADDED] = {
+		"half-added", "have dkms take in its source: %c", "", "dkms add %d/%v", NULL,
+		false, false },
 	[CAUSE_INTERRUPTED] = {
 		"interrupted", "have dpkg go on where it was ended: %c", "",
 		"dpkg --configure -a", NULL, false, true },

@@ -14,6 +14,7 @@
 /* Stable words; scripts depend on them. In the order in which they are dealt with. */
 enum cause {
 	CAUSE_NONE,		/* nothing is to be done, or no word is known for it */
+	CAUSE_HALF_ADDED,	/* dkms was ended while it took in a source */
 	CAUSE_INTERRUPTED,	/* dpkg was ended in the middle of its work */
 	CAUSE_NO_HEADERS,
 	CAUSE_NO_COMPILER,

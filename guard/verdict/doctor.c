@@ -1096,6 +1096,25 @@ static bool vanished(const struct doctor *d, const struct driver *driver)
 	return !any;
 }
 
+/*
+ * dkms was not told of an RPM package's source, or told to forget it: nothing tells which,
+ * so that it is not built unasked.
+ */
+static int doubt_untold(struct finding *f)
+{
+	const struct driver *one = f->driver;
+	char *next = text_of("dkms install %s/%s -k %s, or where it is not wanted: remove that package, or "
+			     "ignore = yes in /etc/kmodkeep/drivers.d/%s.conf", one->dkms, one->source,
+			     f->kernel->release, one->name);
+	int err = next ? report_set(&f->report, VERDICT_UNKNOWN, next,
+				    "no kernel has it, and dkms does not know %s %s, which package "
+				    "%s brings: its script failed, or dkms was told to remove it",
+				    one->dkms, one->source, one->untold) : -ENOMEM;
+
+	free(next);
+	return err;
+}
+
 /* No kernel has it, which dpkg's removal of the version before may have done. */
 static int doubt_loss(const struct doctor *d, struct finding *f)
 {
@@ -1142,6 +1161,8 @@ static int tell_loss_from_note(struct doctor *d, size_t from)
 		free(state);
 		if (!anywhere && !only_running && f->driver->unfinished)
 			err = doubt_loss(d, f);
+		else if (!anywhere && !only_running && f->driver->untold)
+			err = doubt_untold(f);
 		else
 			f->note = !anywhere;
 	}

@@ -53,7 +53,25 @@ static int read_found(const struct host *h, const char *path, struct modfile *m)
 	return err;
 }
 
-/* As verify_file(), and with the symbols that the index of that kernel has. */
+/*
+ * A depmod that was ended half-way leaves the index of names, which comes first, and none of
+ * aliases, or the one from before. A device then loads nothing, and no name is asked for.
+ */
+static int judge_alias(const struct host *h, const char *kernel, const char *path,
+		       struct report *r)
+{
+	const char *alias = r->info.alias;
+	/* What is in brackets is a pattern, and no name that it fits. */
+	int knows = alias && !strchr(alias, '[') ?
+		    modprobe_knows_alias(h, kernel, path, alias) : 1;
+
+	return knows ? knows < 0 ? knows : 0 :
+	       report_cause(r, VERDICT_UNKNOWN, CAUSE_NOT_INDEXED,
+			    "the module index of kernel %s does not lead from the alias '%s' to it, "
+			    "so a device may not load it: depmod was not finished", kernel, alias);
+}
+
+/* As verify_file(), and with the symbols and aliases that the index of that kernel has. */
 static int judge_found(const struct host *h, const struct trust *t,
 		       const char *path, const char *kernel, struct report *r)
 {
@@ -66,6 +84,8 @@ static int judge_found(const struct host *h, const struct trust *t,
 	err = verify_modfile(h, t, &m, kernel, r);
 	if (!err && r->verdict == VERDICT_OK)
 		err = symbols_judge(h, kernel, &m.bytes, r);
+	if (!err && r->verdict == VERDICT_OK)
+		err = judge_alias(h, kernel, path, r);
 	modfile_free(&m);
 	return err;
 }

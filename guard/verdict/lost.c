@@ -176,6 +176,18 @@ static int set(char **field, const char *value)
 	return 0;
 }
 
+/* A package manager did not say what it has: error is why. 0 or -ENOMEM. */
+static int report_unsaid(struct search *s, const char *of, const char *what, int error)
+{
+	char *text = text_of("%s, %s: %s", of, what, strerror(-error));
+	int err = text && error != -ENOMEM ? 0 : -ENOMEM;
+
+	if (text)
+		s->report(s->arg, text);
+	free(text);
+	return err;
+}
+
 /* ---- sources that dkms does not know ---- */
 
 /* The value of a plain line PACKAGE_NAME="VALUE"; malloc'ed, NULL: there is none. */
@@ -265,17 +277,30 @@ static bool served(const struct search *s, const struct driver *d)
 	return false;
 }
 
+/* To rpm a package whose script failed is installed as any other. */
+static int find_untold(struct search *s, struct driver *d, const char *conf)
+{
+	int owned = rpm_owner(s->h, conf, &d->untold);
+
+	return owned < 0 ? report_unsaid(s, conf, "which dkms does not know: the package that "
+					 "brings it is not known", owned) : 0;
+}
+
 static int judge_source(struct search *s, struct driver *d, const char *version,
-			const char *unfinished)
+			const char *unfinished, const char *conf)
 {
 	struct driver *known = known_as(s->drivers, d);
-	int err;
+	int err = 0;
 
 	if (known && known->sources & SOURCE_DKMS)
 		return unfinished ? set(&known->unfinished, unfinished) : 0;
-	if ((known && known->sources & SOURCE_FILE) ||
-	    (!unfinished && !served(s, d)) || is_ignored(s, d))
+	if ((known && known->sources & SOURCE_FILE) || is_ignored(s, d))
 		return 0;
+	if (!unfinished && !served(s, d)) {
+		err = find_untold(s, d, conf);
+		if (err || !d->untold)
+			return err;
+	}
 	if (known) {
 		err = note_source(known, d->dkms, version, unfinished);
 		known->sources |= SOURCE_PACKAGE;
@@ -305,7 +330,7 @@ static int look_at_source(struct search *s, const char *folder, const struct pac
 		if (!err && !(known && known->sources & SOURCE_DKMS))
 			err = take_conf(s, &d, conf);
 		if (!err)
-			err = judge_source(s, &d, dash + 1, state);
+			err = judge_source(s, &d, dash + 1, state, rel);
 		driver_free(&d);
 	}
 	free(state);
@@ -407,7 +432,7 @@ static int owned_file(const struct search *s, const struct served *one, char **o
 static int look_at_served(struct search *s, const struct served *one)
 {
 	struct driver d = { 0 }, *known;
-	char *file = NULL, *text;
+	char *file = NULL;
 	int owned, err = driver_init(&d, one->driver) || add_module(&d, one->module) ||
 			 (one->dkms && set(&d.dkms, one->dkms)) ? -ENOMEM : 0;
 
@@ -424,12 +449,8 @@ static int look_at_served(struct search *s, const struct served *one)
 		d.gone = file;
 		err = add_driver(s, &d);
 	} else if (owned) {
-		text = text_of("%s served at the last run: whether its package is still here is "
-			       "not known: %s", one->driver, strerror(-owned));
-		err = text && owned != -ENOMEM ? 0 : -ENOMEM;
-		if (text)
-			s->report(s->arg, text);
-		free(text);
+		err = report_unsaid(s, one->driver, "which served at the last run: whether its "
+				    "package is still here is not known", owned);
 	}
 out:
 	driver_free(&d);
@@ -461,7 +482,7 @@ int drivers_find_lost(const struct host *h, const struct kernels *k,
 		return 0;
 	/* What is wrong in drop-ins was said when they were read for what they are. */
 	err = drivers_read_all(h, &s.ignored, say_nothing, NULL);
-	if (!err && (unfinished->owners || r->count))
+	if (!err)
 		err = look_at_sources(&s);
 	for (size_t i = 0; i < r->count && !err; i++)
 		err = look_at_served(&s, &r->list[i]);

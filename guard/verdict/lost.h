@@ -39,8 +39,9 @@ struct json_object *served_json(const struct served *s);
 /*
  * Adds the drivers whose package is here and that nothing else names: the source is in
  * /usr/src, or dpkg has not finished the package, or a recorded file of it is gone. One
- * that never served, and that dpkg is done with, is none. report: where a package
- * manager does not say what it has. 0 or -ENOMEM.
+ * that never served, and that dpkg is done with, is none; one that rpm installed may be:
+ * it does not tell whose script failed. report: where a package manager does not say what
+ * it has. 0 or -ENOMEM.
  */
 int drivers_find_lost(const struct host *h, const struct kernels *k,
 		      const struct packages *unfinished, const struct record *r,

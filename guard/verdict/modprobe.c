@@ -442,21 +442,35 @@ static int plan_name(struct kmod_ctx *ctx, const char *name, int depth,
 	return err;
 }
 
+/* What an index alone makes of a name, whatever modprobe.d says. 0 or -ENOMEM. */
+static int look_up(const struct host *h, const char *kernel, const char *name,
+		   struct kmod_ctx **ctx, struct kmod_list **list)
+{
+	const char *no_config = NULL;
+	char *rel = text_of("/lib/modules/%s", kernel);
+	char *dir = rel ? host_path(h, rel) : NULL;
+
+	*list = NULL;
+	*ctx = dir ? kmod_new(dir, &no_config) : NULL;
+	if (*ctx) {
+		kmod_set_log_fn(*ctx, quiet, NULL);
+		kmod_module_new_from_lookup(*ctx, name, list);
+	}
+	free(dir);
+	free(rel);
+	return *ctx ? 0 : -ENOMEM;
+}
+
 /* An alias line for a module that is there: its file is what devices load. */
 static int behind_alias(const struct host *h, const char *kernel,
 			const char *name, struct modprobe *out)
 {
-	const char *no_config = NULL;
+	struct kmod_list *list;
 	struct kmod_module *mod;
-	struct kmod_list *list = NULL;
-	char *rel = text_of("/lib/modules/%s", kernel);
-	char *dir = rel ? host_path(h, rel) : NULL;
-	struct kmod_ctx *ctx = dir ? kmod_new(dir, &no_config) : NULL;
-	int err = ctx ? 0 : -ENOMEM;
+	struct kmod_ctx *ctx;
+	int err = look_up(h, kernel, name, &ctx, &list);
 
-	if (ctx)
-		kmod_set_log_fn(ctx, quiet, NULL);
-	if (ctx && kmod_module_new_from_lookup(ctx, name, &list) >= 0 && list) {
+	if (list) {
 		mod = kmod_module_get_module(list);
 		if (kmod_module_get_path(mod)) {
 			out->file = strdup(kmod_module_get_path(mod));
@@ -466,9 +480,26 @@ static int behind_alias(const struct host *h, const char *kernel,
 	}
 	kmod_module_unref_list(list);
 	kmod_unref(ctx);
-	free(dir);
-	free(rel);
 	return err;
+}
+
+int modprobe_knows_alias(const struct host *h, const char *kernel, const char *file,
+			 const char *alias)
+{
+	struct kmod_list *list, *one;
+	struct kmod_ctx *ctx;
+	int knows = look_up(h, kernel, alias, &ctx, &list);
+
+	kmod_list_foreach(one, list) {
+		struct kmod_module *mod = kmod_module_get_module(one);
+		const char *path = kmod_module_get_path(mod);
+
+		knows |= path && !strcmp(path, file);
+		kmod_module_unref(mod);
+	}
+	kmod_module_unref_list(list);
+	kmod_unref(ctx);
+	return knows;
 }
 
 int modprobe_plan(const struct host *h, const char *kernel, const char *name,

@@ -33,6 +33,13 @@ int modprobe_plan(const struct host *h, const char *kernel, const char *name,
 		  struct modprobe *out);
 void modprobe_free(struct modprobe *m);
 
+/*
+ * Does that kernel's index lead from an alias of a module, as modinfo has it, to its file (as
+ * modprobe_plan() gives it), so that a device loads it? 1, 0 or -ENOMEM.
+ */
+int modprobe_knows_alias(const struct host *h, const char *kernel, const char *file,
+			 const char *alias);
+
 /* Does some module of that kernel's index export the symbol? */
 bool modprobe_exports(const struct host *h, const char *kernel,
 		      const char *symbol);

@@ -7,9 +7,12 @@
 #include <string.h>
 
 #include "guard/base/util.h"
+#include "guard/host/efivars.h"
 #include "guard/host/firmware.h"
+#include "guard/host/guard_conf.h"
 #include "guard/host/mounts.h"
 #include "guard/trust/firmware_ca.h"
+#include "guard/trust/sbat_chain.h"
 
 void safety_free(struct safety *s)
 {
@@ -178,29 +181,94 @@ static int say_second(const struct boot_program *p, struct safety *out)
 			   "which has no signature that is of it as it is", p->path));
 }
 
+/* SBAT: shim is certain of what it refuses, as far as Secure Boot is certain to be on. */
+static int judge_sbat(const struct doctor *d, const struct firmware_ca *f, struct safety *out)
+{
+	bool on = host_secure_boot(d->h) == SB_ON;
+	struct sbat_boot boot = {
+		.shim = d->next.program ? d->next.program : f->first.path,
+		.checks = on,
+		.image = d->next.files.image,
+	};
+	struct sbat_answer a;
+	int err;
+
+	if (!boot.shim || !(on || f->enforces))
+		return 0;
+	boot.same = f->first.path && !strcmp(boot.shim, f->first.path);
+	err = sbat_judge(d->h, &boot, &a);
+	if (!err && (a.state == SBAT_STOPS ||
+		     (a.state == SBAT_UNKNOWN && out->safe == ANSWER_YES))) {
+		bool no = a.state == SBAT_STOPS &&
+			  (on || efivar_flag(d->h, "SecureBoot", EFI_GLOBAL_GUID) == 1);
+
+		safety_free(out);
+		err = say(out, no ? ANSWER_NO : ANSWER_UNVERIFIED, a.next,
+			  text_of("next boot%s: Secure Boot is on, and %s", no ? " stops" :
+				  ": cannot tell", a.line));
+	}
+	sbat_answer_free(&a);
+	return err;
+}
+
+/*
+ * The firmware's variables are not to be seen, and so neither db nor what it starts: that is
+ * the administrator's word, and the answer says so. What nobody signed it does not start.
+ */
+static int say_word(const struct doctor *d, const struct boot_program *p, struct safety *out)
+{
+	char *line;
+
+	if (host_secure_boot(d->h) != SB_OFF && !p->signed_as_is) {
+		safety_free(out);
+		return say(out, ANSWER_UNVERIFIED,
+			   "before the reboot, install the signed boot loader of the distribution there, "
+			   "or mend firmware_starts",
+			   text_of("next boot: cannot tell: Secure Boot is on, and %s, which by "
+				   "firmware_starts in " GUARD_CONF " is what the firmware starts, has "
+				   "no signature that is of it as it is", d->next.program));
+	}
+	line = text_of("%s; that the firmware starts %s is what firmware_starts in " GUARD_CONF
+		       " says", out->line, d->next.program);
+	free(out->line);
+	out->line = line;
+	return line ? 0 : -ENOMEM;
+}
+
 static int judge_firmware(const struct doctor *d, struct safety *out)
 {
-	struct boot_program other = { 0 };
-	const struct boot_program *p;
+	struct boot_program other = { 0 }, beside = { 0 };
+	const struct boot_program *p, *second;
+	const char *program = d->next.program;
 	struct firmware_ca f;
 	int err = firmware_ca_read(d->h, &f);
 
 	if (err)
 		return err;
 	p = &f.first;
+	second = &f.second;
 	/* What started this system is not always what starts the next one. */
-	if (f.enforces && d->next.program &&
-	    (!f.first.path || strcmp(f.first.path, d->next.program))) {
-		err = firmware_starts_file(d->h, d->next.program, &other);
+	if ((f.enforces || d->next.said) && program &&
+	    (!f.first.path || strcmp(f.first.path, program))) {
+		err = firmware_starts_file(d->h, program, &other);
+		if (!err)
+			err = firmware_second_file(d->h, program, &beside);
 		p = &other;
+		second = &beside;
 	}
 	if (!err && f.enforces)
 		err = say_program(p, firmware_ca_refused_step(), out);
-	/* shim may have been told not to check. */
-	if (!err && out->safe == ANSWER_YES && p == &f.first && f.second.boots == BOOTS_NO &&
-	    host_secure_boot(d->h) == SB_ON)
-		err = say_second(&f.second, out);
+	else if (!err && d->next.said)
+		err = say_word(d, p, out);
+	/* shim may have been told not to check. Without db, what has no signature is refused. */
+	if (!err && out->safe == ANSWER_YES && host_secure_boot(d->h) == SB_ON &&
+	    (second->boots == BOOTS_NO ||
+	     (d->next.said && second->path && !second->signed_as_is)))
+		err = say_second(second, out);
+	if (!err)
+		err = judge_sbat(d, &f, out);
 	boot_program_free(&other);
+	boot_program_free(&beside);
 	firmware_ca_free(&f);
 	return err;
 }

@@ -19,6 +19,7 @@
 #include "guard/module/modsig.h"
 #include "guard/module/vermagic.h"
 #include "guard/trust/cert.h"
+#include "guard/trust/enrol_request.h"
 #include "guard/trust/firmware_ca.h"
 #include "guard/trust/key_places.h"
 
@@ -47,16 +48,28 @@ struct opinion {
 	X509 *leaf;	/* that certificate, of the message; NULL: cert's own */
 };
 
+static enum answer worse_answer(enum answer a, enum answer b)
+{
+	return a == ANSWER_NO || b == ANSWER_NO ? ANSWER_NO :
+	       a == ANSWER_YES ? b : a;
+}
+
 /* Names a kernel can check; else it says ENOPKG, "unsupported crypto". */
 static enum answer kernel_knows(const struct kernel_rules *rules, int hash_nid,
 				int key_nid)
 {
+	enum answer hash = ANSWER_YES;
+
 	switch (hash_nid) {
 	case NID_sha1:
+		hash = rules->sha1;
+		break;
 	case NID_sha224:
 	case NID_sha256:
+		break;
 	case NID_sha384:
 	case NID_sha512:
+		hash = rules->sha512;
 		break;
 	case NID_sha3_256:
 	case NID_sha3_384:
@@ -69,14 +82,14 @@ static enum answer kernel_knows(const struct kernel_rules *rules, int hash_nid,
 	}
 	switch (key_nid) {
 	case NID_rsaEncryption:
-		return ANSWER_YES;
+		return hash;
 	case NID_X9_62_id_ecPublicKey:
 	case NID_ecdsa_with_SHA1:
 	case NID_ecdsa_with_SHA224:
 	case NID_ecdsa_with_SHA256:
 	case NID_ecdsa_with_SHA384:
 	case NID_ecdsa_with_SHA512:
-		return rules->ecdsa;
+		return worse_answer(hash, rules->ecdsa);
 	default:
 		return ANSWER_NO;
 	}
@@ -162,7 +175,7 @@ static const struct trust_cert *known_cert(const struct judging *j, X509 *cert,
 static bool has_signed(const struct judging *j, size_t i, X509 *by, X509 *below)
 {
 	EVP_PKEY *key = X509_get0_pubkey(by);
-	bool has = below ? key && X509_verify(below, key) == 1 :
+	bool has = below ? cert_signed_by(below, key) :
 			   !modsig_check(j->sig, i, by, j->bytes->data);
 
 	ERR_clear_error();
@@ -199,12 +212,6 @@ static void consider(const struct judging *j, size_t i, struct opinion *best,
 	*trusted = o.verdict == VERDICT_OK || o.fatal;
 	if (decides(&o, best))
 		*best = o;
-}
-
-static enum answer worse_answer(enum answer a, enum answer b)
-{
-	return a == ANSWER_NO || b == ANSWER_NO ? ANSWER_NO :
-	       a == ANSWER_YES ? b : a;
 }
 
 /* Is what a certificate is signed with known to the kernel? */
@@ -281,8 +288,8 @@ static struct opinion judge_chain(const struct judging *j, size_t i, X509 *leaf,
 		best.why = "with a chain of certificates that this kernel cannot check";
 	} else if (known == ANSWER_UNVERIFIED && best.verdict == VERDICT_OK) {
 		best.verdict = VERDICT_UNKNOWN;
-		best.why = "by a chain of certificates with ECDSA, which this kernel may "
-			   "not know";
+		best.why = "by a chain of certificates with ECDSA or SHA-1, which this kernel "
+			   "may not know";
 	}
 	return best;
 }
@@ -330,11 +337,16 @@ static struct opinion judge_signer(const struct judging *j, size_t i)
 				trust_standing(j->t, o.cert, &j->rules,
 					       j->running, &o.why));
 			if (o.verdict == VERDICT_OK && known != ANSWER_YES) {
+				bool sha1 = s->hash_nid == NID_sha1;
+
 				o.verdict = VERDICT_UNKNOWN;
-				o.why = "with ECDSA, which is a module of that "
+				o.why = sha1 ? "with SHA-1, which was taken out of "
+					       "Linux 6.7 and put back later" :
+					"with ECDSA, which is a module of that "
 					"kernel or not in a configuration that "
 					"can be read";
-				o.next = "sign it with an RSA key";
+				o.next = sha1 ? "sign it with SHA-256: kmodkeep sign" :
+						"sign it with an RSA key";
 			}
 			return o;
 		}
@@ -388,22 +400,24 @@ static bool host_has_enrolled_key(const struct judging *j)
 static int say_not_enrolled(struct judging *j, const struct opinion *o)
 {
 	const char *path = o->cert->path;
-	bool other = host_has_enrolled_key(j);
+	bool other = host_has_enrolled_key(j), own = !path || strstr(path, KEY_DIR);
+	bool again = enrol_request_declined(j->h, o->cert->x509);
 	enum cause cause = other ? CAUSE_OTHER_KEY : CAUSE_NOT_ENROLLED;
 	char *next, *step;
 	int err;
 
-	if ((!path || strstr(path, KEY_DIR)) && (other || !firmware_without_shim(j->h)))
+	if (own && (other || !(again || firmware_without_shim(j->h))))
 		return report_cause(j->r, o->verdict, cause, "signed by '%s', %s",
 				    j->r->signer, o->why);
-	step = firmware_enrol_step(j->h, path, false);
+	step = firmware_enrol_step(j->h, own && again ? NULL : path, again);
 	next = !step ? NULL :
 	       text_of("enrol the key that signed it: %s%s", step, other ?
 		       "; or sign it with this host's key that is enrolled: kmodkeep sign" :
 		       "");
 	free(step);
-	err = next ? report_set(j->r, o->verdict, next, "signed by '%s', %s",
-				j->r->signer, o->why) : -ENOMEM;
+	err = next ? report_set(j->r, o->verdict, next, "signed by '%s', %s%s", j->r->signer, o->why,
+				again ? ": it was asked for, and not confirmed at the boot menu" :
+					"") : -ENOMEM;
 	j->r->cause = cause;
 	free(next);
 	return err;

@@ -29,7 +29,7 @@
  *     EFAULT    the buffer, or a part of it, cannot be read
  *     ENOMEM    no memory for the copy of a large record at this moment
  *     EDQUOT    the writing task's real user has written more than the module's
- *               parameter "quota" allows him in a second, in all channels: a
+ *               parameter "quota" allows it in a second, in all channels: a
  *               quarter of the smallest one where the administrator set nothing;
  *               counted is what records take in memory, 88 bytes each and the
  *               payload in whole words, four times for severity 0 to 3, whose

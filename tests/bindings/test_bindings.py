@@ -38,7 +38,7 @@ edition = "2021"
 name = "roundtrip"
 path = "roundtrip.rs"
 [dependencies]
-flightrec = { path = "../rust" }
+flightrec = "0"
 tracing = { version = "0.1", default-features = false, features = ["std"] }
 tracing-subscriber = { version = "0.3", default-features = false, features = ["registry", "std"] }
 """
@@ -54,7 +54,7 @@ directory = "/usr/share/cargo/registry"
 COMPILE = {
     "go": """
 cd /work/test
-printf 'module roundtrip\\ngo 1.21\\nrequire flightrec v0.0.0\\nreplace flightrec => ../go\\n' >go.mod
+printf 'module roundtrip\\ngo 1.21\\nrequire flightrec v0.0.0\\nreplace flightrec => /usr/share/gocode/src/flightrec\\n' >go.mod
 test -z "$(gofmt -l ../go . | tee /dev/stderr)"
 export CGO_ENABLED=0 GOFLAGS=-mod=mod GOPROXY=off GOTOOLCHAIN=local
 (cd ../go && go vet .)
@@ -76,6 +76,8 @@ def program(language):
     with Clone() as clone:
         work = clone.path / "work"
         shutil.copytree(TOP / "bindings" / language, work / language)
+        # As the packages have them.
+        subprocess.run(["make", "-s", "-C", TOP / "bindings", f"install-{language}", f"DESTDIR={clone.path}"], check=True)
         (work / "test").mkdir()
         shutil.copy(HERE / f"roundtrip.{'rs' if language == 'rust' else 'go'}", work / "test")
         if language == "rust":

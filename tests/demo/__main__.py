@@ -8,9 +8,8 @@ build/demo.  Exits 0 only if every step was observed.
 import os
 import sys
 
-from tests.demo.report import Report
+from tests.demo.report import perform
 from tests.demo.story import TOP, Story
-from tests.lib.cache import remove
 
 OUT = TOP / "build/demo"
 DISKS = ("disk.qcow2", "packages.img", "efivars.fd")  # large, and of no use afterwards
@@ -22,17 +21,8 @@ def main():
         print("the demo makes a Debian image, which takes root (nothing is installed): "
               "sudo make demo", file=sys.stderr)
         return 1
-    remove(OUT)
-    OUT.mkdir(parents=True)
-    with open(OUT / "transcript.txt", "w", encoding="utf-8") as transcript:
-        report = Report(transcript)
-        story = Story(report, OUT)
-        try:
-            story.tell()
-        except AssertionError as failure:
-            report.fail(failure)
-            return 1
-        report.success(story.pictures)
+    if not perform(OUT, lambda report: Story(report, OUT)):
+        return 1
     for name in DISKS:
         (OUT / name).unlink()
     return 0

@@ -6,6 +6,8 @@ import re
 import threading
 import time
 
+from tests.lib.cache import remove
+
 HEARTBEAT = 30  # seconds of silence after which a step says that it still runs
 
 
@@ -24,6 +26,22 @@ def expect_match(pattern, text, wanted):
     match = re.search(pattern, text, re.MULTILINE)
     expect(match, wanted, text)
     return match
+
+
+def perform(out, make):
+    """Tell the story that MAKE(report) returns, with a transcript in the new directory OUT; was all of it seen?"""
+    remove(out)
+    out.mkdir(parents=True)
+    with open(out / "transcript.txt", "w", encoding="utf-8") as transcript:
+        report = Report(transcript)
+        story = make(report)
+        try:
+            story.tell()
+        except AssertionError as failure:
+            report.fail(failure)
+            return False
+        report.success(story.results)
+    return True
 
 
 class Report:
@@ -54,9 +72,15 @@ class Report:
         self.steps.append((name, time.monotonic() - start))
         self._print(f"      done in {self.steps[-1][1]:.0f} s")
 
-    def command(self, command, output=""):
-        """Show a COMMAND of the guest and the lines of its OUTPUT that matter."""
-        self._print(f"      guest# {command}")
+    def tell(self, steps):
+        """Go through STEPS, pairs of a name and what does it."""
+        for name, step in steps:
+            with self.step(name):
+                step()
+
+    def command(self, command, output="", at="guest"):
+        """Show a COMMAND of the machine AT and the lines of its OUTPUT that matter."""
+        self._print(f"      {at}# {command}")
         self.say(output)
 
     def say(self, text):
@@ -68,14 +92,14 @@ class Report:
         """The last words of a demo that did not show everything."""
         self._print(f"\n{failure}\n\nDEMO FAILED")
 
-    def success(self, pictures):
-        """The last words of one that did: the table of steps, the PICTURES, DEMO OK."""
+    def success(self, results):
+        """The last words of one that did: the table of steps, the files RESULTS, DEMO OK."""
         self._print("\n seconds  step")
         for name, seconds in self.steps:
             self._print(f"{seconds:8.0f}  {name}")
         self._print(f"{sum(seconds for _, seconds in self.steps):8.0f}  in all\n")
-        for picture in pictures:
-            self._print(str(picture))
+        for path in results:
+            self._print(str(path))
         self._print("\nDEMO OK")
 
     def _pulse(self, done, start):

@@ -42,7 +42,7 @@ class Story:
         self.out = out
         self.guest = None
         self.terminal = None
-        self.pictures = []
+        self.results = []
         self.password = "".join(secrets.choice(PASSWORD_CHARACTERS) for _ in range(10))
         self.steps = (
             ("build the packages", self.build_packages),
@@ -62,9 +62,7 @@ class Story:
     def tell(self):
         """Go through all steps."""
         try:
-            for name, step in self.steps:
-                with self.report.step(name):
-                    step()
+            self.report.tell(self.steps)
         finally:
             if self.guest:
                 self.guest.kill()
@@ -125,8 +123,8 @@ class Story:
     def enrol(self):
         self._no_complaints()
         self.guest.reboot()
-        self.pictures = mokmanager.enrol(self.guest, self.password, self.out)
-        self.report.say("\n".join(f"picture: {picture}" for picture in self.pictures))
+        self.results = mokmanager.enrol(self.guest, self.password, self.out)
+        self.report.say("\n".join(f"picture: {picture}" for picture in self.results))
 
     def see_loaded(self):
         self._booted()

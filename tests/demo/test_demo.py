@@ -6,6 +6,7 @@ import io
 import pytest
 
 from tests.demo import __main__ as demo
+from tests.demo import fleet
 from tests.demo.report import NotObserved, Report, expect, expect_match
 
 
@@ -13,6 +14,40 @@ def test_main_job():
     assert demo.main() == 0
     assert (demo.OUT / "transcript.txt").read_text(encoding="utf-8").endswith("DEMO OK\n")
     assert len(list(demo.OUT.glob("mokmanager-*.png"))) == 6
+
+
+def test_fleet():
+    assert fleet.main() == 0
+    assert (fleet.OUT / "transcript.txt").read_text(encoding="utf-8").endswith("DEMO OK\n")
+    assert all("<html" in (fleet.OUT / name).read_text() for name in ("stopped.html", "page.html"))
+
+
+def test_series_of_a_scrape():
+    text = '# TYPE a gauge\na 1\nb{c="d"} NaN\n'
+    assert fleet.series_of("h1", text) == [{"series": 'a{instance="h1"}', "values": " ".join(["1"] * 31)},
+                                           {"series": 'b{c="d",instance="h1"}', "values": " ".join(["NaN"] * 31)}]  # fmt: skip
+
+
+def test_the_hosts_end_where_the_controller_cannot_be_made(monkeypatch):
+    class Hosts:
+        hosts, ended = [], 0
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.ended += 1
+
+    def fails(_):
+        raise OSError("no room")
+
+    lab = Hosts()
+    monkeypatch.setattr(fleet, "Lab", lambda *_: lab)
+    monkeypatch.setattr(fleet, "Ansible", fails)
+    monkeypatch.setattr(fleet.Story, "prepare", lambda _: None)
+    with pytest.raises(OSError, match="no room"):
+        fleet.Story(Report(io.StringIO())).tell()
+    assert lab.ended == 1
 
 
 def test_what_is_not_observed_fails_and_shows_what_was_seen():

@@ -48,7 +48,10 @@ for kernel in {OLD} {NEW}; do
     cp /usr/share/sim/$kernel/grub.cfg /boot/grub/grub.cfg
     mkdir -p /lib/modules/$kernel/updates/dkms
     [ $kernel = {OLD} ] || [ ! -e /etc/sim-build-broken ] || continue
-    cp /usr/share/sim/$kernel/sample.ko /lib/modules/$kernel/updates/dkms
+    module=/lib/modules/$kernel/updates/dkms/sample.ko
+    [ ! -e $module ] || continue
+    cp /usr/share/sim/$kernel/sample.ko $module
+    [ ! -e /etc/sim-signer.key ] || kmodkeep sign --key /etc/sim-signer.key --cert /etc/sim-signer.der $module
     depmod $kernel
 done
 """
@@ -56,6 +59,12 @@ done
 SET_DEFAULT = """#!/bin/sh
 { printf '# GRUB Environment Block\\nsaved_entry=%s\\n' "$2"; head -c 1024 /dev/zero | tr '\\0' '#'; } |
     head -c 1024 >"${1#--boot-directory=}/grub/grubenv"
+"""
+
+
+# For "FILE unset saved_entry".
+EDITENV = """#!/bin/sh
+{ echo '# GRUB Environment Block'; head -c 1024 /dev/zero | tr '\\0' '#'; } | head -c 1024 >"$1"
 """
 
 
@@ -264,6 +273,7 @@ class Lab:
         run("chroot", root, "dpkg", "--force-unsafe-io", "-i", *[f"/tmp/{deb.name}" for deb in debs],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"})  # fmt: skip
         put("usr/sbin/grub-set-default", SET_DEFAULT, 0o755)
+        put("usr/bin/grub-editenv", EDITENV, 0o755)
         put("root/.ssh/authorized_keys", (self.path / "key.pub").read_text(), 0o600)
         # Only its own repository, of which python3-apt wants to find the directories.
         shutil.rmtree(root / "var/lib/apt/lists")

@@ -258,6 +258,19 @@ def test_the_roles(fleet):
     assert (host / "modprobe").read_text().splitlines()[1:] == ["options flightrec channels=default,app"]
 
 
+def test_all_settings_of_the_guard(fleet):
+    """Whatever the manual page has; tests/unit/fleet/test_rollout.py compares them."""
+    host = fleet.host("h1")
+    done = roles(fleet, kmodkeep_enroll=False, kmodkeep_mail="root", kmodkeep_firmware_starts="/boot/efi/EFI/debian/grubaa64.efi",
+                 kmodkeep_firmware_secure_boot=False, kmodkeep_pin_max_age=7, kmodkeep_discovery=False, kmodkeep_gate="file:///gate",
+                 kmodkeep_gate_certificate="the certificate\n", kmodkeep_gate_timer=False)  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    written = dict(line.split(" = ") for line in (host / "etc/guard.conf").read_text().splitlines()[1:])
+    assert written == {"pin_max_age": "7", "discovery": "no", "mail": "root", "firmware_secure_boot": "no", "gate": "file:///gate",
+                       "firmware_starts": "/boot/efi/EFI/debian/grubaa64.efi", "gate_reboot": "no",
+                       "prometheus": "/var/lib/prometheus/node-exporter/kmodkeep.prom"}  # fmt: skip
+
+
 def test_a_repository_without_its_key(fleet):
     fleet.host("h1")
     done = roles(fleet, kmodkeep_repository="https://example.org/")

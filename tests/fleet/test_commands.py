@@ -15,7 +15,7 @@ import pytest
 from tests.fleet import base
 from tests.fleet.lab import CONTROLLER, PACKAGE, PORT, Lab
 from tests.lib.apt import download
-from tests.packaging.variants import FLEET, build_packages, packages
+from tests.packaging.variants import all_packages, packages
 from tests.unit.fleet.hosts import TOP
 
 PAGE = (TOP / "docs/fleet.md").read_text().split("## Ten commands")[1].split("\n## ")[0]
@@ -49,8 +49,7 @@ class Controller:
         self.lab, self.path = lab, lab.path / "controller"
         home = self.path / "home"
         home.mkdir(parents=True)
-        deb = next(deb for deb in build_packages.built(TOP, build_packages.SOURCE_SUITE, "all") if deb.name.startswith(f"{FLEET}_"))
-        subprocess.run(["dpkg-deb", "-x", deb, self.path], check=True)
+        subprocess.run(["dpkg-deb", "-x", all_packages(base.SUITE)["kmodkeep-fleet"], self.path], check=True)
         (self.path / "bin").mkdir()
         (self.path / "bin/kmodkeep").write_text(f'#!/bin/sh\n[ "$1" = fleet ] || exit 2\nshift\n'
                                                 f'exec {self.path}/usr/lib/kmodkeep/fleet kmodkeep "$@"\n')  # fmt: skip

@@ -180,6 +180,33 @@ def test_removing_the_driver_lifts_the_hold(system):
     assert system.kernel() == SECOND.version
 
 
+def test_a_signer_who_is_not_trusted_stops_the_run_before_anything_changes(system):
+    """As kmodkeep's answer would have it, which unit tests ask for: see test_provenance.py."""
+    programs = {"kmodkeep": 'case $1 in verify) echo "$6: untrusted-key: nobody knows it"; exit 1 ;; esac', "systemd-detect-virt": "exit 1"}
+    for name, text in programs.items():
+        (system.path / "usr/local/bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (system.path / "usr/local/bin" / name).chmod(0o755)
+    before = system.versions()
+    system.put_kernel(SECOND)
+    system.put_modules(FIRST, SECOND)
+    system.update()
+    said = system.apt("apt", "full-upgrade", check=False)
+    assert f"{META}-{SECOND.release} is not installed, since its kernel would not load sample.ko: untrusted-key: nobody knows it" in said, said
+    assert "nothing was changed. Next: " in said
+    assert system.versions() == before
+    # What cannot be asked is in nobody's way.
+    (system.path / "usr/local/bin/mktemp").write_text("#!/bin/sh\nexit 1\n")
+    (system.path / "usr/local/bin/mktemp").chmod(0o755)
+    system.put("other", "2")
+    system.update()
+    system.apt("apt-get", "install", "other")
+    for name in ("mktemp", "kmodkeep"):
+        (system.path / "usr/local/bin" / name).unlink()
+    system.update()
+    system.apt("apt", "full-upgrade")
+    there(system, SECOND)
+
+
 BROKEN_APT = """#!/bin/sh
 case "$*" in *-s*) echo refused >>/asked; exit 100 ;; esac
 exec /usr/bin/apt-get "$@"

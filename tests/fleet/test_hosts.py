@@ -6,6 +6,7 @@ build/results/fleet-hosts.json.
 """
 
 import concurrent.futures
+import hashlib
 import json
 import os
 import resource
@@ -18,10 +19,13 @@ from pathlib import Path
 import pytest
 
 from tests.fleet import lab as labs
+from tests.fleet.controller import Ansible, version
 from tests.fleet.lab import PACKAGE, Lab
 from tests.lib.cache import locked
 from tests.unit.fleet.hosts import PROGRAM, TOP
+from tests.unit.kmodkeep.host import Pair, Tree
 from tests.unit.kmodkeep.system import NEW, OLD
+from tests.unit.kmodkeep.test_firmware_ca import CERT_SHA256, hash_list, tbs
 
 HOSTS = int(os.environ.get("HOSTS") or (200 if os.environ.get("FULL") else 6))
 TROUBLES = labs.TROUBLES if HOSTS >= 20 else ["build-broken", "vanishes", "hostile-state", "disk-full"]
@@ -48,40 +52,11 @@ def spent():
     return used.ru_utime + used.ru_stime
 
 
-class Ansible:
-    """The controller's side: inventory, settings, the collection of this tree."""
+class Firmware(Tree):
+    """The variables of a host of the lab, whose other files are its own."""
 
-    def __init__(self, lab):
-        self.lab, self.path = lab, lab.path / "ansible"
-        collection = self.path / "collections/ansible_collections/kmodkeep/fleet"
-        collection.parent.mkdir(parents=True)
-        collection.symlink_to(TOP / "fleet/ansible")
-        (self.path / "ansible.cfg").write_text(
-            f"[defaults]\ncollections_path = {self.path}/collections\nretry_files_enabled = false\n"
-            f"local_tmp = {self.path}/tmp\nforks = {min(50, len(lab.hosts))}\nhost_key_checking = false\n"
-            f"[ssh_connection]\npipelining = true\ncontrol_path_dir = {self.path}/cp\n")  # fmt: skip
-        (self.path / "reboot.yml").write_text("- name: Reboot it\n  ansible.builtin.command: sim-reboot\n  changed_when: true\n")
-        lines = [f"{host.name} ansible_host={host.address}" for host in lab.hosts]
-        (self.path / "hosts").write_text("\n".join([*lines, "[all:vars]", "ansible_user=root", "ansible_python_interpreter=/usr/bin/python3",
-                                                    f"ansible_ssh_private_key_file={lab.path}/key",
-                                                    "ansible_ssh_common_args='-o UserKnownHostsFile=/dev/null -o ConnectTimeout=20'", ""]))  # fmt: skip
-
-    def rollout(self, *words, **variables):
-        settings = {"rollout_packages": [PACKAGE], "rollout_recorder": "", "rollout_settle": 0, "rollout_batches": ["1", "25%", "100%"],
-                    "rollout_allow": str(len(TROUBLES)), "rollout_allow_unwell": str(len(TROUBLES)),
-                    "rollout_reboot_tasks": f"{self.path}/reboot.yml", "rollout_fleet": [str(PROGRAM), "kmodkeep"], **variables}  # fmt: skip
-        command = self.lab.on_controller(PROGRAM, "kmodkeep", "rollout", "--dir", self.path / "rollout", *words, "--",
-                                         "-i", self.path / "hosts", "-e", json.dumps(settings))  # fmt: skip
-        return subprocess.run(command, capture_output=True, text=True, timeout=4 * 3600, stdin=subprocess.DEVNULL,
-                              env={**os.environ, "ANSIBLE_CONFIG": str(self.path / "ansible.cfg"), "LC_ALL": "C.UTF-8",
-                                   "PYTHONDONTWRITEBYTECODE": "1"})  # fmt: skip
-
-    def record(self):
-        return json.loads((self.path / "rollout/rollout.json").read_text())
-
-
-def version(host):
-    return host.run("dpkg-query", "-W", "-f", "${Version}", PACKAGE).stdout
+    def __init__(self, path):
+        self.path = path
 
 
 def test_what_a_killed_lab_has_left_is_removed():
@@ -110,7 +85,7 @@ def test_a_rollout_by_ansible():
         lab.repository.publish(lab.old, lab.new)
         ansible = Ansible(lab)
         began, before = time.monotonic(), spent()
-        done = ansible.rollout()
+        done = ansible.rollout(rollout_allow=str(len(TROUBLES)), rollout_allow_unwell=str(len(TROUBLES)))
         keep(ansible_seconds=round(time.monotonic() - began), ansible_processor_seconds=round(spent() - before),
              memory_mib_after=round(lab.memory()))  # fmt: skip
         record = ansible.record()
@@ -137,13 +112,93 @@ def test_a_bad_one_goes_back_at_the_canary_by_ansible():
         (lab.hosts[0].root / "etc/sim-build-broken").touch()
         lab.repository.publish(lab.old, lab.new)
         ansible = Ansible(lab)
-        done = ansible.rollout(rollout_allow="0", rollout_allow_unwell="0")
+        done = ansible.rollout()
         assert done.returncode != 0 and f"The gate says go-back: loses-driver: {lab.hosts[0].name} (sample: missing" in done.stdout, done.stdout
         assert (ansible.record()["state"], ansible.record()["hosts"]) == ("gone-back", {lab.hosts[0].name: "failed"}), done.stdout
         went_back(lab.hosts[0])
         back = json.loads((ansible.path / f"rollout/back/{lab.hosts[0].name}.json").read_text())
         assert (back["safe"], back["running_kernel"], back["pin"]["held"]) == ("yes", OLD, True)
         assert all(version(host) == "1" and not (host.root / f"boot/vmlinuz-{NEW}").exists() for host in lab.hosts[1:])
+
+
+def stopped_at_the_canary(lab, why):
+    """A roll-out by Ansible goes back for WHY; the others were not touched, and the page has the reason."""
+    lab.repository.publish(lab.old, lab.new)
+    ansible, canary = Ansible(lab), lab.hosts[0]
+    done = ansible.rollout()
+    assert done.returncode != 0 and f"The gate says go-back: {why}" in done.stdout, done.stdout[-6000:]
+    assert (ansible.record()["state"], ansible.record()["hosts"]) == ("gone-back", {canary.name: "failed"}), done.stdout[-6000:]
+    went_back(canary)
+    back = json.loads((ansible.directory / f"back/{canary.name}.json").read_text())
+    assert (back["safe"], back["running_kernel"], back["pin"]["held"]) == ("yes", OLD, True), back
+    assert all(version(host) == "1" and not (host.root / f"boot/vmlinuz-{NEW}").exists() for host in lab.hosts[1:])
+    page = subprocess.run([PROGRAM, "kmodkeep", "report", ansible.directory / "now"], capture_output=True, text=True, timeout=600).stdout
+    assert canary.name in page, page
+    return page
+
+
+def test_a_module_that_oopses_in_its_smoke_test_goes_back_at_the_canary():
+    """The next boot is safe, by all that files tell; only the smoke test sees it."""
+    with Lab(3) as lab:
+        for host in lab.hosts:
+            (host.root / "etc/sim-oopses").write_text(f"{NEW}\n")
+        page = stopped_at_the_canary(lab, f"smoke-failed: {lab.hosts[0].name} (sample: module sample was refused although nothing was found wrong")
+        assert "the smoke test of sample failed" in page, page
+
+
+REVOKED = [("taken-out", "loses-driver: {} (sample: untrusted-key on"), ("listed", "cannot-tell: {} (")]
+
+
+@pytest.mark.parametrize("how, why", REVOKED if os.environ.get("FULL") else REVOKED[:1])
+def test_a_revoked_key_goes_back_at_the_canary(how, why):
+    """The old kernel's module is signed by a key that is trusted, the new one's by one that was: it is
+    no more in shim's list, or the list of what is revoked has its hash, which Debian's kernels may mind."""
+    with Lab(3) as lab:
+        good, revoked = (Pair(lab.path, name) for name in ("good", "revoked"))
+        for host in lab.hosts:
+            tree = Firmware(host.root)
+            tree.secure_boot()
+            tree.enrol(good.cert, *[revoked.cert] * (how == "listed"))
+            entry = hashlib.sha256(tbs(revoked.cert.read_bytes())).digest() + bytes(16)
+            tree.variable("MokListXRT", b"\7\0\0\0" + hash_list(CERT_SHA256, entry))
+            good.copy_to(host.root / "root/good.key", host.root / "root/good.der")
+            host.run("kmodkeep", "sign", "--key", "/root/good.key", "--cert", "/root/good.der", f"/lib/modules/{OLD}/updates/dkms/sample.ko")
+            revoked.copy_to(host.root / "etc/sim-signer.key", host.root / "etc/sim-signer.der")
+            state = json.loads(host.run("kmodkeep", "state").stdout)
+            assert (state["safe"], state["secure_boot"]) == ("yes", "on"), state
+        page = stopped_at_the_canary(lab, why.format(lab.hosts[0].name))
+        assert ("untrusted-key" if how == "taken-out" else "revocation list") in page, page
+
+
+def boot_id(host):
+    return host.run("cat", "/proc/sys/kernel/random/boot_id").stdout
+
+
+def test_the_controller_is_killed_and_the_rollout_resumed():
+    """No lock is left, not by a connection of ssh that is kept either; who is done is not touched again."""
+    with Lab(3) as lab:
+        lab.repository.publish(lab.old, lab.new)
+        ansible, names = Ansible(lab), [host.name for host in lab.hosts]
+        command = ansible.command(rollout_batches=["1", "100%"])
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT,
+                              env=ansible.environment, start_new_session=True) as running:  # fmt: skip
+            try:
+                end = time.monotonic() + 900
+                while not (ansible.directory / "rollout.json").exists() or "updating" not in [
+                        ansible.record()["hosts"].get(name) for name in names[1:]]:  # fmt: skip
+                    assert running.poll() is None and time.monotonic() < end, ansible.record()
+                    time.sleep(0.1)
+            finally:
+                os.killpg(running.pid, 9)
+        assert (ansible.record()["state"], ansible.record()["hosts"]) == (
+            "running", {names[0]: "done", names[1]: "updating", names[2]: "updating"})  # fmt: skip
+        canary = boot_id(lab.hosts[0])
+        done = ansible.rollout("--resume", rollout_batches=["1", "100%"])
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr
+        assert (ansible.record()["state"], ansible.record()["hosts"]) == ("finished", dict.fromkeys(names, "done"))
+        for host in lab.hosts:
+            assert (version(host), host.run("uname", "-r").stdout.strip()) == ("2", NEW), host.name
+        assert boot_id(lab.hosts[0]) == canary
 
 
 # ---- without a controller

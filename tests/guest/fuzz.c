@@ -139,7 +139,7 @@ static void *follow(void *arg)
 	lseek(fd, 0, SEEK_END);
 	f->first = f->seq = next_number(fd);
 	do {
-		/* Whoever stops it has written all he will. */
+		/* Who stops it has written everything. */
 		last = f->stop;
 		while ((n = read(fd, buf, sizeof(buf))) > 0)
 			for (at = 0; at < n; at += ((struct flightrec_record *)&buf[at])->size)

@@ -48,7 +48,7 @@ struct fuzz_thread {
 	char *async_in, *async_out;	/* the same for requests that may be under way */
 	uint64_t mark;			/* begins payloads that the reader can check */
 	bool child;
-	char wrong[256];		/* the first result that must not be */
+	char *wrong;			/* the first result that must not be; its children's too */
 };
 
 /* A payload that says itself what it must be. */

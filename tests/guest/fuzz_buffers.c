@@ -6,7 +6,7 @@
 #include "fuzz.h"
 
 #define PAGE		FUZZ_PAGE
-#define BUFFER_PAGES	4	/* then one that is not there */
+#define BUFFER_PAGES	4	/* then one without access */
 #define FILL_PERIOD	128
 
 uint64_t fuzz_random(uint64_t *state)
@@ -39,7 +39,11 @@ const uint8_t *fuzz_fill(uint32_t tid, uint32_t len)
 	return line + (tid * 31 + len) % FILL_PERIOD;
 }
 
-/* Some pages, one that is not there, one that may only be read. */
+/*
+ * Some pages, one that cannot be used, one that may only be read, one that cannot be
+ * used. A page unmapped would be a place for the next mapping, such as a ring of
+ * io_uring, and calls with these buffers would write into it.
+ */
 char *fuzz_make_area(uint64_t random)
 {
 	size_t size = (BUFFER_PAGES + 3) * PAGE, i;
@@ -50,9 +54,9 @@ char *fuzz_make_area(uint64_t random)
 	for (i = 0; i < size; i++)
 		area[i] = fuzz_random(&random);
 	memcpy(area, "<3>", 3);
-	CHECK(!munmap(area + BUFFER_PAGES * PAGE, PAGE));
+	CHECK(!mprotect(area + BUFFER_PAGES * PAGE, PAGE, PROT_NONE));
 	CHECK(!mprotect(area + (BUFFER_PAGES + 1) * PAGE, PAGE, PROT_READ));
-	CHECK(!munmap(area + (BUFFER_PAGES + 2) * PAGE, PAGE));
+	CHECK(!mprotect(area + (BUFFER_PAGES + 2) * PAGE, PAGE, PROT_NONE));
 	return area;
 }
 
@@ -68,7 +72,7 @@ void *fuzz_buffer(char *area, const struct fuzz_call *call)
 	switch (call->place % 16) {
 	case 0:
 		return nowhere[call->place / 16 % 8];
-	case 1: case 2: case 3:		/* may reach into the page that is not there */
+	case 1: case 2: case 3:		/* may reach into a page without access */
 		return area + BUFFER_PAGES * PAGE - call->place / 16 % (call->len + 9);
 	case 4:				/* a page that may only be read */
 		return area + (BUFFER_PAGES + 1) * PAGE + call->place / 16 % PAGE;
@@ -79,6 +83,6 @@ void *fuzz_buffer(char *area, const struct fuzz_call *call)
 
 bool fuzz_buffer_is_good(const struct fuzz_call *call)
 {
-	/* Short enough to end before the page that is not there. */
+	/* Short enough to end before the page without access. */
 	return call->place % 16 > 4 && call->len <= (BUFFER_PAGES - 1) * PAGE;
 }

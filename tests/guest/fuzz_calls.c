@@ -60,7 +60,7 @@ static void wrong(struct fuzz_thread *thread, const char *fmt, ...)
 	if (*thread->wrong)
 		return;
 	va_start(args, fmt);
-	vsnprintf(thread->wrong, sizeof(thread->wrong), fmt, args);
+	vsnprintf(thread->wrong, PAGE, fmt, args);
 	va_end(args);
 }
 
@@ -80,8 +80,9 @@ static void judge(struct fuzz_thread *thread, const struct fuzz_call *call, bool
 	for (; *allowed; allowed++)
 		if (*allowed == err)
 			return;
-	wrong(thread, "%s, length %u, value %llu: %s", fuzz_operation(call->op, &dummy),
-	      call->len, (unsigned long long)call->value, strerror(err));
+	wrong(thread, "%s%s, length %u, value %llu: %s", thread->child ? "in a child: " : "",
+	      fuzz_operation(call->op, &dummy), call->len, (unsigned long long)call->value,
+	      strerror(err));
 }
 
 /* Mostly devices; of parameters few, because the log has a line for each bad value. */
@@ -442,13 +443,19 @@ static void do_fork(struct fuzz_thread *thread, const struct fuzz_call *call)
 	if (pid < 0)
 		return;
 	if (!pid) {
+		/*
+		 * Descriptors and memory are not copied in one moment: a shared number may
+		 * be free here, then that of an own slot, which closing it would change.
+		 */
+		for (i = 0; i < FUZZ_SHARED; i++)
+			shared[i].fd = -1;
 		thread->child = true;
 		thread->random = call->value;
 		for (i = 0; i < 32; i++) {
 			fuzz_draw(thread, &own);
 			fuzz_make(thread, &own);
 		}
-		syscall(SYS_exit_group, *thread->wrong ? 1 : 0);
+		syscall(SYS_exit_group, 0);
 	}
 	if (call->flags & 1)
 		kill(pid, SIGKILL);
@@ -456,7 +463,7 @@ static void do_fork(struct fuzz_thread *thread, const struct fuzz_call *call)
 		if (++interrupted > 10)
 			kill(pid, SIGKILL);	/* it may have blocked */
 	if (WIFEXITED(status) && WEXITSTATUS(status))
-		wrong(thread, "in a child");
+		wrong(thread, "a child ended with %d", WEXITSTATUS(status));
 	thread->succeeded[call->op]++;
 }
 
@@ -538,6 +545,9 @@ void fuzz_prepare(struct fuzz_thread *thread)
 
 	for (i = 0; i < FUZZ_SLOTS; i++)
 		thread->slots[i].fd = -1;
+	thread->wrong = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			     -1, 0);
+	CHECK(thread->wrong != MAP_FAILED);
 	CHECK(!pipe2(thread->pipe, O_NONBLOCK | O_CLOEXEC));
 	thread->in = fuzz_make_area(1);
 	thread->out = fuzz_make_area(thread->random);

@@ -5,7 +5,7 @@
  * behind. Runs as root on a kernel with FAULT_INJECTION, failslab,
  * fail_page_alloc and fail_usercopy, debugfs mounted, and no module loaded.
  *
- * The kernel makes the N-th attempt fail of whoever writes N to his fail-nth:
+ * The kernel makes the N-th attempt fail of the thread that writes N to its fail-nth:
  * N goes up until a call ends before it gets that far.
  */
 #define _GNU_SOURCE

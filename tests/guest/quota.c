@@ -118,7 +118,7 @@ static void become(unsigned int uid)
 	CHECK(!setresuid(uid, -1, -1));
 }
 
-static void each_user_has_his_own(void)
+static void each_user_has_its_own(void)
 {
 	int fd = open_writer();
 
@@ -171,7 +171,7 @@ static void ten_thousand_users(void)
 	CHECK(done >= 32 && done <= 65);
 }
 
-/* Who clears is named, whatever he has written. */
+/* Who clears is named, whatever that user has written. */
 static void notes_of_the_kernel_are_free(void)
 {
 	int fd = open_writer();
@@ -216,7 +216,7 @@ static const struct guest_case cases[] = {
 	{ "quota-one-byte-a-second", one_byte_a_second },
 	{ "quota-none", none },
 	{ "quota-refills", refills },
-	{ "quota-each-user-has-his-own", each_user_has_his_own },
+	{ "quota-each-user-has-its-own", each_user_has_its_own },
 	{ "quota-taking-turns-costs-nothing", taking_turns_costs_nothing },
 	{ "quota-ten-thousand-users", ten_thousand_users },
 	{ "quota-notes-of-the-kernel-are-free", notes_of_the_kernel_are_free },

@@ -228,7 +228,7 @@ static void writer_that_changed_user(void)
 }
 
 /*
- * A set-user-ID program that a user starts with a descriptor of his own: this
+ * A set-user-ID program that a user starts with a descriptor of its own: this
  * program itself, which then writes to descriptor 3.
  */
 static void exec_setuid(int fd)

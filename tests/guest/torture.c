@@ -151,7 +151,7 @@ static ssize_t (* const writes[])(int fd, char *edge) = {
 
 #define WRITES (sizeof(writes) / sizeof(*writes))
 
-/* That somebody sleeps in his write is nothing to others, on all CPUs. */
+/* That somebody sleeps in a write is nothing to others, on all CPUs. */
 static void others_go_on(int fd)
 {
 	struct guest_record record;

@@ -4,7 +4,7 @@
 import pytest
 
 from tests.packaging.target import Target
-from tests.packaging.variants import VERSION, packages
+from tests.packaging.variants import VERSION, all_packages, packages
 
 # The oldest that the packages are for, and the one they are mostly on.
 SUITES = ["bullseye", "bookworm"]
@@ -70,3 +70,12 @@ def test_manual_and_completion_are_there(target):
                  "bash-completion/completions/flightrec", "flightrec/examples/syslog-ng.conf",
                  "examples/go/flightrec.go", "examples/rust/flightrec.rs"):  # fmt: skip
         assert f"/{name}\n" in listing
+
+
+def test_sources_for_go_and_rust_are_where_their_packages_are():
+    """The oldest suite that has what the crate needs; compiled they are by tests/bindings."""
+    names = ["golang-flightrec-dev", "librust-flightrec-dev"]
+    with Target("bookworm") as clone:
+        clone.install([all_packages(clone.suite)[name] for name in names])
+        listing = clone.run(["dpkg", "-L", *names]).stdout
+    assert "/usr/share/gocode/src/" in listing and "/usr/share/cargo/registry/" in listing

@@ -23,8 +23,8 @@ TOP = Path(__file__).parents[2]
 VERSION = re.search(r'^PACKAGE_VERSION="(.*)"', (TOP / "dkms.conf").read_text(), re.M)[1]
 NEXT = re.sub(r"\d+$", lambda last: str(int(last[0]) + 1), VERSION)
 
-# It is for the machine that looks after hosts, not for them.
-FLEET = "kmodkeep-fleet"
+# For the machine that looks after hosts, and for who writes programs: no host has them.
+ELSEWHERE = {"kmodkeep-fleet", "golang-flightrec-dev", "librust-flightrec-dev"}
 
 # What stands at the top of the driver's main.c in a version that does not build ...
 EVERYWHERE = "#error broken by the test\n"  # ... at all
@@ -47,13 +47,18 @@ build_packages = _build_packages()
 
 
 @functools.cache
-def packages(suite):
-    """The packages of this tree for SUITE that hosts have: name -> .deb file."""
+def all_packages(suite):
+    """The packages of this tree for SUITE: name -> .deb file."""
     debs = [
         *build_packages.built(TOP, build_packages.SOURCE_SUITE, "all"),
         *build_packages.built(TOP, suite, "any"),
     ]
-    return {name: deb for deb in debs if (name := deb.name.split("_")[0]) != FLEET}
+    return {deb.name.split("_")[0]: deb for deb in debs}
+
+
+def packages(suite):
+    """Those that hosts have."""
+    return {name: deb for name, deb in all_packages(suite).items() if name not in ELSEWHERE}
 
 
 @functools.cache

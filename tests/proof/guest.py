@@ -17,7 +17,7 @@ from tests.qemu import variables
 from tests.qemu.esp import run
 from tests.qemu.secureboot import FIXED, OVERLAY, SecureBootGuest
 
-PATIENCE = 1800  # seconds; an idle machine needs a tenth
+PATIENCE = 7200  # seconds; an idle machine needs a twentieth
 PAGES = ("guard", "status", "doctor", "doctor --all", "pin", "key status")
 
 # For each module: what modprobe says, and whether what is loaded is of another tree than the

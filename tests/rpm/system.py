@@ -153,8 +153,11 @@ def _settle(tree):
     run("systemctl", f"--root={tree}", "--quiet", "enable", "test-shell.service")
     run("systemctl", f"--root={tree}", "--quiet", "mask", *UNWANTED_UNITS)
     run("systemd-sysusers", f"--root={tree}")
-    (tree / "etc/fstab").write_text(f"UUID={ROOT_UUID} / ext4 errors=remount-ro 0 1\n",
+    # What the firmware starts is on the first one, and has to be seen: see esp.partition().
+    (tree / "etc/fstab").write_text(f"UUID={ROOT_UUID} / ext4 errors=remount-ro 0 1\n"
+                                    "PARTLABEL=esp /boot/efi vfat umask=0077 0 1\n",
                                     encoding="ascii")
+    (tree / "boot/efi").mkdir(exist_ok=True)
     (tree / "etc/hostname").write_text("guest\n", encoding="ascii")
     (tree / "etc/ccache.conf").write_text(
         "".join(f"{key} = {value}\n" for key, value in CCACHE_SETTINGS.items()), encoding="ascii")

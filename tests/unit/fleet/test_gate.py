@@ -52,6 +52,14 @@ def test_what_an_update_does_goes_back(tmp_path, now, fault):
     assert any(line.startswith(f"{fault}: h1 (") for line in verdict["reasons"])
 
 
+@pytest.mark.parametrize(("held", "decision"), [(True, "go-back"), (False, "go-on")])
+def test_a_host_that_was_pinned_before(tmp_path, held, decision):
+    """Held since an earlier roll-out went back, it runs the old kernel and is well: that says nothing of the new one."""
+    pin = {"kernel": "6.1", "since": 1, "held": held}
+    verdict = gate(tmp_path, "--rebooted", now=[rebooted("h1", pin=pin)], before=[state("h1", pin=pin)])
+    assert verdict["decision"] == decision and faults(verdict) == ["pinned"] * held
+
+
 def test_a_smoke_test_that_failed_in_an_earlier_boot_is_not_this_one(tmp_path):
     old = [{"driver": "other", "result": "failed", "boot_id": digest("h1 boot 0")}]
     assert gate(tmp_path, now=[state("h1", smoke=old)])["decision"] == "go-on"

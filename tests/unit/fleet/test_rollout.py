@@ -8,6 +8,8 @@ import re
 import subprocess
 
 import pytest
+from ansible.plugins.filter.core import FilterModule
+from jinja2 import Environment
 
 from tests.unit.fleet.hosts import TOP, fleet, put, state
 
@@ -152,3 +154,32 @@ def test_what_was_seen_of_a_host_is_forgotten_when_it_is_updated_again(rollout, 
     assert mark(tmp_path, "updating", "h1").returncode == 0
     left = sorted(str(path.relative_to(tmp_path / "dir")) for path in (tmp_path / "dir").glob("*/h*.json"))
     assert left == ["after/h2.json", "back/h2.json", "before/h1.json", "before/h2.json", "now/h2.json"]
+
+
+def test_every_setting_of_the_guard_is_in_the_role():
+    """As a variable with a default and a description, and in the file that the role writes."""
+    page = (TOP / "man/kmodkeep.8").read_text().replace("\\-", "-")
+    page = page.split(".I /etc/kmodkeep/guard.conf\nhas lines\n")[1].split("\n.SH ")[0]
+    settings = re.findall(r"^\.TP\n\.BI?R? \"(\w+) = ", page, re.M)
+    assert len(settings) == page.count("\n.TP\n") and {"mail", "gate_reboot", "firmware_secure_boot"} <= set(settings)
+    role = TOP / "fleet/ansible/roles/kmodkeep"
+    defaults, specs = (role / "defaults/main.yml").read_text(), (role / "meta/argument_specs.yml").read_text()
+    # In Prometheus's words these are the metrics, whoever fetches them.
+    variables = {name: "kmodkeep_metrics" if name == "prometheus" else f"kmodkeep_{name}" for name in settings}
+    for name, variable in variables.items():
+        assert re.search(rf"^{variable}:", defaults, re.M), name
+        assert re.search(rf"^      {variable}:\n        type: \w+\n(?:        .*\n)*?        description:", specs, re.M), name
+    template = dict(re.findall(r"^(\w+) = \{\{ (\w+) ", (role / "templates/guard.conf.j2").read_text(), re.M))
+    assert template == variables
+
+
+@pytest.mark.parametrize(("given", "written"), [(True, "yes"), (False, "no"), ("yes", "yes"), ("no", "no"), ("False", "no")])
+def test_yes_and_no_are_words_in_an_inventory_of_ini(given, written):
+    """Also with -e NAME=no. Ansible checks the type there, and leaves the word."""
+    environment = Environment(autoescape=False)
+    environment.filters.update(FilterModule().filters())
+    text = (TOP / "fleet/ansible/roles/kmodkeep/templates/guard.conf.j2").read_text()
+    names = ("kmodkeep_discovery", "kmodkeep_firmware_secure_boot", "kmodkeep_gate_reboot")
+    said = environment.from_string(text).render(kmodkeep_gate="x", **dict.fromkeys(names, given))
+    for name in ("discovery", "firmware_secure_boot", "gate_reboot"):
+        assert re.findall(rf"^{name} = (.*)$", said, re.M) == [written], said

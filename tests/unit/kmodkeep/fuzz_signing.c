@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Feeds the parsers of what builders, signers and boot loaders write: manifests, logs,
- * detached signatures, and EFI programs with their signatures. The first byte says which
- * one is meant.
+ * detached signatures, EFI programs with their signatures, and SBAT's rows and levels. The
+ * first byte says which one is meant.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "guard/host/bootfile.h"
 #include "guard/module/modsig.h"
 #include "guard/trust/authenticode.h"
+#include "guard/trust/sbat.h"
 #include "guard/trust/signlog.h"
 #include "signing/manifest.h"
 
@@ -103,11 +105,54 @@ static void program(const uint8_t *data, size_t size)
 		abort();
 }
 
+static void compare(const struct buf *section, const struct buf *level)
+{
+	struct sbat_refusal r;
+	char date[16];
+	int is = sbat_compare(section, level, &r);
+
+	if (is == 1 && (!*r.name || r.has >= r.needs))
+		abort();
+	if ((is == -EINVAL) == sbat_level_valid(level))
+		abort();
+	/* What is the same is not applied again. */
+	if (is >= 0 && level->len >= 18 && !memcmp(level->data, "sbat,", 5) &&
+	    !sbat_level_kept(level, level))
+		abort();
+	sbat_level_kept(section, level);
+	sbat_level_date(level, date);
+}
+
+/* A section and a level, of each a half; what shim brings; a file that has both. */
+static void sbat(const uint8_t *data, size_t size)
+{
+	struct buf all = { (unsigned char *)data, size }, section = all, level = all, a, b;
+	const char *path;
+
+	section.len = size / 2;
+	level.data += section.len;
+	level.len -= section.len;
+	compare(&section, &level);
+	if (!sbat_levels_of(&all, &a, &b)) {
+		compare(&section, &a);
+		compare(&section, &b);
+	}
+	path = put(data, size);
+	if (path && !boot_file_content(path, ".sbatlevel", SBAT_MAX, &a)) {
+		compare(&a, &level);
+		buf_free(&a);
+	}
+	if (path && !boot_file_content(path, ".sbat", SBAT_MAX, &a)) {
+		compare(&a, &level);
+		buf_free(&a);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (!size)
 		return 0;
-	switch (data[0] % 4) {
+	switch (data[0] % 5) {
 	case 0:
 		manifest(data + 1, size - 1);
 		break;
@@ -119,6 +164,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 3:
 		program(data + 1, size - 1);
+		break;
+	case 4:
+		sbat(data + 1, size - 1);
 		break;
 	}
 	return 0;

@@ -10,11 +10,14 @@ import pytest
 from tests.unit.kmodkeep.host import GLOBAL, siglist
 from tests.unit.kmodkeep.system import LOADER, NEW, OLD, System, bzimage, utf16
 from tests.unit.kmodkeep.test_firmware_ca import SECURITY, Authority
+from tests.unit.kmodkeep.test_firmware_ca import program as unsigned
 from tests.unit.kmodkeep.test_next_boot import next_boot, unified
 
 OURS, OTHERS = (str(uuid.UUID(int=n << 100 | n)) for n in (1, 2))
 ESP_UUID, BOOT_UUID = "1234-ABCD", "0a1b2c3d-1111-2222-3333-444455556666"
 NETWORK = struct.pack("<BBH", 3, 11, 37) + bytes(33)
+SATA = struct.pack("<BBHHHH", 3, 18, 10, 0, 0xFFFF, 0)
+ISCSI = struct.pack("<BBH", 3, 19, 18) + bytes(14)
 CATEGORY_TOOL = 0x100
 NOT_EARLY = "modules = sample\ndkms = sample\ninitramfs = no\n"
 
@@ -185,6 +188,7 @@ def test_entry_without_a_partition(firmware):
 
 def test_other_entries_that_lead_to_the_same_menu(firmware):
     firmware.entry(2, "again", OURS.upper(), "\\efi\\DEBIAN\\SHIMX64.EFI")
+    firmware.tree.put("boot/efi/efi/DEBIAN/SHIMX64.EFI", "shim")  # on FAT the same file
     firmware.entry(3, "without shim", OURS, "\\EFI\\debian\\grubx64.efi")
     firmware.entry(4, "told something", OURS, "\\EFI\\debian\\shimx64.efi", more=text("\\x.efi"))
     for number, same in ((2, True), (3, True), (4, False)):
@@ -244,8 +248,72 @@ def test_stub_that_leads_to_a_subvolume(firmware, mounts, folder, kernel):
     firmware.tree.put("proc/self/mountinfo", "1 1 8:1 / /boot/efi rw - vfat /dev/sda1 rw\n" + "".join(
         f"2 1 0:{n} {root} {where} rw - btrfs /dev/sda2 rw\n"
         for n, (root, where) in enumerate(zip(words[::2], words[1::2], strict=True))))  # fmt: skip
+    menu = firmware.tree.path / "boot/grub/grub.cfg"
+    subvolume = dict(zip(words[1::2], words[::2], strict=True))["/"]
+    menu.write_text(menu.read_text().replace("root=UUID=42", f"root=UUID=42 rootflags=subvol={subvolume}"))
     found, why = firmware.boots()
     assert found == kernel and ("another menu" in why) == (kernel is None), why
+
+
+@pytest.mark.parametrize("nodes", [(partition(OURS),), (SATA,)], ids=["partition", "disk"])
+def test_entry_without_a_file_whose_fallback_is_not_to_be_seen(firmware, nodes):
+    """A bare entry of a disk, as of virtual machines: the firmware takes /EFI/BOOT of its partition."""
+    firmware.option(1, option("UEFI disk", *nodes))
+    kernel, why = firmware.boots()
+    assert kernel is None and "/EFI/BOOT/BOOTX64.EFI" in why, why
+    firmware.tree.put("boot/efi/EFI/BOOT/BOOTX64.EFI", "shim")
+    assert firmware.boots()[0] == NEW
+    # Its menu is read, as that of a program that is named.
+    stub = f"search.fs_uuid {ESP_UUID} root\nset prefix=($root)'/grub'\nconfigfile $prefix/grub.cfg\n"
+    firmware.tree.put("boot/efi/EFI/BOOT/grub.cfg", stub)
+    kernel, why = firmware.boots()
+    assert kernel is None and "another menu" in why, why
+    # Not mounted, and not in fstab.
+    (firmware.tree.path / "boot/efi/EFI").rename(firmware.tree.path / "EFI")
+    firmware.mounts(("sda2", "/boot"))
+    kernel, why = firmware.boots()
+    assert kernel is None and "mount it" in why and "/etc/fstab" in why, why
+    assert firmware.tree.run("guard").code == 3
+
+
+def test_entry_without_a_partition_says_who_may_see(firmware):
+    """What root alone may read is mounted all the same."""
+    firmware.option(1, option("UEFI disk", SATA))
+    kernel, why = firmware.boots()
+    assert kernel is None and "ask again as root" in why and "PARTUUID" not in why, why
+
+
+def test_partition_that_is_one_of_a_mirror(firmware):
+    """As Anaconda makes it: md is mounted, and the firmware reads one of its disks."""
+    firmware.mounts(("md127", "/boot/efi"), ("sda2", "/boot"))
+    for level, form, known in (("raid1", "1.0", True), ("raid1", "0.90", True), ("raid1", "1.2", False),
+                               ("raid0", "1.0", False)):  # fmt: skip
+        firmware.tree.put("sys/class/block/sda1/holders/md127/uevent")
+        firmware.tree.put("sys/class/block/md127/md/level", f"{level}\n")
+        firmware.tree.put("sys/class/block/md127/md/metadata_version", f"{form}\n")
+        kernel, why = firmware.boots()
+        assert kernel == (NEW if known else None) and ("is not mounted" in why) != known, why
+
+
+def test_network_that_started_this_system(firmware):
+    """What a server sends may be another kernel the next time, whatever lies on the disk."""
+    firmware.tree.put("boot/efi/EFI/BOOT/BOOTX64.EFI", "shim")
+    for nodes, kernel in (((NETWORK,), None), ((NETWORK, ISCSI), NEW), ((NETWORK, program("\\x.efi")), None)):
+        firmware.option(1, option("UEFI PXEv4", *nodes))
+        found, why = firmware.boots()
+        assert found == kernel and ("network" in why) == (kernel is None), why
+
+
+def test_program_that_started_this_system_and_is_not_to_be_seen(firmware):
+    """Of another system on this machine, or gone: the firmware goes on to the next entry."""
+    (firmware.tree.path / "boot/efi/EFI/debian/shimx64.efi").unlink()
+    kernel, why = firmware.boots()
+    assert kernel is None and "install the boot loader again" in why, why
+    firmware.tree.put("boot/efi/EFI/debian/shimx64.efi", "shim")
+    assert firmware.boots()[0] == NEW
+    firmware.mounts(("sda2", "/boot"))
+    kernel, why = firmware.boots()
+    assert kernel is None and f"PARTUUID={OURS}" in why, why
 
 
 def test_another_loader_whose_menu_is_read(firmware):
@@ -276,6 +344,7 @@ def test_no_entry_that_can_be_started(firmware):
     kernel, why = firmware.boots()
     assert kernel is None and "/EFI/BOOT" in why
     firmware.entry(1, "UEFI OS", OURS, "\\EFI\\BOOT\\BOOTX64.EFI")
+    firmware.tree.put("boot/efi/EFI/BOOT/BOOTX64.EFI", "shim")
     assert firmware.boots()[0] == NEW
     (firmware.tree.path / f"sys/firmware/efi/efivars/BootOrder-{GLOBAL}").unlink()
     assert firmware.boots()[0] == NEW
@@ -420,3 +489,49 @@ def test_program_that_the_firmware_refuses(firmware, pair, tmp_path):
         result = firmware.tree.run("status")
         assert firmware.boots()[0] == NEW and result.code == (3 if on else 0)
         assert ("grubx64.efi as it is (Debian)" in " ".join(result.out.split())) == on
+
+
+def test_grub_beside_a_program_that_did_not_start_this_system(firmware, pair, tmp_path):
+    """The firmware starts another shim, which does not start what nobody signed."""
+    ca = Authority(tmp_path)
+    for folder in ("debian", "other"):
+        firmware.tree.put(f"boot/efi/EFI/{folder}/shimx64.efi", ca.signed("Microsoft"))
+        firmware.tree.put(f"boot/efi/EFI/{folder}/grubx64.efi", ca.signed("Debian"))
+    stub = f"search.fs_uuid {BOOT_UUID} root\nset prefix=($root)'/grub'\nconfigfile $prefix/grub.cfg\n"
+    firmware.tree.put("boot/efi/EFI/other/grub.cfg", stub)
+    firmware.tree.variable("db", siglist(ca.der("Microsoft")), SECURITY)
+    firmware.system.driver("sample", NOT_EARLY)
+    for kernel in (OLD, NEW):
+        firmware.system.install(kernel, sign=pair)
+    firmware.tree.enrol(pair.cert)
+    firmware.tree.secure_boot()
+    firmware.entry(2, "other", OURS, "\\EFI\\other\\shimx64.efi")
+    firmware.order(2, 1)
+    assert firmware.boots()[0] == NEW and firmware.tree.run("status").code == 0
+    firmware.tree.put("boot/efi/EFI/other/grubx64.efi", unsigned())
+    result = firmware.tree.run("status")
+    assert result.code == 3 and "shim does not start" in " ".join(result.out.split()), result.out
+    # shim was told not to check, or the firmware goes to the other one.
+    firmware.order(1, 2)
+    assert firmware.tree.run("status").code == 0
+
+
+def test_word_of_the_administrator_under_secure_boot(firmware, pair, tmp_path):
+    """It is said what the answer rests on; and what nobody signed is not started."""
+    ca = Authority(tmp_path)
+    firmware.system.driver("sample", NOT_EARLY)
+    for kernel in (OLD, NEW):
+        firmware.system.install(kernel, sign=pair)
+    shutil.rmtree(firmware.tree.path / "sys/firmware/efi/efivars")
+    firmware.tree.put("sys/firmware/efi/mok-variables/MokListRT", siglist(pair.cert.read_bytes())[4:])
+    says = "firmware_starts = /boot/efi/EFI/debian/shimx64.efi\nfirmware_secure_boot = {}\n"
+    for shim, grub, on, safe in ((unsigned(), unsigned(), True, False), (unsigned(), unsigned(), False, True),
+                                 (ca.signed("Microsoft"), unsigned(), True, False),
+                                 (ca.signed("Microsoft"), ca.signed("Debian"), True, True)):  # fmt: skip
+        firmware.tree.put("boot/efi/EFI/debian/shimx64.efi", shim)
+        firmware.tree.put("boot/efi/EFI/debian/grubx64.efi", grub)
+        firmware.tree.put("etc/kmodkeep/guard.conf", says.format("yes" if on else "no"))
+        result = firmware.tree.run("status")
+        words = " ".join(result.out.split())
+        assert result.code == (0 if safe else 3), words
+        assert ("is what firmware_starts in" in words) == safe and ("no signature" in words) == (not safe), words

@@ -229,6 +229,7 @@ static void text_that_may_be_shown(void **state)
 		{ "\xc0\xaf \xe0\x80\xaf", "?? ???" },	/* too long */
 		{ "\xed\xa0\x80", "???" },			/* a surrogate */
 		{ "\xf4\x90\x80\x80 \xff\xfe", "???? ??" },
+		{ "a\xe2\x80\xae" "b\xe2\x80\xa8\xef\xbb\xbf", "a???b??????" },	/* turns, ends a line */
 	};
 
 	(void)state;

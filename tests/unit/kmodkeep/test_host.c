@@ -194,7 +194,7 @@ static void rules_by_release(void **state)
 	}
 }
 
-static enum answer ecdsa_with(const char *config)
+static struct kernel_rules rules_with(const char *config)
 {
 	char *tree = make_tree();
 	struct kernel_rules r;
@@ -206,7 +206,31 @@ static enum answer ecdsa_with(const char *config)
 	r = rules_on(h, KERNEL);
 	host_free(h);
 	remove_tree(tree);
-	return r.ecdsa;
+	return r;
+}
+
+static enum answer ecdsa_with(const char *config)
+{
+	return rules_with(config).ecdsa;
+}
+
+/* What kernels compute by themselves; without a configuration, what they mostly have. */
+static void hashes_by_configuration(void **state)
+{
+	struct kernel_rules r = rules_with("CONFIG_MODULES=y\nCONFIG_CRYPTO_SHA1=m\n"
+					   "# CONFIG_CRYPTO_SHA512 is not set\n");
+
+	(void)state;
+	assert_int_equal(r.sha1, ANSWER_YES);
+	assert_int_equal(r.sha512, ANSWER_NO);
+	r = rules_with("CONFIG_MODULES=y\nCONFIG_CRYPTO_SHA512=y\n");
+	assert_int_equal(r.sha1, ANSWER_NO);
+	assert_int_equal(r.sha512, ANSWER_YES);
+	r = rules_with(NULL);
+	assert_int_equal(r.sha1, ANSWER_YES);
+	assert_int_equal(r.sha512, ANSWER_YES);
+	assert_int_equal(rules_for("6.8.0-41-generic").sha1, ANSWER_UNVERIFIED);
+	assert_int_equal(rules_for("6.12.1-1-amd64").sha1, ANSWER_YES);
 }
 
 static void rules_by_configuration(void **state)
@@ -409,6 +433,7 @@ int main(void)
 		cmocka_unit_test(ring_descriptions),
 		cmocka_unit_test(rules_by_release),
 		cmocka_unit_test(rules_by_configuration),
+		cmocka_unit_test(hashes_by_configuration),
 		cmocka_unit_test(kernel_configuration),
 		cmocka_unit_test(places),
 		cmocka_unit_test(machine_ids),

@@ -243,6 +243,24 @@ def test_read_only_folders_of_one_who_is_not_root(system, make):
         assert not list(scratch.iterdir())
 
 
+@pytest.mark.parametrize("make", [tar, squashfs, ext, disk])
+def test_an_image_that_is_larger_than_it_looks(system, make, tmp_path, monkeypatch):
+    """It ends with a line, and nothing of it stays behind."""
+    scratch, image = tmp_path / "scratch", tmp_path / "image"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    system.tree.put("usr/share/zeros", bytes(20 * MIB))
+    make(system, image)
+    for most in ("10", "0", "x", "9" * 20):
+        monkeypatch.setenv("KMODKEEP_IMAGE_MAX", most)
+        code, err = ask(system, "--no-secure-boot", image=image)
+        said = f"more than {most} MiB are in it. Next: KMODKEEP_IMAGE_MAX=" if most in ("10", "0") else f"={most} is no number"
+        assert code == 3 and said in err and err.count("\n") == 1, err
+        assert not list(scratch.iterdir())
+    monkeypatch.setenv("KMODKEEP_IMAGE_MAX", "100")
+    assert ask(system, "--no-secure-boot", image=image) == (0, both("ok"))
+
+
 def test_what_cannot_be_unpacked_cannot_be_told(system, tmp_path, monkeypatch):
     image = tmp_path / "image"
     tar(system, image)

@@ -208,6 +208,8 @@ def test_every_disk_of_a_btrfs_counts(disks, members, verdict):
         link.parent.mkdir(exist_ok=True)
         link.symlink_to((disks.path / f"sys/class/block/{member}").resolve())
     source = members[0] if members else "sdb1"
+    menu = disks.system.path / "boot/grub/grub.cfg"
+    menu.write_text(menu.read_text().replace("root=UUID=42", "root=UUID=42 rootflags=subvol=@"))
     assert disks.mounted(f"0:31 /@ / rw - btrfs /dev/{source} rw")["verdict"] == verdict
     # By another name, as LUKS and LVM have it.
     disks.system.tree.put("dev/mapper/x")

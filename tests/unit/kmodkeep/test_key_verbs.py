@@ -330,12 +330,52 @@ def test_declined_request_needs_again(ready):
     assert status(ready)[0]["enrolment"] == "not-enrolled"
     ready.boot(2)
     assert status(ready)[0]["enrolment"] == "declined"
+    assert "Enrolment:    declined (asked for in an earlier boot, and not" in ready.run("key", "status").out
     result = enroll(ready)
     assert result.code == 1 and "not confirmed at the boot menu" in result.err
     assert "Next: kmodkeep key enroll --again" in result.err
     result = enroll(ready, "--again")
     assert result.code == 0
     assert status(ready)[0]["enrolment"] == "pending"
+
+
+@pytest.mark.parametrize("seen", [["guard"], ["key", "enroll"]])
+def test_key_that_was_granted_and_is_lost_was_not_declined(ready, seen):
+    """The list is emptied, by a reset of the firmware, long after the enrolment."""
+    enroll(ready)
+    ready.forget_request()
+    ready.enrol(ready.keys / "signing.der")
+    ready.boot(2)
+    ready.run(*seen)
+    ready.enrol()
+    assert status(ready)[0]["enrolment"] == "not-enrolled"
+    ready.boot(3)
+    assert status(ready)[0]["enrolment"] == "not-enrolled"
+    assert enroll(ready).code == 0
+
+
+def test_guard_forgets_no_request_that_was_not_granted(ready, tmp_path):
+    other = Pair(tmp_path, "other")
+    enroll(ready)
+    ready.enrol(other.cert)
+    ready.run("guard")
+    ready.forget_request()
+    ready.boot(2)
+    ready.run("guard")
+    assert status(ready)[0]["enrolment"] == "declined"
+
+
+def test_key_that_is_revoked_here_was_not_declined(ready):
+    enroll(ready)
+    ready.forget_request()
+    ready.enrol(ready.keys / "signing.der")
+    ready.boot(2)
+    revoked = ready.run("key", "revoke", "--cert", ready.keys / "signing.der", "--password-stdin", input=PASSWORD)
+    assert revoked.code == 0, revoked.text
+    ready.forget_request("MokDel")
+    ready.enrol()
+    ready.boot(3)
+    assert status(ready)[0]["enrolment"] == "not-enrolled"
 
 
 def test_new_key_may_be_asked_for_after_a_declined_one(ready):

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +15,8 @@ from tests.unit.kmodkeep.build import build
 from tests.unit.kmodkeep.host import HERE, OUT, siglist
 from tests.unit.kmodkeep.system import cpio, grub_cfg, grubenv, module_bytes, packed
 from tests.unit.kmodkeep.test_firmware_ca import Authority
+from tests.unit.kmodkeep.test_sbat import csv
+from tests.unit.kmodkeep.test_sbat import image as sections
 
 CASES = [
     (source.stem, case)
@@ -124,6 +127,9 @@ def test_fuzzed_parsers_of_signatures(tmp_path):
     middle = ca.authority("Middle", "Owner")
     leaf = ca.leaf("leaf", middle)
     texts = [b"\0" + json.dumps({"schema": 1, "modules": []}).encode(), b"\1sequence digest\n",
+             b"\4" + csv(grub=3) + b"sbat,1,2024010900\nshim,4\ngrub,3\n",
+             b"\4" + struct.pack("<III", 0, 8, 27) + b"sbat,1,2024010900\n\0sbat,1,2025021800\ngrub,5\n\0" + csv(grub=3),
+             b"\4" + sections((".sbatlevel", csv(grub=3)), (".sbat", csv(grub=3))),
              b"\3" + ca.signed("Owner"), b"\3" + ca.signed(leaf, "Owner", more=(middle,)), b"\3" + ca.signed()]  # fmt: skip
     for number, text in enumerate(texts):
         (directory / str(number)).write_bytes(text)

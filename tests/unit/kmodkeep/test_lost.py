@@ -212,6 +212,14 @@ def test_what_served_is_kept_while_a_pin_is_released(host):
     assert host.served() == {"sample"}
 
 
+def test_a_database_of_dpkg_that_is_damaged(host):
+    """It does not say that all packages are configured."""
+    assert host.guard()[0] == 0
+    host.tree.put("var/lib/dpkg/status", "nonsense\n\n")
+    code, text = host.guard()
+    assert code == 3 and "it is not known which packages are unfinished. Next: " in text, text
+
+
 @pytest.mark.parametrize("unfinished", [True, False])
 def test_a_package_manager_that_does_not_say_what_it_has(host, unfinished):
     assert host.guard()[0] == 0

@@ -105,6 +105,27 @@ def test_the_plan_is_that_of_modprobe(system, line):
     assert (verdict(system)["verdict"] == "ok") == (inserts or itself), done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("what", ["gone", "empty", "older"])
+def test_index_of_aliases_that_depmod_did_not_finish(system, what):
+    """It writes the one of names first: asked for by name the module is there, and a device loads nothing."""
+    index = system.path / f"lib/modules/{NEW}/modules.alias.bin"
+    before = index.read_bytes()
+    installed(system, ["alias=pci:v00001234d*sv*"])
+    assert verdict(system)["verdict"] == "ok"
+    if what == "gone":
+        index.unlink()
+    else:
+        index.write_bytes(before if what == "older" else b"")
+    found = verdict(system)
+    assert found["verdict"] == "unknown" and f"depmod {NEW}" in found["next_step"], found
+    assert system.tree.run("guard").code == 3
+    system.depmod(NEW)
+    assert verdict(system)["verdict"] == "ok"
+    # An alias line of the administrator goes first, and is another matter.
+    system.tree.put("etc/modprobe.d/x.conf", "alias pci:v00001234d*sv* other\n")
+    assert verdict(system)["verdict"] == "ok"
+
+
 def test_blacklist_that_this_boot_already_had(system):
     """It is loaded all the same: by what asks for it by its name."""
     installed(system, ["alias=pci:v00001234d*"])

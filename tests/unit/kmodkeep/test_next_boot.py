@@ -131,6 +131,7 @@ def test_firmware_that_was_asked_for_something_else(system):
     found = next_boot(system)
     assert found["kernel"] is None and "BootNext" in found["why"]
     system.tree.variable("BootCurrent", b"\x07\0\0\0\x02\0", GLOBAL)
+    system.tree.put("boot/efi/EFI/BOOT/BOOTX64.EFI", "shim")
     assert boots(system) == NEW
 
 
@@ -334,6 +335,16 @@ def test_efi_partition_that_is_not_mounted(sdboot):
     sdboot.tree.put("etc/fstab", "/dev/sda2 /boot/efi vfat noauto 0 0\n")
     sdboot.tree.put("proc/self/mountinfo", MOUNTED)
     assert boots(sdboot) is None
+
+
+@pytest.mark.parametrize("link", ["system-update", "etc/system-update"])
+def test_updates_that_wait_for_the_next_boot(system, link):
+    """systemd installs them in that boot and reboots, into a kernel that may be among them."""
+    assert boots(system) == NEW
+    (system.path / link).symlink_to("/var/lib/PackageKit/offline-update")
+    found = next_boot(system)
+    assert found["kernel"] is None and f"/{link}" in found["why"] and "preflight" in found["why"]
+    assert system.tree.run("guard").code == 3
 
 
 def test_kernel_that_waits_for_kexec(system):

@@ -228,3 +228,76 @@ def test_the_sbom_says_what_went_in(host):
 def test_words_that_name_no_module(tmp_path, words, said):
     done = subprocess.run([TOP / "fleet/fleet", PROGRAM, "verify", "--root", tmp_path, *words], capture_output=True, text=True)
     assert done.returncode == 2 and said in done.stderr
+
+
+def test_a_package_asks_whether_its_signer_is_trusted(host, tmp_path):
+    """Its preinst, before dpkg replaces anything."""
+    deb = host.package().stdout.split()[0]
+    subprocess.run(["dpkg-deb", "-e", deb, tmp_path / "control"], check=True)
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    scripts = {"kmodkeep": f'verb=$1; shift; exec {PROGRAM} "$verb" --root {host.root} "$@"', "systemd-detect-virt": "exit ${CHROOT:-1}"}
+    for name, text in scripts.items():
+        (bin_ / name).write_text(f"#!/bin/sh\n{text}\n")
+        (bin_ / name).chmod(0o755)
+
+    def preinst(word="install", path=f"{bin_}:/usr/bin:/bin", **more):
+        done = subprocess.run(["sh", tmp_path / "control/preinst", word], capture_output=True, text=True, timeout=300,
+                              env={"PATH": path, "TMPDIR": str(tmp_path), **more})  # fmt: skip
+        assert not list(tmp_path.glob("tmp.*"))
+        return done.returncode, done.stderr
+
+    tree = host.works.tree
+    tree.secure_boot(False)
+    assert preinst() == (0, "")
+    tree.secure_boot()
+    for word in ("install", "upgrade"):
+        code, said = preinst(word)
+        assert code and f"{PACKAGE} is not installed, since its kernel would not load sample.ko: untrusted-key: " in said and "Next: " in said
+        assert said.count("\n") == 1
+    assert preinst("abort-upgrade") == preinst(CHROOT="0") == preinst(DPKG_ROOT="/image") == (0, "")
+    # One of its two signers is enough for a kernel.
+    tree.enrol(host.works.pairs[0].cert)
+    assert preinst() == (0, "")
+    # Where it cannot be told, nothing is in the way, and it is said.
+    tree.enrol()
+    assert preinst()[0] == 1
+    for program in ("mktemp", "base64", "gzip"):
+        (bin_ / program).write_text(f"#!/bin/sh\necho {program}: no space is left >&2\nexit 1\n")
+        (bin_ / program).chmod(0o755)
+        code, said = preinst()
+        assert code == 0 and "sample.ko could not be told: it could not be unpacked" in said, said
+        (bin_ / program).unlink()
+    (bin_ / "kmodkeep").write_text("#!/bin/sh\necho nothing is known\nexit 3\n")
+    code, said = preinst()
+    assert code == 0 and "could not be told: nothing is known" in said
+    # The same before apt's transaction: 9 is its only refusal.
+    deb_name = f"{deb}\n"
+
+    def check():
+        done = subprocess.run(["sh", TOP / "system/kernel-hold", "check"], input=deb_name, capture_output=True, text=True, timeout=300,
+                              env={"PATH": f"{bin_}:/usr/bin:/bin", "TMPDIR": str(tmp_path)})  # fmt: skip
+        return done.returncode, done.stderr
+
+    assert check()[0] == 0
+    (bin_ / "kmodkeep").write_text(f"#!/bin/sh\n{scripts['kmodkeep']}\n")
+    code, said = check()
+    assert code == 9 and "untrusted-key: " in said and "nothing was changed. Next: " in said
+    (bin_ / "systemd-detect-virt").write_text("#!/bin/sh\nkill -KILL $PPID\n")
+    assert check()[0] == 0
+
+
+@pytest.mark.parametrize(("place", "code"), [("host", 1), ("chroot", 0), ("container", 0)])
+def test_an_image_without_systemd_refuses_no_package(host, tmp_path, place, code):
+    """One that is being made, with the firmware's variables of the machine that makes it."""
+    subprocess.run(["dpkg-deb", "-e", host.package().stdout.split()[0], tmp_path / "control"], check=True)
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    for name in ("mktemp", "base64", "gzip", "grep", "rm", "sh", "timeout"):
+        (bin_ / name).symlink_to(shutil.which(name))
+    answer = f"case $1 in key) echo place={place}; exit 1 ;; esac; echo nobody knows it; exit 1"
+    (bin_ / "kmodkeep").write_text(f"#!/bin/sh\n{answer}\n")
+    (bin_ / "kmodkeep").chmod(0o755)
+    done = subprocess.run(["sh", tmp_path / "control/preinst", "install"], capture_output=True, text=True, timeout=300,
+                          env={"PATH": str(bin_), "TMPDIR": str(tmp_path)})  # fmt: skip
+    assert done.returncode == code and ("would not load" in done.stderr) == bool(code), done.stderr

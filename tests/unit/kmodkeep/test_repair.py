@@ -386,6 +386,17 @@ def test_interrupted_dpkg_comes_first(host):
     assert host.steps() == [BUILD, "dpkg --configure -a"]
 
 
+def test_what_dkms_has_half_added_comes_before_dpkg(host):
+    """The package's script would have dkms remove it, which fails."""
+    (host.path / "var/lib/dkms/acme/2/build").mkdir(parents=True)
+    host.tree.put("usr/src/acme-2/dkms.conf", "")
+    assert host.steps() == [], "dkms may be at work"
+    host.packages(acme_dkms="half-configured")
+    assert host.steps() == ["dkms add acme/2", "dpkg --configure -a"]
+    (host.path / "var/lib/dkms/acme/2/source").symlink_to("/usr/src/acme-2")
+    assert host.steps() == ["dpkg --configure -a"]
+
+
 def test_another_package_manager_is_not_waited_for_for_ever(host):
     host.packages(**{f"linux_image_{NEW}": "half-configured"})
     host.program("dpkg", "exit 0")

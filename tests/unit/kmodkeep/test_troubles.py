@@ -214,7 +214,10 @@ def test_key_that_was_refused_at_the_next_boot(system, pair):
             path.unlink()
     system.tree.put("proc/sys/kernel/random/boot_id", "another\n")
     assert next_boot(system) == {"sample": "untrusted-key"}
-    assert system.tree.run("guard").code == 1
+    result = system.tree.run("guard")
+    assert result.code == 1 and "Next: enrol the key that signed it: kmodkeep key enroll --again" in result.out
+    said = " ".join(system.tree.run("doctor").out.split())
+    assert "it was asked for, and not confirmed at the boot menu" in said and "key enroll --again" in said
     result = enrolling(system, "--all")
     assert result.code == 1 and "kmodkeep key enroll --again" in result.out, result.text
     again = system.tree.run("key", "enroll", "--again", "--password-stdin", input="bcdefghi\n")

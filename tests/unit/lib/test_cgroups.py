@@ -38,7 +38,7 @@ def texts(done):
     return done.stdout.splitlines()
 
 
-LEFT_OUT = "1 records were left out: their control groups have ended"
+LEFT_OUT = "left out: 1 whose control groups have ended"
 
 
 @pytest.mark.parametrize("options,expected,nameless", [

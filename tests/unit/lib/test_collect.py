@@ -390,6 +390,9 @@ def test_bounded_in_number():
 
 def test_nothing_is_left_of_a_boot():
     """The boot before is known by its own run: that nothing came back of it is said."""
+    assert flightrec("collect").returncode == 0
+    done = flightrec("read", "-b", "-2")
+    assert done.returncode == 1 and "no boot before this one is kept yet" in done.stderr
     before = BOOTS / ("ab" * 16)
     before.mkdir(parents=True)
     (before / "boot.json").write_text(json.dumps({"version": 1, "state": "running", "kernel": "6.1.0", "first_seen_ns": 10**18}))

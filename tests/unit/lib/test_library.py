@@ -13,7 +13,7 @@ CASES = re.findall(r"cmocka_unit_test\((\w+)\)", (HERE / "test_library.c").read_
 FUZZERS = sorted(path.stem for path in HERE.glob("fuzz_*.c"))
 
 # Runs that take a few seconds each; `make fuzz` goes on for as long as one likes.
-RUNS = {"fuzz_decode": 20000, "fuzz_dump": 600, "fuzz_export": 20000, "fuzz_fields": 20000,
+RUNS = {"fuzz_containers": 20000, "fuzz_decode": 20000, "fuzz_dump": 600, "fuzz_export": 20000, "fuzz_fields": 20000,
         "fuzz_json": 8000, "fuzz_text": 800}  # fmt: skip
 
 
@@ -54,6 +54,15 @@ def test_exports_what_the_header_declares(installed):
     assert re.findall(r"^\t(\w+);$", (TOP / "lib/libflightrec.map").read_text(), re.M) == exported
     debian = (TOP / "debian/libflightrec0.symbols").read_text()
     assert re.findall(r"^ (flightrec_\w+)@FLIGHTREC_0\.1 ", debian, re.M) == exported
+
+
+def test_a_header_that_changes_is_compiled_anew():
+    """make finds what an object depends on under the name that its rule has."""
+    build()
+    listed = [*OUT.glob("*/lib/*.d"), *OUT.glob("*/tools/*.d")]
+    assert listed
+    for path in listed:
+        assert path.read_text().startswith(f"{path.with_suffix('.o')}: "), path
 
 
 def test_manual_has_every_function():
