@@ -37,6 +37,13 @@ static long long now_ms(void)
 	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
+static int run_seconds(void)
+{
+	const char *seconds = getenv("UNLOAD_SECONDS");
+
+	return seconds ? atoi(seconds) : 3;
+}
+
 static void count(unsigned long long *what)
 {
 	__atomic_fetch_add(what, 1, __ATOMIC_RELAXED);
@@ -188,10 +195,16 @@ static void plug(bool online)
 	close(fd);
 }
 
-/* A block that this CPU has open stays so until it is back, or others take it. */
+/*
+ * A block that this CPU has open stays so until it is back, or others take it. All wait for
+ * each time, half a minute on a busy machine in a kernel that watches itself: hence not without end.
+ */
 static void plugger(int round)
 {
-	(void)round;
+	if (round >= 4 * run_seconds()) {
+		guest_sleep_ms(20);
+		return;
+	}
 	plug(false);
 	guest_sleep_ms(5);
 	plug(true);
@@ -351,11 +364,18 @@ static bool seen_enough(void)
 	       __atomic_load_n(&shared->refused, __ATOMIC_RELAXED) > 3;
 }
 
+/* Each minute, too: what stands still in these is stuck, and else the machine is slow. */
+static void say_what_was_seen(void)
+{
+	printf("# %llu written, %llu refused, %llu ends, %llu resized, %llu steady, %llu of a thread, %llu times a CPU\n",
+	       shared->written, shared->refused, shared->ends, shared->resized, shared->steady,
+	       shared->polled, shared->plugged);
+}
+
 /* All memory is given back, and the channels that were there are as they were. */
 static void channels_come_and_go(void)
 {
-	const char *seconds = getenv("UNLOAD_SECONDS");
-	long long until = now_ms() + 1000LL * (seconds ? atoi(seconds) : 3);
+	long long until = now_ms() + 1000LL * run_seconds(), next = now_ms() + 60000;
 	struct flightrec_channel_setup setup = { .size = 1ULL << 62, .name = "come-0" };
 	int fd = guest_open("small", O_RDWR), status, control;
 	unsigned long long most;
@@ -374,16 +394,19 @@ static void channels_come_and_go(void)
 	guest_write(fd, "untouched");
 	for (i = 0; i < USERS; i++)
 		pids[i] = start_user(i);
-	while (now_ms() < until || !seen_enough())
+	while (now_ms() < until || !seen_enough()) {
 		guest_sleep_ms(20);
+		if (now_ms() < next)
+			continue;
+		say_what_was_seen();
+		next += 60000;
+	}
 	__atomic_store_n(&shared->stop, true, __ATOMIC_RELAXED);
 	for (i = 0; i < USERS; i++) {
 		CHECK_EQ(waitpid(pids[i], &status, 0), pids[i]);
 		CHECK_EQ(status, 0);
 	}
-	printf("# %llu written, %llu refused, %llu ends, %llu resized, %llu steady, %llu of a thread, %llu times a CPU\n",
-	       shared->written, shared->refused, shared->ends, shared->resized, shared->steady,
-	       shared->polled, shared->plugged);
+	say_what_was_seen();
 	setup = (struct flightrec_channel_setup) { .name = STEADY };
 	CHECK_EQ(guest_stat(STEADY, "records"), shared->steady);
 	CHECK_EQ(ioctl(control, FLIGHTREC_IOC_REMOVE, &setup), 0);
