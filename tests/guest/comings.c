@@ -196,8 +196,8 @@ static void plug(bool online)
 }
 
 /*
- * A block that this CPU has open stays so until it is back, or others take it. All wait for
- * each time, half a minute on a busy machine in a kernel that watches itself: hence not without end.
+ * A block that this CPU has open stays so until it is back, or others take it. Others wait
+ * each time, half a minute on a busy machine under KASAN: hence not without end.
  */
 static void plugger(int round)
 {
