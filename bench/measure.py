@@ -7,6 +7,7 @@ from functools import partial
 
 from bench import full
 from bench.guest import CHANNEL, TRACEFS, bench_guest
+from tests.kernels import test_reset as reset
 from tests.lib.cache import progress
 
 # One guest for all that is compared.
@@ -26,6 +27,16 @@ INTERLEAVED_SCRIPT = f"""
 check online /bench online
 check load insmod /modules/flightrec.ko {CHANNEL}
 note interleaved /bench reading
+check unload rmmod flightrec
+"""
+
+# In memory that a reset leaves alone each record has a sum, and is sent there from the cache.
+RESERVED = "writes into reserved memory"
+RESERVED_SCRIPT = f"""
+check load sh -c 'insmod /modules/flightrec.ko {CHANNEL} $(tr " " "\\n" </proc/cmdline |
+    sed -n "s/^for-flightrec://p")'
+check reserved grep -q 'reserved_kb=[1-9]' /proc/flightrec/stats
+note count /bench count null flightrec_write
 check unload rmmod flightrec
 """
 
@@ -62,6 +73,9 @@ def guests(name, wall=True):
         "records of four CPUs": partial(
             bench_guest, name, INTERLEAVED_SCRIPT, cpus=4, append="maxcpus=1"
         ),
+        RESERVED: partial(
+            bench_guest, name, RESERVED_SCRIPT, cpus=1, memory="256M", append=reset.arguments(name)
+        ),
         "journald in a full system": partial(full.journald_guest, name),
     }
     if wall:
@@ -75,6 +89,7 @@ def measure(name, wall=True):
     for words, make in guests(name, wall).items():
         with progress(f"bench: kernel {name}, {words}"):
             more, failed = run(name, make)
-        results.update(more)
+        suffix = "_reserved" if words == RESERVED else ""
+        results.update({(figure + suffix, size): value for (figure, size), value in more.items()})
         problems += failed
     return results, problems

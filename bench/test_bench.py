@@ -13,7 +13,7 @@ COSTS = {
     "null": 600, "null_writev": 1000, "null_uring1": 1600, "null_uring": 1000,
     "trace_marker": 1330, "kmsg": 5100, "pipe": 2400, "dgram": 4000, "mqueue": 2600,
     "tmpfs": 1800, "journald": 150000, "flightrec_write": 900, "flightrec_writev": 1400, "flightrec_uring1": 2000,
-    "flightrec_uring": 1400,
+    "flightrec_uring": 1400, "flightrec_write_reserved": 1000,
     "idle_readers_0": 900, "idle_readers_1": 900, "idle_readers_10": 901, "idle_readers_100": 905,
     "flightrec_read_batched": 200, "flightrec_read_batched_interleaved": 210,
 }  # fmt: skip

@@ -4,6 +4,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,9 @@ UNCHANGED = "the ring as it is"
 
 # What most probably fails comes first.
 PROGRAMS = ["schedule", "copy", "image", "ring"]
+# Of processor time: on a busy machine those that end take many minutes.
 HANGS_AFTER = 60
+STARVES_AFTER = 3600
 
 
 class MutationError(RuntimeError):
@@ -48,11 +51,15 @@ def build(top, program):
 def failure(binary, program):
     """Why a test program fails, or None."""
     environment = os.environ | {"RING_STRESS_RECORDS": "20000"}
+    # SIGXCPU comes before the hard limit's SIGKILL.
+    command = ["prlimit", f"--cpu={HANGS_AFTER}:{HANGS_AFTER + 5}", binary]
     try:
         done = subprocess.run(
-            [binary], capture_output=True, timeout=HANGS_AFTER, env=environment, check=False
+            command, capture_output=True, timeout=STARVES_AFTER, env=environment, check=False
         )
-    except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired as error:
+        raise MutationError(f"test_{program} neither ends nor gets processor time") from error
+    if done.returncode == -signal.SIGXCPU:
         return f"{program}: does not end"
     if not done.returncode:
         return None
