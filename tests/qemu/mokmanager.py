@@ -15,6 +15,9 @@ from tests.qemu.secureboot import BOOT_TIMEOUT
 
 STEP_TIMEOUT = 300  # seconds between two screens; idle it is less than one
 
+MENU = "Perform MOK management"
+TRIES = 3  # of the password, before MokManager gives up
+
 # The selected line of a menu is the one on black: colour, position, frame, text.
 SELECTED = re.compile(rb"\x1b\[40m\x1b\[\d+;\d+H\xb3 *(.*?) *\xb3")
 
@@ -39,19 +42,62 @@ class Screens:
 
     def perform(self, request, question, password, timeout):
         """Confirm REQUEST, a line of the menu, about which MokManager asks QUESTION."""
+        self._open(timeout)
+        self._answer(request, question, "Yes")
+        self._type(password)
+        self._choose(MENU, "Reboot", "reboot")
+        return self.pictures
+
+    def leave(self, timeout):
+        """Open the menu, and boot without having answered anything in it."""
+        self._open(timeout)
+        self._choose(MENU, "Continue boot", "continue")
+
+    def decline(self, request, question, timeout):
+        """Answer QUESTION about REQUEST with no, and boot."""
+        self._open(timeout)
+        self._answer(request, question, "No")
+        self._choose(MENU, "Continue boot", "continue")
+
+    def mistype(self, request, question, password, timeout):
+        """Say yes, type another PASSWORD than that of the request as often as is allowed, and boot."""
+        self._open(timeout)
+        self._answer(request, question, "Yes")
+        for _ in range(TRIES):
+            self._type(password)
+            self._dismiss("Password doesn't match")
+        self._dismiss("Failed to enroll keys")
+        self._choose(MENU, "Continue boot", "continue")
+
+    def erase(self, password, timeout):
+        """Confirm that the list of keys is to be emptied."""
+        self._open(timeout)
+        self._choose(MENU, "Reset MOK", "menu")
+        self._choose(re.escape("Erase all stored keys in MokList"), "Yes", "question")
+        self._type(password)
+        self._choose(MENU, "Reboot", "reboot")
+
+    def _open(self, timeout):
         # An unanswered request is deleted, so this key must come in time: 10 seconds.
         self._wait("Press any key to perform MOK management", timeout)
         self._picture("press-any-key")
         self.guest.qmp.send_key("ret")
-        self._choose("Perform MOK management", request, "menu")
+
+    def _answer(self, request, question, answer):
+        self._choose(MENU, request, "menu")
         self._choose(re.escape(f"[{request}]"), "Continue", "key")
-        self._choose(re.escape(question), "Yes", "question")
+        self._choose(re.escape(question), answer, "question")
+
+    def _type(self, password):
         self._wait("Password:")
         self.guest.qmp.type_text(password)
         self._picture("password")
         self.guest.qmp.send_key("ret")
-        self._choose("Perform MOK management", "Reboot", "reboot")
-        return self.pictures
+
+    def _dismiss(self, text):
+        self._wait(re.escape(text))
+        self._picture("notice")
+        self.guest.qmp.send_key("ret")
 
     def _choose(self, title, line, name):
         """Press enter on LINE of the menu under TITLE, once the menu shows it as selected."""

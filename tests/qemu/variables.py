@@ -90,6 +90,15 @@ def delete(store, name):
     Path(store).write_bytes(content)
 
 
+def extend(store, name, more):
+    """Append the lists MORE to the variable NAME of the file STORE, which has it."""
+    content = Path(store).read_bytes()
+    [(at, data)] = [(at, data) for at, variable, data in _walk(content) if variable == name]
+    fields = HEADER.unpack_from(content, at)
+    delete(store, name)
+    add(store, name, data + more, fields[3], uuid.UUID(bytes_le=fields[9]))
+
+
 def certificates(store, name):
     """The certificates (DER) of the list NAME in the file STORE."""
     [data] = [data for _, variable, data in _walk(Path(store).read_bytes()) if variable == name]

@@ -18,29 +18,35 @@ import subprocess
 
 import pytest
 
-from tests.lib.kernels import kernel
+from tests.lib.kernels import KERNELS, kernel
 from tests.qemu import esp, mokmanager, variables
 from tests.qemu.direct import compile_static
 from tests.qemu.secureboot import BOOT_TIMEOUT, FIXED
 from tests.qemu.smallguest import small_guest
 from tests.secureboot import cells
 from tests.secureboot.chain import PASSWORD, SLOW, TOP, _packages
+from tests.secureboot.test_own_keys import RINGS, tools
 from tests.secureboot.test_own_kernel import REFUSED, outcome, signed_kernel
 from tests.secureboot.test_table import _module
 
 SELECTED = os.environ.get("K", "").split(",") if os.environ.get("K") else (
-    ["6.1", "6.12"] if os.environ.get("FULL") else [])  # fmt: skip
+    list(KERNELS) if os.environ.get("FULL") else [])  # fmt: skip
 
-# The one for any code is revoked.
-ENROLLED = ("good", "any-usage")
-MODULES = {"good": ["good"], "revoked": ["any-usage"], "both": ["good", "any-usage"], "unknown": ["unknown"]}
+# The one for any code is revoked; the firmware's list dbx has another all the time.
+ENROLLED = ("good", "any-usage", "barred")
+MODULES = {"good": ["good"], "revoked": ["any-usage"], "both": ["good", "any-usage"], "barred": ["barred"],
+           "unknown": ["unknown"]}  # fmt: skip
 LOAD = "insmod /modules/{}.ko; code=$?; rmmod table 2>/dev/null; exit $code"
 REVOKE = "kmodkeep key revoke --mokx --cert /keys/revoked.der"
 ASK = f"echo {PASSWORD} | {REVOKE} --password-stdin"
 
 # What kernels take from kexec -s: what any key has signed that they trust for modules,
 # whatever its usage.
-KEXEC = {"stock": True, "good": True, "any-usage": True, "unknown": False, "unsigned": False}
+KEXEC = {"stock": True, "good": True, "any-usage": True, "barred": True, "unknown": False, "unsigned": False}
+
+
+# The ring that has the enrolled keys, where it is not .machine, which came with 5.18.
+RING = {"5.10": ".platform"}
 
 
 class Story:
@@ -49,7 +55,7 @@ class Story:
     def __init__(self, name, workdir):
         self.name, self.workdir = name, workdir
         self.keys = {n: cells.make_key(workdir, n) for n in (*ENROLLED, "unknown")}
-        self.said, self.loads, self.predicted, self.taken = {}, {}, {}, {}
+        self.said, self.loads, self.predicted, self.taken, self.rings = {}, {}, {}, {}, {}
 
     def run(self):
         module = _module(self.name, self.workdir)
@@ -58,11 +64,14 @@ class Story:
         installed = f"lib/modules/{kernel(self.name).release}/updates/table.ko"
         files[installed] = files["modules/both.ko"]
         files["keys/revoked.der"] = self.keys["any-usage"].der
+        files["usr/bin/keyctl"] = tools() / "bin/keyctl"
         files["usr/bin/kexec_file"] = compile_static([TOP / "tests/secureboot/kexec_file.c"], self.workdir / "kexec_file")
         guest = small_guest(self.name, self.workdir, _packages(self.workdir / "debs"), files=files,
                             more_disks=[self.kernels()])  # fmt: skip
         variables.add(self.workdir / "efivars.fd", "MokList", variables.signature_list(
             variables.X509, [self.keys[name].der for name in ENROLLED]))  # fmt: skip
+        variables.extend(self.workdir / "efivars.fd", "dbx", variables.signature_list(
+            variables.X509, [self.keys["barred"].der]))  # fmt: skip
         with guest:
             self.guest = guest
             guest.wait_shell()
@@ -89,7 +98,7 @@ class Story:
         for name, key in self.keys.items():
             (tree / name).write_bytes(signed_kernel(self.workdir, key))
         disk = self.workdir / "kernels.img"
-        esp.run("mkfs.ext4", "-q", "-d", tree, disk, "128M")
+        esp.run("mkfs.ext4", "-q", "-d", tree, disk, "160M")
         shutil.rmtree(tree)
         return disk, FIXED
 
@@ -98,8 +107,9 @@ class Story:
         paths = " ".join(f"/modules/{name}.ko" for name in MODULES)
         document = json.loads(self.guest.run(f"kmodkeep verify --json {paths}", SLOW).output)
         self.predicted[when] = {name: result["verdict"] for name, result in zip(MODULES, document["results"])}
+        self.rings[when] = {ring: self.guest.run(f"keyctl list %:{ring}", SLOW).output for ring in RINGS}
         self.guest.check("mkdir -p /kernels; mount -t ext4 -o ro /dev/vdc /kernels")
-        said = self.guest.check("cd /kernels; kexec_file stock unsigned good any-usage unknown", SLOW)
+        said = self.guest.check(f"cd /kernels; kexec_file {' '.join(KEXEC)}", SLOW)
         self.taken[when] = dict(re.findall(r"^(\S+)\t(.*)$", said, re.MULTILINE))
 
 
@@ -120,10 +130,16 @@ if SELECTED:
         assert f"  {kernel(story.name).release}: nothing is rejected: this kernel does not look at that list" in plan.output
 
     def test_what_was_promised_is_what_comes(story):
-        everything = {"good": True, "revoked": True, "both": True, "unknown": False}
+        everything = {"good": True, "revoked": True, "both": True, "barred": True, "unknown": False}
         assert story.loads == {"before": everything, "after": everything}
         for when, verdicts in story.predicted.items():
             assert {name: verdict == "ok" for name, verdict in verdicts.items()} == everything, when
+
+    def test_enrolled_keys_are_in_one_ring_also_after_a_revocation(story):
+        for when, rings in story.rings.items():
+            for name in ENROLLED:
+                found = [ring for ring, keys in rings.items() if f"table {name}" in keys]
+                assert found == [RING.get(story.name, ".machine")], (when, name, rings)
 
     def test_it_was_asked_for_and_is_seen_after_the_reboot(story):
         assert story.said["asked"].status == 0 and "Enroll MOKX" in story.said["asked"].output

@@ -3,7 +3,8 @@
 
 A guest with a TPM has two encrypted disks, bound to it by the distribution's own
 systemd-cryptenroll: one by the register that shim measures its keys into, PCR 14, one
-by PCR 7.  A key is enrolled through MokManager; then each disk is asked to open.
+by PCR 7.  A key is enrolled through MokManager; then each disk is asked to open.  The recipe of
+docs/signing.md for such disks is followed, line by line.
 
 On the way stands what shim and the firmware say of revocations, and how an enrolment
 ends whose variables are mounted read-only.
@@ -25,6 +26,7 @@ from tests.qemu.secureboot import CHANGED
 from tests.qemu.smallguest import small_guest
 from tests.qemu.tpm import Tpm
 from tests.secureboot.chain import PASSWORD, SLOW, _packages
+from tests.unit.kmodkeep.test_recipes import RECIPES
 
 KERNEL = os.environ.get("K", "6.1").split(",")[0]
 DISKS = {"keys": 14, "policy": 7}  # name -> the register that it is bound to
@@ -57,11 +59,15 @@ FORMAT = """
 BIND = ("systemd-cryptenroll --unlock-key-file=/run/key --tpm2-device=/dev/tpmrm0 "
         "--tpm2-pcrs={1} {0}")  # fmt: skip
 OPEN = "modprobe dm_mod 2>/dev/null; cryptsetup open --token-only {0} {1} </dev/null"
+# systemd-cryptenroll takes from $PASSWORD what it would ask a person for.
+MAKE_RECOVERY, ASK, AT_THE_MENU, BIND_AGAIN = RECIPES["Disks bound to PCR 14"]
+RECOVERY = re.compile(r"\b(?:[cbdefghijklnrtuv]{8}-){7}[cbdefghijklnrtuv]{8}\b")
+OPEN_BY_KEY = "printf %s {2} >/run/recovery; cryptsetup open --key-file /run/recovery {0} {1}"
 REVOCATIONS = {"MokListXRT": variables.SHIM, "SbatLevelRT": variables.SHIM,
                "dbx": "d719b2cb-3d3a-4596-a3bc-dad00e67656f"}  # fmt: skip
 VARIABLE = "if [ -e {0} ]; then base64 {0}; fi"
 REMOUNT = "mount -t efivarfs -o remount,{0} efivarfs /sys/firmware/efi/efivars"
-ENROL = f"echo {PASSWORD} | kmodkeep key enroll --password-stdin"
+ENROL = f"echo {PASSWORD} | {ASK} --password-stdin"
 PCRS = "cat /sys/class/tpm/tpm0/pcr-sha256/7 /sys/class/tpm/tpm0/pcr-sha256/14"
 
 
@@ -104,6 +110,8 @@ class Story:
             self.look("both bound")
             self.open("before")
             self.read_revocations()
+            said = guest.check(f"disk={DEVICES['keys']}; PASSWORD=secret; export disk PASSWORD; {MAKE_RECOVERY}", SLOW)
+            self.recovery = RECOVERY.search(said)[0]
             guest.check(REMOUNT.format("ro"))
             self.refused = guest.run(ENROL, SLOW)
             guest.check(REMOUNT.format("rw"))
@@ -114,7 +122,15 @@ class Story:
             self.look("enrolled")
             self.key = guest.run("kmodkeep key status", SLOW).output
             self.open("after")
+            self.open_again()
         return self
+
+    def open_again(self):
+        """What the recipe has for the disk that the TPM does not open any more."""
+        device = DEVICES["keys"]
+        self.opened["recovery", "keys"] = self.guest.run(OPEN_BY_KEY.format(device, "keys", self.recovery), SLOW)
+        self.guest.check(f"disk={device}; PASSWORD={self.recovery}; export disk PASSWORD; {BIND_AGAIN}", SLOW)
+        self.open("bound again")
 
     def bind(self, name):
         self.guest.check(BIND.format(DEVICES[name], DISKS[name]), SLOW)
@@ -159,6 +175,12 @@ def test_disk_bound_to_it_no_longer_opens(story):
     assert opened["before", "keys"] == 0 and opened["before", "policy"] == 0, story.opened
     assert opened["after", "policy"] == 0, story.opened
     assert opened["after", "keys"] != 0
+
+
+def test_recipe_opens_it_and_binds_it_again(story):
+    assert AT_THE_MENU.startswith("# reboot, Enroll MOK")
+    assert story.opened["recovery", "keys"].status == 0, story.opened["recovery", "keys"].output
+    assert story.opened["bound again", "keys"].status == 0, story.opened["bound again", "keys"].output
 
 
 def test_enrolment_warns_of_that_disk(story):

@@ -16,7 +16,7 @@ import pytest
 from tests.unit.kmodkeep.host import PROGRAM, SHIM, TOP, siglist
 from tests.unit.kmodkeep.test_rotation import PASSWORD, STATE, Host
 
-# Needs a TPM and an encrypted disk.
+# Needs a TPM and an encrypted disk: tests/secureboot/test_tpm.py.
 NOT_HERE = {"Disks bound to PCR 14"}
 # What mokutil of the fixture does not do.
 MOKUTIL = """#!/bin/sh
