@@ -44,6 +44,7 @@ class SecureBootGuest(Guest):
         self._sockets = tempfile.TemporaryDirectory(prefix="guest-")
         self._port = Path(self._sockets.name) / "shell"
         self._shell = None
+        self._left = None  # the boot that reboot() ended
         args = [*uefi_args(FIRMWARE, variables), *rootshell.qemu_args(self._port),
                 "-device", "virtio-rng-pci", *more]
         for path, options in disks:
@@ -73,8 +74,13 @@ class SecureBootGuest(Guest):
         return self._wait(condition, timeout, what)
 
     def wait_shell(self, timeout=BOOT_TIMEOUT):
-        """Wait until the guest has booted so far that it takes commands."""
-        self._shell.run("true", timeout, "the guest's shell after boot", again=True)
+        """Wait until the guest has booted so far that it takes commands.
+
+        After reboot() it is the next boot that is waited for: the one that ends may answer
+        once more, and then takes what it is asked next with it.
+        """
+        what = "the guest's shell after boot"
+        self.wait_until(lambda: self._boot(timeout, what) != self._left, timeout, what)
 
     def wait_booted(self, timeout=BOOT_TIMEOUT):
         """Wait until the guest has started all that it starts; "running" or "degraded"."""
@@ -84,8 +90,13 @@ class SecureBootGuest(Guest):
 
     def reboot(self):
         """Have the guest reboot; returns at once."""
+        self._left = self._boot(60, "the guest's boot")
         # Later, so that the answer to this very command still gets out.
         self.run(f"(sleep 1; {self.reboot_command}) >/dev/null 2>&1 &")
+
+    def _boot(self, timeout, what):
+        """What names the boot that answers."""
+        return self._shell.run("cat /proc/sys/kernel/random/boot_id", timeout, what, again=True).output
 
     def power_off(self, timeout=BOOT_TIMEOUT):
         """Shut the guest down; returns when its machine is off."""
@@ -94,13 +105,7 @@ class SecureBootGuest(Guest):
 
     def restart(self, timeout=BOOT_TIMEOUT):
         """Reboot; returns when the guest is up again."""
-        def boot():
-            return self._shell.run("cat /proc/sys/kernel/random/boot_id", timeout, again=True).output
-
-        # The boot that ends may answer once more.
-        before = boot()
         self.reboot()
-        self.wait_until(lambda: boot() != before, timeout, "the guest's next boot")
         return self.wait_booted(timeout)
 
     def run(self, command, timeout=60, what=None):
