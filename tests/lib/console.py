@@ -86,6 +86,11 @@ class Console:
             self.cursor = found.end()
         return found
 
+    def skip(self):
+        """Match nothing of what is there so far."""
+        self.update()
+        self.cursor = len(self.text)
+
     def tail(self, lines=40):
         """The last LINES lines, for the report of a failure."""
         return "\n".join(self.text.splitlines()[-lines:])

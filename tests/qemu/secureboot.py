@@ -89,14 +89,20 @@ class SecureBootGuest(Guest):
         return self.run(command, timeout, "the end of the guest's start-up").output.strip()
 
     def reboot(self):
-        """Have the guest reboot; returns at once."""
+        """Have the guest reboot; returns at once.
+
+        What the console has shown so far is not waited for any more: a screen of MokManager
+        that nobody answered would be taken for that of the next boot.
+        """
         self._left = self._boot(60, "the guest's boot")
+        self.console.skip()
         # Later, so that the answer to this very command still gets out.
         self.run(f"(sleep 1; {self.reboot_command}) >/dev/null 2>&1 &")
 
     def _boot(self, timeout, what):
         """What names the boot that answers."""
-        return self._shell.run("cat /proc/sys/kernel/random/boot_id", timeout, what, again=True).output
+        command = "cat /proc/sys/kernel/random/boot_id"
+        return self._shell.run(command, timeout, what, again=True).check().output
 
     def power_off(self, timeout=BOOT_TIMEOUT):
         """Shut the guest down; returns when its machine is off."""

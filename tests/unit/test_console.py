@@ -68,3 +68,14 @@ def test_matches_go_forward_and_escapes_are_gone(tmp_path):
     assert console.match("login:")
     assert "\x1b" not in console.text
     assert console.text == "login:\n again \xe9 login:"
+
+
+def test_what_is_skipped_is_not_matched(tmp_path):
+    log = tmp_path / "log"
+    console = Console(log)
+    log.write_bytes(b"Press any key\n")
+    console.skip()
+    assert not console.match("Press")
+    log.write_bytes(log.read_bytes() + b"Press any key\n")
+    console.update()
+    assert console.match("Press") and not console.match("Press")
