@@ -15,6 +15,7 @@
 #include "guard/host/firmware.h"
 #include "guard/host/tpm.h"
 #include "guard/trust/firmware_ca.h"
+#include "guard/trust/trust.h"
 #include "signing/keystate.h"
 #include "signing/keyverb.h"
 #include "signing/rotation.h"
@@ -189,6 +190,10 @@ static void print_shell(const struct host *h, const struct keystate *s)
 	printf("delete_pending=%s\nmokx_pending=%s\nrevoked=%s\n",
 	       yes_no(s->delete_pending), yes_no(s->mokx_pending),
 	       yes_no(s->revoked));
+	printf("half_requests=%s%s%s\n",
+	       mok_request_is_half(h, "MokNew") ? " MokNew" : "",
+	       mok_request_is_half(h, "MokDel") ? " MokDel" : "",
+	       mok_request_is_half(h, "MokXNew") ? " MokXNew" : "");
 	printf("boot_id=%s\nmachine_id=%s\ntpm_warning=%s\n",
 	       or_none(boot_id), or_none(machine_id), or_none(disk));
 	print_rotation(h);

@@ -112,13 +112,14 @@ static int compare(void *arg, enum efi_sig type, const unsigned char *data,
 	return 0;
 }
 
-/* Is the certificate in this list of shim's requests? */
+/* Is the certificate in this list of what MokManager can be told to do? */
 static bool is_listed(const struct host *h, const char *name, X509 *cert)
 {
 	struct looking l = { cert, false };
 	struct buf list;
 
-	if (efivar_read(h, name, SHIM_GUID, &list))
+	if (mok_request_is_half(h, name) ||
+	    efivar_read(h, name, SHIM_GUID, &list))
 		return false;
 	efi_siglist_walk(&list, compare, &l);
 	buf_free(&list);

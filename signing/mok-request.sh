@@ -124,9 +124,27 @@ ready_to_ask() {
 	get_password
 }
 
+# withdraw_half OPTION...: take back what a killed mokutil left of such a request. Nobody can
+# grant it, and mokutil would add nothing to what is in its list.
+withdraw_half() {
+	case $* in
+	--mokx*) half=MokXNew back='--mokx --revoke-import' ;;
+	--delete*) half=MokDel back=--revoke-delete ;;
+	*) half=MokNew back=--revoke-import ;;
+	esac
+	case "$(get half_requests) " in
+	*" $half "*) ;;
+	*) return 0 ;;
+	esac
+	# shellcheck disable=SC2086 # two words
+	answer=$("$mokutil" $back 2>&1) ||
+		stop 1 "mokutil did not withdraw half a request: $(printf '%s' "$answer" | tail -n 1)"
+}
+
 # ask_mokutil OPTION...: twice on standard input, as mokutil asks; it stores only
 # a salted hash.
 ask_mokutil() {
+	withdraw_half "$@"
 	answer=$(printf '%s\n%s\n' "$password" "$password" |
 		"$mokutil" "$@" 2>&1) ||
 		stop 1 "mokutil refused: $(printf '%s' "$answer" | tail -n 1)"

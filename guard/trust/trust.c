@@ -221,6 +221,15 @@ static unsigned int leaving(const struct host *h)
 	       (waits(h, "MokDB") ? CERT_DB : 0);
 }
 
+bool mok_request_is_half(const struct host *h, const char *list)
+{
+	const char *password = !strcmp(list, "MokNew") ? "MokAuth" :
+			       !strcmp(list, "MokDel") ? "MokDelAuth" :
+							 "MokXAuth";
+
+	return waits(h, list) && !waits(h, password);
+}
+
 /* Told to ignore db, shim leaves that variable, and kernels do not load db. */
 static int add_db(struct trust *t, const struct host *h)
 {
@@ -253,7 +262,7 @@ int trust_new(const struct host *h, struct trust **out)
 		err = add_db(t, h);
 	if (!err)
 		err = add_variable(t, h, "dbx", EFI_SECURITY_GUID, CERT_DBX);
-	if (!err)
+	if (!err && !mok_request_is_half(h, "MokNew"))
 		err = add_variable(t, h, "MokNew", SHIM_GUID, CERT_PENDING);
 	if (!err)
 		err = add_variable(t, h, "MokDel", SHIM_GUID, CERT_REMOVAL);

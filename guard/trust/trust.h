@@ -70,6 +70,12 @@ bool trust_revokes(const struct trust *t, X509 *cert);
 bool trust_hash_listed(const struct trust *t, const unsigned char hash[32]);
 
 bool trust_pinned(const struct trust *t);
+/*
+ * Is LIST ("MokNew", "MokDel", "MokXNew") there without its password? So it is where mokutil was
+ * killed between the two; MokManager then shows the request, and cannot grant it.
+ */
+bool mok_request_is_half(const struct host *h, const char *list);
+
 /* Does some certificate wait in MokNew, whichever? */
 bool trust_any_pending(const struct trust *t);
 const struct ring *trust_ring(const struct trust *t);

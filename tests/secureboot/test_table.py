@@ -115,6 +115,7 @@ class Table:
                 files[f"images/{name}"] = cpio({inside: self.expected[f"{cell}/table.ko"].data})
         files["pending"] = b"\x07\0\0\0" + variables.signature_list(
             variables.X509, [keys["pending"].der])
+        files["password"] = b"\x07\0\0\0" + bytes(32)
         guest = small_guest(self.name, workdir, _packages(workdir / "debs"), files=files,
                             more_stock=CRYPTO)
         store = workdir / "efivars.fd"
@@ -125,7 +126,8 @@ class Table:
             variables.SHA256, [cells.revoked_hash(module, keys)]))
         with guest:
             guest.wait_shell()
-            guest.check(f"cat /pending >/sys/firmware/efi/efivars/MokNew-{variables.SHIM}")
+            for name, content in (("MokNew", "pending"), ("MokAuth", "password")):
+                guest.check(f"cat /{content} >/sys/firmware/efi/efivars/{name}-{variables.SHIM}")
             document = json.loads(guest.check(PREDICT, PATIENCE))
             assert document["secure_boot"] == "on"
             self.predicted = {r["file"]: r for r in document["results"]}

@@ -62,6 +62,7 @@ uint32_t next_random(uint32_t *state);
 #define MOK_LIST "MokListRT-605dab50-e046-4300-abb6-3dd810dd8b23"
 #define MOK_LIST_X "MokListXRT-605dab50-e046-4300-abb6-3dd810dd8b23"
 #define MOK_NEW "MokNew-605dab50-e046-4300-abb6-3dd810dd8b23"
+#define MOK_AUTH "MokAuth-605dab50-e046-4300-abb6-3dd810dd8b23"
 #define DB "db-d719b2cb-3d3a-4596-a3bc-dad00e67656f"
 
 #endif

@@ -21,20 +21,31 @@ GLOBAL = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
 X509_LIST = bytes.fromhex("a159c0a5e494a74a87b5ab155c2bf072")
 MACHINE = "0123456789abcdef0123456789abcdef"
 
+# A request is a list, and the password that MokManager asks for; mokutil writes them in this order.
+REQUESTS = {"MokNew": "MokAuth", "MokDel": "MokDelAuth", "MokXNew": "MokXAuth"}
+
 # What mokutil does, seen from outside: it reads the password twice and leaves a
 # request. It writes down what it was told.
 MOKUTIL = """#!/bin/sh
 set -eu
-case "$1 $2" in
-"--mokx --import") list=MokXNew; shift ;;
---import*) list=MokNew ;;
---delete*) list=MokDel ;;
+variables={tree}/sys/firmware/efi/efivars
+case "$*" in
+"--mokx --import"*) list=MokXNew password=MokXAuth; shift ;;
+--import*) list=MokNew password=MokAuth ;;
+--delete*) list=MokDel password=MokDelAuth ;;
+--revoke-import) exec rm -f $variables/MokNew-{shim} $variables/MokAuth-{shim} ;;
+"--mokx --revoke-import") exec rm -f $variables/MokXNew-{shim} $variables/MokXAuth-{shim} ;;
+--revoke-delete) exec rm -f $variables/MokDel-{shim} $variables/MokDelAuth-{shim} ;;
 *) exit 1 ;;
 esac
+# What is in the list already is passed over.
+if /usr/bin/python3 {host} "$2" | cmp -s - $variables/$list-{shim}; then exit 0; fi
 read -r first; read -r second
 [ "$first" = "$second" ] || exit 1
 printf '%s' "$first" >{tree}/password
-/usr/bin/python3 {host} "$2" >'{tree}/sys/firmware/efi/efivars/'$list-{shim}
+/usr/bin/python3 {host} "$2" >$variables/$list-{shim}
+[ ! -e {tree}/dies ] || kill -9 $$
+echo hash >$variables/$password-{shim}
 """
 
 
@@ -94,9 +105,15 @@ class Tree:
         pair.copy_to(self.keys / "signing.key", self.keys / "signing.der")
         self.put("var/lib/kmodkeep/keys/machine-id", machine + "\n")
 
+    def request(self, *certificates, name="MokNew"):
+        """What mokutil leaves for MokManager."""
+        self.variable(name, siglist(*certificates))
+        self.variable(REQUESTS[name], b"\7\0\0\0hash")
+
     def forget_request(self, name="MokNew"):
         """What MokManager does to a request that nobody confirms."""
-        (self.path / f"sys/firmware/efi/efivars/{name}-{SHIM}").unlink()
+        for variable in (name, REQUESTS[name]):
+            (self.path / f"sys/firmware/efi/efivars/{variable}-{SHIM}").unlink()
 
     def add_mokutil(self):
         script = MOKUTIL.format(tree=self.path, host=Path(__file__), shim=SHIM)

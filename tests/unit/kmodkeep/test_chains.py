@@ -16,7 +16,7 @@ def test_chains(tree, plain_module, tmp_path):
             for name in ("good", "ca", "pending", "strange-ca")}
     tree.secure_boot()
     tree.variable("MokListRT", siglist(keys["good"].der, keys["ca"].der))
-    tree.variable("MokNew", siglist(keys["pending"].der))
+    tree.request(keys["pending"].der)
     wanted = {}
     for cell in cells.chains(plain_module.read_bytes(), keys, [1, 2, SEED]):
         (tmp_path / f"{cell.name}.ko").write_bytes(cell.data)

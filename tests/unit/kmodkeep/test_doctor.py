@@ -266,6 +266,8 @@ def test_signatures(system, pair, other_pair):
     path = system.install(NEW, sign=pair)
     assert new_verdict(system)["verdict"] == "untrusted-key"
     tree.variable("MokNew", siglist(pair.cert.read_bytes()))
+    assert new_verdict(system)["verdict"] == "untrusted-key"  # without its password nobody can grant it
+    tree.request(pair.cert.read_bytes())
     assert new_verdict(system)["verdict"] == "pending-enrolment"
     tree.enrol(pair.cert)
     finding = new_verdict(system)
@@ -283,9 +285,9 @@ def test_key_whose_removal_waits_for_the_next_boot(system, pair, other_pair, req
     tree.secure_boot()
     tree.enrol(pair.cert, other_pair.cert)
     system.install(NEW, sign=pair)
-    tree.variable(request_name, siglist(other_pair.cert.read_bytes()))
+    tree.request(other_pair.cert.read_bytes(), name=request_name)
     assert new_verdict(system)["verdict"] == "ok"
-    tree.variable(request_name, siglist(pair.cert.read_bytes()))
+    tree.request(pair.cert.read_bytes(), name=request_name)
     finding = new_verdict(system)
     assert finding["verdict"] == "unknown" and "removal waits" in finding["message"]
     tree.forget_request(request_name)
@@ -299,11 +301,9 @@ def test_request_that_takes_all_keys_away(system, pair, request_name):
     tree.secure_boot()
     tree.enrol(pair.cert)
     system.install(NEW, sign=pair)
-    tree.variable("MokAuth", b"\7\0\0\0" + bytes(32))
-    tree.variable("MokNew", siglist(pair.cert.read_bytes()))
+    tree.request(pair.cert.read_bytes())
     assert new_verdict(system)["verdict"] == "ok"  # what another one is enrolled with
-    tree.forget_request("MokNew")
-    tree.forget_request("MokAuth")
+    tree.forget_request()
     assert new_verdict(system)["verdict"] == "ok"
     tree.variable(request_name, b"\7\0\0\0" + bytes(32))
     finding = new_verdict(system)

@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from tests.unit.kmodkeep.host import PROGRAM, TOP, Pair, siglist
+from tests.unit.kmodkeep.host import PROGRAM, REQUESTS, SHIM, TOP, Pair
 
 PASSWORD = "plumbdogfish"
 
@@ -339,6 +339,36 @@ def test_declined_request_needs_again(ready):
     assert status(ready)[0]["enrolment"] == "pending"
 
 
+@pytest.mark.parametrize("words, name", [("enroll", "MokNew"), ("revoke", "MokDel"), ("revoke --mokx", "MokXNew")])
+def test_request_that_was_cut_short(ready, words, name):
+    """mokutil dies between the list and its password: MokManager could not grant that to anybody."""
+    cert = ready.keys / "signing.der"
+    if name != "MokNew":
+        ready.enrol(cert)
+        words += f" --cert {cert}"
+    waits = {"MokNew": lambda s: s["enrolment"] == "pending", "MokDel": lambda s: s["delete_pending"],
+             "MokXNew": lambda s: s["mokx_pending"]}[name]  # fmt: skip
+    variables = ready.path / "sys/firmware/efi/efivars"
+
+    def ask():
+        return ready.run("key", *words.split(), "--password-stdin", input=PASSWORD)
+
+    ready.put("dies")
+    assert ask().code == 1 and not waits(status(ready)[0])
+    assert (variables / f"{name}-{SHIM}").exists() and not (variables / f"{REQUESTS[name]}-{SHIM}").exists()
+    # A program that cannot take it back is named.
+    mokutil = ready.path / "usr/bin/mokutil"
+    program = mokutil.read_text()
+    mokutil.write_text(program.replace("exec rm -f", "exec false"))
+    failed = ask()
+    assert failed.code == 1 and "did not withdraw half a request" in failed.err
+    mokutil.write_text(program)
+    (ready.path / "dies").unlink()
+    again = ask()
+    assert again.code == 0 and waits(status(ready)[0]), again.text
+    assert (variables / f"{REQUESTS[name]}-{SHIM}").exists()
+
+
 @pytest.mark.parametrize("seen", [["guard"], ["key", "enroll"]])
 def test_key_that_was_granted_and_is_lost_was_not_declined(ready, seen):
     """The list is emptied, by a reset of the firmware, long after the enrolment."""
@@ -615,7 +645,7 @@ def test_how_to_remove(ready):
 
 def test_others_request_is_noted(ready, tmp_path):
     pair = Pair(tmp_path, "third")
-    ready.variable("MokNew", siglist(pair.cert.read_bytes()))
+    ready.request(pair.cert.read_bytes())
     result = enroll(ready)
     assert result.code == 0 and "another program's request waits as well" in result.out
 

@@ -21,7 +21,6 @@ NOT_HERE = {"Disks bound to PCR 14"}
 # What mokutil of the fixture does not do.
 MOKUTIL = """#!/bin/sh
 case $1 in
---revoke-import) exec rm '{tree}/sys/firmware/efi/efivars/MokNew-{shim}' ;;
 --export) exec cp '{tree}/mok.der' MOK-0001.der ;;
 esac
 exec '{tree}/usr/bin/mokutil.fixture' "$@"
@@ -48,7 +47,7 @@ class Machine(Host):
         self.place.mkdir()
         fixture = tree.path / "usr/bin/mokutil"
         fixture.rename(fixture.with_suffix(".fixture"))
-        tree.put("usr/bin/mokutil", MOKUTIL.format(tree=tree.path, shim=SHIM)).chmod(0o755)
+        tree.put("usr/bin/mokutil", MOKUTIL.format(tree=tree.path)).chmod(0o755)
         tree.put("mok.der", pair.cert.read_bytes())
 
     def trust(self, *certificates):
@@ -59,7 +58,7 @@ class Machine(Host):
         """The certificate of a request, which is gone then."""
         path = self.tree.path / f"sys/firmware/efi/efivars/{name}-{SHIM}"
         data = path.read_bytes()
-        path.unlink()
+        self.tree.forget_request(name)
         return data[4 + 28 + 16 :]
 
     def menu(self, what):

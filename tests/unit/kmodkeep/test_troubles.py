@@ -209,9 +209,7 @@ def test_key_that_was_refused_at_the_next_boot(system, pair):
     """The request is gone, and the key is not there: nobody asks again but who is told to."""
     system.tree.own_key(pair)
     enrolling(system, "--all")
-    for name in ("MokNew", "MokAuth"):
-        for path in (system.path / "sys/firmware/efi/efivars").glob(f"{name}-*"):
-            path.unlink()
+    system.tree.forget_request()
     system.tree.put("proc/sys/kernel/random/boot_id", "another\n")
     assert next_boot(system) == {"sample": "untrusted-key"}
     result = system.tree.run("guard")

@@ -88,7 +88,7 @@ def test_advice_where_no_shim_would_read_a_request(host, pair):
             assert "boots without shim" in text and "sbctl" in text and "Enroll MOK" not in text, (words, waits, text)
             assert "--via varstore" in text and "--via redfish" in text and "--via setup-mode" in text
         # Asked for by hand; it is as good as not asked for.
-        host.variable("MokNew", siglist(pair.cert.read_bytes()))
+        host.request(pair.cert.read_bytes())
     result = host.run("key", "enroll", "--password-stdin", input="swordfish-9\n")
     assert result.code == 1 and "boots without shim" in result.err
     result = host.run("key", "revoke", "--cert", pair.cert, "--password-stdin", input="swordfish-9\n")
