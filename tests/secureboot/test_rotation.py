@@ -39,10 +39,11 @@ VARIANTS = ("old", "both", "new")
 STATE = "/var/lib/kmodkeep"
 SIGNED_ANEW = f"{INSTALLED} -nt /run/begun"
 KILLS = {
-    "begin": {"the new pair": f"-e {STATE}/keys.next", "the record": f"-e {STATE}/rotation.json",
-              "a module": SIGNED_ANEW, "the request": "-e /sys/firmware/efi/efivars/MokNew-*"},
-    "finish": {"the record": f"{STATE}/rotation.json -nt /run/begun", "a module": SIGNED_ANEW,
-               "the old pair": f"-e {STATE}/keys.old"},
+    "rotate begin": {"the new pair": f"-e {STATE}/keys.next", "the record": f"-e {STATE}/rotation.json",
+                     "a module": SIGNED_ANEW, "the request": "-e /sys/firmware/efi/efivars/MokNew-*"},
+    "rotate finish": {"the record": f"{STATE}/rotation.json -nt /run/begun", "a module": SIGNED_ANEW,
+                      "the old pair": f"-e {STATE}/keys.old"},
+    "revoke": {"the request": "-e /sys/firmware/efi/efivars/MokDel-*"},
 }  # fmt: skip
 # A process that has ended is asked by a file, not by kill -0: nobody reaps orphans here while a
 # command runs, and what is not reaped can be signalled for ever.
@@ -51,7 +52,7 @@ KILL = """
     : >/run/begun
     echo {password} >/run/password
     setsid sh -c 'echo $$ >/run/session.new; mv /run/session.new /run/session
-                  kmodkeep key rotate {step}; : >/run/ended' </run/password >/run/killed.said 2>&1 &
+                  kmodkeep key {step}; : >/run/ended' </run/password >/run/killed.said 2>&1 &
     until [ -e /run/session ]; do :; done
     read session </run/session
     until [ {seen} ] || [ -e /run/ended ]; do :; done
@@ -122,7 +123,7 @@ class Rotation:
 
     def _second_boot(self):
         self._see("old enrolled")
-        self._kill("begin", "--password-stdin")
+        self._kill("rotate begin", "--password-stdin")
         self.said["begin"] = self._check(f"echo {PASSWORD} | kmodkeep key rotate begin --password-stdin")
         self._check("cp /lib/modules/$(uname -r)/updates/table.ko /state/both.ko")
         self._check("cp /state/plain.ko /state/new.ko; k=/var/lib/kmodkeep/keys.next; "
@@ -132,10 +133,11 @@ class Rotation:
 
     def _third_boot(self):
         self._see("both enrolled")
-        self._kill("finish")
+        self._kill("rotate finish")
         self.said["finish"] = self._check("kmodkeep key rotate finish")
         self._see("switched")
         old = "/var/lib/kmodkeep/keys.old/signing.der"
+        self._kill("revoke", f"--cert {old} --password-stdin")
         self.said["revoke"] = self._check(
             f"echo {PASSWORD} | kmodkeep key revoke --cert {old} --password-stdin")  # fmt: skip
 
