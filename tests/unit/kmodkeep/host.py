@@ -112,8 +112,9 @@ class Tree:
 
     def forget_request(self, name="MokNew"):
         """What MokManager does to a request that nobody confirms."""
-        for variable in (name, REQUESTS[name]):
-            (self.path / f"sys/firmware/efi/efivars/{variable}-{SHIM}").unlink()
+        variables = self.path / "sys/firmware/efi/efivars"
+        (variables / f"{name}-{SHIM}").unlink()
+        (variables / f"{REQUESTS.get(name)}-{SHIM}").unlink(missing_ok=True)
 
     def add_mokutil(self):
         script = MOKUTIL.format(tree=self.path, host=Path(__file__), shim=SHIM)
