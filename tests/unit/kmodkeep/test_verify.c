@@ -115,7 +115,7 @@ static void waiting_key(void **state)
 	put_certs(tree, MOK_NEW, &two, 1);
 	sign_one(two, &b);
 	expect(tree, &b, VERDICT_UNTRUSTED_KEY);
-	put_certs(tree, MOK_AUTH, NULL, 0);
+	put_variable(tree, MOK_AUTH, "hash", 4);
 	expect(tree, &b, VERDICT_PENDING_ENROLMENT);
 	b.data[90] ^= 4;
 	expect(tree, &b, VERDICT_TAMPERED);
