@@ -375,7 +375,8 @@ static int fill(const struct host *h, const struct kernels *k,
 		struct next_boot *out)
 {
 	char *once = loader_variable(h, "LoaderEntryOneShot");
-	int last = choose(h, s, saved ? saved : out->saved), at = once ? bls_match(&s->bls, once) : -1;
+	int last = choose(h, s, saved ? saved : out->saved);
+	int at = once ? bls_match(&s->bls, once) : -1;
 	bool unread = once ? at < 0 : last < 0;
 	const char *release, *later = last < 0 ? NULL : release_of(k, &s->bls.list[last]);
 	const struct bls_entry *e;

@@ -260,7 +260,8 @@ static int see_signature(const struct doctor *d, const struct kernel *k, struct 
 		if (d->kernels.list[i].running)
 			now = image_of(d, &d->kernels.list[i]);
 	as_booted = now && !(booted && written_since(now, booted));
-	is = out->why || !image || host_secure_boot(d->h) != SB_ON ? -ENODATA : boot_file_signed(image);
+	is = out->why || !image || host_secure_boot(d->h) != SB_ON ? -ENODATA :
+	     boot_file_signed(image);
 	if (is == 1 && d->next.kernel && !strcmp(d->next.kernel, k->release))
 		return see_signer(d, image, as_booted ? now : NULL, out);
 	if (is || (as_booted && boot_file_signed(now) == 0))

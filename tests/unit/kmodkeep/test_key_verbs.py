@@ -477,7 +477,9 @@ def test_full_nvram(ready):
         pytest.skip("mounting needs root")
     variables = ready.path / "sys/firmware/efi/efivars"
     saved = {p.name: p.read_bytes() for p in variables.iterdir()}
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", variables], check=True)
+    # A page for each that is there, and one more.
+    room = f"size={4 * len(saved) + 4}k"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", room, "tmpfs", variables], check=True)
     try:
         for name, content in saved.items():
             (variables / name).write_bytes(content)
