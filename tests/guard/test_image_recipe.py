@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -100,16 +102,14 @@ tool = test_varstore.tool
 
 
 @pytest.fixture(name="factory", scope="module")
-def fixture_factory(tmp_path_factory, tool):
-    path = tmp_path_factory.mktemp("factory")
-    for folder in (path, *path.parents):
-        folder.chmod(folder.stat().st_mode | 0o011)  # apt reads the ring as a user of its own
-        if folder.name.startswith("pytest-of"):
-            break
-    factory = Factory(path, tool)
-    factory.repository()
-    yield factory
-    subprocess.run(["gpgconf", "--homedir", path / "gpg", "--kill", "all"], check=True)
+def fixture_factory(tool):
+    # apt reads the ring as a user of its own, whom pytest's folders are not for.
+    with tempfile.TemporaryDirectory(prefix="factory-") as path:
+        Path(path).chmod(0o755)
+        factory = Factory(Path(path), tool)
+        factory.repository()
+        yield factory
+        subprocess.run(["gpgconf", "--homedir", f"{path}/gpg", "--kill", "all"], check=True)
 
 
 def test_an_image_is_made_whose_machines_load_the_driver(factory):
