@@ -10,6 +10,7 @@ input (libdnf5-actions(8)). An action cannot leave packages out; the solver leav
 because of the conflict. What goes wrong here is said and never keeps dnf5 from what it does.
 """
 
+import contextlib
 import functools
 import json
 import re
@@ -52,7 +53,9 @@ def packages(domain, *filters):
 def say(text):
     """TEXT for who looks at dnf5, and into its log."""
     print(text, file=sys.stderr, flush=True)
-    ask("log", level="WARNING", message=text)
+    # A log that takes nothing must not keep a refusal from being told.
+    with contextlib.suppress(Unknown, OSError):
+        ask("log", level="WARNING", message=text)
 
 
 @functools.cache

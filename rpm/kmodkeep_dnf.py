@@ -66,7 +66,10 @@ def refusal(name, file, say):
         return None
     # The script has one of the modules; all of them can be asked about here.
     with tempfile.TemporaryDirectory(prefix="kmodkeep-") as folder:
-        done = asked and run(["sh", "-s"], asked.stdout, {**os.environ, "KMODKEEP_MODULES": modules(file, folder)})
+        where = modules(file, folder)
+        if not where:
+            say(f"kmodkeep: of the modules of {name} only the smallest was asked about: it could not be unpacked. Next: dnf install cpio")
+        done = asked and run(["sh", "-s"], asked.stdout, {**os.environ, "KMODKEEP_MODULES": where})
     if not done:
         say(f"kmodkeep: whether this host trusts the signer of {name} was not told")
         return None

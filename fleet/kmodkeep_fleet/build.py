@@ -56,7 +56,7 @@ version=${version%/source}
 tree=/var/lib/dkms/$name/$version
 export KCFLAGS="-ffile-prefix-map=$tree/build=." KAFLAGS="-ffile-prefix-map=$tree/build=."
 code=0
-dkms build -m "$name" -v "$version" -k "$RELEASE" ${ARCH:+-a "$ARCH"} || code=$?
+dkms build -m "$name" -v "$version" -k "$RELEASE" ${MACHINE:+-a "$MACHINE"} || code=$?
 if [ "$code" != 0 ]; then
 	# A build that was refused before it began has none.
 	[ ! -e "$tree/build/make.log" ] || cat "$tree/build/make.log"

@@ -87,7 +87,9 @@ apt-get -q -y --no-install-recommends install $(dpkg-deb -f "$1" Depends | tr , 
 dpkg --force-depends -i "$1"
 rm "$1"' sh """
 COMPILERS = {"amd64": "gcc-x86-64-linux-gnu", "arm64": "gcc-aarch64-linux-gnu"}
-CROSS = {"amd64": {"ARCH": "x86_64", "CROSS_COMPILE": "x86_64-linux-gnu-"}, "arm64": {"ARCH": "arm64", "CROSS_COMPILE": "aarch64-linux-gnu-"}}
+# Kbuild's name, the compiler, and the name that uname and dkms have.
+CROSS = {"amd64": {"ARCH": "x86_64", "CROSS_COMPILE": "x86_64-linux-gnu-", "MACHINE": "x86_64"},
+         "arm64": {"ARCH": "arm64", "CROSS_COMPILE": "aarch64-linux-gnu-", "MACHINE": "aarch64"}}  # fmt: skip
 
 
 @functools.cache

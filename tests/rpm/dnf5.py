@@ -5,7 +5,7 @@ from tests.lib.clone import ThrowAwayRoot
 from tests.rpm import builder
 
 SUITE = "sid"
-PACKAGES = "ca-certificates dnf5 rpm".split()
+PACKAGES = "ca-certificates cpio dnf5 rpm".split()
 
 
 def root():
