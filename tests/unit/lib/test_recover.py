@@ -226,7 +226,7 @@ def test_reading_the_boot_before(previous):
     done = flightrec("read", "-b", "-1", "-c", "kernel", "--json")
     assert len(done.stdout.splitlines()) == 5
     done = flightrec("read", "-b", "-1", "-c", "elsewhere")
-    assert done.returncode == 1 and "nothing of this channel is left" in done.stderr
+    assert done.returncode == 1 and "nothing of channel elsewhere is left" in done.stderr
     done = flightrec("read", "-ab", "-1", "-rn", "3", "--json", valgrind=True)
     newest = [json.loads(line)["seq"] for line in done.stdout.splitlines()]
     assert newest == [line.seq for line in RECORDS[:-4:-1]]
