@@ -16,9 +16,7 @@ from fleet.kmodkeep_fleet import module
 from tests.fleet.standins import FLEET, MAINTAINER
 from tests.lib import apt
 from tests.lib.kernels import build_modules, kernel
-from tests.qemu import variables
 from tests.secureboot import cells
-from tests.unit.kmodkeep import test_varstore
 from tests.unit.kmodkeep.build import build
 from tests.unit.kmodkeep.host import PROGRAM, TOP
 
@@ -27,21 +25,20 @@ SIGNER = "ring@test.example"
 
 
 def recipe():
-    """The commands of the document, as one script."""
+    """mmdebstrap's command of the document; for the other, about the variable store, there is test_varstore.py."""
     text = (TOP / "docs/fleet.md").read_text("utf-8")
-    return re.search(r"((?:^    .*\n)*^    mmdebstrap --include(?:.*\n    )*.*\n)", text, re.M)[1]
+    return re.search(r"^    mmdebstrap --include.*\\\n.*\\\n.*\n", text, re.M)[0]
 
 
 class Factory:
     """A folder in which images are made: /srv of the recipe."""
 
-    def __init__(self, path, tools):
+    def __init__(self, path):
         self.path = path
         build()
         programs = path / "bin"
         programs.mkdir()
         (programs / "kmodkeep").symlink_to(PROGRAM)
-        (programs / "virt-fw-vars").symlink_to(tools / "virt-fw-vars")
         self.env = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "GNUPGHOME": str(path / "gpg")}
         self.key = cells.make_key(path, "good")
 
@@ -98,41 +95,28 @@ class Factory:
         return self.run("sh", "-euc", text, check=False)
 
 
-tool = test_varstore.tool
-
-
-@pytest.fixture(name="factory", scope="module")
-def fixture_factory(tool):
+@pytest.fixture(name="factory")
+def fixture_factory():
     # apt reads the ring as a user of its own, whom pytest's folders are not for.
     with tempfile.TemporaryDirectory(prefix="factory-") as path:
         Path(path).chmod(0o755)
-        factory = Factory(Path(path), tool)
-        factory.repository()
+        factory = Factory(Path(path))
+        (factory.path / "fleet.der").write_bytes(factory.key.der)
         yield factory
-        subprocess.run(["gpgconf", "--homedir", f"{path}/gpg", "--kill", "all"], check=True)
+        if (factory.path / "gpg").exists():
+            subprocess.run(["gpgconf", "--homedir", f"{path}/gpg", "--kill", "all"], check=True)
 
 
 def test_an_image_is_made_whose_machines_load_the_driver(factory):
-    (factory.path / "fleet.der").write_bytes(factory.key.der)
+    factory.repository()
     done = factory.make()
     assert done.returncode == 0 and ": flightrec: ok: " in done.stdout + done.stderr, (done.stdout + done.stderr)[-4000:]
-    names = factory.run("tar", "--list", "--file", "image.tar").stdout
-    release = kernel("6.1").release
-    assert f"/lib/modules/{release}/updates/prebuilt/flightrec.ko\n" in names and f"./boot/initrd.img-{release}\n" in names
-    assert factory.key.der in variables.certificates(factory.path / "vars.fd", "MokList")
-    # The file says the same.
-    said = factory.run(factory.path / "bin/kmodkeep", "doctor", "--image", "image.tar", "--cert", "fleet.der", "--module", "flightrec")
-    assert ": flightrec: ok: " in said.stdout
+    assert (factory.path / "image.tar").stat().st_size > 1 << 27
 
 
-def test_no_image_is_made_whose_machines_would_refuse_it(factory):
-    """The same system, from the folder: how it was made does not count."""
-    stranger = cells.make_key(factory.path, "unknown")
-    (factory.path / "fleet.der").write_bytes(stranger.der)
-    (factory.path / "whole").mkdir()
-    factory.run("tar", "--extract", "--file", "image.tar", "--directory", "whole", "--exclude=./dev/*")
-    (factory.path / "image.tar").unlink()
-    done = factory.make((" --include=linux-image-amd64,flightrec-modules", f" --variant=custom --setup-hook='cp -a {factory.path}/whole/. \"$1\"'"))
+def test_the_build_of_an_image_ends_with_an_error_where_it_cannot_be_told(factory):
+    """What doctor says of others: tests/unit/kmodkeep/test_image.py."""
+    (factory.path / "sources.list").write_text(apt.sources_list(SUITE))
+    done = factory.make((" --include=linux-image-amd64,flightrec-modules", " --variant=custom"))
     said = done.stdout + done.stderr
-    assert done.returncode and "flightrec: untrusted-key: " in said, said[-4000:]
-    assert not (factory.path / "image.tar").exists()
+    assert done.returncode and "has no kernel with a boot image" in said, said[-4000:]
