@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Two full guests of Debian 12 with Secure Boot, which a controller reaches by ssh, and the driver that they have.
 
-The driver is tests/guest/modules/guest-trouble.c.  Its package comes in five versions, from a signed
-repository that the controller serves: two that are good, one whose build breaks, one whose module
-oopses in its smoke test, and one that is signed by a key that shim has revoked.
+The driver is tests/guest/modules/guest-trouble.c.  Its package comes in two versions, from a signed
+repository that the controller serves: one that is good, and one whose build breaks.
 """
 
 import concurrent.futures
@@ -35,13 +34,12 @@ DRIVER = "guest-trouble"
 MODULE = f"/lib/modules/{{}}/updates/{DRIVER}.ko"
 DROP_IN = f"modules = {DRIVER}\nload = yes\nsmoke_test = /usr/lib/{DRIVER}/smoke\n"
 SMOKE = "#!/bin/sh\nhead -c 1 /proc/guest-trouble\n"
-OOPSES = "#!/bin/sh\necho oops >/proc/guest-trouble\n"
 DEPMOD = "#!/bin/sh\nset -e\ndepmod {}\n"
 # As dh_dkms makes it; what dkms does then is its own.
 BUILD = f"#!/bin/sh\nset -e\n/usr/lib/dkms/common.postinst {DRIVER} {{}}\n"
 UNBUILD = f"#!/bin/sh\nset -e\ndkms remove -m {DRIVER} -v {{}} --all || :\n"
 DKMS = f'PACKAGE_NAME="{DRIVER}"\nPACKAGE_VERSION="{{}}"\nBUILT_MODULE_NAME[0]="{DRIVER}"\nDEST_MODULE_LOCATION[0]="/updates"\nAUTOINSTALL="yes"\n'
-GOOD, GOOD_UPDATE, BROKEN, OOPSING, REVOKED = "1.0", "1.1", "2.0", "3.0", "4.0"
+GOOD, BROKEN = "1.0", "2.0"
 
 
 def disk():
@@ -83,32 +81,28 @@ def deb(directory, version, files, postinst, prerm="#!/bin/sh\n"):
     return package
 
 
-def drivers(directory, keys):
-    """{version: its package}."""
+def drivers(directory, key):
+    """{version: its package}; the good one's module is signed by KEY."""
     release = kernel(KERNEL).release
     module = build_guest_modules(KERNEL)[DRIVER].read_bytes()
+    signed = cells.appended(module, cells.cms(module, [key]))
 
-    def files(smoke=SMOKE, more=""):
-        return {f"usr/lib/kmodkeep/drivers.d/{DRIVER}.conf": DROP_IN + more, f"usr/lib/{DRIVER}/smoke": smoke}
-
-    def prebuilt(version, key="good", smoke=SMOKE):
-        signed = cells.appended(module, cells.cms(module, [keys[key]]))
-        return deb(directory, version, {**files(smoke), MODULE.format(release): signed}, DEPMOD.format(release))
+    def files(more=""):
+        return {f"usr/lib/kmodkeep/drivers.d/{DRIVER}.conf": DROP_IN + more, f"usr/lib/{DRIVER}/smoke": SMOKE}
 
     source = f"usr/src/{DRIVER}-{BROKEN}"
     broken = {f"{source}/dkms.conf": DKMS.format(BROKEN), f"{source}/Kbuild": f"obj-m += {DRIVER}.o\n",
               f"{source}/{DRIVER}.c": "#error this version does not build\n"}  # fmt: skip
     return {
-        GOOD: prebuilt(GOOD), GOOD_UPDATE: prebuilt(GOOD_UPDATE),
-        BROKEN: deb(directory, BROKEN, {**files(more=f"dkms = {DRIVER}\n"), **broken}, BUILD.format(BROKEN), UNBUILD.format(BROKEN)),
-        OOPSING: prebuilt(OOPSING, smoke=OOPSES), REVOKED: prebuilt(REVOKED, key="revoked"),
-    }  # fmt: skip
+        GOOD: deb(directory, GOOD, {**files(), MODULE.format(release): signed}, DEPMOD.format(release)),
+        BROKEN: deb(directory, BROKEN, {**files(f"dkms = {DRIVER}\n"), **broken}, BUILD.format(BROKEN), UNBUILD.format(BROKEN)),
+    }
 
 
 class Host:
     """One guest; who stands behind PORT of this machine."""
 
-    def __init__(self, name, workdir, keys):
+    def __init__(self, name, workdir, key):
         self.name, self.workdir = name, workdir
         self.workdir.mkdir()
         with socket.socket() as free:
@@ -119,8 +113,7 @@ class Host:
         run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", disk(), overlay)
         net = ["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22", "-device", "virtio-net-pci,netdev=net,romfile="]
         self.guest = SecureBootGuest([(overlay, OVERLAY)], self.workdir, name=f"fleet-{name}", memory="1G", cpus=1, more=net)
-        for variable, key in (("MokList", keys["good"]), ("MokListX", keys["revoked"])):
-            variables.add(self.workdir / "efivars.fd", variable, variables.signature_list(variables.X509, [key.der]))
+        variables.add(self.workdir / "efivars.fd", "MokList", variables.signature_list(variables.X509, [key.der]))
 
     def run(self, command):
         """What COMMAND says, which must succeed; all is in the logs."""
@@ -141,12 +134,12 @@ class Fleet:
 
     def __init__(self, path, logs):
         self.path = path
-        self.keys = {name: cells.make_key(path, name) for name in ("good", "revoked")}
-        self.debs = drivers(path, self.keys)
+        key = cells.make_key(path, "good")
+        self.debs = drivers(path, key)
         self.repository = Repository(path)
         handler = functools.partial(Silent, directory=self.repository.path)
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.hosts = [Host(name, logs / name, self.keys) for name in ("h1", "h2")]
+        self.hosts = [Host(name, logs / name, key) for name in ("h1", "h2")]
 
     def __enter__(self):
         threading.Thread(target=self.server.serve_forever, daemon=True).start()

@@ -130,9 +130,6 @@ as was predicted. `tests/rpm/adopt.py` does the same with dnf, on the RPM system
 and the update were run to their end on Debian 12; what follows them, and the update with dnf, was not.
 
 `tests/proof/test_rollout.py` rolls out to two such guests, by Ansible over ssh and from a signed
-repository: a version whose build breaks, one whose module oopses in its smoke test, and one that is
-signed by a key that shim has revoked. Each is stopped at the canary, which goes back; the other guest
-is not touched, and the page says why. Then the controller is killed in the middle of a good one, which
-is resumed. Three guests were too many for two processors without KVM. `tests/proof/test_gate.py` asks
-the gate about a small guest with the same troubles.
+repository, a version whose build breaks. It is stopped at the canary, which goes back; the other guest
+is not touched, and the page says why. Three guests were too many for two processors without KVM.
 """
