@@ -128,8 +128,4 @@ when a newer source of it has come; a firmware that forgot all enrolled keys, an
 MokManager's screens; `dpkg --purge kmodkeep`. After each reboot every module is loaded, or refused,
 as was predicted. `tests/rpm/adopt.py` does the same with dnf, on the RPM system of the tests. Adopt
 and the update were run to their end on Debian 12; what follows them, and the update with dnf, was not.
-
-`tests/proof/test_rollout.py` rolls out to two such guests, by Ansible over ssh and from a signed
-repository, a version whose build breaks. It is stopped at the canary, which goes back; the other guest
-is not touched, and the page says why. Three guests were too many for two processors without KVM.
 """
