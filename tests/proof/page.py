@@ -122,10 +122,16 @@ driver's.
 This page is written by `make test-proof KEEP=1`; `SYSTEM=bookworm` narrows it to one section.
 `tests/proof/test_drivers.py` fails where one answer is wrong or `unknown`.
 
-`tests/proof/test_adopt.py` compares the same through the life of one host, which has six drivers of
+`tests/proof/test_adopt.py` compares the same through the life of one host, which has five drivers of
 others: `kmodkeep adopt --all`; a kernel update for which one driver does not build; `kmodkeep repair`
-when a newer source of it has come; a firmware that forgot all enrolled keys, and one enrolment at
-MokManager's screens; `dpkg --purge kmodkeep`. After each reboot every module is loaded, or refused,
-as was predicted. `tests/rpm/adopt.py` does the same with dnf, on the RPM system of the tests. Adopt
-and the update were run to their end on Debian 12; what follows them, and the update with dnf, was not.
+when a newer source of it has come (Debian 12) or a newer package (Debian 13); a firmware that forgot
+all enrolled keys, and one enrolment at MokManager's screens; `dpkg --purge kmodkeep`. After each
+reboot every module is loaded, or refused, as was predicted. `tests/rpm/adopt.py` does the same with
+dnf, on the RPM system of the tests. On Debian 12 adopt was run to its end, and the update with
+another choice of drivers; what follows it, all of Debian 13, and the update with dnf, was not.
+
+`tests/proof/test_versions.py` has dkms 3.0.10 with two versions of a driver, in a chroot: it tries
+the older one for a kernel that has the newer installed, so that the kernel's packages stay
+unfinished. `repair` builds the newer, names the older, and ends; once that is removed as it says,
+`repair` finishes the packages.
 """
