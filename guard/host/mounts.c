@@ -11,7 +11,8 @@
 
 #include "guard/base/util.h"
 
-#define MOUNTS_MAX (1u << 20)
+/* Those of a host with hundreds of containers have a few MiB. */
+#define MOUNTS_MAX (16u << 20)
 
 static char *resolve_name(const struct host *h, const char *kind, const char *id, int to_case(int))
 {
@@ -143,12 +144,25 @@ static char *mirror_of(const struct host *h, const char *device)
 	return mirror;
 }
 
+/* What systemd mounts when it is looked into, as it does with EFI partitions, is mounted then. */
+static void wake_automounts(const struct host *h)
+{
+	static const char *const places[] = { "/boot/efi/.", "/efi/.", "/boot/." };
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+		host_has(h, places[i]);
+}
+
 char *mount_of(const struct host *h, const char *id)
 {
 	char *device = device_of(h, id), *found = NULL, *mirror;
 
 	if (device)
 		walk_mounts(h, device, keep_place, &found);
+	if (device && !found) {
+		wake_automounts(h);
+		walk_mounts(h, device, keep_place, &found);
+	}
 	mirror = device && !found ? mirror_of(h, device) : NULL;
 	if (mirror)
 		walk_mounts(h, mirror, keep_place, &found);
@@ -202,6 +216,7 @@ void mount_each_esp(const struct host *h, void (*fn)(void *arg, const char *wher
 /* The mount that a file is in: the last one of the longest fitting point. */
 struct wanted {
 	const char *file;
+	size_t above;	/* with a shorter point than that alone; 0: any */
 	unsigned int major, minor;
 	char *root, *where, *type, *source, *options;
 };
@@ -226,7 +241,8 @@ static void keep_longest(void *arg, const struct mount *m)
 {
 	struct wanted *w = arg;
 
-	if (!is_below(w->file, m->where) || (w->where && strlen(m->where) < strlen(w->where)))
+	if (!is_below(w->file, m->where) || (w->where && strlen(m->where) < strlen(w->where)) ||
+	    (w->above && strlen(m->where) >= w->above))
 		return;
 	free_wanted(w);
 	w->root = strdup(m->root);
@@ -300,16 +316,56 @@ const char *mount_made_anew(const struct host *h, const char *file)
 	return what;
 }
 
+/*
+ * Shows it what would be seen there without it? systemd mounts folders over themselves for what
+ * a unit may not write (ProtectSystem=), and in the unit's sight alone.
+ */
+static bool is_over_itself(const struct wanted *w, const struct wanted *below)
+{
+	const char *rest = w->where + (strcmp(below->where, "/") ? strlen(below->where) : 0);
+	size_t n = strcmp(below->root, "/") ? strlen(below->root) : 0;
+
+	return w->major == below->major && w->minor == below->minor &&
+	       !strncmp(w->root, below->root, n) && !strcmp(w->root + n, rest);
+}
+
 char *mount_point(const struct host *h, const char *file)
 {
-	struct wanted w = { .file = file };
-	char *where;
+	struct wanted w = { .file = file }, below;
+	char *where = NULL;
 
 	walk_mounts(h, NULL, keep_longest, &w);
-	where = w.where;
-	w.where = NULL;
+	while (w.where && w.root) {
+		below = (struct wanted){ .file = file, .above = strlen(w.where) };
+		walk_mounts(h, NULL, keep_longest, &below);
+		if (!below.where || !below.root || !is_over_itself(&w, &below)) {
+			where = w.where;
+			w.where = NULL;
+			free_wanted(&below);
+			break;
+		}
+		free_wanted(&w);
+		w = below;
+	}
 	free_wanted(&w);
 	return where;
+}
+
+bool mount_is_of_root(const struct host *h, const char *where)
+{
+	struct wanted root = { .file = "/" }, w = { .file = where };
+	size_t n;
+	bool is;
+
+	walk_mounts(h, NULL, keep_longest, &root);
+	walk_mounts(h, NULL, keep_longest, &w);
+	n = root.source ? strlen(root.source) : 0;
+	is = n && root.type && w.type && w.source && w.where && !strcmp(root.type, "zfs") &&
+	     !strcmp(w.type, "zfs") && !strcmp(w.where, where) &&
+	     !strncmp(w.source, root.source, n) && w.source[n] == '/';
+	free_wanted(&root);
+	free_wanted(&w);
+	return is;
 }
 
 bool mount_root(const struct host *h, struct root_mount *out)

@@ -25,8 +25,14 @@ int mount_path(const struct host *h, const char *id, const char *file, char **ou
  */
 const char *mount_made_anew(const struct host *h, const char *file);
 
-/* Where what a file is in is mounted; malloc'ed, below the root. NULL: not to be seen. */
+/*
+ * Where what a file is in is mounted, but for a folder that is mounted over itself; malloc'ed,
+ * below the root. NULL: not to be seen.
+ */
 char *mount_point(const struct host *h, const char *file);
+
+/* Is it a file system of ZFS below that of the root, which what mounts that mounts, too? */
+bool mount_is_of_root(const struct host *h, const char *where);
 
 /* What is mounted as the root of the host. */
 struct root_mount {

@@ -580,14 +580,21 @@ int firmware_starts_file(const struct host *h, const char *path, struct boot_pro
 	return err;
 }
 
-/* Both, one behind the other, as far as they can be read. 0 or -ENOMEM. */
-static int join_lists(const struct host *h, const char *name, const char *mok, struct buf *out)
+/*
+ * Both, one behind the other, as far as they can be read. *unread: why one that is there
+ * cannot be; 0. 0 or -ENOMEM.
+ */
+static int join_lists(const struct host *h, const char *name, const char *mok, struct buf *out,
+		      int *unread)
 {
 	struct buf a = { 0 }, b = { 0 };
 	int err = efivar_read(h, name, EFI_SECURITY_GUID, &a);
 
+	*unread = err == -ENOENT ? 0 : err;
 	if (err != -ENOMEM)
 		err = efivar_read(h, mok, SHIM_GUID, &b);
+	if (!*unread && err != -ENOENT)
+		*unread = err;
 	*out = (struct buf){ err == -ENOMEM ? NULL : malloc(a.len + b.len + 1), a.len + b.len };
 	if (out->data && a.len)
 		memcpy(out->data, a.data, a.len);
@@ -606,13 +613,16 @@ int firmware_shim_starts(const struct host *h, const char *path, struct boot_pro
 	struct buf trusted = { 0 }, refused = { 0 };
 	struct list db, dbx;
 	char *copy = strdup(path);
-	int err = copy ? join_lists(h, "db", "MokListRT", &trusted) : -ENOMEM;
+	int db_err = 0, dbx_err = 0;
+	int err = copy ? join_lists(h, "db", "MokListRT", &trusted, &db_err) : -ENOMEM;
 
 	memset(out, 0, sizeof(*out));
 	if (!err)
-		err = join_lists(h, "dbx", "MokListXRT", &refused);
+		err = join_lists(h, "dbx", "MokListXRT", &refused, &dbx_err);
 	parse_list(&trusted, &db);
 	parse_list(&refused, &dbx);
+	db.err = db_err ? db_err : db.err;
+	dbx.err = dbx_err ? dbx_err : dbx.err;
 	if (!err)
 		err = judge(out, copy, &db, &dbx);
 	else

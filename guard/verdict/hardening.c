@@ -423,7 +423,7 @@ static int judge_place(const struct doctor *d, struct finding *f)
 	usr = param_value(line, "mount.usr");
 	hash = param_value(line, "usrhash");
 	at_boot = is_mounted_at_boot(d->h, where, &early);
-	if (!at_boot && !(early && (usr || hash)))
+	if (!at_boot && !(early && (usr || hash || mount_is_of_root(d->h, where))))
 		err = report_set(&f->report, VERDICT_UNKNOWN, "have it mounted at each boot by a line "
 				 "in /etc/fstab", "its file is on what is mounted on %s, and "
 				 "neither /etc/fstab nor a unit has that mounted at the next boot",

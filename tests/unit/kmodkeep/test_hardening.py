@@ -179,17 +179,55 @@ def test_file_system_of_the_modules(system, where, fstab, word, loaded):
         assert verdict(system) == "ok"
 
 
-@pytest.mark.parametrize("fstab, words, word", [
-    ("", "", "unknown"), ("/dev/sda2 /usr ext4 defaults 0 2", "", "ok"), ("", "mount.usr=/dev/sda2", "ok"),
-])  # fmt: skip
-def test_usr_apart_from_the_root(system, fstab, words, word):
+@pytest.fixture
+def merged(system):
+    """/lib is in /usr."""
     for release in (OLD, NEW):
         system.tree.put(f"usr/lib/modules/{release}/x")
     subprocess.run(["cp", "-a", f"{system.path}/lib/.", f"{system.path}/usr/lib"], check=True)
     subprocess.run(["rm", "-r", f"{system.path}/lib"], check=True)
     (system.path / "lib").symlink_to("usr/lib")
-    system.tree.put("proc/self/mountinfo", MOUNT.format("/usr"))
-    system.tree.put("proc/cmdline", f"root=UUID=42 ro quiet {words}\n")
-    boots_with(system, words)
-    system.tree.put("etc/fstab", fstab + "\n")
-    assert verdict(system) == word
+    return system
+
+
+@pytest.mark.parametrize("fstab, words, word", [
+    ("", "", "unknown"), ("/dev/sda2 /usr ext4 defaults 0 2", "", "ok"), ("", "mount.usr=/dev/sda2", "ok"),
+])  # fmt: skip
+def test_usr_apart_from_the_root(merged, fstab, words, word):
+    merged.tree.put("proc/self/mountinfo", MOUNT.format("/usr"))
+    merged.tree.put("proc/cmdline", f"root=UUID=42 ro quiet {words}\n")
+    boots_with(merged, words)
+    merged.tree.put("etc/fstab", fstab + "\n")
+    assert verdict(merged) == word
+
+
+TREE = "0:30 /@{} {} rw - xfs /dev/sda2 rw"
+ZFS = "0:3{} / {} rw - zfs {} rw"
+
+
+@pytest.mark.parametrize("mounts, word", [
+    # What systemd does in the sight of a unit with ProtectSystem=, also below another one.
+    (["8:1 / / rw - ext4 /dev/sda1 rw", "8:1 /usr /usr ro - ext4 /dev/sda1 rw"], "ok"),
+    ([TREE.format("", "/"), TREE.format("/usr", "/usr"), TREE.format("/usr/lib/modules", "/usr/lib/modules")], "ok"),
+    (["8:1 /ostree/deploy/x / rw - xfs /dev/sda1 rw", "8:1 /ostree/deploy/x/usr /usr ro - xfs /dev/sda1 rw"], "ok"),
+    # Another folder, another disk, and one of those that is mounted over itself as well.
+    (["8:1 / / rw - ext4 /dev/sda1 rw", "8:1 /old/usr /usr ro - ext4 /dev/sda1 rw"], "unknown"),
+    ([TREE.format("", "/"), TREE.format("usr/usr", "/usr")], "unknown"),
+    (["8:1 / / rw - ext4 /dev/sda1 rw", "8:2 /usr /usr ro - ext4 /dev/sda2 rw"], "unknown"),
+    (["8:1 / / rw - ext4 /dev/sda1 rw", "8:2 / /usr rw - ext4 /dev/sda2 rw", "8:2 / /usr ro - ext4 /dev/sda2 rw"], "unknown"),
+    # What mounts a root of ZFS mounts the file systems below it.
+    ([ZFS.format(1, "/", "rpool/ROOT/x"), ZFS.format(2, "/usr", "rpool/ROOT/x/usr")], "ok"),
+    ([ZFS.format(1, "/", "rpool/ROOT/x"), ZFS.format(2, "/usr", "rpool/ROOT/xy/usr")], "unknown"),
+    ([ZFS.format(1, "/", "rpool/ROOT/x"), ZFS.format(2, "/usr/lib/modules", "rpool/ROOT/x/usr/lib/modules")], "unknown"),
+])  # fmt: skip
+def test_usr_that_nothing_else_names(merged, mounts, word):
+    merged.tree.put("proc/self/mountinfo", "".join(f"{n} 1 {line}\n" for n, line in enumerate(mounts)))
+    assert verdict(merged) == word
+
+
+def test_mounts_of_a_host_with_many_containers(system):
+    many = "".join(f"{n} 1 0:9 / /run/{n}/{'x' * 999} rw - overlay overlay rw\n" for n in range(3000))
+    system.tree.put("proc/self/mountinfo", MOUNT.format("/srv") + many)
+    assert verdict(system) == "ok"
+    system.tree.put("proc/self/mountinfo", many + MOUNT.format("/lib/modules"))
+    assert verdict(system) == "unknown"

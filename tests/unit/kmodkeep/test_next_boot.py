@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.unit.kmodkeep.host import GLOBAL, siglist
+from tests.unit.kmodkeep.host import GLOBAL, SECURITY, siglist
 from tests.unit.kmodkeep.system import (
     LOADER,
     NEW,
@@ -1004,6 +1004,11 @@ def test_kernel_signed_by_a_stranger(system, pair, tmp_path):
     assert "signed by: Stranger" in next_finding(system)["message"]
     system.tree.variable("MokListRT", siglist(pair.cert.read_bytes(), ca.der("Stranger")))
     assert next_finding(system)["verdict"] == "ok"
+    # What it refuses is there, and cannot be read.
+    unread = system.path / f"sys/firmware/efi/efivars/dbx-{SECURITY}"
+    unread.mkdir()
+    assert next_finding(system)["verdict"] == "unknown"
+    unread.rmdir()
     system.tree.variable("MokListXRT", siglist(ca.der("Stranger")))
     assert next_finding(system)["verdict"] == "unknown"
     # What the file of the running kernel is now says nothing of what started.
