@@ -353,12 +353,18 @@ static noinline __cold void make_shares(struct flightrec_ring *ring)
 	u64 claim = atomic64_read(&ring->next_claim);
 	s64 none = 0;
 	u32 at, block;
+	u64 lap;
 
 	/* I. From here on others fill the table with later claims: no block comes there twice. */
 	if (!atomic64_try_cmpxchg(&ring->shares, &none, 1))
 		return;
 	for (at = claim < ring->nkept ? ring->nkept - claim : 0; at < ring->nkept; at++) {
-		ring_div(claim - ring->nkept + at, ring->nblocks, &block);
+		lap = RING_FIRST_LAP +
+		      ring_div(claim - ring->nkept + at, ring->nblocks, &block);
+		/* Others were a round ahead: what is there now may be the newest of theirs. */
+		if (lap_before(lap, lap_of(atomic64_read(ring_block_word(ring, block,
+									 RING_BLOCK_STATE)))))
+			continue;
 		none = 0;
 		if (!atomic64_try_cmpxchg(&ring->kept[at], &none, block + 1))
 			continue;

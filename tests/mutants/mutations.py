@@ -123,6 +123,8 @@ MUTATIONS = {
         RING, "		WRITE_ONCE(ring->is_kept[block], 1);\n", ""),
     "shares begin with the oldest blocks": (
         RING, "ring_div(claim - ring->nkept + at, ring->nblocks, &block);", "ring_div(claim + at, ring->nblocks, &block);"),
+    "shares begin with what others have claimed since": (
+        RING, "			continue;\n		none = 0;\n", "			;\n		none = 0;\n"),
     "shares begin with what was claimed before its turn": (
         RING, "		atomic64_set(&ring->marks[block], (0 - (u64)ring->nkept) & ~RING_MARK_OPEN);\n", ""),
     "shares begin beside blocks that stay open": (

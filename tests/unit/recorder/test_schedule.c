@@ -597,6 +597,47 @@ static void shares_begin_at_each_step(void **state)
 	}
 }
 
+/* All blocks have their turn, and those of the share an urgent writer, but for the first. */
+static void others_are_a_round_ahead(void)
+{
+	u64 claim = f.ring.next_claim.counter;
+
+	while ((u64)f.ring.next_claim.counter < claim + f.ring.nblocks - f.ring.nkept + 1)
+		write_some(1, 1);
+	f.ring.cpus[URGENT + 1].open = 0;
+	write_some(1, URGENT + 1);
+	write_some(200, 1);
+}
+
+/*
+ * The first other one stops, and others go on for a round: what they have by then is not taken
+ * from them, but for the block at which it stopped.
+ */
+static void shares_begin_too_late_at_each_step(void **state)
+{
+	u64 last, i, gone;
+	bool more;
+	u32 at;
+
+	(void)state;
+	count = 0;
+	for (at = 1, more = true; more; at++) {
+		fixture_init(&f, 4 * ring_bytes());
+		write_some(1000, URGENT);
+		begin(at, others_are_a_round_ahead);
+		append(&f, ++count, 0);
+		more = end();
+		last = inner_last;
+		write_some(1000, URGENT);
+		for (i = gone = 0; i < 180; i++)
+			gone += !is_there(last - i);
+		/* No block has more. */
+		assert_true(!more || gone < 45);
+		all_readable();
+		fixture_free(&f);
+	}
+}
+
 /* A whole group of blocks is claimed, and the first one of the next. */
 static void shares_begin_and_a_group_is_passed(void)
 {
@@ -1063,6 +1104,7 @@ int main(void)
 		CASE(kept_one_while_the_index_goes_on),
 		CASE(first_urgent_one_at_each_step),
 		CASE(shares_begin_at_each_step),
+		CASE(shares_begin_too_late_at_each_step),
 		CASE(shares_begin_while_a_reader_skips),
 		CASE(none_but_kept_ones_in_turn),
 		CASE(skips_groups_that_have_kept_ones),
