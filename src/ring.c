@@ -94,12 +94,14 @@
  *   E  seq 0, then words (smp_wmb)        a dump: seq, then words
  *   F  words, then committed (release)    committed (acquire), then lap     G
  *   I  open, then shares (smp_mb)
+ *   J  is_kept, then group_first (release) group_first, then table (smp_rmb)  K
  *
  * A/B: a reader that sees an overwritten word sees the lap that gave it up.
  * C/D: a reader that sees an entry sees the record.
  * C/H: a reader that sees an entry sees that its number was taken.
  * E: a memory image never has a number before a record that is not whole.
  * F/G: between writers; the claimer of a block overwrites no store under way.
+ * J/K: a reader that sees a group without a block sees that block in the table.
  * I/I: shares (cmpxchg), then open: one of the two sees that an urgent block is in no table.
  * Each load and store of shared words is a single relaxed access, so a race
  * has a defined outcome, which is then thrown away.
@@ -172,7 +174,7 @@ static noinline void sum_up_group(struct flightrec_ring *ring, u32 group)
 		if (!READ_ONCE(ring->is_kept[block]))
 			least = first < least ? first : least;
 	}
-	WRITE_ONCE(ring->group_first[group], least);
+	smp_store_release(&ring->group_first[group], least);	/* J, pairs with K */
 }
 
 /* Does this writer take its blocks from the table? */
@@ -351,12 +353,18 @@ static noinline __cold void make_shares(struct flightrec_ring *ring)
 	u64 claim = atomic64_read(&ring->next_claim);
 	s64 none = 0;
 	u32 at, block;
+	u64 lap;
 
 	/* I. From here on others fill the table with later claims: no block comes there twice. */
 	if (!atomic64_try_cmpxchg(&ring->shares, &none, 1))
 		return;
 	for (at = claim < ring->nkept ? ring->nkept - claim : 0; at < ring->nkept; at++) {
-		ring_div(claim - ring->nkept + at, ring->nblocks, &block);
+		lap = RING_FIRST_LAP +
+		      ring_div(claim - ring->nkept + at, ring->nblocks, &block);
+		/* Others were a round ahead: what is there now may be the newest of theirs. */
+		if (lap_before(lap, lap_of(atomic64_read(ring_block_word(ring, block,
+									 RING_BLOCK_STATE)))))
+			continue;
 		none = 0;
 		if (!atomic64_try_cmpxchg(&ring->kept[at], &none, block + 1))
 			continue;
@@ -735,6 +743,24 @@ static noinline __cold u64 first_in_block(const struct flightrec_ring *ring, u32
 	return found.first;
 }
 
+/* As skip_gone(), of the blocks in the table alone; @full: it has no empty place. */
+static noinline __cold u64 skip_gone_kept(const struct flightrec_ring *ring, u64 seq, u64 next,
+				   struct spot *place, bool *full)
+{
+	u32 left;
+	s64 kept;
+
+	*full = true;
+	for (left = 0; left < ring->nkept && next > seq; left++) {
+		kept = atomic64_read(&ring->kept[left]);
+		if (kept)
+			next = first_in_block(ring, kept - 1, seq, next, place);
+		else
+			*full = false;
+	}
+	return next;
+}
+
 /*
  * The first number from @seq on that may be there, @next if there is none:
  * from what is known of blocks, not from the index, so it takes as many steps
@@ -747,13 +773,9 @@ static noinline __cold u64 skip_gone(const struct flightrec_ring *ring, u64 seq,
 {
 	u32 ngroups = flightrec_ring_groups(ring->nblocks);
 	u32 group, left, block, end;
-	s64 kept;
+	bool full;
 
-	for (left = 0; left < ring->nkept && next > seq; left++) {
-		kept = atomic64_read(&ring->kept[left]);
-		if (kept)
-			next = first_in_block(ring, kept - 1, seq, next, place);
-	}
+	next = skip_gone_kept(ring, seq, next, place, &full);
 	ring_div(atomic64_read(&ring->next_claim), ring->nblocks, &block);
 	group = block / RING_GROUP_BLOCKS;
 	for (left = ngroups; left && next > seq; left--, group++) {
@@ -768,7 +790,9 @@ static noinline __cold u64 skip_gone(const struct flightrec_ring *ring, u64 seq,
 		for (; block < end && next > seq; block++)
 			next = first_in_block(ring, block, seq, next, place);
 	}
-	return next;
+	/* What make_shares() put into the table meanwhile may be out of its group already. */
+	smp_rmb();	/* K, pairs with J */
+	return full ? next : skip_gone_kept(ring, seq, next, place, &full);
 }
 
 /*

@@ -123,6 +123,8 @@ MUTATIONS = {
         RING, "		WRITE_ONCE(ring->is_kept[block], 1);\n", ""),
     "shares begin with the oldest blocks": (
         RING, "ring_div(claim - ring->nkept + at, ring->nblocks, &block);", "ring_div(claim + at, ring->nblocks, &block);"),
+    "shares begin with what others have claimed since": (
+        RING, "			continue;\n		none = 0;\n", "			;\n		none = 0;\n"),
     "shares begin with what was claimed before its turn": (
         RING, "		atomic64_set(&ring->marks[block], (0 - (u64)ring->nkept) & ~RING_MARK_OPEN);\n", ""),
     "shares begin beside blocks that stay open": (
@@ -133,6 +135,12 @@ MUTATIONS = {
         RING, "	if (has_share(ring, writer))\n		WRITE_ONCE(ring->cpus[writer].open, 0);\n", ""),
     "shares looked at before the block is open": (
         RING, "	smp_mb();	/* I: the block may have come too late for the table */\n", ""),
+    "table looked at before the groups alone": (
+        RING, "	return full ? next : skip_gone_kept(ring, seq, next, place, &full);", "	return next;"),
+    "table looked at again without an order": (
+        RING, "	smp_rmb();	/* K, pairs with J */\n", ""),
+    "group without a block before the table has it": (
+        RING, "smp_store_release(&ring->group_first[group], least);", "WRITE_ONCE(ring->group_first[group], least);"),
     "what the index does not reach is gone": (
         RING, "			if (entry) {\n", "			cursor->seq = first;\n			if (false) {\n"),
     "entry that a later number has: gone, though kept": (

@@ -597,6 +597,86 @@ static void shares_begin_at_each_step(void **state)
 	}
 }
 
+/* All blocks have their turn, and those of the share an urgent writer, but for the first. */
+static void others_are_a_round_ahead(void)
+{
+	u64 claim = f.ring.next_claim.counter;
+
+	while ((u64)f.ring.next_claim.counter < claim + f.ring.nblocks - f.ring.nkept + 1)
+		write_some(1, 1);
+	f.ring.cpus[URGENT + 1].open = 0;
+	write_some(1, URGENT + 1);
+	write_some(200, 1);
+}
+
+/*
+ * The first other one stops, and others go on for a round: what they have by then is not taken
+ * from them, but for the block at which it stopped.
+ */
+static void shares_begin_too_late_at_each_step(void **state)
+{
+	u64 last, i, gone;
+	bool more;
+	u32 at;
+
+	(void)state;
+	count = 0;
+	for (at = 1, more = true; more; at++) {
+		fixture_init(&f, 4 * ring_bytes());
+		write_some(1000, URGENT);
+		begin(at, others_are_a_round_ahead);
+		append(&f, ++count, 0);
+		more = end();
+		last = inner_last;
+		write_some(1000, URGENT);
+		for (i = gone = 0; i < 180; i++)
+			gone += !is_there(last - i);
+		/* No block has more. */
+		assert_true(!more || gone < 45);
+		all_readable();
+		fixture_free(&f);
+	}
+}
+
+/* A whole group of blocks is claimed, and the first one of the next. */
+static void shares_begin_and_a_group_is_passed(void)
+{
+	u32 block;
+
+	write_some(1, 1);
+	do {
+		write_some(1, 1);
+		ring_div(f.ring.next_claim.counter, f.ring.nblocks, &block);
+	} while (block % RING_GROUP_BLOCKS != 1);
+}
+
+/* What was urgent before there were shares is not skipped by a reader that looks meanwhile. */
+static void shares_begin_while_a_reader_skips(void **state)
+{
+	struct spot place;
+	bool more;
+	u64 seq, next;
+	u32 at;
+
+	(void)state;
+	for (at = 1, more = true; more; at += 3) {
+		count = 0;
+		fixture_init(&f, 500 * FLIGHTREC_RING_BLOCK_BYTES);
+		assert_true(f.ring.nkept > RING_GROUP_BLOCKS);
+		/* To the end of a group, all of which will be kept. */
+		while (f.ring.next_claim.counter < 2 * RING_GROUP_BLOCKS)
+			write_some(1, URGENT);
+		fill_block_of(URGENT);
+		next = flightrec_ring_next(&f.ring);
+		seq = next - 100;
+		begin(at, shares_begin_and_a_group_is_passed);
+		assert_int_equal(skip_gone(&f.ring, seq, next, at % 2 ? &place : NULL), seq);
+		more = end();
+		assert_true(is_there(seq));
+		fixture_free(&f);
+	}
+}
+
 /* As if others took each turn that is not of a kept block, while somebody tries once. */
 static s64 turn_of_others;
 static u32 turns_of_kept;
@@ -872,6 +952,28 @@ static void share_barriers(void **state)
 	fixture_free(&f);
 }
 
+/* J, K: what a group no longer counts is seen in the table. */
+static void table_barriers(void **state)
+{
+	u32 group, table;
+
+	(void)state;
+	count = 0;
+	fixture_init(&f, 4 * ring_bytes());
+	write_some(1000, 1);
+	begin(0, NULL);
+	sum_up_group(&f.ring, 0);
+	end();
+	assert_int_equal(trace[find(&f.ring.group_first[0], true)].kind, STEP_RELEASE);
+	begin(0, NULL);
+	skip_gone(&f.ring, 1, flightrec_ring_next(&f.ring), NULL);
+	end();
+	group = find(&f.ring.group_first[0], true);
+	table = find(&f.ring.kept[0], true);
+	assert_true(group < table && ordered(group, table));
+	fixture_free(&f);
+}
+
 /* G: what is committed is known before the block is taken. */
 static void claim_barriers(void **state)
 {
@@ -1002,6 +1104,8 @@ int main(void)
 		CASE(kept_one_while_the_index_goes_on),
 		CASE(first_urgent_one_at_each_step),
 		CASE(shares_begin_at_each_step),
+		CASE(shares_begin_too_late_at_each_step),
+		CASE(shares_begin_while_a_reader_skips),
 		CASE(none_but_kept_ones_in_turn),
 		CASE(skips_groups_that_have_kept_ones),
 		CASE(old_ones_beside_one_under_way),
@@ -1010,6 +1114,7 @@ int main(void)
 		CASE(writer_barriers),
 		CASE(claim_barriers),
 		CASE(share_barriers),
+		CASE(table_barriers),
 		CASE(reader_barriers),
 		CASE(old_reader_barriers),
 	};
