@@ -3,6 +3,8 @@
 
 import json
 import resource
+import socket
+import threading
 import time
 
 import pytest
@@ -78,6 +80,23 @@ def test_a_host_that_came_up_with_another_kernel(tmp_path):
     assert well["decision"] == "go-on"
 
 
+def test_the_kernel_of_a_host_that_said_nothing_right_after_the_reboot(tmp_path):
+    """It is that of now which counts."""
+    now = [rebooted("h1") | {"running_kernel": OLD}, rebooted("h2")]
+    verdict = gate(tmp_path, "--rebooted", now=now, before=[state("h1"), state("h2")], after=[rebooted("h2")])
+    assert verdict["decision"] == "go-back" and faults(verdict) == ["other-kernel"] and "h2" not in verdict["hosts"]
+
+
+@pytest.mark.parametrize("others", [[], [rebooted("h2")]])
+def test_a_canary_that_tried_nothing_is_not_allowed(tmp_path, others):
+    """However many may have faults; with another one that is well it is one of these."""
+    pin = {"kernel": "6.1", "since": 1}
+    verdict = gate(tmp_path, "--rebooted", "--allow", "1", now=[rebooted("h1", pin=pin), *others],
+                   before=[state("h1", pin=pin), state("h2")])  # fmt: skip
+    assert faults(verdict) == ["not-tried"]
+    assert verdict["decision"] == ("go-on" if others else "stop")
+
+
 FIRING = 'ALERTS{alertstate="firing",severity="critical"}'
 
 
@@ -98,6 +117,31 @@ def test_a_host_that_prometheus_does_not_know(prometheus, tmp_path):
     prometheus.rows = {"up": [({"instance": "h2:9100"}, "1")]}
     verdict = gate(tmp_path, "--rebooted", "--prometheus", prometheus.url, now=[rebooted("h1")], before=[state("h1")])
     assert verdict["decision"] == "stop" and faults(verdict) == ["not-watched"]
+
+
+def test_a_host_that_prometheus_does_not_reach(prometheus, tmp_path):
+    """Its metrics are not there, so that no alert fires. One exporter of several is enough."""
+    down, other = ({"instance": "h1:9100"}, "0"), ({"instance": "h1:9400"}, "1")
+    for rows, found in (([down], ["not-watched"]), ([down, other], [])):
+        prometheus.rows = {"up": rows}
+        verdict = gate(tmp_path, "--rebooted", "--prometheus", prometheus.url, now=[rebooted("h1")], before=[state("h1")])
+        assert verdict["decision"] == ("stop" if found else "go-on") and faults(verdict) == found
+
+
+def test_what_answers_is_not_prometheus(tmp_path):
+    """No HTTP at all: it could not be told, and that is not the gate's own "no"."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=banner, args=(server,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        done = fleet("gate", put(tmp_path / "now", state("h1")), "--prometheus", url)
+    assert done.returncode == 3 and "no answer of Prometheus" in done.stderr and not done.stdout, done.stderr
+
+
+def banner(server):
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(b"SSH-2.0-other\r\n\r\n")
 
 
 def test_prometheus_does_not_answer(tmp_path):
