@@ -116,13 +116,18 @@ def keep(path, text):
     if not text and not os.path.exists(path):
         return
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    # Below folders of root alone. Readers of status and metrics are not root.
-    with open(f"{path}.new", "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), 0o644)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(f"{path}.new", path)
+    # The folder of metrics may be another user's, who must not lead this elsewhere by a link.
+    fd, new = tempfile.mkstemp(prefix=f"{os.path.basename(path)}.", dir=os.path.dirname(path))
+    try:
+        with open(fd, "w", encoding="utf-8") as file:
+            os.fchmod(fd, 0o644)  # readers of status and metrics are not root
+            file.write(text)
+            file.flush()
+            os.fsync(fd)
+        os.rename(new, path)
+    except BaseException:
+        os.unlink(new)
+        raise
 
 
 def write_metrics(conf, root, lines):
