@@ -39,7 +39,8 @@ def waiting(reach, kernel, limit, newest):
     """[(package, kernel, version it stays at, newest version, packager)] of the drivers that KERNEL waits for."""
     if newest == limit:
         return []
-    return [(name, kernel, limit, newest, packager or "nobody who is named")
+    # Free text, which becomes part of a line, here and in what is kept.
+    return [(name, kernel, limit, newest, "".join(c if c.isprintable() else "?" for c in packager or "nobody who is named"))
             for (name, packager), mine in reach.items() if mine.get(kernel) == limit]  # fmt: skip
 
 

@@ -7,9 +7,12 @@ import socket
 import threading
 import time
 
+import jinja2
 import pytest
+import yaml
+from jinja2 import nativetypes
 
-from tests.unit.fleet.hosts import NEW, OLD, digest, fleet, kept, losing, put, rebooted, stamp, state
+from tests.unit.fleet.hosts import NEW, OLD, TOP, digest, fleet, kept, losing, put, rebooted, stamp, state
 
 
 def gate(tmp_path, *words, now, before=(), after=(), code=None):
@@ -110,6 +113,34 @@ def test_what_prometheus_has_of_them(prometheus, tmp_path):
     assert verdict["reasons"] == ["alert: h1 (Slow? fires)"]
     own = gate(tmp_path, "--rebooted", "--prometheus", prometheus.url, "--alerts", "other", now=now, before=before)
     assert own["decision"] == "go-on"
+
+
+def ansibles(task, **variables):
+    """The words by which the tasks TASK of the role ask the gate."""
+    role = TOP / "fleet/ansible/roles/rollout"
+    values = {**yaml.safe_load((role / "defaults/main.yml").read_text()), "rollout_fleet": ["gate-of-tests"], **variables}
+    render = nativetypes.NativeEnvironment(undefined=jinja2.StrictUndefined).from_string
+    watch = yaml.safe_load((role / "vars/main.yml").read_text())["rollout_watch"]
+    (asked,) = [one for one in yaml.safe_load((role / f"tasks/{task}.yml").read_text()) if one["name"] == "Ask the gate"]
+    verb, *words = render(asked["ansible.builtin.command"]["argv"]).render(values, rollout_watch=render(watch).render(values))[1:]
+    assert verb == "gate"
+    return words
+
+
+@pytest.mark.parametrize("task", ["preflight", "gate"])
+def test_a_rollout_asks_prometheus(prometheus, tmp_path, task):
+    """Before anything is changed, and after each batch; which alerts is the site's choice."""
+    put(tmp_path / "before", state("h1"))
+    for name in ("now", "after"):
+        put(tmp_path / name, rebooted("h1"))
+    (tmp_path / "batch").write_text("h1\n")
+    prometheus.rows = {"up": [({"instance": "h1:9100"}, "1")],
+                       "slow": [({"instance": "h1:9100", "alertname": "Slow"}, "1")]}  # fmt: skip
+    for more, found in (({}, []), ({"rollout_prometheus": prometheus.url}, []),
+                        ({"rollout_prometheus": prometheus.url, "rollout_alerts": "slow"}, ["alert"])):  # fmt: skip
+        words = ansibles(task, rollout_directory=str(tmp_path), **more)
+        assert ("--prometheus" in words, "--alerts" in words) == ("rollout_prometheus" in more, "rollout_alerts" in more)
+        assert faults(json.loads(fleet("gate", *words).stdout)) == found, words
 
 
 def test_a_host_that_prometheus_does_not_know(prometheus, tmp_path):

@@ -78,6 +78,16 @@ def test_programs_that_are_not_there(dnf, program, caplog):
     assert "trusts the signer of kmod-sample-1 was not told" in caplog.text
 
 
+def test_whom_it_comes_from_is_one_line(dnf, tmp_path, capsys):
+    """Who names himself so cannot put lines of his own beside it."""
+    common = dnf.module.kmodkeep_dnf
+    reach = {("kmod-sample", "A\n1 kmod-x\x1b[2J"): {"kernel": "1-1"}, ("kmod-other", None): {"kernel": "1-1"}}
+    common.tell(str(tmp_path / "root"), common.waiting(reach, "kernel", "1-1", "2-1"), "dnf remove", print)
+    said = capsys.readouterr().out
+    assert "It comes from A?1 kmod-x?[2J. Next: " in said and "It comes from nobody who is named. " in said
+    assert len(said.splitlines()) == 2
+
+
 def test_what_is_kept_goes_through_no_link(dnf, tmp_path):
     """The folder of metrics may be the exporter's; it is root who writes there."""
     other, folder = tmp_path / "other", tmp_path / "metrics"
