@@ -126,11 +126,11 @@ FIRING = 'ALERTS{alertstate="firing",severity="critical"}'
 
 
 def watched(url, query):
-    """{host that Prometheus reaches: [names of the alerts that QUERY finds for it]}."""
+    """{host that Prometheus reaches, or has alerts of: [names of those that QUERY finds for it]}."""
     _check(url)
     # Of a target that is down it has nothing new.
     found = {_host(labels): [] for labels, value in _ask(url, "up") if value == 1}
     for labels, _ in _ask(url, query):
-        if _host(labels) in found:
-            found[_host(labels)].append(states.plain(labels.get("alertname", "?")))
+        # Also where the alert is that the target is down.
+        found.setdefault(_host(labels), []).append(states.plain(labels.get("alertname", "?")))
     return found

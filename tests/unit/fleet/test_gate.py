@@ -151,12 +151,13 @@ def test_a_host_that_prometheus_does_not_know(prometheus, tmp_path):
 
 
 def test_a_host_that_prometheus_does_not_reach(prometheus, tmp_path):
-    """Its metrics are not there, so that no alert fires. One exporter of several is enough."""
+    """Its metrics are not there, so that none of their alerts fires. One exporter of several is enough."""
     down, other = ({"instance": "h1:9100"}, "0"), ({"instance": "h1:9400"}, "1")
-    for rows, found in (([down], ["not-watched"]), ([down, other], [])):
-        prometheus.rows = {"up": rows}
+    fires = [({"instance": "h1:9100", "alertname": "Down"}, "1")]
+    for rows, firing, decision, found in (([down], [], "stop", ["not-watched"]), ([down, other], [], "go-on", []), ([down], fires, "go-back", ["alert"])):
+        prometheus.rows = {"up": rows, FIRING: firing}
         verdict = gate(tmp_path, "--rebooted", "--prometheus", prometheus.url, now=[rebooted("h1")], before=[state("h1")])
-        assert verdict["decision"] == ("stop" if found else "go-on") and faults(verdict) == found
+        assert (verdict["decision"], faults(verdict)) == (decision, found)
 
 
 def test_what_answers_is_not_prometheus(tmp_path):
