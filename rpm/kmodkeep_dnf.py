@@ -39,7 +39,8 @@ def waiting(reach, kernel, limit, newest):
     """[(package, kernel, version it stays at, newest version, packager)] of the drivers that KERNEL waits for."""
     if newest == limit:
         return []
-    return [(name, kernel, limit, newest, packager or "nobody who is named")
+    # Free text, which becomes part of a line, here and in what is kept.
+    return [(name, kernel, limit, newest, "".join(c if c.isprintable() else "?" for c in packager or "nobody who is named"))
             for (name, packager), mine in reach.items() if mine.get(kernel) == limit]  # fmt: skip
 
 
@@ -116,13 +117,18 @@ def keep(path, text):
     if not text and not os.path.exists(path):
         return
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    # Below folders of root alone. Readers of status and metrics are not root.
-    with open(f"{path}.new", "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), 0o644)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(f"{path}.new", path)
+    # The folder of metrics may be another user's, who must not lead this elsewhere by a link.
+    fd, new = tempfile.mkstemp(prefix=f"{os.path.basename(path)}.", dir=os.path.dirname(path))
+    try:
+        with open(fd, "w", encoding="utf-8") as file:
+            os.fchmod(fd, 0o644)  # readers of status and metrics are not root
+            file.write(text)
+            file.flush()
+            os.fsync(fd)
+        os.rename(new, path)
+    except BaseException:
+        os.unlink(new)
+        raise
 
 
 def write_metrics(conf, root, lines):

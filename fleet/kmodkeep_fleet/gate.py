@@ -110,11 +110,11 @@ def _boots_between(now, before):
 
 
 def _alert_faults(name, alerts):
-    """A host without a target of that name has no alerts either, which says nothing."""
+    """A host that Prometheus does not reach has no alerts either, which says nothing."""
     if alerts is None:
         return []
     if name not in alerts:
-        return [("not-watched", "Prometheus has no target of that name")]
+        return [("not-watched", "Prometheus has no target of that name, or does not reach it")]
     return [("alert", f"{alerts[name][0]} fires")] if alerts[name] else []
 
 
@@ -138,7 +138,9 @@ def decide(fleet, batch, allowed):
     else:
         reasons = reasons_of(failed)
         blamed = any(word in BLAMED for faults in failed.values() for word, _ in faults)
-        decision = GO_ON if len(failed) <= allowed else GO_BACK if blamed else STOP
+        # Of a batch in which nobody has seen what the update does, any number is too many.
+        seen = blamed or len(failed) < len(hosts)
+        decision = GO_ON if seen and len(failed) <= allowed else GO_BACK if blamed else STOP
     return {
         "schema": 1, "decision": decision, "hosts_asked": len(hosts), "hosts_failed": len(failed),
         "allowed": allowed, "reasons": reasons,
@@ -196,10 +198,13 @@ def run(options):
     since = int(time.time()) - HOUR if options.since is None else options.since
     fleet = states.read_directory(options.directory, wanted=wanted, oldest=since)
     names = list(fleet.states) + list(fleet.refused)
+    after = {}
+    if options.after:
+        # Which kernel a host came up with has to be known of one, too, that said nothing right after the reboot.
+        after = {**fleet.states, **states.read_directory(options.after, wanted=names).states}
     batch = Batch(
         states=states.read_directory(options.before, wanted=names).states if options.before else {},
-        after=states.read_directory(options.after, wanted=names).states if options.after else {},
-        since=since, rebooted=options.rebooted,
+        after=after, since=since, rebooted=options.rebooted,
         alerts=prometheus.watched(options.prometheus, options.alerts) if options.prometheus else None,
     )  # fmt: skip
     verdict = decide(fleet, batch, allowance(options.allow, len(names)))

@@ -14,7 +14,7 @@ VERBS = {
     "gate": "after a batch: does the roll-out go on, stop, or go back?",
     "build": "modules of a driver with a dkms.conf, for kernels that are not here",
     "package": "packages of such modules, for Debian or RPM, and one that holds the kernel until it has them",
-    "publish": "a signed apt repository, whose rings get the same files one after the other",
+    "publish": "a signed repository of apt or dnf, whose rings get the same files one after the other",
     "verify": "a module file on a host, back to its package, builders, log entry and source",
     "radar": "which driver builds for which kernel, before anybody installs either",
     "redfish": "a certificate into the firmware's list db, through the machine's management controller",

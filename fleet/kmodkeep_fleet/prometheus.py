@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The same states out of Prometheus's API: coarser, since metrics have no sentences."""
 
+import http.client
 import json
 import math
 import urllib.error
@@ -47,7 +48,7 @@ def _ask(url, query):
         return [({str(k): str(v) for k, v in row["metric"].items()}, float(row["value"][1])) for row in rows]
     except urllib.error.URLError as error:
         raise OSError(5, f"Prometheus does not answer: {getattr(error, 'reason', error)}", url) from None
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, http.client.HTTPException):
         raise OSError(5, "that is no answer of Prometheus", url) from None
 
 
@@ -125,10 +126,11 @@ FIRING = 'ALERTS{alertstate="firing",severity="critical"}'
 
 
 def watched(url, query):
-    """{host that Prometheus scrapes: [names of the alerts that QUERY finds for it]}."""
+    """{host that Prometheus reaches, or has alerts of: [names of those that QUERY finds for it]}."""
     _check(url)
-    found = {_host(labels): [] for labels, _ in _ask(url, "up")}
+    # Of a target that is down it has nothing new.
+    found = {_host(labels): [] for labels, value in _ask(url, "up") if value == 1}
     for labels, _ in _ask(url, query):
-        if _host(labels) in found:
-            found[_host(labels)].append(states.plain(labels.get("alertname", "?")))
+        # Also where the alert is that the target is down.
+        found.setdefault(_host(labels), []).append(states.plain(labels.get("alertname", "?")))
     return found

@@ -57,16 +57,18 @@ class Repository:
     def __init__(self, top, key):
         self.top = Path(top)
         self.key = key
-        if (self.top / self.OTHERS).exists():
-            raise Usage(f"{top}: has rings of the other format. Next: another --repository, or the other --format")
-        for name in ("pool", self.SHOWN, ".published"):
-            (self.top / name).mkdir(parents=True, exist_ok=True)
+        self.top.mkdir(parents=True, exist_ok=True)
         # Who can open it can hold it.
         self._lock = os.open(self.top / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Usage(f"{top}: somebody else publishes there. Next: wait for it") from None
+        # An empty folder is of a run that published nothing, as with the wrong --format.
+        if any((self.top / self.OTHERS).glob("*")):
+            raise Usage(f"{top}: has rings of the other format. Next: another --repository, or the other --format")
+        for name in ("pool", self.SHOWN, ".published"):
+            (self.top / name).mkdir(exist_ok=True)
 
     def current(self, ring):
         """The folder that RING shows, or None."""
@@ -233,7 +235,9 @@ class RpmRepository(Repository):
             raise Usage(f"{file}: its header does not make a plain name")
         target = self.top / "pool" / name
         if target.exists():
-            # Signed, it has other bytes; its header has the digest of all that it brings.
+            # Signed, it has other bytes; its header has the digest of all that it brings, if rpm 4.14 or a later one made it.
+            if what.digest == "(none)":
+                raise Usage(f"{file}: its version was published, and it has no digest to compare. Next: make it with a higher release")
             if RpmPackage(target).digest != what.digest:
                 raise Usage(DISAGREE.format(file))
             return name
@@ -262,6 +266,10 @@ class RpmRepository(Repository):
             for file in (before / "repodata").iterdir():
                 if f'"repodata/{file.name}"' in named and not (partial / "repodata" / file.name).exists():
                     shutil.copyfile(file, partial / "repodata" / file.name)
+            # And packages that the ring has no more, which no index names now.
+            for name in (before / "files").read_text(encoding="utf-8").split():
+                if name not in names:
+                    os.link(before / name, partial / name)
 
 
 class RpmPackage:

@@ -3,11 +3,16 @@
 
 import json
 import resource
+import socket
+import threading
 import time
 
+import jinja2
 import pytest
+import yaml
+from jinja2 import nativetypes
 
-from tests.unit.fleet.hosts import NEW, OLD, digest, fleet, kept, losing, put, rebooted, stamp, state
+from tests.unit.fleet.hosts import NEW, OLD, TOP, digest, fleet, kept, losing, put, rebooted, stamp, state
 
 
 def gate(tmp_path, *words, now, before=(), after=(), code=None):
@@ -78,6 +83,23 @@ def test_a_host_that_came_up_with_another_kernel(tmp_path):
     assert well["decision"] == "go-on"
 
 
+def test_the_kernel_of_a_host_that_said_nothing_right_after_the_reboot(tmp_path):
+    """It is that of now which counts."""
+    now = [rebooted("h1") | {"running_kernel": OLD}, rebooted("h2")]
+    verdict = gate(tmp_path, "--rebooted", now=now, before=[state("h1"), state("h2")], after=[rebooted("h2")])
+    assert verdict["decision"] == "go-back" and faults(verdict) == ["other-kernel"] and "h2" not in verdict["hosts"]
+
+
+@pytest.mark.parametrize("others", [[], [rebooted("h2")]])
+def test_a_canary_that_tried_nothing_is_not_allowed(tmp_path, others):
+    """However many may have faults; with another one that is well it is one of these."""
+    pin = {"kernel": "6.1", "since": 1}
+    verdict = gate(tmp_path, "--rebooted", "--allow", "1", now=[rebooted("h1", pin=pin), *others],
+                   before=[state("h1", pin=pin), state("h2")])  # fmt: skip
+    assert faults(verdict) == ["not-tried"]
+    assert verdict["decision"] == ("go-on" if others else "stop")
+
+
 FIRING = 'ALERTS{alertstate="firing",severity="critical"}'
 
 
@@ -93,11 +115,65 @@ def test_what_prometheus_has_of_them(prometheus, tmp_path):
     assert own["decision"] == "go-on"
 
 
+def ansibles(task, **variables):
+    """The words by which the tasks TASK of the role ask the gate."""
+    role = TOP / "fleet/ansible/roles/rollout"
+    values = {**yaml.safe_load((role / "defaults/main.yml").read_text()), "rollout_fleet": ["gate-of-tests"], **variables}
+    render = nativetypes.NativeEnvironment(undefined=jinja2.StrictUndefined).from_string
+    watch = yaml.safe_load((role / "vars/main.yml").read_text())["rollout_watch"]
+    (asked,) = [one for one in yaml.safe_load((role / f"tasks/{task}.yml").read_text()) if one["name"] == "Ask the gate"]
+    verb, *words = render(asked["ansible.builtin.command"]["argv"]).render(values, rollout_watch=render(watch).render(values))[1:]
+    assert verb == "gate"
+    return words
+
+
+@pytest.mark.parametrize("task", ["preflight", "gate"])
+def test_a_rollout_asks_prometheus(prometheus, tmp_path, task):
+    """Before anything is changed, and after each batch; which alerts is the site's choice."""
+    put(tmp_path / "before", state("h1"))
+    for name in ("now", "after"):
+        put(tmp_path / name, rebooted("h1"))
+    (tmp_path / "batch").write_text("h1\n")
+    prometheus.rows = {"up": [({"instance": "h1:9100"}, "1")],
+                       "slow": [({"instance": "h1:9100", "alertname": "Slow"}, "1")]}  # fmt: skip
+    for more, found in (({}, []), ({"rollout_prometheus": prometheus.url}, []),
+                        ({"rollout_prometheus": prometheus.url, "rollout_alerts": "slow"}, ["alert"])):  # fmt: skip
+        words = ansibles(task, rollout_directory=str(tmp_path), **more)
+        assert ("--prometheus" in words, "--alerts" in words) == ("rollout_prometheus" in more, "rollout_alerts" in more)
+        assert faults(json.loads(fleet("gate", *words).stdout)) == found, words
+
+
 def test_a_host_that_prometheus_does_not_know(prometheus, tmp_path):
     """That no alert fires for it says nothing."""
     prometheus.rows = {"up": [({"instance": "h2:9100"}, "1")]}
     verdict = gate(tmp_path, "--rebooted", "--prometheus", prometheus.url, now=[rebooted("h1")], before=[state("h1")])
     assert verdict["decision"] == "stop" and faults(verdict) == ["not-watched"]
+
+
+def test_a_host_that_prometheus_does_not_reach(prometheus, tmp_path):
+    """Its metrics are not there, so that none of their alerts fires. One exporter of several is enough."""
+    down, other = ({"instance": "h1:9100"}, "0"), ({"instance": "h1:9400"}, "1")
+    fires = [({"instance": "h1:9100", "alertname": "Down"}, "1")]
+    for rows, firing, decision, found in (([down], [], "stop", ["not-watched"]), ([down, other], [], "go-on", []), ([down], fires, "go-back", ["alert"])):
+        prometheus.rows = {"up": rows, FIRING: firing}
+        verdict = gate(tmp_path, "--rebooted", "--prometheus", prometheus.url, now=[rebooted("h1")], before=[state("h1")])
+        assert (verdict["decision"], faults(verdict)) == (decision, found)
+
+
+def test_what_answers_is_not_prometheus(tmp_path):
+    """No HTTP at all: it could not be told, and that is not the gate's own "no"."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=banner, args=(server,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        done = fleet("gate", put(tmp_path / "now", state("h1")), "--prometheus", url)
+    assert done.returncode == 3 and "no answer of Prometheus" in done.stderr and not done.stdout, done.stderr
+
+
+def banner(server):
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(b"SSH-2.0-other\r\n\r\n")
 
 
 def test_prometheus_does_not_answer(tmp_path):

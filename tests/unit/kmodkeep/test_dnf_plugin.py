@@ -78,6 +78,29 @@ def test_programs_that_are_not_there(dnf, program, caplog):
     assert "trusts the signer of kmod-sample-1 was not told" in caplog.text
 
 
+def test_whom_it_comes_from_is_one_line(dnf, tmp_path, capsys):
+    """Who names himself so cannot put lines of his own beside it."""
+    common = dnf.module.kmodkeep_dnf
+    reach = {("kmod-sample", "A\n1 kmod-x\x1b[2J"): {"kernel": "1-1"}, ("kmod-other", None): {"kernel": "1-1"}}
+    common.tell(str(tmp_path / "root"), common.waiting(reach, "kernel", "1-1", "2-1"), "dnf remove", print)
+    said = capsys.readouterr().out
+    assert "It comes from A?1 kmod-x?[2J. Next: " in said and "It comes from nobody who is named. " in said
+    assert len(said.splitlines()) == 2
+
+
+def test_what_is_kept_goes_through_no_link(dnf, tmp_path):
+    """The folder of metrics may be the exporter's; it is root who writes there."""
+    other, folder = tmp_path / "other", tmp_path / "metrics"
+    other.write_text("not ours")
+    folder.mkdir()
+    for name in ("waits.prom", "waits.prom.new"):
+        (folder / name).symlink_to(other)
+    dnf.module.kmodkeep_dnf.keep(str(folder / "waits.prom"), "ours\n")
+    assert other.read_text() == "not ours" and (folder / "waits.prom").read_text() == "ours\n"
+    assert (folder / "waits.prom").stat().st_mode & 0o777 == 0o644 and not (folder / "waits.prom").is_symlink()
+    assert len(list(folder.iterdir())) == 2
+
+
 def answers(**values):
     """What dnf5 replies, line by line."""
     return "".join(json.dumps({"op": "reply", "status": "OK", "return": value}) + "\n" for value in values.values())
@@ -110,3 +133,10 @@ def test_the_action_refuses_what_refuses_itself(dnf, tmp_path):
                           timeout=60)  # fmt: skip
     stop = json.loads(done.stdout.splitlines()[-1])
     assert stop["op"] == "stop" and "not trusted\nkmodkeep: nothing was changed." in stop["args"]["message"]
+
+
+def test_a_broken_action_stops_nothing():
+    """dnf5 takes raise_error for "refuse every transaction", also the one that mends Python; a refusal needs none."""
+    lines = [line.split(":", 4) for line in (TOP / "rpm/kmodkeep.actions").read_text().splitlines() if not line.startswith("#")]
+    assert [line[0] for line in lines] == ["goal_resolved", "pre_transaction"]
+    assert not any(word.startswith("raise_error") for line in lines for word in line[3].split())

@@ -110,3 +110,17 @@ def test_units_are_confined(unit, tmp_path):
     assert done.returncode == 0, done.stdout[-300:] + done.stderr
     # That would hide the modules.
     assert "\nProtectKernelModules=yes" not in text
+
+
+def test_what_kernel_hold_writes_goes_through_no_link(tmp_path):
+    """Metrics lie in a folder that the exporter's user can change; root writes there."""
+    other, folder, target = tmp_path / "other", tmp_path / "folder", tmp_path / "metrics/waits.prom"
+    other.write_text("not ours")
+    folder.mkdir()
+    target.parent.mkdir()
+    target.symlink_to(folder)
+    target.with_name("waits.prom.new").symlink_to(other)
+    function = re.search(r"^replace\(\) \{.*?^\}", (TOP / "system/kernel-hold").read_text(), re.M | re.S)[0]
+    subprocess.run(["sh", "-euc", f'{function}\nreplace "$1"', "sh", target], input=b"ours", check=True, timeout=60)
+    assert other.read_text() == "not ours" and target.read_text() == "ours" and not target.is_symlink()
+    assert list(target.parent.iterdir()) == [target] and not list(folder.iterdir())
