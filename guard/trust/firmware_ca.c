@@ -581,14 +581,14 @@ int firmware_starts_file(const struct host *h, const char *path, struct boot_pro
 }
 
 /*
- * Both, one behind the other, as far as they can be read. *unread: why one that is there
- * cannot be; 0. 0 or -ENOMEM.
+ * Both, one behind the other, as far as they can be read; NAME may be NULL. *unread: why one
+ * that is there cannot be; 0. 0 or -ENOMEM.
  */
 static int join_lists(const struct host *h, const char *name, const char *mok, struct buf *out,
 		      int *unread)
 {
 	struct buf a = { 0 }, b = { 0 };
-	int err = efivar_read(h, name, EFI_SECURITY_GUID, &a);
+	int err = name ? efivar_read(h, name, EFI_SECURITY_GUID, &a) : -ENOENT;
 
 	*unread = err == -ENOENT ? 0 : err;
 	if (err != -ENOMEM)
@@ -613,8 +613,10 @@ int firmware_shim_starts(const struct host *h, const char *path, struct boot_pro
 	struct buf trusted = { 0 }, refused = { 0 };
 	struct list db, dbx;
 	char *copy = strdup(path);
+	/* Told to ignore db, shim takes its own lists alone. */
+	const char *db_name = efivar_flag(h, "MokIgnoreDB", SHIM_GUID) < 0 ? "db" : NULL;
 	int db_err = 0, dbx_err = 0;
-	int err = copy ? join_lists(h, "db", "MokListRT", &trusted, &db_err) : -ENOMEM;
+	int err = copy ? join_lists(h, db_name, "MokListRT", &trusted, &db_err) : -ENOMEM;
 
 	memset(out, 0, sizeof(*out));
 	if (!err)

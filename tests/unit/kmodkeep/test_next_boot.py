@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.unit.kmodkeep.host import GLOBAL, SECURITY, siglist
+from tests.unit.kmodkeep.host import GLOBAL, SECURITY, SHIM, siglist
 from tests.unit.kmodkeep.system import (
     LOADER,
     NEW,
@@ -1004,8 +1004,18 @@ def test_kernel_signed_by_a_stranger(system, pair, tmp_path):
     assert "signed by: Stranger" in next_finding(system)["message"]
     system.tree.variable("MokListRT", siglist(pair.cert.read_bytes(), ca.der("Stranger")))
     assert next_finding(system)["verdict"] == "ok"
+    # Told to ignore db, it has its own lists alone: db has only what the firmware starts.
+    variables = system.path / "sys/firmware/efi/efivars"
+    database = variables / f"db-{SECURITY}"
+    database.write_bytes(database.read_bytes() + siglist(ca.der("Other"))[4:])
+    system.tree.put(f"boot/vmlinuz-{NEW}", signed("Other"))
+    assert next_finding(system)["verdict"] == "ok"
+    system.tree.variable("MokIgnoreDB", b"\7\0\0\0\1")
+    assert next_finding(system)["verdict"] == "unknown"
+    (variables / f"MokIgnoreDB-{SHIM}").unlink()
+    system.tree.put(f"boot/vmlinuz-{NEW}", signed("Stranger"))
     # What it refuses is there, and cannot be read.
-    unread = system.path / f"sys/firmware/efi/efivars/dbx-{SECURITY}"
+    unread = variables / f"dbx-{SECURITY}"
     unread.mkdir()
     assert next_finding(system)["verdict"] == "unknown"
     unread.rmdir()
