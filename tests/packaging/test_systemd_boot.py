@@ -6,12 +6,14 @@ kmodkeep pins nothing but on the running system, a build for tests stands in for
 """
 
 import json
+import shutil
 import subprocess
 
 import pytest
 
 from tests.packaging.target import Target
 from tests.packaging.variants import packages
+from tests.unit.kmodkeep.host import FALLBACK
 from tests.unit.kmodkeep.system import LOADER, NEW, OLD, module_bytes, utf16
 
 ENTRY = "title Debian\nversion {0}\nsort-key debian\nlinux /0123/{0}/linux\n"
@@ -56,6 +58,10 @@ def show_to_itself(clone):
     clone.write("/host/proc/sys/kernel/random/boot_id", "boot-1\n")
     (clone.path / VARIABLES).mkdir(parents=True)
     (clone.path / VARIABLES / f"LoaderInfo-{LOADER}").write_bytes(utf16("systemd-boot 252.39"))
+    # It has no entries, so the firmware starts the fallback: the real one.
+    fallback = clone.path / FALLBACK
+    fallback.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(clone.path / "usr/lib/systemd/boot/efi/systemd-bootx64.efi", fallback)
     subprocess.run(["mount", "--bind", clone.path / "host/sys/firmware",
                     clone.path / "sys/firmware"], check=True)  # fmt: skip
 

@@ -15,7 +15,9 @@ import pytest
 
 from tests.packaging.target import Target
 from tests.packaging.variants import packages
-from tests.unit.kmodkeep.host import GLOBAL, SHIM, siglist
+from tests.unit.kmodkeep.host import (
+    FALLBACK, GLOBAL, SECURITY, SHA256, SHIM, hash_list, program, sha256_of, siglist,
+)  # fmt: skip
 from tests.unit.kmodkeep.system import advanced, grub_cfg, without_initrds
 
 DKMS_CONF = """\
@@ -79,6 +81,11 @@ def become_host(clone):
     clone.write("/host/proc/sys/kernel/osrelease", clone.old + "\n")
     clone.write("/host/proc/sys/kernel/random/boot_id", "boot-1\n")
     efivar(clone, f"SecureBoot-{GLOBAL}", b"\x06\0\0\0\1")
+    # Without entries the firmware starts the fallback, if its list has that.
+    fallback = clone.path / "host" / FALLBACK
+    fallback.parent.mkdir(parents=True, exist_ok=True)
+    fallback.write_bytes(program())
+    efivar(clone, f"db-{SECURITY}", b"\7\0\0\0" + hash_list(SHA256, sha256_of(program())))
 
 
 def efivar(clone, name, data):
