@@ -56,7 +56,7 @@ class Firmware(Tree):
     """The variables of a host of the lab, whose other files are its own."""
 
     def __init__(self, path):
-        self.path = path
+        self.path, self.firmware = path, None
 
 
 def test_what_a_killed_lab_has_left_is_removed():
