@@ -51,7 +51,6 @@ static void look_in(void *arg, const char *where)
 
 char *esp_file(const struct host *h, const char *partition, const char *file, char **mount)
 {
-	static const char *const places[] = { "/boot/efi", "/efi", "/boot" };
 	struct search s = { h, file, mount, NULL };
 	bool told = host_has(h, PARTITIONS);
 	char *said = partition ? NULL : efivar_text(h, "LoaderDevicePartUUID", LOADER_GUID);
@@ -64,8 +63,8 @@ char *esp_file(const struct host *h, const char *partition, const char *file, ch
 		return s.path;
 	}
 	free(said);
-	for (size_t i = 0; i < ARRAY_SIZE(places) && !s.path; i++)
-		look_in(&s, places[i]);
+	for (const char *const *place = mount_esp_places; *place; place++)
+		look_in(&s, *place);
 	if (!s.path)
 		mount_each_esp(h, look_in, &s);
 	return s.path;

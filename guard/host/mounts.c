@@ -14,6 +14,8 @@
 /* Those of a host with hundreds of containers have a few MiB. */
 #define MOUNTS_MAX (16u << 20)
 
+const char *const mount_esp_places[] = { "/boot/efi", "/efi", "/boot", NULL };
+
 static char *resolve_name(const struct host *h, const char *kind, const char *id, int to_case(int))
 {
 	char *rel = text_of("/dev/disk/%s/%s", kind, id), *file;
@@ -147,10 +149,13 @@ static char *mirror_of(const struct host *h, const char *device)
 /* What systemd mounts when it is looked into, as it does with EFI partitions, is mounted then. */
 static void wake_automounts(const struct host *h)
 {
-	static const char *const places[] = { "/boot/efi/.", "/efi/.", "/boot/." };
+	for (const char *const *place = mount_esp_places; *place; place++) {
+		char *inside = text_of("%s/.", *place);
 
-	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
-		host_has(h, places[i]);
+		if (inside)
+			host_has(h, inside);
+		free(inside);
+	}
 }
 
 char *mount_of(const struct host *h, const char *id)

@@ -25,6 +25,9 @@ int mount_path(const struct host *h, const char *id, const char *file, char **ou
  */
 const char *mount_made_anew(const struct host *h, const char *file);
 
+/* Where an EFI partition mostly is mounted; the last one is NULL. */
+extern const char *const mount_esp_places[];
+
 /*
  * Where what a file is in is mounted, but for a folder that is mounted over itself; malloc'ed,
  * below the root. NULL: not to be seen.

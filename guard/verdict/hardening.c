@@ -12,6 +12,7 @@
 
 #include "guard/base/param.h"
 #include "guard/base/util.h"
+#include "guard/host/firmware.h"
 #include "guard/host/mounts.h"
 #include "guard/trust/trust.h"
 #include "guard/verdict/modprobe.h"
@@ -93,13 +94,21 @@ static bool line_sets(char *line, const char *a, const char *b)
 		(n == strlen(b) && !strncmp(line, b, n))) && *value != '0';
 }
 
+/* Is something there that cannot be read? What is no file, as a link to /dev/null, says nothing. */
+static bool is_unread(int err)
+{
+	return err && err != -ENOENT && err != -EINVAL && err != -EISDIR;
+}
+
+/* Or may it? */
 static bool file_sets(const char *path)
 {
 	char *text = NULL, *rest, *line;
 	struct buf b = { 0 };
-	bool sets = false;
+	int err = file_read(path, TEXT_MAX, &b);
+	bool sets = is_unread(err);
 
-	if (!file_read(path, TEXT_MAX, &b))
+	if (!err)
 		text = strndup((char *)b.data, b.len);
 	for (rest = text; !sets && (line = strsep(&rest, "\n")); )
 		sets = line_sets(line, "kernel.modules_disabled", "kernel/modules_disabled");
@@ -161,8 +170,8 @@ static int judge_disabled(const struct doctor *d, struct finding *f)
 	    !modprobe_at_boot(d->h, f->module))
 		err = report_set(&f->report, VERDICT_UNKNOWN, "write its name into a file of "
 				 "/etc/modules-load.d, which goes before that",
-				 "%s sets kernel.modules_disabled while the host boots, and "
-				 "whether the module is loaded before that is not known", who);
+				 "%s sets kernel.modules_disabled while the host boots, or "
+				 "cannot be read, and whether the module is loaded before that is not known", who);
 	free(now);
 	return err;
 }
@@ -221,7 +230,7 @@ static char *policy_appraises(const struct host *h)
 	free(text);
 	buf_free(&b);
 	free(path);
-	return does || (err && err != -ENOENT) ? strdup("yes") : NULL;
+	return does || is_unread(err) ? strdup("yes") : NULL;
 }
 
 static int judge_ima(const struct doctor *d, struct finding *f)
@@ -232,7 +241,10 @@ static int judge_ima(const struct doctor *d, struct finding *f)
 	char *readable = host_kernel_config(d->h, f->kernel->release, "CONFIG_MODULES");
 	bool asks = (policy && (strstr(policy, "secure_boot") || strstr(policy, "appraise"))) ||
 		    is_on(line, "ima_appraise_tcb", false) || !file || *file;
-	bool off = (how && (!strcmp(how, "off") || !strcmp(how, "fix") || !strcmp(how, "log"))) ||
+	/* Under Secure Boot kernels ignore the word. */
+	enum secure_boot sb = host_secure_boot(d->h);
+	bool off = (how && (sb == SB_OFF || sb == SB_NO_EFI) &&
+		    (!strcmp(how, "off") || !strcmp(how, "fix") || !strcmp(how, "log"))) ||
 		   (readable && !built);
 	bool proven = asks && f->kernel->running && runs_with(d, line, "ima_policy") &&
 		      runs_with(d, line, "ima_appraise") && is_loaded(d, f);
@@ -257,9 +269,10 @@ static char *selinux_set(const struct host *h)
 {
 	char *path = host_path(h, "/etc/selinux/config"), *text = NULL, *rest, *word;
 	struct buf b = { 0 };
-	bool does = false;
+	int err = path && host_has(h, "/sys/fs/selinux/enforce") ? file_read(path, TEXT_MAX, &b) : -ENOENT;
+	bool does = is_unread(err);
 
-	if (host_has(h, "/sys/fs/selinux/enforce") && path && !file_read(path, TEXT_MAX, &b))
+	if (!err)
 		text = strndup((char *)b.data, b.len);
 	for (rest = text; (word = strsep(&rest, "\n")); )
 		if (!strncmp(word, "SELINUX=", 8))

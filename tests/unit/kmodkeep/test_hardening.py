@@ -57,6 +57,33 @@ def test_modules_are_disabled_while_the_host_boots(system, where, line, word):
     assert verdict(system) == "ok"
 
 
+def test_settings_that_cannot_be_read(system, pair):
+    """As root nothing is forbidden, so they are too long. A link to /dev/null hides a file, and sets nothing."""
+    (system.path / "etc/sysctl.d").mkdir(parents=True, exist_ok=True)
+    (system.path / "etc/sysctl.d/9.conf").symlink_to("/dev/null")
+    assert verdict(system) == "ok"
+    large = "# nothing\n" * 500_000
+    for where in ("etc/sysctl.d/8.conf", "etc/selinux/config"):
+        system.tree.put("sys/fs/selinux/enforce", "1")
+        path = system.tree.put(where, large)
+        os.setxattr(system.module_file(NEW), "security.selinux", b"u:r:user_home_t")
+        assert verdict(system) == "unknown", where
+        path.unlink()
+        assert verdict(system) == "ok", where
+
+
+def test_ima_is_not_switched_off_under_secure_boot(system, pair):
+    system.tree.put(f"boot/config-{NEW}", CONFIG + "CONFIG_IMA_APPRAISE=y\n")
+    boots_with(system, "ima_policy=secure_boot ima_appraise=log")
+    system.install(NEW, sign=pair)
+    system.tree.enrol(pair.cert)
+    system.tree.secure_boot(False)
+    assert verdict(system) == "ok"
+    system.tree.secure_boot()
+    found = finding(system)
+    assert found["verdict"] == "unknown" and "IMA" in found["message"], found
+
+
 @pytest.mark.parametrize("words, word", [
     ("sysctl.kernel.modules_disabled=1", "blocked"), ("sysctl.kernel.modules_disabled=0", "ok"),
     ("loadpin.enforce=1", "unknown"), ("loadpin.enforce", "unknown"), ("loadpin.enforce=0", "ok"),
