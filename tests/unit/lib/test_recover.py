@@ -8,6 +8,7 @@ import random
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -695,6 +696,21 @@ def test_only_the_newest(file):
     texts = flightrec("recover", "-n", 2, "-p", "err", "-o", "cat", path).stdout.splitlines()
     assert len(texts) == 2 and texts == flightrec("recover", "-p", "err", "-o", "cat", path).stdout.splitlines()[-2:]
     assert flightrec("recover", "-n", 0, path).returncode == flightrec("recover", "-n", "x", path).returncode == 2
+
+
+def test_no_room_to_hold_the_newest_back(file):
+    """A file that may not grow stands for the full disk: nothing is printed as if it were all."""
+    recs = [crash.Record(b"x" * 60, seq=n) for n in range(1, 301)]
+    path = file(crash.console(crash.crash_lines(recs)))
+    build()
+
+    def bound():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
+
+    done = subprocess.run([PLAIN, "recover", "-n", "299", path], capture_output=True, text=True, timeout=60,
+                          preexec_fn=bound)  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "") and "temporary file: File too large" in done.stderr, done
 
 
 def test_records_that_nobody_asked_for_were_found_all_the_same(file):
