@@ -375,11 +375,11 @@ int verb_package(int argc, char **argv)
 	size_t asked = 0;
 	int c, err, code;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, ":h", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'r': root = optarg; break;
 		case 'h': fputs(usage, stdout); return EXIT_YES;
-		default: return EXIT_USAGE;
+		default: return complain_option("package", argv, c);
 		}
 	}
 	argv += optind;
