@@ -94,7 +94,7 @@ static int parse(int argc, char **argv, struct options *o)
 	int c;
 
 	o->policy = POLICY_PIN_LAST_GOOD;
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, ":h", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'a': o->all = true; break;
 		case 'P':
@@ -109,7 +109,7 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'u': o->undo = true; break;
 		case 'r': o->root = optarg; break;
 		case 'h': fputs(usage, stdout); return -1;
-		default: return EXIT_USAGE;
+		default: return complain_option("adopt", argv, c);
 		}
 	}
 	if (argc - optind > 1 || o->all == (argc - optind == 1))

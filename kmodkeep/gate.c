@@ -517,20 +517,24 @@ int verb_gate(int argc, char **argv)
 	struct host *h;
 	int c, err, code;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, ":h", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'f': o.fetch = true; break;
 		case 's': o.shell = true; break;
 		case 'm': o.step = optarg; break;
 		case 'r': o.root = optarg; break;
 		case 'h': fputs(usage, stdout); return EXIT_YES;
-		default: return EXIT_USAGE;
+		default: return complain_option("gate", argv, c);
 		}
 	}
 	if (o.step && optind < argc)
 		o.rollout = argv[optind++];
-	if (optind != argc || (o.step && (!o.rollout || o.fetch || o.shell)))
-		return complain(EXIT_USAGE, "gate: these arguments make no sense; see --help");
+	if (optind != argc)
+		return complain(EXIT_USAGE, "gate: unexpected argument '%s'", argv[optind]);
+	if (o.step && !o.rollout)
+		return complain(EXIT_USAGE, "gate: --mark %s needs the name of a roll-out", o.step);
+	if (o.step && (o.fetch || o.shell))
+		return complain(EXIT_USAGE, "gate: --mark excludes --fetch and --shell");
 	err = host_new(o.root, &h);
 	if (err)
 		return complain_root(err, o.root, "gate");

@@ -425,11 +425,11 @@ int verb_radar(int argc, char **argv)
 	struct radar r = { .worst = EXIT_YES };
 	int c, code;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, ":h", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'r': root = optarg; break;
 		case 'h': fputs(usage, stdout); return EXIT_YES;
-		default: return EXIT_USAGE;
+		default: return complain_option("radar", argv, c);
 		}
 	}
 	argv += optind;

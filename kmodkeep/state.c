@@ -479,12 +479,12 @@ int verb_state(int argc, char **argv)
 	bool write = false;
 	int c, err, code, lock;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, ":h", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'r': root = optarg; break;
 		case 'w': write = true; break;
 		case 'h': fputs(usage, stdout); return EXIT_YES;
-		default: return EXIT_USAGE;
+		default: return complain_option("state", argv, c);
 		}
 	}
 	if (optind != argc)

@@ -344,11 +344,11 @@ int verb_status(int argc, char **argv)
 	struct doctor *d;
 	int c, err, code;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, ":h", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'r': root = optarg; break;
 		case 'h': fputs(usage, stdout); return EXIT_YES;
-		default: return EXIT_USAGE;
+		default: return complain_option("status", argv, c);
 		}
 	}
 	if (optind != argc)

@@ -50,7 +50,7 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'n': o->dry_run = true; break;
 		case 'r': o->root = optarg; break;
 		case 'h': fputs(usage, stdout); return -1;
-		default: return keyverb_wrong_option("key create", argv, c);
+		default: return complain_option("key create", argv, c);
 		}
 	}
 	if (optind != argc)

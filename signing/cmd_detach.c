@@ -78,7 +78,7 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'l': o->log = optarg; break;
 		case 'r': o->root = optarg; break;
 		case 'h': fputs(usage, stdout); return -1;
-		default: return keyverb_wrong_option("manifest sign", argv, c);
+		default: return complain_option("manifest sign", argv, c);
 		}
 	}
 	if (!o->agrees || !o->who || !o->key || !o->cert || !o->output)

@@ -82,7 +82,7 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'o': o->output = optarg; break;
 		case 'r': o->root = optarg; break;
 		case 'h': fputs(usage, stdout); return -1;
-		default: return keyverb_wrong_option("manifest join", argv, c);
+		default: return complain_option("manifest join", argv, c);
 		}
 	}
 	if (!code && (!o->dir_count || !o->cert_count || !o->output))

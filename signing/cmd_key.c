@@ -275,19 +275,19 @@ static int status(int argc, char **argv)
 	int c, err, form = 0, code;
 	bool first = false;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, ":h", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'f': first = true; break;
 		case 'c': cert = optarg; break;
 		case 'r': root = optarg; break;
 		case 'h': fputs(status_usage, stdout); return EXIT_YES;
-		case '?': return EXIT_USAGE;
+		case '?': case ':': return complain_option("key status", argv, c);
 		default: form = c;
 		}
 	}
 	if (optind != argc)
-		return complain(EXIT_USAGE, "key status: '%s' is one word too "
-				"many", argv[optind]);
+		return complain(EXIT_USAGE, "key status: unexpected argument '%s'",
+				argv[optind]);
 	if (cert && first)
 		return complain(EXIT_USAGE, "key status: --cert and --first name "
 				"different keys; give one of them");

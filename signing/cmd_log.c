@@ -67,7 +67,7 @@ static int log_verify(int argc, char **argv)
 		case 'd': head = optarg; break;
 		case 'r': root = optarg; break;
 		case 'h': fputs(usage, stdout); return EXIT_YES;
-		default: return keyverb_wrong_option("log verify", argv, c);
+		default: return complain_option("log verify", argv, c);
 		}
 	}
 	if (argc - optind > 1)

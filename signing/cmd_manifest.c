@@ -167,7 +167,7 @@ static int parse_create(int argc, char **argv, struct creating *o)
 		case 'H': o->facts.hash = optarg; break;
 		case 'r': o->root = optarg; break;
 		case 'h': fputs(create_usage, stdout); return -1;
-		default: return keyverb_wrong_option("manifest create", argv, c);
+		default: return complain_option("manifest create", argv, c);
 		}
 	}
 	o->files = argv + optind;
@@ -272,7 +272,7 @@ static int check(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, ":h", longs, NULL)) >= 0) {
 		if (c != 'h')
-			return keyverb_wrong_option("manifest check", argv, c);
+			return complain_option("manifest check", argv, c);
 		fputs(check_usage, stdout);
 		return EXIT_YES;
 	}

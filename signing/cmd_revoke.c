@@ -80,7 +80,7 @@ static int parse(int argc, char **argv, const char *verb, const char *usage,
 		case 'p': o->password_stdin = true; break;
 		case 'r': o->root = optarg; break;
 		case 'h': fputs(usage, stdout); return -1;
-		default: return keyverb_wrong_option(verb, argv, c);
+		default: return complain_option(verb, argv, c);
 		}
 	}
 	if (optind != argc)

@@ -83,7 +83,7 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'p': o->password_stdin = true; break;
 		case 'r': o->root = optarg; break;
 		case 'h': fputs(usage, stdout); return -1;
-		default: return keyverb_wrong_option("key rotate", argv, c);
+		default: return complain_option("key rotate", argv, c);
 		}
 	}
 	if (optind + 1 != argc)

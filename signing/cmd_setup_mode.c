@@ -122,7 +122,7 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'o': o->output = optarg; break;
 		case 'r': o->root = optarg; break;
 		case 'h': fputs(usage, stdout); return -1;
-		default: return keyverb_wrong_option("key enroll", argv, c);
+		default: return complain_option("key enroll", argv, c);
 		}
 	}
 	if (optind != argc)

@@ -69,7 +69,7 @@ static int parse(int argc, char **argv, struct options *o)
 	};
 	int c;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, ":h", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'k': o->key = optarg; break;
 		case 'c': o->cert = optarg; break;
@@ -81,7 +81,7 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'd': o->s.dry_run = true; break;
 		case 'r': o->root = optarg; break;
 		case 'h': fputs(usage, stdout); return -1;
-		default: return EXIT_USAGE;
+		default: return complain_option("sign", argv, c);
 		}
 	}
 	if (!o->key != !o->cert)

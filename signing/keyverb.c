@@ -99,12 +99,3 @@ int keyverb_failed(int err, const char *what)
 			err == -ELOOP ? "it is a symbolic link" :
 			strerror(-err), next);
 }
-
-int keyverb_wrong_option(const char *verb, char **argv, int c)
-{
-	const char *word = argv[optind - 1];
-
-	if (c == ':')
-		return complain(EXIT_USAGE, "%s: %s needs a value", verb, word);
-	return complain(EXIT_USAGE, "%s: unknown option '%s'", verb, word);
-}

@@ -24,7 +24,4 @@ void keyverb_close(struct host *h, int lock);
 /* Says why a file could not be made or changed; returns EXIT_NO. */
 int keyverb_failed(int err, const char *what);
 
-/* Says what is wrong after getopt_long() gave c ('?' or ':'); EXIT_USAGE. */
-int keyverb_wrong_option(const char *verb, char **argv, int c);
-
 #endif

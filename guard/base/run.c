@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -44,8 +45,11 @@ static void child(char *const argv[], const struct run_how *how, int output)
 	int input = how->input ? input_file(how->input) : open("/dev/null", O_RDONLY);
 
 	setpgid(0, 0);
-	if (input < 0 || dup2(input, 0) < 0 || dup2(output, 1) < 0 ||
-	    dup2(output, 2) < 0)
+	/* A signal of the terminal does not reach the group that it has now. */
+	if (how->ends_with_caller)
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (input < 0 || dup2(input, 0) < 0 || dup2(output, 2) < 0 ||
+	    dup2(how->output_fd ? how->output_fd : output, 1) < 0)
 		_exit(126);
 	if (how->keep_fd >= 0)
 		fcntl(how->keep_fd, F_SETFD, 0);

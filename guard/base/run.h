@@ -29,6 +29,8 @@ struct run_how {
 	int keep_fd;		/* stays open in it, as a lock; -1: none */
 	const char *input;	/* text that it reads; NULL: none */
 	const char *dir;	/* where it is started; NULL: here */
+	int output_fd;		/* its standard output goes there alone; 0: with all else */
+	bool ends_with_caller;	/* it is ended when this process is */
 	/* PATH and all else are the caller's, but messages are in English. */
 	bool callers_environment;
 };

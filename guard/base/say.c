@@ -2,6 +2,7 @@
 /* Errors of the verbs, one line each, on standard error. */
 #include "guard/base/say.h"
 
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,4 +38,22 @@ int complain_root(int err, const char *root, const char *what)
 	if (!root)
 		return complain_errno(err, what);
 	return complain(EXIT_UNSURE, "--root %s: %s", root, strerror(-err));
+}
+
+int complain_option(const char *verb, char **argv, int c)
+{
+	/* A short option is in optopt; of a long one only its word is known. */
+	const char *word = argv[optind - 1], *value = strchr(word, '=');
+	const char letter[] = { '-', (char)optopt, '\0' };
+	bool is_long = !strncmp(word, "--", 2);
+
+	if (c == ':')
+		return complain(EXIT_USAGE, "%s: %s needs a value", verb,
+				is_long ? word : letter);
+	/* Of one that is known optopt has the number. */
+	if (is_long && optopt && value)
+		return complain(EXIT_USAGE, "%s: %.*s takes no value", verb,
+				(int)(value - word), word);
+	return complain(EXIT_USAGE, "%s: unknown option '%s'", verb,
+			is_long ? word : letter);
 }

@@ -13,4 +13,10 @@ int complain_errno(int err, const char *what);
 /* The same of a host that could not be opened at --root (NULL: none was given). */
 int complain_root(int err, const char *root, const char *what);
 
+/*
+ * An option that getopt_long() did not take: c is what it returned, '?' or, where the
+ * short options begin with a colon, ':'. Returns EXIT_USAGE.
+ */
+int complain_option(const char *verb, char **argv, int c);
+
 #endif

@@ -69,7 +69,7 @@ static int parse(int argc, char **argv, struct options *o)
 	};
 	int c;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, ":h", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'a': o->all = true; break;
 		case 'n': o->next = true; break;
@@ -87,7 +87,7 @@ static int parse(int argc, char **argv, struct options *o)
 			o->certs[o->cert_count++] = optarg;
 			break;
 		case 'h': fputs(usage, stdout); return -1;
-		default: return EXIT_USAGE;
+		default: return complain_option("doctor", argv, c);
 		}
 	}
 	if (optind != argc)

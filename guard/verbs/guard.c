@@ -324,11 +324,11 @@ int verb_guard(int argc, char **argv)
 	struct host *h;
 	int c, err, how = 0, code;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, ":h", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'r': root = optarg; break;
 		case 'h': fputs(usage, stdout); return EXIT_YES;
-		case '?': return EXIT_USAGE;
+		case '?': case ':': return complain_option("guard", argv, c);
 		default:
 			if (how)
 				return complain(EXIT_USAGE, "guard: --boot, "
@@ -434,11 +434,11 @@ int verb_pin(int argc, char **argv)
 	int c, err, lock, code;
 	bool holds;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, ":h", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'r': root = optarg; break;
 		case 'h': fputs(pin_usage, stdout); return EXIT_YES;
-		default: return EXIT_USAGE;
+		default: return complain_option("pin", argv, c);
 		}
 	}
 	holds = argc > optind && !strcmp(argv[optind], "hold");

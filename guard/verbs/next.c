@@ -247,12 +247,12 @@ int verb_next(int argc, char **argv)
 	bool json = false;
 	int c, err, code;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, ":h", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'j': json = true; break;
 		case 'r': root = optarg; break;
 		case 'h': fputs(usage, stdout); return EXIT_YES;
-		default: return EXIT_USAGE;
+		default: return complain_option("next", argv, c);
 		}
 	}
 	if (optind != argc)

@@ -251,11 +251,11 @@ int verb_notice(int argc, char **argv)
 	struct host *h;
 	int c, err, how = 0, code;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, ":h", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'r': root = optarg; break;
 		case 'h': fputs(usage, stdout); return EXIT_YES;
-		case '?': return EXIT_USAGE;
+		case '?': case ':': return complain_option("notice", argv, c);
 		default:
 			if (how && how != c)
 				return complain(EXIT_USAGE, "notice: --mail and --desktop exclude "

@@ -271,13 +271,13 @@ int verb_repair(int argc, char **argv)
 	int c, err, code;
 	bool may_act;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, ":h", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'n': r.dry_run = true; break;
 		case 'y': r.yes = true; break;
 		case 'r': r.root = optarg; break;
 		case 'h': fputs(usage, stdout); return EXIT_YES;
-		default: return EXIT_USAGE;
+		default: return complain_option("repair", argv, c);
 		}
 	}
 	if (optind != argc)

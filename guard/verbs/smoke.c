@@ -90,11 +90,11 @@ int verb_smoke(int argc, char **argv)
 	struct trust *t = NULL;
 	int c, err, code;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, ":h", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'r': root = optarg; break;
 		case 'h': fputs(usage, stdout); return EXIT_YES;
-		default: return EXIT_USAGE;
+		default: return complain_option("smoke", argv, c);
 		}
 	}
 	if (argc - optind > 1)

@@ -115,7 +115,7 @@ static int parse(int argc, char **argv, struct options *o)
 	};
 	int c, code = EXIT_YES;
 
-	while (!code && (c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
+	while (!code && (c = getopt_long(argc, argv, ":h", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'k': o->kernel = optarg; break;
 		case 'c':
@@ -133,7 +133,7 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'r': o->root = optarg; break;
 		case 'a': code = parse_accept(o, optarg); break;
 		case 'h': fputs(usage, stdout); return -1;
-		default: return EXIT_USAGE;
+		default: return complain_option("verify", argv, c);
 		}
 	}
 	if (!code && !o->module == (optind == argc))

@@ -20,6 +20,22 @@ struct manager {
 	const char *(*get_headers)(struct transaction *x, const char *kernel);
 	const char *(*reinstall_headers)(struct transaction *x,
 					 const char *kernel);
+
+	/* For preflight, see update.h: the programs that it takes, with a blank between. */
+	const char *name, *programs, *radar_programs;
+	/* The releases of kernels that an update would install. false: has said why. */
+	bool (*candidates)(struct transaction *x, struct words *out);
+	/* The version of a kernel's package, as it would be installed; NULL: not known. */
+	const char *(*version_of)(struct transaction *x, const char *kernel);
+	/*
+	 * Downloads a kernel's headers and unpacks them below dir, which exists.
+	 * Where they are then; NULL: has said why not.
+	 */
+	const char *(*fetch_headers)(struct transaction *x, const char *kernel,
+				     const char *dir);
+	const char *(*look_for_headers)(struct transaction *x,
+					const char *kernel);
+	const char *(*keep_kernel)(struct transaction *x);
 };
 
 extern const struct manager manager_apt, manager_dnf;

@@ -16,6 +16,7 @@
 #include "kmodkeep/package/manager.h"
 #include "kmodkeep/package/transaction.h"
 #include "kmodkeep/package/tree.h"
+#include "kmodkeep/package/update.h"
 #include "kmodkeep/package/verbs.h"
 
 /* Another package's drivers may be built for many kernels meanwhile. */
@@ -23,8 +24,10 @@
 
 static const char usage[] =
 "Usage: kmodkeep package configure|restore|remove NAME VERSION [--root DIR]\n"
-"       kmodkeep package tree|dkms-key [--root DIR]\n"
-"For the maintainer scripts of a package whose driver DKMS builds.\n"
+"       kmodkeep package tree|dkms-key|manager|candidates [--root DIR]\n"
+"       kmodkeep package version KERNEL [--root DIR]\n"
+"       kmodkeep package headers KERNEL INTO [--root DIR]\n"
+"For the maintainer scripts of a package whose driver DKMS builds, and preflight.\n"
 "\n"
 "  configure   put VERSION in place, for each kernel that it builds for\n"
 "  restore     an upgrade failed: use the sources of the package again\n"
@@ -32,6 +35,12 @@ static const char usage[] =
 "  tree        say where dkms has its tree\n"
 "  dkms-key    say what dkms signs with: a line each for its key, its certificate,\n"
 "              and where its configuration names the key (empty: nowhere)\n"
+"  manager     say which package manager is here: a line each for its name, the\n"
+"              programs of it that preflight takes, those that it takes with a\n"
+"              radar, and how to keep a kernel\n"
+"  candidates  say which kernels apt or dnf would install now\n"
+"  version     say which version the package of a kernel has there\n"
+"  headers     download the headers of a kernel, and unpack them in INTO\n"
 "  --root DIR  in the system installed under DIR, by the dkms of this one\n"
 "\n"
 "Exit code: 0 done, or said what is missing; 2 wrong usage, 3 could not tell.\n";
@@ -278,11 +287,12 @@ static int take_lock(struct transaction *x)
 	return fd == -ETIMEDOUT ? fd : 0;
 }
 
-static int tree(const struct host *h)
+static int tree(const struct host *h, char **words)
 {
 	char *path = NULL;
 	int err = dkms_tree(h, &path), code = EXIT_YES;
 
+	(void)words;
 	if (err == -EINVAL)
 		code = complain(EXIT_UNSURE, "%s sets dkms_tree by more than a "
 				"plain path. Next: write the path itself there",
@@ -295,11 +305,12 @@ static int tree(const struct host *h)
 	return code;
 }
 
-static int dkms_key(const struct host *h)
+static int dkms_key(const struct host *h, char **words)
 {
 	struct dkms_pair pair;
 	int err = dkms_pair_read(h, &pair);
 
+	(void)words;
 	if (err)
 		return complain_errno(err, "package dkms-key");
 	printf("%s\n%s\n%s\n", pair.key, pair.cert, pair.where ? pair.where :
@@ -307,6 +318,20 @@ static int dkms_key(const struct host *h)
 	dkms_pair_free(&pair);
 	return EXIT_YES;
 }
+
+/* What preflight asks, too. */
+static const struct {
+	const char *name;
+	int words;
+	int (*answer)(const struct host *h, char **words);
+} questions[] = {
+	{ "tree", 0, tree },
+	{ "dkms-key", 0, dkms_key },
+	{ "manager", 0, update_manager },
+	{ "candidates", 0, update_candidates },
+	{ "version", 1, update_version },
+	{ "headers", 2, update_headers },
+};
 
 /* By apt if its maintainer script runs this, or it is here. */
 static const struct manager *manager_of(const struct host *h)
@@ -347,21 +372,23 @@ int verb_package(int argc, char **argv)
 	};
 	const char *root = NULL;
 	struct host *h;
-	bool asks_tree, asks_key;
+	size_t asked = 0;
 	int c, err, code;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, ":h", longs, NULL)) >= 0) {
 		switch (c) {
 		case 'r': root = optarg; break;
 		case 'h': fputs(usage, stdout); return EXIT_YES;
-		default: return EXIT_USAGE;
+		default: return complain_option("package", argv, c);
 		}
 	}
 	argv += optind;
 	argc -= optind;
-	asks_tree = argc == 1 && !strcmp(argv[0], "tree");
-	asks_key = argc == 1 && !strcmp(argv[0], "dkms-key");
-	if (!asks_tree && !asks_key &&
+	while (asked < ARRAY_SIZE(questions) &&
+	       (argc != questions[asked].words + 1 ||
+		strcmp(argv[0], questions[asked].name)))
+		asked++;
+	if (asked == ARRAY_SIZE(questions) &&
 	    !(argc == 3 && is_name(argv[1]) && is_name(argv[2]))) {
 		fputs(usage, stderr);
 		return EXIT_USAGE;
@@ -369,7 +396,8 @@ int verb_package(int argc, char **argv)
 	err = host_new(root, &h);
 	if (err)
 		return complain_root(err, root, "package");
-	code = asks_tree ? tree(h) : asks_key ? dkms_key(h) : run(h, argv);
+	code = asked < ARRAY_SIZE(questions) ?
+	       questions[asked].answer(h, argv + 1) : run(h, argv);
 	host_free(h);
 	return code;
 }

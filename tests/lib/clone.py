@@ -244,8 +244,16 @@ def _remove_stale():
                 continue
             lock = _try_lock(directory)
             if lock:
-                _take_down(directory)
-                lock.close()
+                with lock:
+                    _take_down_if_possible(directory)
+
+
+def _take_down_if_possible(directory):
+    """Take down a clone of somebody else. One that is still in use is left to a later run."""
+    try:
+        _take_down(directory)
+    except (subprocess.CalledProcessError, RuntimeError) as error:
+        say(f"{directory}, whose owner was killed, stays for now: {error}")
 
 
 def _take_down(directory):

@@ -61,6 +61,28 @@ def test_one_that_is_being_removed_is_left_to_its_owner(monkeypatch, tmp_path):
     assert [*tmp_path.rglob("*")] == [tmp_path / "without-a-lock"]
 
 
+def test_a_stale_one_that_is_in_use_stops_nobody(monkeypatch, tmp_path, capfd):
+    """It is left as it is, and gone when nothing has it open any more."""
+    clones, lower = tmp_path / "clones", tmp_path / "lower"
+    stale = clones / "stale"
+    for path in (stale / "root", *[lower / name for name in ("dev", "etc", "proc", "usr/sbin")]):
+        path.mkdir(parents=True)
+    (stale / clone.LOCK).touch()
+    monkeypatch.setattr(clone, "cache_dir", lambda *_: clones)
+    subprocess.run(["mount", "-t", "tmpfs", "none", stale / "root"], check=True)
+    with open(stale / "root/used", "w", encoding="ascii"):
+        with monkeypatch.context() as later:
+            later.setattr(clone.time, "time", lambda: 2 ** 40)
+            with ThrowAwayRoot(lower, "other") as other:
+                assert other.path.is_dir()
+        assert (stale / "root/used").exists() and (stale / clone.LOCK).exists()
+        assert str(stale) in mounts()
+        assert f"{stale}, whose owner was killed, stays for now: " in "".join(capfd.readouterr())
+    monkeypatch.setattr(clone.time, "time", lambda: 2 ** 40)
+    clone._remove_stale()
+    assert not stale.exists() and str(stale) not in mounts()
+
+
 def test_a_copy_of_copies_is_gone_too(tmp_path):
     """Overlays go two deep: the third is a plain copy."""
     for name in ("dev", "etc", "proc", "usr/sbin"):

@@ -129,7 +129,7 @@ class Bmc:
         self.credentials = path / "credentials"
         self.credentials.write_text(f"user = {self.user}\npassword = {self.password}\n")
         self.credentials.chmod(0o600)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=[0.02], daemon=True).start()
 
     def documents(self):
         secure = f"{ROOT}/1/SecureBoot"

@@ -454,7 +454,7 @@ def test_what_an_hour_costs(gate, program, tmp_path):
     gate.publish(share=0)
     handler = lambda *words: Server(*words, directory=tmp_path)  # noqa: E731  # a class with an argument
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
         gate.settings(f"http://127.0.0.1:{server.server_port}/published")
         command = [program, "gate", "--fetch", "--root", gate.tree.path]
         assert subprocess.run(command, capture_output=True).returncode == 1

@@ -39,6 +39,37 @@ def test_a_root_that_is_not_there_is_one_line(words):
     assert done.stderr.count("\n") == 1 and "/nonexistent" in done.stderr, done.stderr
 
 
+@pytest.mark.parametrize("words", [*VERBS, ["log", "verify"], ["preflight"], ["pull"], ["package"]], ids=" ".join)
+def test_an_option_that_is_none_is_named_in_one_line(words):
+    verb = " ".join(words[:2] if words[0] in ("key", "manifest", "log") else words[:1])
+    for option in ("--foo", "-z"):
+        done = subprocess.run([PROGRAM, *words, option], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 2 and not done.stdout
+        assert re.fullmatch(rf"kmodkeep: {verb}: unknown option '{option}'(; see kmodkeep {verb} --help)?\n", done.stderr), done.stderr
+
+
+NO_ARGUMENT = ["doctor", "status", "next", "repair", "guard", "state", "gate", "notice", "key create", "key enroll",
+               "key enroll --via setup-mode", "key status", "key revoke", "key retire", "preflight", "pull"]
+
+
+@pytest.mark.parametrize("words", NO_ARGUMENT)
+def test_an_argument_too_many_is_named_in_one_line(words):
+    done = subprocess.run([PROGRAM, *words.split(), "xyz"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and not done.stdout
+    assert re.fullmatch(r"kmodkeep: .*: unexpected argument 'xyz'(; see .*)?\n", done.stderr), done.stderr
+
+
+@pytest.mark.parametrize("words, said", [
+    (["doctor", "--all=yes"], "doctor: --all takes no value"), (["sign", "--key"], "sign: --key needs a value"),
+    (["key", "status", "--root"], "key status: --root needs a value"),
+    (["gate", "--mark", "begun"], "gate: --mark begun needs the name of a roll-out"),
+    (["gate", "--mark", "begun", "one", "--shell"], "gate: --mark excludes --fetch and --shell"),
+])  # fmt: skip
+def test_what_an_option_lacks_is_named(words, said):
+    done = subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (2, f"kmodkeep: {said}\n")
+
+
 def test_every_verb_is_tried_and_in_the_synopsis(tree):
     named = set(re.findall(r"^  ([a-z]+) ", tree.run("--help", root=False).out, re.M))
     # Those are programs of their own: test_preflight.py, tests/unit/fleet and tests/fleet try them.
