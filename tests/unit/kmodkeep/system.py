@@ -99,14 +99,15 @@ def utf16(text):
 
 @functools.cache
 def module_bytes(kernel, name="sample", version="1.2", srcversion="ABC", settings="SMP ",
-                 symbols=(), intree=False, depends="", build_id=""):  # fmt: skip
+                 symbols=(), intree=False, depends="", build_id="", alias=""):  # fmt: skip
     """An unsigned module, without a kernel: an ELF file with its names.
 
     SYMBOLS are the (name, version) of what it was built against.
     """
     entries = [f"name={name}", *[f"version={version}"] * bool(version),
                f"srcversion={srcversion}", f"vermagic={kernel} {settings}",
-               *["intree=Y"] * intree, *[f"depends={depends}"] * bool(depends)]
+               *["intree=Y"] * intree, *[f"depends={depends}"] * bool(depends),
+               *[f"alias={alias}"] * bool(alias)]
     lines = [
         f'static const char entry{n}[] __attribute__((section(".modinfo"), used, aligned(1)))'
         f' = "{entry}";'
