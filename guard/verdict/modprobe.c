@@ -5,11 +5,13 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <libkmod.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -115,6 +117,60 @@ static struct kmod_ctx *context(const struct host *h, const char *kernel)
 	if (!ctx || host_remember(h, "libkmod", kernel, ctx, drop_context))
 		return NULL;
 	return ctx;
+}
+
+/* libkmod reads files alone: one in memory. A descriptor, or -errno. */
+static int file_of(const char *text)
+{
+	int fd = memfd_create("modprobe.d", MFD_CLOEXEC);
+	size_t n = strlen(text), done = 0;
+	ssize_t wrote;
+
+	if (fd < 0)
+		return -errno;
+	while (done < n) {
+		wrote = write(fd, text + done, n - done);
+		if (wrote < 0 && errno != EINTR) {
+			int err = -errno;
+
+			close(fd);
+			return err;
+		}
+		done += wrote > 0 ? wrote : 0;
+	}
+	return fd;
+}
+
+/* With config (NULL: the host's modprobe.d). *out is the host's. 0 or -errno. */
+static int context_of(const struct host *h, const char *kernel, const char *config,
+		      struct kmod_ctx **out)
+{
+	char name[32], *rel, *dir;
+	const char *paths[] = { name, NULL };
+	int fd, err = 0;
+
+	*out = config ? host_recall(h, "libkmod, inside", kernel) : context(h, kernel);
+	if (*out || !config)
+		return *out ? 0 : -ENOMEM;
+	fd = file_of(config);
+	if (fd < 0)
+		return fd;
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	rel = text_of("/lib/modules/%s", kernel);
+	dir = rel ? host_path(h, rel) : NULL;
+	/* It says nothing of a file that it cannot open. */
+	if (access(name, R_OK) < 0)
+		err = -errno;
+	else if (dir)
+		*out = kmod_new(dir, paths);
+	free(dir);
+	free(rel);
+	close(fd);
+	if (!*out)
+		return err ? err : -ENOMEM;
+	kmod_set_log_fn(*out, quiet, NULL);
+	kmod_load_resources(*out);
+	return host_remember(h, "libkmod, inside", kernel, *out, drop_context);
 }
 
 /* ---- install lines ---- */
@@ -525,6 +581,142 @@ int modprobe_plan(const struct host *h, const char *kernel, const char *name,
 	if (!err && out->by_name_only)
 		err = behind_alias(h, kernel, name, out);
 	return err;
+}
+
+int modprobe_plan_inside(const struct host *h, const char *kernel, const char *config,
+			 const char *name, struct modprobe *out)
+{
+	struct kmod_ctx *ctx;
+	int err = context_of(h, kernel, config, &ctx);
+
+	memset(out, 0, sizeof(*out));
+	return err ? err : plan_name(ctx, name, FOLLOW_MAX, out);
+}
+
+static enum modprobe_fate fate_of(struct kmod_ctx *ctx, struct kmod_module *mod)
+{
+	const char *name = kmod_module_get_name(mod);
+	const char *line = kmod_module_get_install_commands(mod);
+	char *other = NULL;
+	enum does does = line ? read_install(line, name, &other) : DOES_LOAD_IT;
+
+	free(other);
+	return is_blacklisted(ctx, name) ? FATE_REFUSED : does == DOES_LOAD_IT ? FATE_LOADS :
+	       does == DOES_UNCLEAR ? FATE_UNCLEAR : FATE_REFUSED;
+}
+
+int modprobe_asked(const struct host *h, const char *kernel, const char *config, const char *alias,
+		   int (*fn)(void *arg, const char *module, const char *path,
+			     enum modprobe_fate fate), void *arg)
+{
+	struct kmod_list *list = NULL, *one;
+	struct kmod_ctx *ctx;
+	int ret = context_of(h, kernel, config, &ctx);
+
+	if (!ret)
+		kmod_module_new_from_lookup(ctx, alias, &list);
+	kmod_list_foreach(one, list) {
+		struct kmod_module *mod = kmod_module_get_module(one);
+
+		if (!ret && !is_builtin(mod))
+			ret = fn(arg, kmod_module_get_name(mod), kmod_module_get_path(mod),
+				 fate_of(ctx, mod));
+		kmod_module_unref(mod);
+	}
+	kmod_module_unref_list(list);
+	return ret;
+}
+
+int modprobe_blacklists(const struct host *h, const char *kernel, const char *config,
+			const char *name)
+{
+	struct kmod_ctx *ctx;
+	int err = context_of(h, kernel, config, &ctx);
+
+	return err ? err : is_blacklisted(ctx, name);
+}
+
+int modprobe_maps(const struct host *h, const char *kernel, const char *device, const char *module)
+{
+	struct kmod_config_iter *i;
+	struct kmod_ctx *ctx;
+	int maps = context_of(h, kernel, NULL, &ctx);
+
+	if (maps)
+		return maps;
+	i = kmod_config_get_aliases(ctx);
+	while (i && !maps && kmod_config_iter_next(i))
+		maps = same_name(kmod_config_iter_get_value(i), module) &&
+		       !fnmatch(kmod_config_iter_get_key(i), device, 0);
+	kmod_config_iter_free_iter(i);
+	return maps;
+}
+
+/* The lines of one kind. */
+typedef struct kmod_config_iter *lines_fn(const struct kmod_ctx *ctx);
+
+static bool same_lines(const struct kmod_ctx *a, const struct kmod_ctx *b, lines_fn *lines)
+{
+	struct kmod_config_iter *i = lines(a), *j = lines(b);
+	bool more = true, same = true;
+
+	while (same && more) {
+		more = i && kmod_config_iter_next(i);
+		same = more == (j && kmod_config_iter_next(j));
+		if (more && same) {
+			const char *x = kmod_config_iter_get_value(i);
+			const char *y = kmod_config_iter_get_value(j);
+
+			same = !strcmp(kmod_config_iter_get_key(i), kmod_config_iter_get_key(j)) &&
+			       !strcmp(x ? x : "", y ? y : "");
+		}
+	}
+	kmod_config_iter_free_iter(i);
+	kmod_config_iter_free_iter(j);
+	return same;
+}
+
+int modprobe_same_rules(const struct host *h, const char *kernel, const char *config)
+{
+	struct kmod_ctx *ours, *its;
+	int err = context_of(h, kernel, NULL, &ours);
+
+	if (!err)
+		err = context_of(h, kernel, config, &its);
+	return err ? err : same_lines(ours, its, kmod_config_get_blacklists) &&
+			   same_lines(ours, its, kmod_config_get_install_commands) &&
+			   same_lines(ours, its, kmod_config_get_aliases);
+}
+
+static bool has_option(const struct kmod_ctx *ctx, const char *module, const char *option)
+{
+	struct kmod_config_iter *i = kmod_config_get_options(ctx);
+	bool has = false;
+
+	while (i && !has && kmod_config_iter_next(i))
+		has = same_name(kmod_config_iter_get_key(i), module) &&
+		      !strcmp(kmod_config_iter_get_value(i), option);
+	kmod_config_iter_free_iter(i);
+	return has;
+}
+
+int modprobe_more_options(const struct host *h, const char *kernel, const char *config,
+			  const char *module)
+{
+	struct kmod_ctx *ours, *its;
+	struct kmod_config_iter *i;
+	int more = context_of(h, kernel, NULL, &ours);
+
+	if (!more)
+		more = context_of(h, kernel, config, &its);
+	if (more)
+		return more;
+	i = kmod_config_get_options(its);
+	while (i && !more && kmod_config_iter_next(i))
+		more = same_name(kmod_config_iter_get_key(i), module) &&
+		       !has_option(ours, module, kmod_config_iter_get_value(i));
+	kmod_config_iter_free_iter(i);
+	return more;
 }
 
 int modprobe_request(const struct host *h, const char *kernel, const char *name,

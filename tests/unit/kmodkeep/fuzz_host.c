@@ -58,7 +58,7 @@ static int found(void *arg, const char *path, struct buf *content)
 
 static void image(const uint8_t *data, size_t size)
 {
-	struct cpio_reader reader = { want, found, NULL, NULL };
+	struct cpio_reader reader = { want, found, NULL, NULL, NULL };
 	char name[64], *release;
 	int fd = file_of(data, size, name), whole = boot_file_check(name, false), err;
 	uint64_t length;
