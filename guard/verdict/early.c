@@ -600,11 +600,16 @@ static int judge_rivals(const struct doctor *d, const struct early *e, struct fi
 {
 	bool boots = d->next.kernel && !strcmp(d->next.kernel, f->kernel->release);
 	struct early_rules rules;
-	char *next = NULL;
+	char *next = NULL, *again;
 	int err = early_rules_of_rivals(d, f, copies, boots ? d->next.cmdline : NULL, &rules);
 
 	if (!err && rules.why && !is_proven(d, e, f, rules.rival)) {
-		next = initramfs_step(d, f->kernel, NULL);
+		again = initramfs_step(d, f->kernel, NULL);
+		/* A dracut that makes one for any host copies nothing of /etc/modprobe.d. */
+		next = again && rules.rival ?
+		       text_of("%s (if that does not help: put modprobe.blacklist=%s on the kernel's "
+			       "command line)", again, rules.rival) : again ? strdup(again) : NULL;
+		free(again);
 		err = next ? report_set(&f->report, rules.unsure ? VERDICT_UNKNOWN :
 					VERDICT_STALE_INITRAMFS, next, "%s", rules.why) : -ENOMEM;
 	}

@@ -123,6 +123,35 @@ static bool has(const struct copies *c, const char *kernel, const char *file)
 	return is;
 }
 
+/* Is a module of the list called so? */
+static bool has_name(const char *list, const char *module)
+{
+	size_t n = strlen(module);
+
+	for (const char *end; list && *list; list = end + (*end == '\n')) {
+		const char *base = list;
+		size_t i = 0;
+
+		end = list + strcspn(list, "\n");
+		for (const char *p = list; p < end; p++)
+			base = *p == '/' ? p + 1 : base;
+		while (i < n && (base[i] == module[i] || (base[i] == '-' && module[i] == '_') ||
+				 (base[i] == '_' && module[i] == '-')))
+			i++;
+		if (i == n && strchr(".\n", base[n]))
+			return true;
+	}
+	return false;
+}
+
+static bool is_there(void *arg, const char *module)
+{
+	const struct copies *c = arg;
+
+	return has_name(c->own.paths, module) || has_name(c->inside.others, module) ||
+	       copies_find(c, module);
+}
+
 static int compare_plans(const struct doctor *d, const struct finding *f, const struct copies *c,
 			 const struct modprobe *there, struct early_rules *out)
 {
@@ -453,8 +482,10 @@ int early_rules_of_rivals(const struct doctor *d, const struct finding *f,
 	err = say_unknown_part(d, copies, out);
 	if (err)
 		return err < 0 ? err : 0;
-	err = modprobe_same_rules(d->h, f->kernel->release, config_of(copies));
-	if (err == 1 && !copies->inside.gone && !has_names(copies->inside.forced))
+	/* Mostly there is nothing to compare. */
+	err = modprobe_compare_rules(d->h, f->kernel->release, config_of(copies), is_there,
+				     (void *)copies);
+	if (err == RULES_SAME && !copies->inside.gone && !has_names(copies->inside.forced))
 		return 0;
 	if (err >= 0)
 		err = f->file ? search(&s) : 0;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "guard/base/util.h"
+#include "guard/module/alias_index.h"
 
 /* The folders in which modprobe looks, the first of a file's name counts. */
 static const char *const config_dirs[] = {
@@ -26,6 +27,7 @@ static const char *const config_dirs[] = {
 #define NEEDS_MAX 256
 #define FOLLOW_MAX 4	/* install lines that lead to each other */
 #define LINE_MAX_SHOWN 200
+#define INDEX_MAX (64u << 20)
 
 static void quiet(void *data, int priority, const char *file, int line,
 		  const char *fn, const char *format, va_list args)
@@ -551,11 +553,62 @@ static int behind_alias(const struct host *h, const char *kernel,
 	return err;
 }
 
+static void free_index(void *index)
+{
+	buf_free(index);
+	free(index);
+}
+
+/* modules.alias.bin as it is now; NULL: it cannot be read. */
+static const struct buf *alias_index(const struct host *h, const char *kernel)
+{
+	char *rel = text_of("/lib/modules/%s/modules.alias.bin", kernel);
+	char *path = rel ? host_path(h, rel) : NULL, *key = NULL;
+	struct buf *index = NULL;
+	struct stat st;
+
+	if (path && !stat(path, &st))
+		key = text_of("%s %llu %lld.%09ld", kernel, (unsigned long long)st.st_ino,
+			      (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
+	index = key ? host_recall(h, "aliases", key) : NULL;
+	if (key && !index) {
+		index = calloc(1, sizeof(*index));
+		if (index && file_read(path, INDEX_MAX, index))
+			*index = (struct buf){ 0 };
+		if (index && host_remember(h, "aliases", key, index, free_index))
+			index = NULL;
+	}
+	free(key);
+	free(path);
+	free(rel);
+	return index;
+}
+
+/* The same for an alias as it stands there, which costs nothing. */
+static bool has_line(const struct host *h, const char *kernel, const char *file, const char *alias)
+{
+	const struct buf *index = alias_index(h, kernel);
+	const char *slash = strrchr(file, '/'), *base = slash ? slash + 1 : file;
+	char *module = strndup(base, strcspn(base, "."));
+	bool has;
+
+	for (char *p = module; p && *p; p++)
+		*p = *p == '-' ? '_' : *p;
+	has = index && index->data && module &&
+	      alias_index_has(index->data, index->len, alias, module);
+	free(module);
+	return has;
+}
+
 int modprobe_knows_alias(const struct host *h, const char *kernel, const char *file,
 			 const char *alias)
 {
 	struct kmod_list *list, *one;
-	int knows = look_up(h, kernel, alias, &list);
+	int knows = has_line(h, kernel, file, alias);
+
+	if (knows)
+		return 1;
+	knows = look_up(h, kernel, alias, &list);
 
 	kmod_list_foreach(one, list) {
 		struct kmod_module *mod = kmod_module_get_module(one);
@@ -676,16 +729,37 @@ static bool same_lines(const struct kmod_ctx *a, const struct kmod_ctx *b, lines
 	return same;
 }
 
-int modprobe_same_rules(const struct host *h, const char *kernel, const char *config)
+/* Is one of the host's lines of a module that is there? */
+static bool is_of_any(const struct kmod_ctx *ctx, lines_fn *lines,
+		      bool (*has)(void *arg, const char *module), void *arg)
+{
+	struct kmod_config_iter *i = lines(ctx);
+	bool is = false;
+
+	while (i && !is && kmod_config_iter_next(i))
+		is = has(arg, kmod_config_iter_get_key(i));
+	kmod_config_iter_free_iter(i);
+	return is;
+}
+
+int modprobe_compare_rules(const struct host *h, const char *kernel, const char *config,
+			   bool (*has)(void *arg, const char *module), void *arg)
 {
 	struct kmod_ctx *ours, *its;
 	int err = context_of(h, kernel, NULL, &ours);
 
 	if (!err)
 		err = context_of(h, kernel, config, &its);
-	return err ? err : same_lines(ours, its, kmod_config_get_blacklists) &&
-			   same_lines(ours, its, kmod_config_get_install_commands) &&
-			   same_lines(ours, its, kmod_config_get_aliases);
+	if (err)
+		return err;
+	if (!same_lines(ours, its, kmod_config_get_aliases))
+		return RULES_OTHER_ALIASES;
+	if (same_lines(ours, its, kmod_config_get_blacklists) &&
+	    same_lines(ours, its, kmod_config_get_install_commands))
+		return RULES_SAME;
+	/* What the host refuses has a line there. */
+	return is_of_any(ours, kmod_config_get_blacklists, has, arg) ||
+	       is_of_any(ours, kmod_config_get_install_commands, has, arg) ? RULES_LET : RULES_SAME;
 }
 
 static bool has_option(const struct kmod_ctx *ctx, const char *module, const char *option)

@@ -58,8 +58,14 @@ int modprobe_blacklists(const struct host *h, const char *kernel, const char *co
 /* Do alias lines of the host's lead from this name of a device to the module? 1, 0, or -errno. */
 int modprobe_maps(const struct host *h, const char *kernel, const char *device, const char *module);
 
-/* Say both the same of what is loaded, but for options? 1, 0, or -errno. */
-int modprobe_same_rules(const struct host *h, const char *kernel, const char *config);
+/* May these lines let a module be loaded that the host's do not? Of alias lines any other one may. */
+enum modprobe_rules { RULES_SAME, RULES_LET, RULES_OTHER_ALIASES };
+
+/*
+ * has: is such a module there at all? A word of enum modprobe_rules, or -errno.
+ */
+int modprobe_compare_rules(const struct host *h, const char *kernel, const char *config,
+			   bool (*has)(void *arg, const char *module), void *arg);
 
 /* Has config an option for a module that the host's has not? 1, 0, or -errno. */
 int modprobe_more_options(const struct host *h, const char *kernel, const char *config,
