@@ -129,11 +129,11 @@ def test_fuzzed_parsers_of_the_files_of_a_host(tmp_path):
              f"{folder}/modules.dep.bin": b"extra/x.ko:\0", f"{folder}/extra/x.ko": module,
              f"{folder}/extra/y.ko": module, "usr/lib/modprobe.d/e.conf": b""}  # fmt: skip
     for name in ("modules.builtin", "modules.order"):
-        (tmp_path / "lib/modules/1").mkdir(parents=True, exist_ok=True)
-        (tmp_path / f"lib/modules/1/{name}").write_text("")
-    (tmp_path / "lib/modules/1/sample.ko").write_bytes(module_bytes("1", alias="of:N*T*Ca,b-c"))
-    subprocess.run(["depmod", "-b", tmp_path, "1"], check=True)
-    index = (tmp_path / "lib/modules/1/modules.alias.bin").read_bytes()
+        (tmp_path / "lib/modules/1.0").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"lib/modules/1.0/{name}").write_text("")
+    (tmp_path / "lib/modules/1.0/sample.ko").write_bytes(module_bytes("1.0", alias="of:N*T*Ca,b-c"))
+    subprocess.run(["depmod", "-b", tmp_path, "1.0"], check=True)
+    index = (tmp_path / "lib/modules/1.0/modules.alias.bin").read_bytes()
     texts = [
         b"\0" + bzimage("6.1.0-30-amd64"), b"\1root=/dev/x module_blacklist=a,b modprobe.blacklist=c",
         b"\2" + cpio(files, links={"etc/modprobe.d/a.conf"}), b"\3BUILT_MODULE_NAME[0]=\"x\"\nDEST_MODULE_LOCATION[0]=/x\n",
