@@ -102,6 +102,18 @@ static void walk_mounts(const struct host *h, const char *device,
 	free(m);
 }
 
+int mounts_unread(const struct host *h)
+{
+	char *path = host_path(h, "/proc/self/mountinfo");
+	struct buf b = { 0 };
+	int err = path ? file_read(path, MOUNTS_MAX, &b) : -ENOMEM;
+
+	buf_free(&b);
+	free(path);
+	/* A folder has no mounts, and a host where /proc is not mounted none to be seen. */
+	return err == -ENOENT || err == -ENOTDIR ? 0 : err;
+}
+
 static void keep_place(void *arg, const struct mount *m)
 {
 	char **found = arg;
@@ -461,5 +473,19 @@ int root_mount_is(const struct host *h, const struct root_mount *m, const char *
 	}
 	free(all);
 	free(device);
+	return is;
+}
+
+bool mount_is(const struct host *h, const char *where, const char *name)
+{
+	struct wanted w = { .file = where };
+	struct root_mount m;
+	bool is;
+
+	walk_mounts(h, NULL, keep_longest, &w);
+	m = (struct root_mount){ w.major, w.minor, w.root, w.type, w.source, w.options };
+	is = w.where && w.type && w.source && !strcmp(w.where, where) &&
+	     (!strcmp(w.source, name) || root_mount_is(h, &m, name) == 1);
+	free_wanted(&w);
 	return is;
 }

@@ -34,6 +34,12 @@ extern const char *const mount_esp_places[];
  */
 char *mount_point(const struct host *h, const char *file);
 
+/* Is what is mounted there (as mount_point() has it) what this names: a device, "UUID=x", a server? */
+bool mount_is(const struct host *h, const char *where, const char *name);
+
+/* Why mountinfo, though it is there, cannot be read: -EFBIG, or another -errno; 0: no. */
+int mounts_unread(const struct host *h);
+
 /* Is it a file system of ZFS below that of the root, which what mounts that mounts, too? */
 bool mount_is_of_root(const struct host *h, const char *where);
 

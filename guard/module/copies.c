@@ -12,12 +12,13 @@
 #include "guard/base/json.h"
 #include "guard/base/parallel.h"
 #include "guard/module/initramfs.h"
+#include "guard/module/inside.h"
 #include "guard/module/modfile.h"
 #include "guard/module/modsig.h"
 
 #define CACHE_DIR "/var/cache/kmodkeep"
 #define CACHE_FILE CACHE_DIR "/initramfs.json"
-#define CACHE_SCHEMA 5
+#define CACHE_SCHEMA 6
 /* Of all modules asked about, in the folders of all kernels. */
 #define COPIES_MAX 4096
 
@@ -53,6 +54,7 @@ void copies_free(struct copies *c)
 		buf_free(&c->list[i].bytes);
 	}
 	own_modules_free(&c->own);
+	inside_free(&c->inside);
 	free(c->list);
 	memset(c, 0, sizeof(*c));
 }
@@ -123,16 +125,24 @@ static const char *wanted(const struct reading *r, const char *path)
 	return NULL;
 }
 
-/* A module of the kernel itself: its path below the folder; NULL: it is none. */
-static const char *own_path(const struct reading *r, const char *path)
+/* A module of the kernel, asked about or not: its path below the folder; NULL: it is none. */
+static const char *module_path(const struct reading *r, const char *path)
 {
 	const char *of = in_modules(path);
 	size_t n = strlen(r->release);
 
-	if (!of || strncmp(of, r->release, n) || strncmp(of + n, "/kernel/", 8) ||
-	    !strstr(of, ".ko") || strstr(of, "..") || wanted(r, path))
+	if (!r->folder || !of || strncmp(of, r->release, n) || of[n] != '/' ||
+	    !strstr(of, ".ko") || strstr(of, ".."))
 		return NULL;
 	return of + n + 1;
+}
+
+/* The same of one that came with the kernel, and is not asked about. */
+static const char *own_path(const struct reading *r, const char *path)
+{
+	const char *of = module_path(r, path);
+
+	return of && !strncmp(of, "kernel/", 7) && !wanted(r, path) ? of : NULL;
 }
 
 static bool want(void *arg, const char *path)
@@ -140,7 +150,8 @@ static bool want(void *arg, const char *path)
 	const struct reading *r = arg;
 
 	/* One of another build is enough. */
-	return wanted(r, path) || (r->folder && !r->out->own.other && own_path(r, path) != NULL);
+	return wanted(r, path) || (!r->out->own.other && module_path(r, path)) ||
+	       (r->folder && inside_wants(path, r->release));
 }
 
 static void sha256_of(const void *data, size_t len, char hex[65])
@@ -151,7 +162,7 @@ static void sha256_of(const void *data, size_t len, char hex[65])
 		hex_encode(hash, sizeof(hash), hex);
 }
 
-static int hash_of(struct buf *content, char hex[65])
+static int hash_of(struct buf *content, struct copy *c)
 {
 	struct buf raw = { malloc(content->len + 1), content->len };
 	struct modfile m;
@@ -162,7 +173,8 @@ static int hash_of(struct buf *content, char hex[65])
 	memcpy(raw.data, content->data, content->len);
 	err = modfile_take(&raw, &m);
 	if (!err)
-		sha256_of(m.bytes.data, m.bytes.len, hex);
+		sha256_of(m.bytes.data, m.bytes.len, c->sha256);
+	c->kernel_refuses = !err && m.kernel_refuses;
 	modfile_free(&m);
 	/* A damaged copy has no hash, and so equals no installed file. */
 	return err == -ENOMEM ? err : 0;
@@ -201,29 +213,52 @@ static int no_place(const struct reading *r)
 static int found(void *arg, const char *path, struct buf *content)
 {
 	struct reading *r = arg;
-	const char *own = own_path(r, path);
-	struct copy *c = own ? NULL : place_for(r, path);
+	const char *module = module_path(r, path);
+	struct copy *c;
+	int err = 0;
 
-	if (own)
-		return own_modules_take(&r->out->own, r->folder, own, content);
+	if (r->folder && inside_wants(path, r->release))
+		return inside_take(&r->out->inside, path, content);
+	if (module)
+		err = inside_take_module(&r->out->inside, r->folder, module, content);
+	if (err || !wanted(r, path))
+		return err || !own_path(r, path) ? err :
+		       own_modules_take(&r->out->own, r->folder, module, content);
+	c = place_for(r, path);
 	if (!c)
 		return no_place(arg);
 	c->bytes = *content;
 	memset(content, 0, sizeof(*content));
-	return hash_of(&c->bytes, c->sha256);
+	return hash_of(&c->bytes, c);
 }
 
 /* As in weak-updates/: the file itself is another kernel's. */
 static int found_link(void *arg, const char *path, const char *target)
 {
-	struct copy *c = own_path(arg, path) ? NULL : place_for(arg, path);
+	struct reading *r = arg;
+	const char *module = module_path(r, path);
+	struct copy *c;
+	int err = 0;
 
-	if (own_path(arg, path))
-		return 0;
+	if (r->folder && inside_wants(path, r->release))
+		return inside_take_link(&r->out->inside, path, target);
+	if (module)
+		err = inside_take_module(&r->out->inside, r->folder, module, NULL);
+	if (err || !wanted(r, path))
+		return err;
+	c = place_for(r, path);
 	if (!c)
 		return no_place(arg);
 	c->link = strdup(target);
 	return c->link ? 0 : -ENOMEM;
+}
+
+static int found_empty(void *arg, const char *path, bool elsewhere)
+{
+	struct reading *r = arg;
+
+	return r->folder && inside_wants(path, r->release) ?
+	       inside_take_empty(&r->out->inside, path, elsewhere) : 0;
 }
 
 /* Does the target of a link, "../../R/extra/x.ko" or absolute, mean this path? */
@@ -258,6 +293,26 @@ static void prefer_outside(struct copies *c)
 			if (!intree(&c->list[j]) && !c->list[j].other && !c->list[j].link &&
 			    same_name(c->list[i].module, c->list[j].module))
 				c->list[i].other = true;
+}
+
+/* A copy is what the index has, or what a link that it has leads to. */
+static void look_in_index(const struct reading *r)
+{
+	size_t n = strlen(r->release);
+
+	for (size_t i = 0; i < r->out->count; i++) {
+		struct copy *c = &r->out->list[i], *same;
+		const char *of = in_modules(c->path);
+
+		if (strncmp(of, r->release, n) || of[n] != '/' || (!c->link && c->other) ||
+		    !inside_lists(&r->out->inside, of + n + 1))
+			continue;
+		c->listed = true;
+		for (size_t j = 0; j < r->out->count && c->link; j++) {
+			same = &r->out->list[j];
+			same->listed |= !same->link && leads_to(c->link, same->path);
+		}
+	}
 }
 
 struct copies_cache *copies_cache_open(const struct host *h)
@@ -375,6 +430,24 @@ static bool recall_own(const struct host *h, const char *release, struct json_ob
 	       recall_text(of, "unsure", &own->unsure);
 }
 
+static bool recall_inside(const struct host *h, const char *release, struct json_object *file,
+			  struct inside *in)
+{
+	struct json_object *of = json_object_object_get(file, "inside");
+	const char *was = json_string(of, "stamp"), *others = json_string(of, "others");
+	char *folder = was ? folder_of(h, release) : NULL;
+	char is[65];
+	bool same = folder && own_modules_stamp(others ? others : "", folder, is) &&
+		    !strcmp(was, is);
+
+	free(folder);
+	in->indexed = json_object_get_boolean(json_object_object_get(of, "indexed"));
+	return same && recall_text(of, "config", &in->config) &&
+	       recall_text(of, "others", &in->others) && recall_text(of, "gone", &in->gone) &&
+	       recall_text(of, "forced", &in->forced) && recall_text(of, "unsure", &in->unsure) &&
+	       recall_text(of, "dangling", &in->dangling);
+}
+
 /* What is remembered, if it is of this file and of all the modules. */
 static bool recall(const struct host *h, const char *release, struct json_object *file,
 		   const char *id, char *const *modules, size_t count, struct copies *out)
@@ -384,21 +457,24 @@ static bool recall(const struct host *h, const char *release, struct json_object
 
 	if (!was || strcmp(was, id) || !all)
 		return false;
-	if (!recall_own(h, release, file, &out->own))
+	if (!recall_own(h, release, file, &out->own) ||
+	    !recall_inside(h, release, file, &out->inside))
 		goto unknown;
 	for (size_t i = 0; i < count; i++) {
-		struct json_object *hash;
+		struct json_object *of;
 		struct copy *c;
 
-		if (!json_object_object_get_ex(all, modules[i], &hash))
+		if (!json_object_object_get_ex(all, modules[i], &of))
 			goto unknown;
-		if (!hash)
+		if (!of)
 			continue;
-		c = add(out, modules[i], NULL);
+		c = json_string(of, "sha256") ? add(out, modules[i], NULL) : NULL;
 		if (!c)
 			goto unknown;
-		snprintf(c->sha256, sizeof(c->sha256), "%s",
-			 json_object_get_string(hash));
+		snprintf(c->sha256, sizeof(c->sha256), "%s", json_string(of, "sha256"));
+		c->listed = json_object_get_boolean(json_object_object_get(of, "listed"));
+		c->kernel_refuses =
+			json_object_get_boolean(json_object_object_get(of, "kernel_refuses"));
 	}
 	return true;
 unknown:
@@ -417,9 +493,36 @@ static struct json_object *remember_own(const struct own_modules *own, const cha
 	return of;
 }
 
+static struct json_object *remember_inside(const struct inside *in, const char *folder)
+{
+	struct json_object *of = json_object_new_object();
+	char stamp[65];
+
+	json_add(of, "config", in->config);
+	json_add(of, "others", in->others);
+	json_add(of, "gone", in->gone);
+	json_add(of, "forced", in->forced);
+	json_add(of, "unsure", in->unsure);
+	json_add(of, "dangling", in->dangling);
+	json_add_bool(of, "indexed", in->indexed);
+	if (own_modules_stamp(in->others ? in->others : "", folder, stamp))
+		json_add(of, "stamp", stamp);
+	return of;
+}
+
+static struct json_object *remember_copy(const struct copy *c)
+{
+	struct json_object *of = json_object_new_object();
+
+	json_object_object_add(of, "sha256", json_object_new_string(c->sha256));
+	json_add_bool(of, "listed", c->listed);
+	json_add_bool(of, "kernel_refuses", c->kernel_refuses);
+	return of;
+}
+
 /* null stands for "looked for, and not there". */
-static struct json_object *remember(const char *id, char *const *modules, size_t count,
-				    const struct copies *c)
+static struct json_object *remember(const char *id, const char *folder, char *const *modules,
+				    size_t count, const struct copies *c)
 {
 	struct json_object *file = json_object_new_object();
 	struct json_object *all = json_object_new_object();
@@ -428,11 +531,11 @@ static struct json_object *remember(const char *id, char *const *modules, size_t
 	for (size_t i = 0; i < count; i++) {
 		const struct copy *copy = copies_find(c, modules[i]);
 
-		json_object_object_add(all, modules[i], copy ?
-			json_object_new_string(copy->sha256) : NULL);
+		json_object_object_add(all, modules[i], copy ? remember_copy(copy) : NULL);
 	}
 	json_object_object_add(file, "modules", all);
 	json_object_object_add(file, "own", remember_own(&c->own, c->own_stamp));
+	json_object_object_add(file, "inside", remember_inside(&c->inside, folder));
 	return file;
 }
 
@@ -452,7 +555,7 @@ static void search_one(void *arg, size_t i)
 	const struct archives *of = &s->kernels[i];
 	struct copies *out = &s->out[i];
 	struct reading r = { of->release, s->folders[i], s->modules, s->count, out };
-	struct cpio_reader reader = { want, found, found_link, &r };
+	struct cpio_reader reader = { want, found, found_link, found_empty, &r };
 
 	for (size_t f = 0; s->ids[i] && f < of->count && !out->err; f++) {
 		out->err = initramfs_read(of->files[f], &reader);
@@ -461,6 +564,9 @@ static void search_one(void *arg, size_t i)
 	if (s->ids[i]) {
 		follow_links(out);
 		prefer_outside(out);
+		look_in_index(&r);
+		if (!out->err)
+			out->err = inside_end(&out->inside);
 		if (!out->err)
 			out->err = own_modules_end(&out->own, out->own_stamp);
 	}
@@ -501,7 +607,8 @@ static int finish(const struct search *s, struct copies_cache *cache, size_t i)
 
 	if (s->ids[i] && *s->ids[i] && cache && !out->err) {
 		json_object_object_add(cache->new, s->kernels[i].release,
-				       remember(s->ids[i], s->modules, s->count, out));
+				       remember(s->ids[i], s->folders[i], s->modules, s->count,
+						out));
 		cache->changed = true;
 	}
 	free(s->ids[i]);

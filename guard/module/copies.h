@@ -8,6 +8,7 @@
 
 #include "guard/base/util.h"
 #include "guard/host/host.h"
+#include "guard/module/inside.h"
 #include "guard/module/own.h"
 
 struct copy {
@@ -16,12 +17,15 @@ struct copy {
 	char *link;		/* what it leads to, being a symbolic link; or NULL */
 	bool other;		/* in the folder of another kernel: counts if led to */
 	char sha256[65];	/* decompressed */
+	bool listed;		/* in the index of the initramfs */
+	bool kernel_refuses;	/* to unpack it, where it does that itself */
 	struct buf bytes;	/* as in the archive; empty if remembered */
 };
 
 struct copies {
 	struct copy *list;
 	size_t count;
+	struct inside inside;	/* empty if they are not compared with a host's */
 	struct own_modules own;
 	char own_stamp[65];	/* of their files on disk; "": not known */
 	int err;		/* why the initramfs could not be read */

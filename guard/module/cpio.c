@@ -22,7 +22,7 @@ struct cpio {
 	size_t have;
 	unsigned char head[HEADER];
 	char name[NAME_MAX_CPIO];
-	uint32_t name_size, mode, size;
+	uint32_t name_size, mode, links, size;
 	struct buf content;	/* of a file that is wanted */
 };
 
@@ -85,7 +85,7 @@ static int end_header(struct cpio *c)
 {
 	if (memcmp(c->head, "070701", 6) && memcmp(c->head, "070702", 6))
 		return -EBADMSG;
-	if (field(c, 1, &c->mode) || field(c, 6, &c->size) ||
+	if (field(c, 1, &c->mode) || field(c, 4, &c->links) || field(c, 6, &c->size) ||
 	    field(c, 11, &c->name_size))
 		return -EBADMSG;
 	if (!c->name_size || c->name_size > NAME_MAX_CPIO)
@@ -137,6 +137,13 @@ static int end_name(struct cpio *c)
 		c->content.data = malloc(1);
 		if (!c->content.data)
 			return -ENOMEM;
+	}
+	if (!c->size && S_ISREG(c->mode) && c->reader.empty &&
+	    c->reader.want(c->reader.arg, c->name)) {
+		int err = c->reader.empty(c->reader.arg, c->name, c->links > 1);
+
+		if (err)
+			return err;
 	}
 	return c->left ? 0 : end_data(c);
 }

@@ -149,6 +149,15 @@ static bool find_file(const char *folder, const char *path, int len, char file[P
 	return false;
 }
 
+bool own_module_there(const char *folder, const char *path)
+{
+	const char *suffix = strstr(path, ".ko");
+	char file[PATH_MAX];
+	struct stat st;
+
+	return find_file(folder, path, suffix ? suffix + 3 - path : (int)strlen(path), file, &st);
+}
+
 static int add_path(struct own_modules *o, const char *path, size_t n)
 {
 	if (o->room < o->len + n + 2) {

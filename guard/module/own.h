@@ -27,6 +27,9 @@ int own_modules_take(struct own_modules *o, const char *folder, const char *path
 int own_modules_end(struct own_modules *o, char hex[65]);
 void own_modules_free(struct own_modules *o);
 
+/* Is a module on disk, however it is packed there? As own_modules_take(). */
+bool own_module_there(const char *folder, const char *path);
+
 /* Equal for files on disk that nobody wrote to; false: it cannot be told. */
 bool own_modules_stamp(const char *paths, const char *folder, char hex[65]);
 

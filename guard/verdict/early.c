@@ -13,6 +13,7 @@
 #include "guard/host/firmware.h"
 #include "guard/trust/firmware_ca.h"
 #include "guard/verdict/cmdline.h"
+#include "guard/verdict/early_rules.h"
 #include "guard/verdict/modprobe.h"
 #include "guard/verdict/verify.h"
 
@@ -552,28 +553,81 @@ static int judge_absence(const struct doctor *d, const struct early *e, struct f
 	return err;
 }
 
-static int judge_copy(const struct doctor *d, const struct early *e, struct finding *f)
+/* Is its copy one that the initramfs does not load, and early boot needs it? */
+static int judge_rules(const struct doctor *d, const struct early *e, struct finding *f,
+		       const struct copies *copies, const struct copy *copy)
 {
-	size_t at = place_of(e, f->kernel);
-	const struct archives *of = &e->kernels[at];
-	const struct copies *copies = &e->copies[at];
-	const struct copy *copy;
+	struct early_rules rules;
+	bool unsure;
+	char *needed = why_needed(d, e, f, &unsure), *next = NULL;
+	int err;
+
+	if (!needed)
+		return 0;
+	err = early_rules_of_copy(d, f, copies, copy, &rules);
+	if (!err && rules.why) {
+		next = initramfs_step(d, f->kernel, NULL);
+		err = !next ? -ENOMEM :
+		      report_set(&f->report, unsure || rules.unsure ? VERDICT_UNKNOWN :
+				 VERDICT_STALE_INITRAMFS, next,
+				 "the initramfs of kernel %s has it, and %s not load it: %s; and %s",
+				 f->kernel->release, rules.unsure ? "may" : "does", rules.why, needed);
+	}
+	early_rules_free(&rules);
+	free(next);
+	free(needed);
+	return err;
+}
+
+/* Did this boot show that the rival does not come first? */
+static bool is_proven(const struct doctor *d, const struct early *e, const struct finding *f,
+		      const char *rival)
+{
+	const char *name = f->report.info.name ? f->report.info.name : f->module;
+	const struct archives *of = &e->kernels[place_of(e, f->kernel)];
+	long long booted = host_boot_time(d->h);
+	bool proven = rival && f->kernel->running && booted && host_module_loaded(d->h, name) &&
+		      !host_module_loaded(d->h, rival);
+
+	for (size_t i = 0; i < of->count && proven; i++)
+		proven = !written_since(of->files[i], booted);
+	return proven;
+}
+
+/* Is another module loaded for its device before the root file system is there? */
+static int judge_rivals(const struct doctor *d, const struct early *e, struct finding *f,
+			const struct copies *copies)
+{
+	bool boots = d->next.kernel && !strcmp(d->next.kernel, f->kernel->release);
+	struct early_rules rules;
+	char *next = NULL, *again;
+	int err = early_rules_of_rivals(d, f, copies, boots ? d->next.cmdline : NULL, &rules);
+
+	if (!err && rules.why && !is_proven(d, e, f, rules.rival)) {
+		again = initramfs_step(d, f->kernel, NULL);
+		/* A dracut that makes one for any host copies nothing of /etc/modprobe.d. */
+		next = again && rules.rival ?
+		       text_of("%s (if that does not help: put modprobe.blacklist=%s on the kernel's "
+			       "command line)", again, rules.rival) : again ? strdup(again) : NULL;
+		free(again);
+		err = next ? report_set(&f->report, rules.unsure ? VERDICT_UNKNOWN :
+					VERDICT_STALE_INITRAMFS, next, "%s", rules.why) : -ENOMEM;
+	}
+	early_rules_free(&rules);
+	free(next);
+	return err;
+}
+
+static int judge_found(const struct doctor *d, const struct early *e, struct finding *f,
+		       const struct archives *of, const struct copies *copies,
+		       const struct copy *copy)
+{
 	char *modules[] = { (char *)f->module };
 	struct copies fresh = { 0 };
 	int err = 0;
 
-	if (at == e->count)
-		return 0;
-	copy = copies_find(copies, f->module);
-	f->initramfs = !of->count ? NULL : copies->err ? "unread" : !copy ? "none" :
-		       strcmp(copy->sha256, f->report.sha256) != 0 ? "other" : "same";
-	if (f->report.verdict != VERDICT_OK)
-		return 0;
-	if (copies->err)
-		return judge_unread(d, f, copies);
-	if (!copy)
-		return judge_absence(d, e, f, of->count);
-	if (!strcmp(copy->sha256, f->report.sha256))
+	/* The same may be packed in another way there. */
+	if (!strcmp(copy->sha256, f->report.sha256) && !copy->kernel_refuses)
 		return judge_request(d, e, f, copies, f->report.request);
 	if (!copy->bytes.len) {
 		/* Only its hash was remembered. */
@@ -586,6 +640,31 @@ static int judge_copy(const struct doctor *d, const struct early *e, struct find
 		err = report_set(&f->report, VERDICT_UNKNOWN, "ask again",
 				 "the initramfs changed while it was read");
 	copies_free(&fresh);
+	return err;
+}
+
+static int judge_copy(const struct doctor *d, const struct early *e, struct finding *f)
+{
+	size_t at = place_of(e, f->kernel);
+	const struct archives *of = &e->kernels[at];
+	const struct copies *copies = &e->copies[at];
+	const struct copy *copy;
+	int err;
+
+	if (at == e->count)
+		return 0;
+	copy = copies_find(copies, f->module);
+	f->initramfs = !of->count ? NULL : copies->err ? "unread" : !copy ? "none" :
+		       strcmp(copy->sha256, f->report.sha256) != 0 ? "other" : "same";
+	if (f->report.verdict != VERDICT_OK)
+		return 0;
+	if (copies->err)
+		return judge_unread(d, f, copies);
+	err = copy ? judge_found(d, e, f, of, copies, copy) : judge_absence(d, e, f, of->count);
+	if (!err && copy && f->report.verdict == VERDICT_OK)
+		err = judge_rules(d, e, f, copies, copy);
+	if (!err && of->count && f->report.verdict == VERDICT_OK)
+		err = judge_rivals(d, e, f, copies);
 	return err;
 }
 

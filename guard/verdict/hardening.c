@@ -4,10 +4,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <mntent.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/xattr.h>
 
 #include "guard/base/param.h"
@@ -77,21 +79,36 @@ static bool runs_with(const struct doctor *d, const char *line, const char *name
 	return same;
 }
 
-/* ---- kernel.modules_disabled ---- */
+/* ---- what systemd-sysctl sets ---- */
 
-static bool line_sets(char *line, const char *a, const char *b)
+/* What is not to be set: the name below /proc/sys, and which values harm. */
+struct setting {
+	const char *name;
+	bool (*harms)(const struct host *h, const char *value);
+};
+
+/* As sysctl.d(5): "-kernel.x = 1", "kernel/x=1", and patterns. */
+static bool line_harms(const struct host *h, char *line, const struct setting *what)
 {
-	char *equals = strchr(line, '='), *value;
+	char *equals = strchr(line, '='), *value, *name;
 	size_t n;
 
 	line += strspn(line, " \t");
 	line += *line == '-';
 	if (!equals || *line == '#' || *line == ';')
 		return false;
-	n = strcspn(line, " \t=");
-	value = equals + 1 + strspn(equals + 1, " \t");
-	return ((n == strlen(a) && !strncmp(line, a, n)) ||
-		(n == strlen(b) && !strncmp(line, b, n))) && *value != '0';
+	*equals = '\0';
+	line[strcspn(line, " \t")] = '\0';
+	/* The first separator is the one that is meant. */
+	if (line[strcspn(line, "./")] == '.')
+		for (char *p = line; *p; p++)
+			*p = *p == '.' ? '/' : *p == '/' ? '.' : *p;
+	name = equals + 1;
+	value = name + strspn(name, " \t");
+	n = strlen(value);
+	while (n && strchr(" \t\r", value[n - 1]))
+		value[--n] = '\0';
+	return !fnmatch(line, what->name, FNM_PATHNAME) && what->harms(h, value);
 }
 
 /* Is something there that cannot be read? What is no file, as a link to /dev/null, says nothing. */
@@ -101,24 +118,24 @@ static bool is_unread(int err)
 }
 
 /* Or may it? */
-static bool file_sets(const char *path)
+static bool file_harms(const struct host *h, const char *path, const struct setting *what)
 {
 	char *text = NULL, *rest, *line;
 	struct buf b = { 0 };
 	int err = file_read(path, TEXT_MAX, &b);
-	bool sets = is_unread(err);
+	bool harms = is_unread(err);
 
 	if (!err)
 		text = strndup((char *)b.data, b.len);
-	for (rest = text; !sets && (line = strsep(&rest, "\n")); )
-		sets = line_sets(line, "kernel.modules_disabled", "kernel/modules_disabled");
+	for (rest = text; !harms && (line = strsep(&rest, "\n")); )
+		harms = line_harms(h, line, what);
 	free(text);
 	buf_free(&b);
-	return sets;
+	return harms;
 }
 
 /* A file that another one of its name hides counts as well. Malloc'ed; NULL: none. */
-static char *who_disables(const struct host *h)
+static char *who_sets(const struct host *h, const struct setting *what)
 {
 	static const char *const dirs[] = {
 		"/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d",
@@ -126,7 +143,7 @@ static char *who_disables(const struct host *h)
 	};
 	char *found = host_path(h, "/etc/sysctl.conf");
 
-	if (found && file_sets(found))
+	if (found && file_harms(h, found, what))
 		return found;
 	free(found);
 	found = NULL;
@@ -139,7 +156,7 @@ static char *who_disables(const struct host *h)
 			char *path = str_ends_with(e->d_name, ".conf") ?
 				     text_of("%s/%s", dir, e->d_name) : NULL;
 
-			if (path && file_sets(path))
+			if (path && file_harms(h, path, what))
 				found = path;
 			else
 				free(path);
@@ -149,6 +166,19 @@ static char *who_disables(const struct host *h)
 		free(dir);
 	}
 	return found;
+}
+
+/* ---- kernel.modules_disabled ---- */
+
+static bool disables(const struct host *h, const char *value)
+{
+	(void)h;
+	return *value && *value != '0';
+}
+
+static char *who_disables(const struct host *h)
+{
+	return who_sets(h, &(const struct setting){ "kernel/modules_disabled", disables });
 }
 
 /* systemd-sysctl goes after systemd-modules-load, and beside what devices ask for. */
@@ -173,6 +203,78 @@ static int judge_disabled(const struct doctor *d, struct finding *f)
 				 "%s sets kernel.modules_disabled while the host boots, or "
 				 "cannot be read, and whether the module is loaded before that is not known", who);
 	free(now);
+	return err;
+}
+
+/* ---- kernel.modprobe: what the kernel starts to have a module loaded that it asks for ---- */
+
+/* Is it not the host's own modprobe? */
+static bool is_no_modprobe(const struct host *h, const char *value)
+{
+	static const char *const usual[] = { "/sbin/modprobe", "/usr/sbin/modprobe" };
+	char *file = *value == '/' ? host_resolve(h, value) : NULL;
+	char *real = file ? realpath(file, NULL) : NULL;
+	bool is = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(usual) && !is; i++) {
+		char *path = host_resolve(h, usual[i]), *own = path ? realpath(path, NULL) : NULL;
+
+		is = !strcmp(value, usual[i]) || (own && real && !strcmp(own, real));
+		free(own);
+		free(path);
+	}
+	free(real);
+	free(file);
+	return !is;
+}
+
+static char *who_takes_modprobe(const struct host *h)
+{
+	return who_sets(h, &(const struct setting){ "kernel/modprobe", is_no_modprobe });
+}
+
+/* What sets it otherwise for the next boot; "": nothing does, NULL: no memory. Malloc'ed. */
+static char *other_modprobe(const struct doctor *d, const struct finding *f)
+{
+	const char *kernel = f->kernel->release, *who = once(d->h, "modprobe", who_takes_modprobe);
+	char *word = param_value(cmdline_of(d, f), "sysctl.kernel.modprobe");
+	char *built = host_kernel_config(d->h, kernel, "CONFIG_MODPROBE_PATH");
+	char *fixed = host_kernel_config(d->h, kernel, "CONFIG_STATIC_USERMODEHELPER");
+	char *all = !who ? NULL : *who ? text_of("%s sets kernel.modprobe", who) :
+		    word && is_no_modprobe(d->h, word) ?
+		    strdup("the command line of the entry that boots has sysctl.kernel.modprobe") :
+		    built && !word && is_no_modprobe(d->h, built) ?
+		    text_of("kernel %s is built to start '%s' (CONFIG_MODPROBE_PATH)", kernel, built) :
+		    fixed && !strcmp(fixed, "y") ?
+		    text_of("kernel %s starts one program alone (CONFIG_STATIC_USERMODEHELPER)", kernel) :
+		    strdup("");
+
+	free(fixed);
+	free(built);
+	free(word);
+	return all;
+}
+
+/* udev loads for devices by itself; file systems, protocols and ciphers the kernel asks for. */
+static int judge_asking(const struct doctor *d, struct finding *f)
+{
+	char *why, *now;
+	int err = 0;
+
+	if (!f->report.info.has_alias || modprobe_at_boot(d->h, f->module))
+		return 0;
+	why = other_modprobe(d, f);
+	now = why && *why ? host_line(d->h, "/proc/sys/kernel/modprobe") : NULL;
+	/* This boot has it as well, and the module is loaded. */
+	if (!why)
+		err = -ENOMEM;
+	else if (*why && !(now && is_no_modprobe(d->h, now) && is_loaded(d, f)))
+		err = report_set(&f->report, VERDICT_UNKNOWN, "write its name into a file of "
+				 "/etc/modules-load.d, or have kernel.modprobe be /sbin/modprobe",
+				 "%s, so that the kernel may not have a module loaded that it asks "
+				 "for by an alias, or that file cannot be read", why);
+	free(now);
+	free(why);
 	return err;
 }
 
@@ -346,13 +448,64 @@ static int judge_fips(const struct doctor *d, struct finding *f)
 
 /* ---- where the modules are ---- */
 
-char *modules_folder(const struct host *h)
+/* Does some unit want this one, so that it is started? */
+static bool is_wanted(const struct host *h, const char *dir, const char *unit)
 {
-	char *path = host_path(h, "/lib/modules"), *root = host_path(h, "/");
+	char *path = host_path(h, dir);
+	DIR *d = path ? opendir(path) : NULL;
+	struct dirent *e;
+	bool is = false;
+
+	while (d && !is && (e = readdir(d))) {
+		char *link = str_ends_with(e->d_name, ".wants") || str_ends_with(e->d_name, ".requires") ?
+			     text_of("%s/%s/%s", path, e->d_name, unit) : NULL;
+		struct stat st;
+
+		is = link && !lstat(link, &st);
+		free(link);
+	}
+	if (d)
+		closedir(d);
+	free(path);
+	return is;
+}
+
+/* The unit of systemd that mounts there, as "usr-lib-modules.mount", and is started. */
+static bool has_unit(const struct host *h, const char *where)
+{
+	/* The last one is another folder where /usr is not merged. */
+	static const char *const dirs[] = {
+		"/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system",
+		"/lib/systemd/system",
+	};
+	char *name = calloc(4 * strlen(where) + sizeof(".mount"), 1), *to = name;
+	bool has = false, wanted = false;
+
+	for (const char *p = where + 1; name && *p; p++)
+		if (*p == '-')
+			to = stpcpy(to, "\\x2d");
+		else
+			*to++ = *p == '/' ? '-' : *p;
+	if (name)
+		strcpy(to, ".mount");
+	for (size_t i = 0; i < ARRAY_SIZE(dirs) && name; i++) {
+		char *rel = text_of("%s/%s", dirs[i], name);
+
+		has |= rel && host_has(h, rel);
+		wanted |= is_wanted(h, dirs[i], name);
+		free(rel);
+	}
+	free(name);
+	return has && wanted;
+}
+
+/* A folder with all links followed, below the root; malloc'ed, NULL: it is not there. */
+static char *folder_named(const struct host *h, const char *name)
+{
+	char *path = *name == '/' ? host_resolve(h, name) : NULL, *root = host_path(h, "/");
 	char *real = path ? realpath(path, NULL) : NULL, *top = root ? realpath(root, NULL) : NULL;
 	size_t above = top && strcmp(top, "/") ? strlen(top) : 0;
-	bool within = real && top && !strncmp(real, top, above) && real[above] == '/';
-	char *folder = within ? strdup(real + above) : NULL;
+	char *folder = real && top && !strncmp(real, top, above) ? strdup(real + above) : NULL;
 
 	free(top);
 	free(real);
@@ -361,29 +514,40 @@ char *modules_folder(const struct host *h)
 	return folder;
 }
 
-/* The unit of systemd that mounts there: "usr-lib-modules.mount". */
-static bool has_unit(const struct host *h, const char *where)
+char *modules_folder(const struct host *h)
 {
-	static const char *const dirs[] = { "/etc/systemd/system", "/usr/lib/systemd/system" };
-	char *name = calloc(4 * strlen(where) + 1, 1), *to = name;
-	bool has = false;
-
-	for (const char *p = where + 1; name && *p; p++)
-		if (*p == '-')
-			to = stpcpy(to, "\\x2d");
-		else
-			*to++ = *p == '/' ? '-' : *p;
-	for (size_t i = 0; i < ARRAY_SIZE(dirs) && name && !has; i++) {
-		char *rel = text_of("%s/%s.mount", dirs[i], name);
-
-		has = rel && host_has(h, rel);
-		free(rel);
-	}
-	free(name);
-	return has;
+	return folder_named(h, "/lib/modules");
 }
 
-/* Is it mounted at each boot? early: before the root file system is left to init. */
+/* Is the folder of a line of fstab that one, by whatever name? */
+static bool is_folder(const struct host *h, const char *name, const char *where)
+{
+	char *folder = strcmp(name, where) ? folder_named(h, name) : NULL;
+	bool is = !strcmp(name, where) || (folder && !strcmp(folder, where));
+
+	free(folder);
+	return is;
+}
+
+/* Does a line of fstab mount what is mounted there now? Of a bind it is a folder. */
+static bool is_the_same(const struct host *h, const struct mntent *m, const char *where)
+{
+	char *there, *here;
+	struct stat a, b;
+	bool bind = hasmntopt(m, "bind") || hasmntopt(m, "rbind"), same;
+
+	if (!bind)
+		return mount_is(h, where, m->mnt_fsname);
+	there = host_resolve(h, m->mnt_fsname);
+	here = host_path(h, where);
+	same = there && here && !stat(there, &a) && !stat(here, &b) && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+	free(here);
+	free(there);
+	return same;
+}
+
+/* Is what is there mounted at each boot? early: before the root file system is left to init. */
 static bool is_mounted_at_boot(const struct host *h, const char *where, bool *early)
 {
 	char *path = host_path(h, "/etc/fstab"), room[4096];
@@ -393,8 +557,9 @@ static bool is_mounted_at_boot(const struct host *h, const char *where, bool *ea
 
 	*early = !strcmp(where, "/usr");
 	while (f && getmntent_r(f, &m, room, sizeof(room)))
-		if (!strcmp(m.mnt_dir, where)) {
-			is = !hasmntopt(&m, "noauto") || hasmntopt(&m, "x-systemd.automount");
+		if (is_folder(h, m.mnt_dir, where)) {
+			is = (!hasmntopt(&m, "noauto") || hasmntopt(&m, "x-systemd.automount")) &&
+			     is_the_same(h, &m, where);
 			*early |= hasmntopt(&m, "x-initrd.mount") != NULL;
 		}
 	if (f)
@@ -403,16 +568,20 @@ static bool is_mounted_at_boot(const struct host *h, const char *where, bool *ea
 	return is;
 }
 
-/* Where that of a kernel's modules is mounted; "/" where that is not to be seen. Malloc'ed. */
+/*
+ * Where that of a kernel's modules is mounted; "/" where there are no mounts to be seen, "" where
+ * there are, and not all. Malloc'ed.
+ */
 static char *where_mounted(const struct host *h, const char *kernel)
 {
 	char *folder = modules_folder(h);
 	char *of = folder ? text_of("%s/%s", folder, kernel) : NULL;
-	char *where = of ? mount_point(h, of) : NULL;
+	int unread = mounts_unread(h);
+	char *where = of && !unread ? mount_point(h, of) : NULL;
 
 	free(of);
 	free(folder);
-	return where ? where : strdup("/");
+	return where ? where : strdup(unread ? "" : "/");
 }
 
 /*
@@ -433,13 +602,18 @@ static int judge_place(const struct doctor *d, struct finding *f)
 	}
 	if (!strcmp(where, "/"))
 		return 0;
+	if (!*where)
+		return report_set(&f->report, VERDICT_UNKNOWN, "ask again with fewer mounts",
+				  "/proc/self/mountinfo cannot be read as a whole, and so it is not known "
+				  "whether what its file is on is mounted at the next boot");
 	usr = param_value(line, "mount.usr");
 	hash = param_value(line, "usrhash");
 	at_boot = is_mounted_at_boot(d->h, where, &early);
 	if (!at_boot && !(early && (usr || hash || mount_is_of_root(d->h, where))))
 		err = report_set(&f->report, VERDICT_UNKNOWN, "have it mounted at each boot by a line "
 				 "in /etc/fstab", "its file is on what is mounted on %s, and "
-				 "neither /etc/fstab nor a unit has that mounted at the next boot",
+				 "neither /etc/fstab nor a unit that is enabled has that mounted at the "
+				 "next boot",
 				 where);
 	else if (at_boot && !early && !is_loaded(d, f))
 		err = report_set(&f->report, VERDICT_UNKNOWN, "move the modules to the root file system, "
@@ -454,7 +628,7 @@ static int judge_place(const struct doctor *d, struct finding *f)
 int hardening_judge(const struct doctor *d, struct finding *f)
 {
 	int (*const judges[])(const struct doctor *d, struct finding *f) = {
-		judge_fips, judge_disabled, judge_place, judge_loadpin, judge_ima, judge_label,
+		judge_fips, judge_disabled, judge_asking, judge_place, judge_loadpin, judge_ima, judge_label,
 	};
 	int err = 0;
 

@@ -5,15 +5,18 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <libkmod.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "guard/base/util.h"
+#include "guard/module/alias_index.h"
 
 /* The folders in which modprobe looks, the first of a file's name counts. */
 static const char *const config_dirs[] = {
@@ -24,6 +27,7 @@ static const char *const config_dirs[] = {
 #define NEEDS_MAX 256
 #define FOLLOW_MAX 4	/* install lines that lead to each other */
 #define LINE_MAX_SHOWN 200
+#define INDEX_MAX (64u << 20)
 
 static void quiet(void *data, int priority, const char *file, int line,
 		  const char *fn, const char *format, va_list args)
@@ -115,6 +119,60 @@ static struct kmod_ctx *context(const struct host *h, const char *kernel)
 	if (!ctx || host_remember(h, "libkmod", kernel, ctx, drop_context))
 		return NULL;
 	return ctx;
+}
+
+/* libkmod reads files alone: one in memory. A descriptor, or -errno. */
+static int file_of(const char *text)
+{
+	int fd = memfd_create("modprobe.d", MFD_CLOEXEC);
+	size_t n = strlen(text), done = 0;
+	ssize_t wrote;
+
+	if (fd < 0)
+		return -errno;
+	while (done < n) {
+		wrote = write(fd, text + done, n - done);
+		if (wrote < 0 && errno != EINTR) {
+			int err = -errno;
+
+			close(fd);
+			return err;
+		}
+		done += wrote > 0 ? wrote : 0;
+	}
+	return fd;
+}
+
+/* With config (NULL: the host's modprobe.d). *out is the host's. 0 or -errno. */
+static int context_of(const struct host *h, const char *kernel, const char *config,
+		      struct kmod_ctx **out)
+{
+	char name[32], *rel, *dir;
+	const char *paths[] = { name, NULL };
+	int fd, err = 0;
+
+	*out = config ? host_recall(h, "libkmod, inside", kernel) : context(h, kernel);
+	if (*out || !config)
+		return *out ? 0 : -ENOMEM;
+	fd = file_of(config);
+	if (fd < 0)
+		return fd;
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	rel = text_of("/lib/modules/%s", kernel);
+	dir = rel ? host_path(h, rel) : NULL;
+	/* It says nothing of a file that it cannot open. */
+	if (access(name, R_OK) < 0)
+		err = -errno;
+	else if (dir)
+		*out = kmod_new(dir, paths);
+	free(dir);
+	free(rel);
+	close(fd);
+	if (!*out)
+		return err ? err : -ENOMEM;
+	kmod_set_log_fn(*out, quiet, NULL);
+	kmod_load_resources(*out);
+	return host_remember(h, "libkmod, inside", kernel, *out, drop_context);
 }
 
 /* ---- install lines ---- */
@@ -495,11 +553,62 @@ static int behind_alias(const struct host *h, const char *kernel,
 	return err;
 }
 
+static void free_index(void *index)
+{
+	buf_free(index);
+	free(index);
+}
+
+/* modules.alias.bin as it is now; NULL: it cannot be read. */
+static const struct buf *alias_index(const struct host *h, const char *kernel)
+{
+	char *rel = text_of("/lib/modules/%s/modules.alias.bin", kernel);
+	char *path = rel ? host_path(h, rel) : NULL, *key = NULL;
+	struct buf *index = NULL;
+	struct stat st;
+
+	if (path && !stat(path, &st))
+		key = text_of("%s %llu %lld.%09ld", kernel, (unsigned long long)st.st_ino,
+			      (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
+	index = key ? host_recall(h, "aliases", key) : NULL;
+	if (key && !index) {
+		index = calloc(1, sizeof(*index));
+		if (index && file_read(path, INDEX_MAX, index))
+			*index = (struct buf){ 0 };
+		if (index && host_remember(h, "aliases", key, index, free_index))
+			index = NULL;
+	}
+	free(key);
+	free(path);
+	free(rel);
+	return index;
+}
+
+/* The same for an alias as it stands there, which costs nothing. */
+static bool has_line(const struct host *h, const char *kernel, const char *file, const char *alias)
+{
+	const struct buf *index = alias_index(h, kernel);
+	const char *slash = strrchr(file, '/'), *base = slash ? slash + 1 : file;
+	char *module = strndup(base, strcspn(base, "."));
+	bool has;
+
+	for (char *p = module; p && *p; p++)
+		*p = *p == '-' ? '_' : *p;
+	has = index && index->data && module &&
+	      alias_index_has(index->data, index->len, alias, module);
+	free(module);
+	return has;
+}
+
 int modprobe_knows_alias(const struct host *h, const char *kernel, const char *file,
 			 const char *alias)
 {
 	struct kmod_list *list, *one;
-	int knows = look_up(h, kernel, alias, &list);
+	int knows = has_line(h, kernel, file, alias);
+
+	if (knows)
+		return 1;
+	knows = look_up(h, kernel, alias, &list);
 
 	kmod_list_foreach(one, list) {
 		struct kmod_module *mod = kmod_module_get_module(one);
@@ -525,6 +634,163 @@ int modprobe_plan(const struct host *h, const char *kernel, const char *name,
 	if (!err && out->by_name_only)
 		err = behind_alias(h, kernel, name, out);
 	return err;
+}
+
+int modprobe_plan_inside(const struct host *h, const char *kernel, const char *config,
+			 const char *name, struct modprobe *out)
+{
+	struct kmod_ctx *ctx;
+	int err = context_of(h, kernel, config, &ctx);
+
+	memset(out, 0, sizeof(*out));
+	return err ? err : plan_name(ctx, name, FOLLOW_MAX, out);
+}
+
+static enum modprobe_fate fate_of(struct kmod_ctx *ctx, struct kmod_module *mod)
+{
+	const char *name = kmod_module_get_name(mod);
+	const char *line = kmod_module_get_install_commands(mod);
+	char *other = NULL;
+	enum does does = line ? read_install(line, name, &other) : DOES_LOAD_IT;
+
+	free(other);
+	return is_blacklisted(ctx, name) ? FATE_REFUSED : does == DOES_LOAD_IT ? FATE_LOADS :
+	       does == DOES_UNCLEAR ? FATE_UNCLEAR : FATE_REFUSED;
+}
+
+int modprobe_asked(const struct host *h, const char *kernel, const char *config, const char *alias,
+		   int (*fn)(void *arg, const char *module, const char *path,
+			     enum modprobe_fate fate), void *arg)
+{
+	struct kmod_list *list = NULL, *one;
+	struct kmod_ctx *ctx;
+	int ret = context_of(h, kernel, config, &ctx);
+
+	if (!ret)
+		kmod_module_new_from_lookup(ctx, alias, &list);
+	kmod_list_foreach(one, list) {
+		struct kmod_module *mod = kmod_module_get_module(one);
+
+		if (!ret && !is_builtin(mod))
+			ret = fn(arg, kmod_module_get_name(mod), kmod_module_get_path(mod),
+				 fate_of(ctx, mod));
+		kmod_module_unref(mod);
+	}
+	kmod_module_unref_list(list);
+	return ret;
+}
+
+int modprobe_blacklists(const struct host *h, const char *kernel, const char *config,
+			const char *name)
+{
+	struct kmod_ctx *ctx;
+	int err = context_of(h, kernel, config, &ctx);
+
+	return err ? err : is_blacklisted(ctx, name);
+}
+
+int modprobe_maps(const struct host *h, const char *kernel, const char *device, const char *module)
+{
+	struct kmod_config_iter *i;
+	struct kmod_ctx *ctx;
+	int maps = context_of(h, kernel, NULL, &ctx);
+
+	if (maps)
+		return maps;
+	i = kmod_config_get_aliases(ctx);
+	while (i && !maps && kmod_config_iter_next(i))
+		maps = same_name(kmod_config_iter_get_value(i), module) &&
+		       !fnmatch(kmod_config_iter_get_key(i), device, 0);
+	kmod_config_iter_free_iter(i);
+	return maps;
+}
+
+/* The lines of one kind. */
+typedef struct kmod_config_iter *lines_fn(const struct kmod_ctx *ctx);
+
+static bool same_lines(const struct kmod_ctx *a, const struct kmod_ctx *b, lines_fn *lines)
+{
+	struct kmod_config_iter *i = lines(a), *j = lines(b);
+	bool more = true, same = true;
+
+	while (same && more) {
+		more = i && kmod_config_iter_next(i);
+		same = more == (j && kmod_config_iter_next(j));
+		if (more && same) {
+			const char *x = kmod_config_iter_get_value(i);
+			const char *y = kmod_config_iter_get_value(j);
+
+			same = !strcmp(kmod_config_iter_get_key(i), kmod_config_iter_get_key(j)) &&
+			       !strcmp(x ? x : "", y ? y : "");
+		}
+	}
+	kmod_config_iter_free_iter(i);
+	kmod_config_iter_free_iter(j);
+	return same;
+}
+
+/* Is one of the host's lines of a module that is there? */
+static bool is_of_any(const struct kmod_ctx *ctx, lines_fn *lines,
+		      bool (*has)(void *arg, const char *module), void *arg)
+{
+	struct kmod_config_iter *i = lines(ctx);
+	bool is = false;
+
+	while (i && !is && kmod_config_iter_next(i))
+		is = has(arg, kmod_config_iter_get_key(i));
+	kmod_config_iter_free_iter(i);
+	return is;
+}
+
+int modprobe_compare_rules(const struct host *h, const char *kernel, const char *config,
+			   bool (*has)(void *arg, const char *module), void *arg)
+{
+	struct kmod_ctx *ours, *its;
+	int err = context_of(h, kernel, NULL, &ours);
+
+	if (!err)
+		err = context_of(h, kernel, config, &its);
+	if (err)
+		return err;
+	if (!same_lines(ours, its, kmod_config_get_aliases))
+		return RULES_OTHER_ALIASES;
+	if (same_lines(ours, its, kmod_config_get_blacklists) &&
+	    same_lines(ours, its, kmod_config_get_install_commands))
+		return RULES_SAME;
+	/* What the host refuses has a line there. */
+	return is_of_any(ours, kmod_config_get_blacklists, has, arg) ||
+	       is_of_any(ours, kmod_config_get_install_commands, has, arg) ? RULES_LET : RULES_SAME;
+}
+
+static bool has_option(const struct kmod_ctx *ctx, const char *module, const char *option)
+{
+	struct kmod_config_iter *i = kmod_config_get_options(ctx);
+	bool has = false;
+
+	while (i && !has && kmod_config_iter_next(i))
+		has = same_name(kmod_config_iter_get_key(i), module) &&
+		      !strcmp(kmod_config_iter_get_value(i), option);
+	kmod_config_iter_free_iter(i);
+	return has;
+}
+
+int modprobe_more_options(const struct host *h, const char *kernel, const char *config,
+			  const char *module)
+{
+	struct kmod_ctx *ours, *its;
+	struct kmod_config_iter *i;
+	int more = context_of(h, kernel, NULL, &ours);
+
+	if (!more)
+		more = context_of(h, kernel, config, &its);
+	if (more)
+		return more;
+	i = kmod_config_get_options(its);
+	while (i && !more && kmod_config_iter_next(i))
+		more = same_name(kmod_config_iter_get_key(i), module) &&
+		       !has_option(ours, module, kmod_config_iter_get_value(i));
+	kmod_config_iter_free_iter(i);
+	return more;
 }
 
 int modprobe_request(const struct host *h, const char *kernel, const char *name,

@@ -34,6 +34,44 @@ int modprobe_plan(const struct host *h, const char *kernel, const char *name,
 void modprobe_free(struct modprobe *m);
 
 /*
+ * The same with these lines in place of the host's modprobe.d, as an initramfs has its own. What
+ * they lead to is made once for a kernel.
+ */
+int modprobe_plan_inside(const struct host *h, const char *kernel, const char *config,
+			 const char *name, struct modprobe *out);
+
+enum modprobe_fate { FATE_LOADS, FATE_UNCLEAR, FATE_REFUSED };
+
+/*
+ * Calls fn for each module that an alias leads to, with what becomes of it. config: as above,
+ * NULL: the host's. path: NULL, if no file of that kernel is called so. 0, -errno of the
+ * configuration, or what fn returns if not 0.
+ */
+int modprobe_asked(const struct host *h, const char *kernel, const char *config, const char *alias,
+		   int (*fn)(void *arg, const char *module, const char *path,
+			     enum modprobe_fate fate), void *arg);
+
+/* Is a name in a blacklist line? 1, 0, or -errno. config: as above. */
+int modprobe_blacklists(const struct host *h, const char *kernel, const char *config,
+			const char *name);
+
+/* Do alias lines of the host's lead from this name of a device to the module? 1, 0, or -errno. */
+int modprobe_maps(const struct host *h, const char *kernel, const char *device, const char *module);
+
+/* May these lines let a module be loaded that the host's do not? Of alias lines any other one may. */
+enum modprobe_rules { RULES_SAME, RULES_LET, RULES_OTHER_ALIASES };
+
+/*
+ * has: is such a module there at all? A word of enum modprobe_rules, or -errno.
+ */
+int modprobe_compare_rules(const struct host *h, const char *kernel, const char *config,
+			   bool (*has)(void *arg, const char *module), void *arg);
+
+/* Has config an option for a module that the host's has not? 1, 0, or -errno. */
+int modprobe_more_options(const struct host *h, const char *kernel, const char *config,
+			  const char *module);
+
+/*
  * Does that kernel's index lead from an alias of a module, as modinfo has it, to its file (as
  * modprobe_plan() gives it), so that a device loads it? 1, 0 or -ENOMEM.
  */

@@ -278,7 +278,8 @@ static int judge_firmware(const struct doctor *d, struct safety *out)
 static const char *modules_made_anew(const struct host *h)
 {
 	char *folder = modules_folder(h);
-	const char *what = mount_made_anew(h, "/usr/lib/modules");
+	const char *what = mounts_unread(h) ? "on what is not known, as /proc/self/mountinfo is too long" :
+			   mount_made_anew(h, "/usr/lib/modules");
 
 	if (!what)
 		what = mount_made_anew(h, folder ? folder : "/lib/modules");

@@ -2,7 +2,7 @@
 /*
  * Feeds what reads the files of a boot and of drivers' packages: kernels' and PE
  * headers, an initramfs in a unified image, the command line of a kernel, the links
- * of an archive, and a dkms.conf. The first byte says which one is meant.
+ * of an archive, a dkms.conf, and an index of aliases. The first byte says which one is meant.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -15,6 +15,7 @@
 
 #include "guard/host/bootfile.h"
 #include "guard/host/dkmsconf.h"
+#include "guard/module/alias_index.h"
 #include "guard/module/copies.h"
 #include "guard/module/initramfs.h"
 #include "guard/verdict/cmdline.h"
@@ -58,7 +59,7 @@ static int found(void *arg, const char *path, struct buf *content)
 
 static void image(const uint8_t *data, size_t size)
 {
-	struct cpio_reader reader = { want, found, NULL, NULL };
+	struct cpio_reader reader = { want, found, NULL, NULL, NULL };
 	char name[64], *release;
 	int fd = file_of(data, size, name), whole = boot_file_check(name, false), err;
 	uint64_t length;
@@ -137,6 +138,19 @@ static void conf(const char *text, size_t len)
 	host_free((struct host *)k.h);
 }
 
+/* An index, and behind its last line break what is asked for. */
+static void aliases(const uint8_t *data, size_t size)
+{
+	const uint8_t *end = memrchr(data, '\n', size);
+	size_t len = end ? (size_t)(end - data) : 0;
+	char *alias = end ? strndup((const char *)end + 1, size - len - 1) : NULL;
+
+	if (alias && alias_index_has(data, len, alias, "sample") &&
+	    !memmem(data, len, "sample", strlen("sample")))
+		abort();
+	free(alias);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *text;
@@ -146,7 +160,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	text = strndup((const char *)data + 1, size - 1);
 	if (!text)
 		abort();
-	switch (data[0] % 4) {
+	switch (data[0] % 5) {
 	case 0:
 		image(data + 1, size - 1);
 		break;
@@ -158,6 +172,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 3:
 		conf(text, strlen(text));
+		break;
+	case 4:
+		aliases(data + 1, size - 1);
 		break;
 	}
 	free(text);

@@ -99,14 +99,15 @@ def utf16(text):
 
 @functools.cache
 def module_bytes(kernel, name="sample", version="1.2", srcversion="ABC", settings="SMP ",
-                 symbols=(), intree=False, depends="", build_id=""):  # fmt: skip
+                 symbols=(), intree=False, depends="", build_id="", alias=""):  # fmt: skip
     """An unsigned module, without a kernel: an ELF file with its names.
 
     SYMBOLS are the (name, version) of what it was built against.
     """
     entries = [f"name={name}", *[f"version={version}"] * bool(version),
                f"srcversion={srcversion}", f"vermagic={kernel} {settings}",
-               *["intree=Y"] * intree, *[f"depends={depends}"] * bool(depends)]
+               *["intree=Y"] * intree, *[f"depends={depends}"] * bool(depends),
+               *[f"alias={alias}"] * bool(alias)]
     lines = [
         f'static const char entry{n}[] __attribute__((section(".modinfo"), used, aligned(1)))'
         f' = "{entry}";'
@@ -145,11 +146,16 @@ def cpio(files, links=()):
     """An archive in the "newc" form of FILES, {name: bytes}; LINKS are symbolic links."""
     out = b""
     for number, (name, data) in enumerate([*files.items(), ("TRAILER!!!", b"")], 1):
-        mode = 0o120777 if name in links else 0o100644 if data else 0
+        mode = 0o120777 if name in links else 0 if name == "TRAILER!!!" else 0o100644
         fields = [number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0]
         header = b"070701" + b"".join(b"%08X" % field for field in fields)
         out += padded(header + name.encode() + b"\0") + padded(data)
     return out
+
+
+def indexed(modules):
+    """An index that names MODULES, as depmod has its lines in modules.dep.bin."""
+    return b"\xb0\x07\xf4\x57" + b"".join(b"\0\0\0\1" + name.encode() + b":\0" for name in modules)
 
 
 def packed(data, tool):
@@ -230,9 +236,11 @@ class System:
     def loaded(self, name, srcversion):
         self.tree.put(f"sys/module/{name}/srcversion", srcversion + "\n")
 
-    def initramfs(self, release, files, tool=("gzip", "-n"), before=b""):
+    def initramfs(self, release, files, tool=("gzip", "-n"), before=b"", inside=None, links=()):
+        """FILES are modules, below the folder of RELEASE; INSIDE are other files, by their whole path."""
         named = {f"usr/lib/modules/{release}/{name}": data for name, data in files.items()}
-        archive = cpio({"etc/fstab": b"/dev/vda1 /\n", **named})
+        index = {f"usr/lib/modules/{release}/modules.dep.bin": indexed(files)}
+        archive = cpio({"etc/fstab": b"/dev/vda1 /\n", **index, **named, **(inside or {})}, links)
         self.tree.put(f"boot/initrd.img-{release}", before + packed(archive, tool))
 
     def no_initramfs(self):

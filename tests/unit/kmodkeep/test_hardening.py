@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.unit.kmodkeep.host import Pair
-from tests.unit.kmodkeep.system import NEW, OLD, System
+from tests.unit.kmodkeep.system import NEW, OLD, System, module_bytes
 
 CONFIG = "CONFIG_MODULES=y\nCONFIG_INTEGRITY_PLATFORM_KEYRING=y\n"
 
@@ -202,8 +202,15 @@ def test_file_system_of_the_modules(system, where, fstab, word, loaded):
     system.loaded("sample", "ABC")
     assert verdict(system) == loaded
     if where == "/lib/modules" and not fstab:
-        system.tree.put("etc/systemd/system/lib-modules.mount", "[Mount]\n")
-        assert verdict(system) == "ok"
+        for folder in ("etc/systemd/system", "lib/systemd/system"):
+            unit = system.tree.put(f"{folder}/lib-modules.mount", "[Mount]\n")
+            assert verdict(system) == "unknown"
+            want = system.path / "etc/systemd/system/local-fs.target.wants/lib-modules.mount"
+            want.parent.mkdir(exist_ok=True)
+            want.symlink_to(f"/{folder}/lib-modules.mount")
+            assert verdict(system) == "ok"
+            unit.unlink()
+            want.unlink()
 
 
 @pytest.fixture
@@ -215,6 +222,29 @@ def merged(system):
     subprocess.run(["rm", "-r", f"{system.path}/lib"], check=True)
     (system.path / "lib").symlink_to("usr/lib")
     return system
+
+
+@pytest.mark.parametrize("fstab, word", [
+    ("/dev/sda2 /usr/lib/modules/ ext4 x-initrd.mount", "ok"), ("/dev/sda2 /lib/modules ext4 x-initrd.mount", "ok"),
+    ("UUID=AB-1 /lib//modules ext4 x-initrd.mount", "ok"), ("/dev/disk/by-uuid/ab-1 /lib/modules ext4 x-initrd.mount", "ok"),
+    # Another disk than what was mounted there by hand.
+    ("/dev/sda3 /usr/lib/modules ext4 x-initrd.mount", "unknown"), ("UUID=cd-2 /lib/modules ext4 x-initrd.mount", "unknown"),
+    ("UUID=gone /lib/modules ext4 x-initrd.mount", "unknown"), ("/srv/modules /lib/modules none bind,x-initrd.mount", "unknown"),
+    ("/dev/sda2 /lib/modules/ ext4 noauto,x-initrd.mount", "unknown"),
+])  # fmt: skip
+def test_line_of_fstab_is_of_what_is_mounted(merged, fstab, word):
+    merged.tree.put("proc/self/mountinfo", MOUNT.format("/usr/lib/modules"))
+    for number, uuid in ((2, "ab-1"), (3, "cd-2")):
+        merged.tree.put(f"dev/sda{number}")
+        link = merged.path / f"dev/disk/by-uuid/{uuid}"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(f"../../sda{number}")
+        merged.tree.put(f"sys/devices/x/sda{number}/size", "1")
+        node = merged.path / f"sys/dev/block/8:{number}"
+        node.parent.mkdir(parents=True, exist_ok=True)
+        node.symlink_to(f"../../devices/x/sda{number}")
+    merged.tree.put("etc/fstab", f"{fstab} 0 2\n")
+    assert verdict(merged) == word
 
 
 @pytest.mark.parametrize("fstab, words, word", [
@@ -258,3 +288,61 @@ def test_mounts_of_a_host_with_many_containers(system):
     assert verdict(system) == "ok"
     system.tree.put("proc/self/mountinfo", many + MOUNT.format("/lib/modules"))
     assert verdict(system) == "unknown"
+
+
+def test_more_mounts_than_are_read(system):
+    """What is mounted by hand stands behind them: nothing is known of it then."""
+    many = "".join(f"{n} 1 0:9 / /run/{n}/{'x' * 3999} rw - overlay overlay rw\n" for n in range(4300))
+    system.tree.put("proc/self/mountinfo", many + MOUNT.format("/lib/modules"))
+    found = finding(system)
+    assert found["verdict"] == "unknown" and "mountinfo" in found["message"], found
+    assert system.tree.run("guard").code == 3
+
+
+@pytest.fixture
+def asked_for(system):
+    """The kernel asks for it by an alias."""
+    data = module_bytes(NEW, alias="fs-sample")
+    system.install(NEW, data=data)
+    system.tree.put("usr/bin/kmod").chmod(0o755)
+    for name in ("sbin/modprobe", "usr/sbin/modprobe", "usr/local/bin/load"):
+        path = system.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to("/usr/bin/kmod")
+    assert verdict(system) == "ok"
+    return system
+
+
+@pytest.mark.parametrize("value, word", [
+    ("/sbin/modprobe", "ok"), ("/usr/sbin/modprobe", "ok"), ("/usr/local/bin/load", "ok"), ("", "unknown"),
+    ("/bin/false", "unknown"), ("modprobe", "unknown"), ("/gone/modprobe", "unknown"),
+])  # fmt: skip
+def test_program_that_the_kernel_starts_for_a_module(asked_for, value, word):
+    """Empty, or another one: what a file system or a protocol asks for never comes."""
+    path = asked_for.tree.put("usr/lib/sysctl.d/9.conf", f"kernel.panic = 1\nkernel.modprobe = {value} \n")
+    assert verdict(asked_for) == word
+    for line in (f"-kernel/modprobe={value}", f"kernel.mod*robe={value}"):
+        path.write_text(line + "\n")
+        assert verdict(asked_for) == word, line
+    path.unlink()
+    boots_with(asked_for, f"sysctl.kernel.modprobe={value}")
+    assert verdict(asked_for) == word
+    asked_for.tree.put("etc/modules-load.d/x.conf", "sample\n")
+    assert verdict(asked_for) == "ok"
+
+
+@pytest.mark.parametrize("line, word", [
+    ('MODPROBE_PATH="/sbin/modprobe"', "ok"), ('MODPROBE_PATH="/bin/load"', "unknown"), ('MODPROBE_PATH=""', "unknown"),
+    ("STATIC_USERMODEHELPER=y", "unknown"),
+])  # fmt: skip
+def test_program_that_the_kernel_is_built_to_start(asked_for, line, word):
+    asked_for.tree.put(f"boot/config-{NEW}", f"{CONFIG}CONFIG_{line}\n")
+    assert verdict(asked_for) == word
+
+
+def test_other_program_that_this_boot_has_as_well(asked_for):
+    asked_for.tree.put("etc/sysctl.d/9.conf", "kernel.modprobe = /bin/true\n")
+    asked_for.loaded("sample", "ABC")
+    for now, word in (("/sbin/modprobe", "unknown"), ("/bin/true", "ok")):
+        asked_for.tree.put("proc/sys/kernel/modprobe", f"{now}\n")
+        assert verdict(asked_for) == word

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.unit.kmodkeep.host import PROGRAM
-from tests.unit.kmodkeep.system import NEW, OLD, System, cpio, grub_cfg, module_bytes, packed
+from tests.unit.kmodkeep.system import NEW, OLD, System, cpio, grub_cfg, indexed, module_bytes, packed
 from tests.unit.kmodkeep.test_next_boot import bzimage, unified
 
 COPY = "usr/lib/modules/{}/updates/dkms/sample.ko"
+INDEX = {f"usr/lib/modules/{NEW}/modules.dep.bin": indexed(["updates/dkms/sample.ko"])}
 BLOCKS = ["xz", "--check=crc32", "--block-size=65536", "-T2", "-0"]
 
 
@@ -320,7 +321,10 @@ def test_all_the_archives_of_an_entry_are_searched(system):
     system.tree.put("boot/ucode.img", cpio({"kernel/x86/microcode/x": b"x"}))
     system.tree.put("boot/late.img", cpio({}))
     assert next_finding(system)["verdict"] == "stale-initramfs"
+    # Its index still is the one of before.
     system.tree.put("boot/late.img", cpio({COPY.format(NEW): module_bytes(NEW)}))
+    assert next_finding(system)["verdict"] == "stale-initramfs"
+    system.tree.put("boot/late.img", cpio({COPY.format(NEW): module_bytes(NEW), **INDEX}))
     assert next_finding(system)["verdict"] == "ok"
     other = module_bytes(NEW, version="0.9", srcversion="X")
     for path in (COPY.format(NEW), COPY.format(NEW).removeprefix("usr/")):
@@ -375,7 +379,8 @@ def test_the_copy_on_the_partition_is_searched(sdboot):
 
 def test_the_section_of_a_unified_image_is_searched(sdboot):
     sdboot.tree.put("boot/efi/loader/loader.conf", "default mine.efi\n")
-    for inside, verdict in (({COPY.format(NEW): module_bytes(NEW)}, "ok"), ({}, "stale-initramfs"),
+    for inside, verdict in (({COPY.format(NEW): module_bytes(NEW), **INDEX}, "ok"), ({}, "stale-initramfs"),
+                            ({COPY.format(NEW): module_bytes(NEW)}, "unknown"),
                             ({COPY.format(NEW): module_bytes(NEW, srcversion="X")}, "stale-initramfs")):  # fmt: skip
         image = unified(uname=NEW, initrd=packed(cpio(inside), ["zstd", "-q"]), linux=bzimage(NEW))
         sdboot.tree.put("boot/efi/EFI/Linux/mine.efi", image)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.unit.kmodkeep.build import build
 from tests.unit.kmodkeep.host import HERE, OUT, siglist
-from tests.unit.kmodkeep.system import cpio, grub_cfg, grubenv, module_bytes, packed
+from tests.unit.kmodkeep.system import bzimage, cpio, grub_cfg, grubenv, module_bytes, packed
 from tests.unit.kmodkeep.test_firmware_ca import Authority
 from tests.unit.kmodkeep.test_sbat import csv
 from tests.unit.kmodkeep.test_sbat import image as sections
@@ -118,6 +118,30 @@ def test_fuzzed_parsers_of_settings(tmp_path):
     for number, text in enumerate(texts):
         (directory / str(number)).write_bytes(text)
     fuzz("fuzz_settings", 10000, directory, tmp_path)
+
+
+def test_fuzzed_parsers_of_the_files_of_a_host(tmp_path):
+    directory = tmp_path / "seeds"
+    directory.mkdir()
+    folder = "usr/lib/modules/6.1.0-30-amd64"
+    module = module_bytes("6.1.0-30-amd64", name="x", alias="pci:v1d2*")
+    files = {"etc/modprobe.d/a.conf": b"/etc/b.conf", "etc/b.conf": b"blacklist y\n", "conf/modules": b"y\n",
+             f"{folder}/modules.dep.bin": b"extra/x.ko:\0", f"{folder}/extra/x.ko": module,
+             f"{folder}/extra/y.ko": module, "usr/lib/modprobe.d/e.conf": b""}  # fmt: skip
+    for name in ("modules.builtin", "modules.order"):
+        (tmp_path / "lib/modules/1.0").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"lib/modules/1.0/{name}").write_text("")
+    (tmp_path / "lib/modules/1.0/sample.ko").write_bytes(module_bytes("1.0", alias="of:N*T*Ca,b-c"))
+    subprocess.run(["depmod", "-b", tmp_path, "1.0"], check=True)
+    index = (tmp_path / "lib/modules/1.0/modules.alias.bin").read_bytes()
+    texts = [
+        b"\0" + bzimage("6.1.0-30-amd64"), b"\1root=/dev/x module_blacklist=a,b modprobe.blacklist=c",
+        b"\2" + cpio(files, links={"etc/modprobe.d/a.conf"}), b"\3BUILT_MODULE_NAME[0]=\"x\"\nDEST_MODULE_LOCATION[0]=/x\n",
+        b"\4" + index + b"\nof:N*T*Ca,b-c", b"\4" + index + b"\nof:N*T*Ca,b",
+    ]  # fmt: skip
+    for number, text in enumerate(texts):
+        (directory / str(number)).write_bytes(text)
+    fuzz("fuzz_host", 5000, directory, tmp_path)
 
 
 def test_fuzzed_parsers_of_signatures(tmp_path):
