@@ -256,7 +256,7 @@ int key_revoke(int argc, char **argv)
 	return code < 0 ? EXIT_YES : code;
 }
 
-/* What a retire that was killed has left: it destroys the private key first, the rest in any order. */
+/* What a retire that was killed has left: it destroys the key first, the rest in any order. */
 static int remove_rest(const char *path, bool dry_run)
 {
 	int err = dry_run ? 0 : newkey_remove(path);
