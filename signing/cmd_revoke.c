@@ -256,6 +256,18 @@ int key_revoke(int argc, char **argv)
 	return code < 0 ? EXIT_YES : code;
 }
 
+/* What a retire that was killed has left: it destroys the key first, the rest in any order. */
+static int remove_rest(const char *path, bool dry_run)
+{
+	int err = dry_run ? 0 : newkey_remove(path);
+
+	if (err)
+		return keyverb_failed(err, path);
+	printf("kmodkeep: %s %s, which has neither a key nor a certificate\n",
+	       dry_run ? "would remove" : "removed", path);
+	return EXIT_YES;
+}
+
 /* One directory of keys that was put aside: path is below the host's root. */
 static int retire_one(const struct host *h, const char *dir, bool dry_run)
 {
@@ -266,6 +278,10 @@ static int retire_one(const struct host *h, const char *dir, bool dry_run)
 	struct buf der = { 0 };
 	int code = EXIT_YES, err = rel_key && rel_cert && path ? 0 : -ENOMEM;
 
+	if (!err && !host_has(h, rel_key) && !host_has(h, rel_cert)) {
+		code = remove_rest(path, dry_run);
+		goto out;
+	}
 	cert = err ? NULL : host_path(h, rel_cert);
 	if (!err)
 		err = cert ? keystate_read_cert(h, cert, &s) : -ENOMEM;
@@ -298,6 +314,7 @@ static int retire_one(const struct host *h, const char *dir, bool dry_run)
 			printf("kmodkeep: the private key of '%s' was destroyed; "
 			       "its certificate is %s\n", s->name, kept);
 	}
+out:
 	buf_free(&der);
 	keystate_free(s);
 	free(kept);

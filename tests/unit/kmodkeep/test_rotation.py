@@ -341,6 +341,32 @@ def test_killed_at_each_rename(host, step):
     assert not killed and number > (1 if step == "continue" else 5)
 
 
+@pytest.mark.parametrize("syscall", ["rename", "unlink", "rmdir"])
+def test_retire_killed_at_each_step(host, syscall):
+    """The certificate stays, and the same verb again brings it to its end."""
+    host.rotate("begin")
+    new, old = host.next_cert.read_bytes(), host.old.cert.read_bytes()
+    host.tree.enrol(host.old.cert, host.next_cert)
+    host.rotate("finish")
+    host.tree.enrol(host.tree.keys / "signing.der")
+    host.rotate("finish")
+    state = host.tree.path / STATE
+    saved = host.tree.path.parent / "saved"
+    shutil.copytree(state, saved)
+    for number in range(1, 20):
+        shutil.rmtree(state)
+        shutil.copytree(saved, state)
+        killed = killed_at(host, syscall, number, "key", "retire")
+        result = host.tree.run("key", "retire")
+        assert result.code == 0, f"{number}: {result.text}"
+        assert not (state / "keys.old").exists()
+        assert [path.read_bytes() for path in state.glob("retired-*.der")] == [old]
+        assert (state / "keys/signing.der").read_bytes() == new and host.status()["phase"] == "none"
+        if not killed:
+            break
+    assert not killed and number > 1
+
+
 def test_revoke_says_what_each_kernel_makes_of_it(host):
     result = host.tree.run("key", "revoke", "--cert", host.old.cert, "--dry-run")
     assert result.code == 0 and f"  {OLD}: modules signed by it alone are rejected" in result.out
