@@ -53,7 +53,9 @@ static void add_variable(struct json_object *o, const struct host *h, const stru
 			err = -EIO;
 		buf_free(&b);
 	}
-	json_add(o, l->key, !err || err == -ENOENT ? hex : NULL);
+	/* Not json_add(), for which "" is not known. */
+	json_object_object_add(o, l->key, !err || err == -ENOENT ? json_object_new_string(hex) :
+							    NULL);
 }
 
 static int add_key(void *arg, enum efi_sig type, const unsigned char *data, size_t len)
