@@ -138,12 +138,16 @@ def started_from(system, directory):
         directory, efi_start.partition(efi_start.OURS), efi_start.program(file)), GLOBAL)
 
 
-def test_shim_that_was_updated(system):
-    system.tree.put("boot/efi/EFI/debian/shimx64.efi", "15.7")
+@pytest.mark.parametrize("esp", ["boot/efi", "mnt/esp"])
+def test_shim_that_was_updated(system, esp):
+    system.tree.put("proc/self/mountinfo", f"1 1 8:1 / /{esp} rw - vfat /dev/sda1 rw\n")
+    system.tree.put("run/udev/data/b8:1", "E:ID_FS_TYPE=vfat\nE:ID_PART_ENTRY_TYPE="
+                    "c12a7328-f81f-11d2-ba4b-00a0c93ec93b\nE:ID_PART_ENTRY_NUMBER=1\n")
+    system.tree.put(f"{esp}/EFI/debian/shimx64.efi", "15.7")
     started_from(system, "debian")
     boot(system)
     assert changes(system) == []  # what was not known before has not changed
-    system.tree.put("boot/efi/EFI/debian/shimx64.efi", "15.8")
+    system.tree.put(f"{esp}/EFI/debian/shimx64.efi", "15.8")
     boot(system, 3)
     assert changes(system) == ["shim"]
     assert "shim is another file than at the last boot" in motd(system)
