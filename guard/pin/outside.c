@@ -13,6 +13,7 @@
 #include "guard/base/util.h"
 #include "guard/boot/loader.h"
 #include "guard/host/efivars.h"
+#include "guard/host/esp.h"
 #include "guard/host/firmware.h"
 #include "guard/trust/cert.h"
 
@@ -53,7 +54,9 @@ static void add_variable(struct json_object *o, const struct host *h, const stru
 			err = -EIO;
 		buf_free(&b);
 	}
-	json_add(o, l->key, !err || err == -ENOENT ? hex : NULL);
+	/* Not json_add(), for which "" is not known. */
+	json_object_object_add(o, l->key, !err || err == -ENOENT ? json_object_new_string(hex) :
+							    NULL);
 }
 
 static int add_key(void *arg, enum efi_sig type, const unsigned char *data, size_t len)
@@ -94,13 +97,12 @@ static struct json_object *read_keys(const struct host *h)
 /* The file of shim that this boot came through; NULL: it cannot be seen. */
 static char *shim_digest(const struct host *h, const char *booted_from)
 {
-	static const char *const esp[] = { "/boot/efi", "/efi", "/boot" };
 	static const char *const names[] = { "shimx64.efi", "shimaa64.efi" };
 	char *hex = NULL;
 
-	for (size_t i = 0; booted_from && !hex && i < ARRAY_SIZE(esp) * ARRAY_SIZE(names); i++) {
-		char *rel = text_of("%s%s/%s", esp[i / 2], booted_from, names[i % 2]);
-		char *path = rel && !strstr(rel, "..") ? host_path(h, rel) : NULL;
+	for (size_t i = 0; booted_from && !hex && i < ARRAY_SIZE(names); i++) {
+		char *file = text_of("%s/%s", booted_from, names[i]);
+		char *path = file ? esp_file(h, NULL, file, NULL) : NULL;
 		struct buf b = { 0 };
 
 		if (path && !file_read(path, SHIM_MAX, &b) && (hex = calloc(1, 65)) &&
@@ -110,7 +112,7 @@ static char *shim_digest(const struct host *h, const char *booted_from)
 		}
 		buf_free(&b);
 		free(path);
-		free(rel);
+		free(file);
 	}
 	return hex;
 }

@@ -22,6 +22,11 @@ from tests.qemu.secureboot import CHANGED, FIXED, OVERLAY, SecureBootGuest
 SOURCES = "etc/apt/sources.list"
 
 
+def mount_packages(guest):
+    """Until the next boot."""
+    guest.check("mount -o ro LABEL=packages /mnt", PATIENCE)
+
+
 class Host:
     """Of SUITE, with DRIVERS and the suite's own kernel; its logs are in LOGS."""
 
@@ -55,7 +60,7 @@ class Host:
                           variables.signature_list(variables.X509, [self.system.certificate]))
         with guest:
             guest.wait_booted()
-            guest.check("mount -o ro LABEL=packages /mnt", PATIENCE)
+            mount_packages(guest)
             yield guest
             guest.power_off(PATIENCE)
 

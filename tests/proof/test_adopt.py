@@ -20,7 +20,7 @@ from tests.demo.story import PASSWORD_CHARACTERS
 from tests.lib import apt
 from tests.proof import life
 from tests.proof.guest import PATIENCE, load
-from tests.proof.host import Host
+from tests.proof.host import Host, mount_packages
 from tests.proof.life import SUMS, at_work, compare, next_boot, predict, running
 from tests.proof.system import TOP
 from tests.qemu import mokmanager
@@ -135,6 +135,7 @@ def test_update_of_the_kernel_keeps_all_that_build(host):
 def repair(host, guest):
     """A newer one comes, which builds; the kernel's own packages are unfinished until then."""
     assert guest.check("dpkg --audit", PATIENCE)
+    mount_packages(guest)
     SYSTEMS[host.suite].mends(host, guest)
     assert not guest.check("dpkg --audit", PATIENCE)
     assert compare(guest, host.modules) == host.serving

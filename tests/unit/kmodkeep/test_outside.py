@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from tests.unit.kmodkeep.host import SECURITY, SHA256, TOP, hash_list
+from tests.unit.kmodkeep import test_efi_start as efi_start
+from tests.unit.kmodkeep.host import GLOBAL, SECURITY, SHA256, TOP, hash_list
 from tests.unit.kmodkeep.system import LOADER, NEW, System, utf16
 
 METRICS = "var/lib/node/kmodkeep.prom"
@@ -110,6 +111,57 @@ def test_secure_boot_is_switched(system, on):
     system.tree.secure_boot(on)
     boot(system, 3)
     assert changes(system) == [f"secure-boot-{'on' if on else 'off'}"]
+
+
+@pytest.mark.parametrize("name, word", [("MokListXRT", "mokx"), ("SbatLevelRT", "sbat")])
+def test_what_shim_refuses_has_changed(system, name, word):
+    system.tree.variable(name, b"\x06\0\0\0sbat,1,2023012900\n")
+    boot(system)
+    assert changes(system) == [word]
+    system.tree.variable(name, b"\x06\0\0\0sbat,1,2024010900\n")
+    boot(system, 3)
+    assert changes(system) == [word]
+    boot(system, 4)
+    assert changes(system) == []
+    # A firmware that was reset may have none.
+    for path in (system.path / "sys/firmware/efi/efivars").glob(f"{name}-*"):
+        path.unlink()
+    boot(system, 5)
+    assert changes(system) == [word]
+
+
+def started_from(system, directory):
+    """The firmware started shim in DIRECTORY of the system partition."""
+    file = "\\".join(["", "EFI", directory, "shimx64.efi"])
+    system.tree.variable("BootCurrent", efi_start.numbers(1), GLOBAL)
+    system.tree.variable("Boot0001", efi_start.option(
+        directory, efi_start.partition(efi_start.OURS), efi_start.program(file)), GLOBAL)
+
+
+@pytest.mark.parametrize("esp", ["boot/efi", "mnt/esp"])
+def test_shim_that_was_updated(system, esp):
+    system.tree.put("proc/self/mountinfo", f"1 1 8:1 / /{esp} rw - vfat /dev/sda1 rw\n")
+    system.tree.put("run/udev/data/b8:1", "E:ID_FS_TYPE=vfat\nE:ID_PART_ENTRY_TYPE="
+                    "c12a7328-f81f-11d2-ba4b-00a0c93ec93b\nE:ID_PART_ENTRY_NUMBER=1\n")
+    system.tree.put(f"{esp}/EFI/debian/shimx64.efi", "15.7")
+    started_from(system, "debian")
+    boot(system)
+    assert changes(system) == []  # what was not known before has not changed
+    system.tree.put(f"{esp}/EFI/debian/shimx64.efi", "15.8")
+    boot(system, 3)
+    assert changes(system) == ["shim"]
+    assert "shim is another file than at the last boot" in motd(system)
+    boot(system, 4)
+    assert changes(system) == []
+
+
+def test_another_entry_of_the_firmware_is_started(system):
+    started_from(system, "debian")
+    boot(system)
+    started_from(system, "another")
+    boot(system, 3)
+    assert changes(system) == ["booted-from"]
+    assert "started this system from /EFI/another, and before from /EFI/debian" in motd(system)
 
 
 def test_another_loader_in_front(system):
