@@ -381,6 +381,7 @@ static struct json_object *new_record(const struct gate *g)
 	json_add_int(o, "share", g->file.share);
 	json_add(o, "step_of", g->record ? json_string(g->record, "step_of") : NULL);
 	json_add(o, "step", g->record ? json_string(g->record, "step") : NULL);
+	json_add(o, "step_boot", g->record ? json_string(g->record, "step_boot") : NULL);
 	return o;
 }
 
@@ -449,6 +450,7 @@ static int mark(struct gate *g, const char *step, const char *rollout)
 	static const char *const steps[] = {
 		"begun", "updated", "failed", "left-out", "gone-back",
 	};
+	char *boot = NULL;
 	size_t i = 0;
 
 	while (i < ARRAY_SIZE(steps) && strcmp(steps[i], step))
@@ -459,6 +461,10 @@ static int mark(struct gate *g, const char *step, const char *rollout)
 		return complain(EXIT_USAGE, "gate: '%s' is not the roll-out that this host knows of", rollout);
 	json_add(g->record, "step_of", rollout);
 	json_add(g->record, "step", step);
+	/* In which boot: so that one can tell whether the host has been rebooted since. */
+	boot = host_boot_id(g->h);
+	json_add(g->record, "step_boot", boot);
+	free(boot);
 	return write_record(g, g->record) ? EXIT_UNSURE : EXIT_YES;
 }
 

@@ -14,7 +14,7 @@ import re
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import gate, states
@@ -69,14 +69,32 @@ def _of_refused(name, refusal, before, begun):
     return [gate.refusal_of(word, detail, before)]
 
 
-def _of_begun(state, before, since, now):
+def _batch_of(state, before, since, came_up):
+    """What the gate compares a host with that has begun.
+
+    It may have booted often between the begin of the roll-out and its own: what counts is whether it
+    has since. CAME_UP has the hosts that came up with the kernel that they should have booted; one of
+    them may get another kernel later, which is not the roll-out's.
+    """
+    if before and state.step_boot:
+        before = replace(before, boot_id=state.step_boot)
+    old = before.boot_id if before else state.step_boot
+    rebooted = bool(old) and old != state.boot_id
+    came = rebooted and state.step[0] == "updated" and state.name not in came_up
+    after = {state.name: state} if came else {}
+    return gate.Batch({state.name: before} if before else {}, after, int(since), rebooted)
+
+
+def _of_begun(state, before, since, came_up, now):
     """The same of one that has begun with the update."""
     step = state.step[0]
     if step == "gone-back":
         return "left-out"
-    rebooted = bool(before) and before.boot_id != state.boot_id
-    batch = gate.Batch({state.name: before} if before else {}, {}, int(since), rebooted)
+    batch = _batch_of(state, before, since, came_up)
+    rebooted = batch.rebooted
     faults = gate.faults_of(state, batch)
+    if batch.after and not faults:
+        came_up[state.name] = state.boot_id
     if step == "left-out":
         faults.append(("update-failed", "it had begun, and says now that it was left out"))
     elif step == "failed":
@@ -85,7 +103,7 @@ def _of_begun(state, before, since, now):
         faults.append(("update-failed", f"it began {(now - since) / 3600:.0f} hours ago and has not come through"))
     if faults:
         return faults
-    return "updating" if step == "begun" else "done" if rebooted or not before else "reboots"
+    return "updating" if step == "begun" else "done" if rebooted else "reboots"
 
 
 def _place(name, fleet, before, record, now):
@@ -96,7 +114,7 @@ def _place(name, fleet, before, record, now):
         # Its time begins when it begins, which may be days later.
         if state.step[0] == "left-out" and name not in begun:
             return "left-out"
-        return _of_begun(state, before, begun.setdefault(name, now), now)
+        return _of_begun(state, before, begun.setdefault(name, now), record.setdefault("came_up", {}), now)
     if name in begun:
         return [("replaced", "it knows nothing of the update that it had begun")]
     return "refuses" if state.gate == "refused" else "waits"
@@ -289,7 +307,7 @@ def begin(options, path, old, now):
     first = max(shares[0], min(places) + 1)
     return {
         "schema": SCHEMA, "rollout": options.begin, "state": "running", "shares": shares, "share": first,
-        "decision": gate.GO_ON, "since": int(now), "began": int(now), "begun": {}, "said": None, "digest": "",
+        "decision": gate.GO_ON, "since": int(now), "began": int(now), "begun": {}, "came_up": {}, "said": None, "digest": "",
         "issued": old["issued"] if old else 0, "expires": 0, "packages": " ".join(options.packages.split()),
         "out": os.path.abspath(options.out), "certificate": os.path.abspath(options.certificate),
         "key": options.key if ":" in options.key else os.path.abspath(options.key),

@@ -114,6 +114,7 @@ class State:
     gate: str = ""  # what the gate file says to it; "refused": it does not believe the file
     gate_why: str = ""
     step: tuple = ("", "")  # how far it is, and with which roll-out
+    step_boot: str = ""  # the boot in which it came so far
     boots: tuple = ()
     report: str = ""
 
@@ -271,7 +272,8 @@ def parse(name, doc):
                for one in objects(doc, "smoke")},
         unfinished=tuple(plain(one) for one in get(doc, "unfinished_packages", list, [])[:LOSSES_MAX]),
         version=text(doc, "kmodkeep"), gate=text(gate, "verdict"), gate_why=text(gate, "message"),
-        step=(text(gate, "step"), text(gate, "step_of")), boots=tuple(_boot(one) for one in objects(recorder, "boots")),
+        step=(text(gate, "step"), text(gate, "step_of")), step_boot=text(gate, "step_boot"),
+        boots=tuple(_boot(one) for one in objects(recorder, "boots")),
         report=_report(recorder),
     )  # fmt: skip
     _must_agree(state)

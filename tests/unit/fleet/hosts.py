@@ -56,7 +56,7 @@ def rebooted(name, number=2, smoke="passed", **changes):
     """The same host in another boot, with its smoke test done there."""
     boot = digest(f"{name} boot {number}")
     tests = [{"driver": "sample", "result": smoke, "boot_id": boot, "message": "it said so"}] if smoke else []
-    return state(name, boot_id=boot, running_kernel=NEW, reboot_pending=False, smoke=tests, **changes)
+    return state(name, **{"boot_id": boot, "running_kernel": NEW, "reboot_pending": False, "smoke": tests, **changes})
 
 
 def kept(name, number, kind="shutdown", cause="", end=0):

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from fleet.kmodkeep_fleet import pull
-from tests.unit.fleet.hosts import PROGRAM, TOP, digest, fleet, losing, put, rebooted, state
+from tests.unit.fleet.hosts import NEW, OLD, PROGRAM, TOP, digest, fleet, losing, put, rebooted, state
 from tests.unit.kmodkeep.host import certificate
 
 NAME = "kernel-7"
@@ -31,8 +31,9 @@ def ring(name, rollout=NAME):
 ORDER = sorted(HOSTS, key=ring)
 
 
-def gate(verdict="waits", step=None, message=None, rollout=NAME):
-    return {"schema": 1, "verdict": verdict, "message": message, "step": step, "step_of": rollout if step else None}
+def gate(verdict="waits", step=None, message=None, rollout=NAME, step_boot=None):
+    return {"schema": 1, "verdict": verdict, "message": message, "step": step, "step_of": rollout if step else None,
+            "step_boot": step_boot}  # fmt: skip
 
 
 def updated(name, **changes):
@@ -106,6 +107,51 @@ def test_nobody_may_more_before_enough_are_done(publisher):
     put(publisher.states, updated(ORDER[0]))
     publisher.look()
     assert int(publisher.published()["share"]) > int(share)
+
+
+def boot(name, number):
+    return digest(f"{name} boot {number}")
+
+
+def test_one_that_rebooted_into_the_old_kernel_is_not_done(publisher):
+    """It has shown nothing of the new one, however well it is."""
+    publisher.begin()
+    name = ORDER[0]
+    said = gate("updated", "updated", step_boot=boot(name, 1))
+    put(publisher.states, rebooted(name, gate=said, running_kernel=OLD, reboot_pending=True))
+    text = publisher.look(code=1)
+    assert f"other-kernel: {name} (it came up with {OLD}, but {NEW} is what should have booted)" in text, text
+
+
+def test_a_reboot_before_its_update_is_none_after_it(publisher):
+    """A host may be rebooted on any day between the begin of the roll-out and its own turn."""
+    publisher.begin()
+    name, share = ORDER[0], publisher.published()["share"]
+    said = gate("updated", "updated", step_boot=boot(name, 2))
+    put(publisher.states, rebooted(name, gate=said, running_kernel=OLD, reboot_pending=True))
+    assert "(1 reboots)" in publisher.look() and publisher.published()["share"] == share
+    put(publisher.states, rebooted(name, number=3, gate=said))
+    publisher.look()
+    assert int(publisher.published()["share"]) > int(share)
+
+
+def test_a_kernel_that_comes_after_the_roll_out_is_not_its_fault(publisher):
+    publisher.begin()
+    name = ORDER[0]
+    said = gate("updated", "updated", step_boot=boot(name, 1))
+    put(publisher.states, rebooted(name, gate=said))
+    assert "(1 done" in publisher.look()
+    put(publisher.states, rebooted(name, gate=said, running_kernel=OLD, reboot_pending=True))
+    assert "(1 done" in publisher.look()
+
+
+def test_a_host_that_came_in_between_is_done_when_it_has_rebooted(publisher):
+    """Of it there is no state from before the roll-out."""
+    publisher.begin("--shares", "100", "--settle", "0")
+    put(publisher.states, state("new", gate=gate("updated", "updated", step_boot=boot("new", 1)), boot_id=boot("new", 1)))
+    assert "1 reboots" in publisher.look()
+    put(publisher.states, rebooted("new", gate=gate("updated", "updated", step_boot=boot("new", 1))))
+    assert "1 done" in publisher.look()
 
 
 def finished(publisher, late):

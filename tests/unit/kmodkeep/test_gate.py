@@ -182,6 +182,16 @@ def test_one_that_has_begun(gate, step, decision, code, verdict):
     assert (gate.record()["step"], gate.record()["step_of"]) == (step, NAME)
 
 
+def test_a_step_has_the_boot_in_which_it_was_made(gate):
+    gate.tree.boot(1)
+    gate.publish()
+    gate.fetch()
+    assert gate.tree.run("gate", "--mark", "updated", NAME).code == 0
+    gate.tree.boot(2)
+    gate.fetch()
+    assert gate.record()["step_boot"] == "boot-1"
+
+
 def test_another_rollout_after_it(gate):
     gate.publish()
     gate.fetch()
