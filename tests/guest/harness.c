@@ -48,10 +48,12 @@ static void run_case(const struct guest_case *c, unsigned int limit,
 	kill(-pid, SIGKILL);	/* what it may have left running */
 	n = read(pipefd[0], reason, size - 1);
 	close(pipefd[0]);
-	reason[n > 0 ? n : 0] = '\0';
+	n = n > 0 ? n : 0;
+	reason[n] = '\0';
+	/* Perhaps for want of a child that failed and said why. */
 	if (WIFSIGNALED(status))
-		snprintf(reason, size, "ended by signal %d (%s) within %u s",
-			 WTERMSIG(status), strsignal(WTERMSIG(status)), limit);
+		snprintf(reason + n, size - n, "%sended by signal %d (%s) within %u s",
+			 n ? "; " : "", WTERMSIG(status), strsignal(WTERMSIG(status)), limit);
 	else if (WEXITSTATUS(status) && !*reason)
 		snprintf(reason, size, "exit status %d", WEXITSTATUS(status));
 }
