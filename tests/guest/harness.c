@@ -25,6 +25,7 @@ void guest_fail(const char *file, int line, const char *fmt, ...)
 static void run_case(const struct guest_case *c, unsigned int limit,
 		     char *reason, size_t size)
 {
+	struct pollfd said = { .events = POLLIN };
 	int pipefd[2];
 	ssize_t n;
 	int status;
@@ -32,6 +33,7 @@ static void run_case(const struct guest_case *c, unsigned int limit,
 
 	if (pipe(pipefd))
 		abort();
+	said.fd = pipefd[0];
 	fflush(NULL);
 	pid = fork();
 	if (!pid) {
@@ -46,12 +48,15 @@ static void run_case(const struct guest_case *c, unsigned int limit,
 	setpgid(pid, pid);
 	waitpid(pid, &status, 0);
 	kill(-pid, SIGKILL);	/* what it may have left running */
-	n = read(pipefd[0], reason, size - 1);
-	close(pipefd[0]);
-	reason[n > 0 ? n : 0] = '\0';
+	/* Of a child that the kernel holds there may be neither a word nor an end. */
+	n = poll(&said, 1, 10000) > 0 ? read(said.fd, reason, size - 1) : 0;
+	close(said.fd);
+	n = n > 0 ? n : 0;
+	reason[n] = '\0';
+	/* Perhaps for want of a child that failed and said why. */
 	if (WIFSIGNALED(status))
-		snprintf(reason, size, "ended by signal %d (%s) within %u s",
-			 WTERMSIG(status), strsignal(WTERMSIG(status)), limit);
+		snprintf(reason + n, size - n, "%sended by signal %d (%s) within %u s",
+			 n ? "; " : "", WTERMSIG(status), strsignal(WTERMSIG(status)), limit);
 	else if (WEXITSTATUS(status) && !*reason)
 		snprintf(reason, size, "exit status %d", WEXITSTATUS(status));
 }

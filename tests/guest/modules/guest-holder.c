@@ -2,7 +2,9 @@
 /*
  * Somebody who holds the node of the channel "default", and the driver's numbers, over its
  * unload, as others in the kernel may for any time: the last reference goes when this module
- * does. Wants the addresses of chardev.c's two pointers.
+ * does, which is later than CONFIG_DEBUG_KOBJECT_RELEASE would have it. The nodes' class and
+ * the node of control.c are made and released by the kernel whole. Wants the addresses of
+ * chardev.c's two pointers.
  */
 #include <linux/cdev.h>
 #include <linux/device.h>
