@@ -38,6 +38,16 @@ CHECKED = "	if (!handle)\n		return -ENOMEM;\n	handle->channel = channel;\n"
 
 ABI, READING = LOADED.format("abi"), LOADED.format("reading")
 NO_MEMORY = "run_program /tests/nomem\n"
+# Among others somebody holds a node of the driver until it is gone.
+UNLOADING = "run_program /tests/load\n"
+
+ADD = "		err = device_add(dev);\n"
+RELEASED_HERE = """		{
+			void released(struct device *node) { put_device(node->parent); }
+
+			dev->release = released;
+		}
+"""
 
 # name -> (file, old, new), script, what is said on the console
 MISTAKES = {
@@ -56,6 +66,9 @@ MISTAKES = {
     "still locked": (
         ("chardev.c", UNLOCK, UNLOCK.splitlines(keepends=True)[0]),
         ABI, r"lock held when returning to user space"),
+    "released by code that is gone": (
+        ("chardev.c", ADD, RELEASED_HERE + ADD),
+        UNLOADING, r"BUG: unable to handle page fault"),
     "sleeps without preemption": (
         ("chardev.c", LOCK, f"	preempt_disable();\n{LOCK}".replace(
             "	if (cmd", "	preempt_enable();\n	if (cmd")),

@@ -1,19 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Channels are created, resized and removed without end while others write, read, wait and list.
- * Runs with the core loaded, as root. Lasts UNLOAD_SECONDS (3).
+ * Channels are created, resized and removed without end while others write, also through
+ * io_uring by a thread of the kernel, read, wait and list, and a CPU goes off and comes back.
+ * Runs with the core loaded, on two CPUs or more, as root. Lasts UNLOAD_SECONDS (3).
  */
 #include "harness.h"
 
+#include <linux/io_uring.h>
+#include <stdatomic.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 
 #define NAMES 3
 #define STEADY "steady"
+#define LAST_CPU "/sys/devices/system/cpu/cpu%ld/online"
 
 /* What all share. */
 static struct {
 	bool stop;
-	unsigned long long written, ends, refused, resized, steady;
+	unsigned long long written, ends, refused, resized, steady, polled, plugged;
 } *shared;
 
 static const char *name_of(int round)
@@ -30,6 +35,13 @@ static long long now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+static int run_seconds(void)
+{
+	const char *seconds = getenv("UNLOAD_SECONDS");
+
+	return seconds ? atoi(seconds) : 3;
 }
 
 static void count(unsigned long long *what)
@@ -97,6 +109,107 @@ static void steady_writer(int round)
 	}
 	CHECK_EQ(write(fd, &text, sizeof(text)), sizeof(text));
 	count(&shared->steady);
+}
+
+/* One entry at a time, which a thread of the kernel takes without a system call. */
+static struct {
+	int fd;
+	_Atomic unsigned int *sq_tail, *sq_flags, *cq_head, *cq_tail;
+	struct io_uring_sqe *sqe;
+	struct io_uring_cqe *cqe;
+} poller_ring;
+
+static void *map_ring(size_t size, off_t what)
+{
+	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+			poller_ring.fd, what);
+
+	CHECK(at != MAP_FAILED);
+	return at;
+}
+
+static void set_up_poller(int file)
+{
+	struct io_uring_params params = { .flags = IORING_SETUP_SQPOLL, .sq_thread_idle = 20 };
+	char *sq, *cq;
+
+	poller_ring.fd = syscall(SYS_io_uring_setup, 1, &params);
+	CHECK(poller_ring.fd >= 0);
+	sq = map_ring(params.sq_off.array + sizeof(int), IORING_OFF_SQ_RING);
+	cq = map_ring(params.cq_off.cqes + params.cq_entries * sizeof(struct io_uring_cqe),
+		      IORING_OFF_CQ_RING);
+	poller_ring.sqe = map_ring(sizeof(struct io_uring_sqe), IORING_OFF_SQES);
+	poller_ring.sq_tail = (void *)(sq + params.sq_off.tail);
+	poller_ring.sq_flags = (void *)(sq + params.sq_off.flags);
+	poller_ring.cq_head = (void *)(cq + params.cq_off.head);
+	poller_ring.cq_tail = (void *)(cq + params.cq_off.tail);
+	poller_ring.cqe = (void *)(cq + params.cq_off.cqes);
+	CHECK_EQ(params.cq_entries, 2);
+	/* Before 5.11 the thread takes registered files alone. */
+	CHECK_EQ(syscall(SYS_io_uring_register, poller_ring.fd, IORING_REGISTER_FILES, &file, 1),
+		 0);
+}
+
+/* As steady_writer(); the one who writes is a thread of the kernel. */
+static void steady_poller(int round)
+{
+	unsigned int head, wake;
+	static struct {
+		int pid, round;
+	} text;
+
+	if (!text.pid) {
+		int fd = guest_open(STEADY, O_WRONLY);
+
+		CHECK(!ioctl(fd, FLIGHTREC_IOC_SET_FLAGS, &(__u32) { FLIGHTREC_FL_RAW }));
+		set_up_poller(fd);
+		text.pid = getpid();
+	}
+	text.round = round;
+	*poller_ring.sqe = (struct io_uring_sqe) {
+		.opcode = IORING_OP_WRITE, .flags = IOSQE_FIXED_FILE,
+		.addr = (uintptr_t)&text, .len = sizeof(text),
+	};
+	atomic_fetch_add(poller_ring.sq_tail, 1);
+	wake = atomic_load(poller_ring.sq_flags) & IORING_SQ_NEED_WAKEUP ?
+	       IORING_ENTER_SQ_WAKEUP : 0;
+	head = atomic_load(poller_ring.cq_head);
+	while (head == atomic_load(poller_ring.cq_tail))
+		if (syscall(SYS_io_uring_enter, poller_ring.fd, 0, 1,
+			    wake | IORING_ENTER_GETEVENTS, NULL, 0) < 0)
+			CHECK_EQ(errno, EINTR);
+	CHECK_EQ(poller_ring.cqe[head % 2].res, sizeof(text));
+	atomic_store(poller_ring.cq_head, head + 1);
+	count(&shared->polled);
+	count(&shared->steady);
+}
+
+static void plug(bool online)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), LAST_CPU, sysconf(_SC_NPROCESSORS_CONF) - 1);
+	fd = open(path, O_WRONLY);
+	CHECK(fd >= 0 && write(fd, online ? "1" : "0", 1) == 1);
+	close(fd);
+}
+
+/*
+ * A block that this CPU has open stays so until it is back, or others take it. Others wait
+ * each time, half a minute on a busy machine under KASAN: hence not without end.
+ */
+static void plugger(int round)
+{
+	if (round >= 4 * run_seconds()) {
+		guest_sleep_ms(20);
+		return;
+	}
+	plug(false);
+	guest_sleep_ms(5);
+	plug(true);
+	guest_sleep_ms(5);
+	count(&shared->plugged);
 }
 
 /* Each number is delivered once or told as lost, and each writer's own count only grows. */
@@ -222,7 +335,7 @@ static void proc_user(int round)
 
 static void (* const users[])(int round) = {
 	changer, changer, writer, writer, reader, poller, proc_user,
-	resizer, steady_writer, steady_writer, steady_reader,
+	resizer, steady_writer, steady_writer, steady_reader, steady_poller, plugger,
 };
 
 #define USERS (sizeof(users) / sizeof(*users))
@@ -243,6 +356,8 @@ static pid_t start_user(size_t i)
 static bool seen_enough(void)
 {
 	return __atomic_load_n(&shared->resized, __ATOMIC_RELAXED) > 10 &&
+	       __atomic_load_n(&shared->polled, __ATOMIC_RELAXED) > 30 &&
+	       __atomic_load_n(&shared->plugged, __ATOMIC_RELAXED) > 1 &&
 	       __atomic_load_n(&shared->steady, __ATOMIC_RELAXED) > 1000 &&
 	       __atomic_load_n(&shared->written, __ATOMIC_RELAXED) > 100 &&
 	       __atomic_load_n(&shared->ends, __ATOMIC_RELAXED) > 3 &&
@@ -252,16 +367,15 @@ static bool seen_enough(void)
 /* Each minute, too: what stands still in these is stuck, and else the machine is slow. */
 static void say_what_was_seen(void)
 {
-	printf("# %llu written, %llu refused, %llu ends, %llu resized, %llu steady\n",
-	       shared->written, shared->refused, shared->ends, shared->resized, shared->steady);
+	printf("# %llu written, %llu refused, %llu ends, %llu resized, %llu steady, %llu of a thread, %llu times a CPU\n",
+	       shared->written, shared->refused, shared->ends, shared->resized, shared->steady,
+	       shared->polled, shared->plugged);
 }
 
 /* All memory is given back, and the channels that were there are as they were. */
 static void channels_come_and_go(void)
 {
-	const char *seconds = getenv("UNLOAD_SECONDS");
-	long long until = now_ms() + 1000LL * (seconds ? atoi(seconds) : 3);
-	long long next = now_ms() + 60000;
+	long long until = now_ms() + 1000LL * run_seconds(), next = now_ms() + 60000;
 	struct flightrec_channel_setup setup = { .size = 1ULL << 62, .name = "come-0" };
 	int fd = guest_open("small", O_RDWR), status, control;
 	unsigned long long most;
@@ -282,6 +396,8 @@ static void channels_come_and_go(void)
 		pids[i] = start_user(i);
 	while (now_ms() < until || !seen_enough()) {
 		guest_sleep_ms(20);
+		/* One that failed has said why; without it there may never be enough. */
+		CHECK_EQ(waitpid(-1, &status, WNOHANG), 0);
 		if (now_ms() < next)
 			continue;
 		say_what_was_seen();
