@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Makes `import tests.lib` work from any test folder, and says which tests can run side by side.
 
-tests/run.py has two processes run the tests of a tier. Tests that share a fixture stay
+tests/run.py has two processes run the tests of a tier, or three. Tests that share a fixture stay
 together in one of them, so that what takes long to make is made once.
 """
 
@@ -35,7 +35,7 @@ def shared_with(item):
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for the marks
 def pytest_collection_modifyitems(items):
-    # The longest group first: begun last, it would run while the other process has nothing to do.
+    # The longest group first: begun last, it would run while the others have nothing to do.
     items.sort(key=lambda item: item.path.parent not in TOGETHER)
     for item in items:
         shared = shared_with(item)

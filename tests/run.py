@@ -73,9 +73,13 @@ def prepare(programs):
 
 
 def side_by_side(tier):
-    """Options of pytest that run two tests of TIER at a time, where one does not fill the machine."""
-    alone = tier in ALONE or os.cpu_count() < 2
-    return () if alone else ("-n2", "--dist=loadgroup", "--max-worker-restart=0")
+    """Options of pytest that run tests of TIER side by side, where one does not fill the machine."""
+    processors = os.cpu_count()
+    if tier in ALONE or processors < 2:
+        return ()
+    # A third of the time a test of these waits, for a disk or for a second to pass.
+    number = processors + 1 if tier == "check" else 2
+    return (f"-n{number}", "--dist=loadgroup", "--max-worker-restart=0")
 
 
 def run_tier(tier):

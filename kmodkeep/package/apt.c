@@ -263,43 +263,6 @@ static bool unpack(struct transaction *x, const char *dir, const char *root)
 	return good;
 }
 
-/* Headers name each other by where they would be installed. */
-static int move_names(struct transaction *x, const char *file, const char *root)
-{
-	static const char installed[] = "/usr/src/linux-";
-	struct buf b;
-	const char *data = "", *p, *next;
-	int err = file_read(file, 1u << 20, &b);
-
-	if (err)
-		return err;
-	p = text(x, "%.*s", (int)b.len, (char *)b.data);
-	buf_free(&b);
-	for (; (next = strstr(p, installed)); p = next + strlen(installed))
-		data = text(x, "%s%.*s%s%s", data, (int)(next - p), p, root,
-			    installed);
-	data = text(x, "%s%s", data, p);
-	return file_replace(file, data, strlen(data), 0644);
-}
-
-static bool move_all_names(struct transaction *x, const char *root)
-{
-	struct words all = entries_of(x, text(x, "%s/usr/src", root));
-	bool good = true;
-
-	for (size_t i = 0; i < all.count && good; i++) {
-		const char *file = text(x, "%s/usr/src/%s/Makefile", root,
-					all.list[i]);
-		int err = is_file(file) ? move_names(x, file, root) : 0;
-
-		if (err)
-			complain_errno(err, file);
-		good = !err;
-	}
-	words_free(&all);
-	return good;
-}
-
 static const char *fetch_headers(struct transaction *x, const char *kernel,
 				 const char *dir)
 {
@@ -313,8 +276,7 @@ static const char *fetch_headers(struct transaction *x, const char *kernel,
 		complain_errno(err, packages);
 		return NULL;
 	}
-	if (!download(x, kernel, packages) || !unpack(x, packages, root) ||
-	    !move_all_names(x, root))
+	if (!download(x, kernel, packages) || !unpack(x, packages, root))
 		return NULL;
 	if (is_file(text(x, "%s/Makefile", headers)))
 		return headers;

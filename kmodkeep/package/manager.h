@@ -28,7 +28,7 @@ struct manager {
 	/* The version of a kernel's package, as it would be installed; NULL: not known. */
 	const char *(*version_of)(struct transaction *x, const char *kernel);
 	/*
-	 * Downloads a kernel's headers and unpacks them below dir, which exists.
+	 * Downloads a kernel's headers and unpacks them in root below dir, which exists.
 	 * Where they are then; NULL: has said why not.
 	 */
 	const char *(*fetch_headers)(struct transaction *x, const char *kernel,

@@ -103,6 +103,43 @@ int update_version(const struct host *h, char **words)
 	return end(&x, version ? EXIT_YES : EXIT_UNSURE);
 }
 
+/* Headers name each other by where they would be installed. */
+static int move_names(struct transaction *x, const char *file, const char *root)
+{
+	static const char installed[] = "/usr/src/linux-";
+	struct buf b;
+	const char *data = "", *p, *next;
+	int err = file_read(file, 1u << 20, &b);
+
+	if (err)
+		return err;
+	p = text(x, "%.*s", (int)b.len, (char *)b.data);
+	buf_free(&b);
+	for (; (next = strstr(p, installed)); p = next + strlen(installed))
+		data = text(x, "%s%.*s%s%s", data, (int)(next - p), p, root,
+			    installed);
+	data = text(x, "%s%s", data, p);
+	return file_replace(file, data, strlen(data), 0644);
+}
+
+static bool move_all_names(struct transaction *x, const char *root)
+{
+	struct words all = entries_of(x, text(x, "%s/usr/src", root));
+	bool good = true;
+
+	for (size_t i = 0; i < all.count && good; i++) {
+		const char *file = text(x, "%s/usr/src/%s/Makefile", root,
+					all.list[i]);
+		int err = is_file(file) ? move_names(x, file, root) : 0;
+
+		if (err)
+			complain_errno(err, file);
+		good = !err;
+	}
+	words_free(&all);
+	return good;
+}
+
 int update_headers(const struct host *h, char **words)
 {
 	const char *kernel = words[0], *dir = words[1], *where = NULL;
@@ -118,6 +155,8 @@ int update_headers(const struct host *h, char **words)
 		complain_errno(err, dir);
 	else if (m)
 		where = m->fetch_headers(&x, kernel, dir);
+	if (where && !move_all_names(&x, text(&x, "%s/root", dir)))
+		where = NULL;
 	if (m)
 		puts(where ? where : m->look_for_headers(&x, kernel));
 	return end(&x, where ? EXIT_YES : EXIT_UNSURE);

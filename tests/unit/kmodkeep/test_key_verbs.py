@@ -68,7 +68,8 @@ def test_create_makes_a_private_pair(tree):
     ]
 
 
-def test_certificate_is_for_modules_only(tree):
+def test_certificate_is_for_modules_only(tree, monkeypatch):
+    monkeypatch.delenv("KMODKEEP_TEST_KEY_BITS", raising=False)
     create(tree)
     text = certificate_text(tree)
     assert "Public-Key: (2048 bit)" in text and "CA:FALSE" in text

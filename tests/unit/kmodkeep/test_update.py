@@ -254,7 +254,8 @@ def devel(dnf):
     dnf.does("rpm2cpio", "echo archive")
     dnf.does("cpio", f"into=usr/src/kernels/{FEDORA}; mkdir -p $into/include/config\n"
                      "for word; do archive=$word; done; read -r line <\"$archive\"; [ \"$line\" = archive ]\n"
-                     ": >$into/Makefile; : >$into/include/config/kernel.release")
+                     ": >$into/Makefile; : >$into/include/config/kernel.release\n"
+                     "mkdir usr/src/linux-x; echo include /usr/src/linux-y >usr/src/linux-x/Makefile")
     return dnf
 
 
@@ -264,6 +265,7 @@ def test_headers_that_dnf_has(devel, tmp_path):
     assert (done.code, done.err) == (0, "")
     assert done.out == f"{into}/root/usr/src/kernels/{FEDORA}\n"
     assert f"-y install --downloadonly --destdir={into}/packages kernel-devel-{FEDORA}\n" in devel.asked()
+    assert (into / "root/usr/src/linux-x/Makefile").read_text() == f"include {into}/root/usr/src/linux-y\n"
     assert devel.asked().count("rpm2cpio ") == 1, "another package that came with it is not unpacked"
 
 
