@@ -2,9 +2,11 @@
 """kmodkeep signs with a key in a PKCS#11 token, of SoftHSM, through OpenSSL's provider.
 
 The token's key is a copy of one in a file, so that both can be compared: what they
-sign must be the same, byte for byte.
+sign must be the same, byte for byte.  FULL=1 tries Debian 12, too, with the provider of its
+backports.
 """
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -35,11 +37,12 @@ MAKE = f"""
 """
 
 
-@pytest.fixture(scope="module")
-def host(tmp_path_factory):
-    command = [TOP / "debian/build-packages", "--output", tmp_path_factory.mktemp("debs"), SUITE]
+@pytest.fixture(scope="module", params=[SUITE, "bookworm"] if os.environ.get("FULL") else [SUITE])
+def host(request, tmp_path_factory):
+    suite = request.param
+    command = [TOP / "debian/build-packages", "--output", tmp_path_factory.mktemp("debs"), suite]
     debs = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
-    with roots.Clone(SUITE) as clone:
+    with roots.Clone(suite) as clone:
         [deb] = [path for path in debs if "/kmodkeep_" in path]
         shutil.copy(deb, clone.path / "tmp")
         clone.run("apt-get -qq update && apt-get install -qy --no-install-recommends "
