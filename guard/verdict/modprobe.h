@@ -58,11 +58,12 @@ int modprobe_blacklists(const struct host *h, const char *kernel, const char *co
 /* Do alias lines of the host's lead from this name of a device to the module? 1, 0, or -errno. */
 int modprobe_maps(const struct host *h, const char *kernel, const char *device, const char *module);
 
-/* May these lines let a module be loaded that the host's do not? Of alias lines any other one may. */
+/* Lines that refuse all that the host's do, that do not, or whose aliases are others. */
 enum modprobe_rules { RULES_SAME, RULES_LET, RULES_OTHER_ALIASES };
 
 /*
- * has: is such a module there at all? A word of enum modprobe_rules, or -errno.
+ * Of modules that are there at all, as has() says. A word of enum modprobe_rules, or -errno.
+ * config: as above.
  */
 int modprobe_compare_rules(const struct host *h, const char *kernel, const char *config,
 			   bool (*has)(void *arg, const char *module), void *arg);
