@@ -441,11 +441,13 @@ static bool recall_inside(const struct host *h, const char *release, struct json
 		    !strcmp(was, is);
 
 	free(folder);
+	in->dracut = json_object_get_boolean(json_object_object_get(of, "dracut"));
 	in->indexed = json_object_get_boolean(json_object_object_get(of, "indexed"));
 	return same && recall_text(of, "config", &in->config) &&
 	       recall_text(of, "others", &in->others) && recall_text(of, "gone", &in->gone) &&
 	       recall_text(of, "forced", &in->forced) && recall_text(of, "unsure", &in->unsure) &&
-	       recall_text(of, "dangling", &in->dangling);
+	       recall_text(of, "dangling", &in->dangling) &&
+	       recall_text(of, "cmdline", &in->cmdline);
 }
 
 /* What is remembered, if it is of this file and of all the modules. */
@@ -504,7 +506,9 @@ static struct json_object *remember_inside(const struct inside *in, const char *
 	json_add(of, "forced", in->forced);
 	json_add(of, "unsure", in->unsure);
 	json_add(of, "dangling", in->dangling);
+	json_add(of, "cmdline", in->cmdline);
 	json_add_bool(of, "indexed", in->indexed);
+	json_add_bool(of, "dracut", in->dracut);
 	if (own_modules_stamp(in->others ? in->others : "", folder, stamp))
 		json_add(of, "stamp", stamp);
 	return of;
