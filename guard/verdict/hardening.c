@@ -536,8 +536,19 @@ static bool is_the_same(const struct host *h, const struct mntent *m, const char
 	struct stat a, b;
 	bool bind = hasmntopt(m, "bind") || hasmntopt(m, "rbind"), same;
 
-	if (!bind)
-		return mount_is(h, where, m->mnt_fsname);
+	if (!bind) {
+		char *name = strdup(m->mnt_fsname), *to = name;
+
+		/* UUID="x" is right as well. */
+		for (const char *p = m->mnt_fsname; name && *p; p++)
+			if (*p != '"')
+				*to++ = *p;
+		if (name)
+			*to = '\0';
+		same = name && mount_is(h, where, name);
+		free(name);
+		return same;
+	}
 	there = host_resolve(h, m->mnt_fsname);
 	here = host_path(h, where);
 	same = there && here && !stat(there, &a) && !stat(here, &b) && a.st_dev == b.st_dev &&

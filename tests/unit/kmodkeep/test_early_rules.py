@@ -278,6 +278,16 @@ def test_index_of_the_initramfs(system, index, word):
     safe(system, "ok")
 
 
+@pytest.mark.parametrize("index, word", [
+    ([COPY], "ok"), ([COPY, "kernel/sample.ko"], "ok"), (["kernel/sample.ko"], "stale-initramfs"), ([], "ok"),
+])  # fmt: skip
+def test_index_that_has_the_kernels_own_alone(system, index, word):
+    """Then that is loaded, also where early boot needs none."""
+    own = module_bytes(NEW, alias=ALIAS, srcversion="OWN", intree=True)
+    has_copy(system, {}, required=False, index=index, **{"kernel/sample.ko": own})
+    safe(system, word)
+
+
 def test_index_that_depmod_made(system, tmp_path):
     """What is looked for is how it has lines in modules.dep.bin."""
     target = tmp_path / f"lib/modules/{NEW}"
