@@ -492,6 +492,7 @@ int early_rules_of_rivals(const struct doctor *d, const struct finding *f,
 			  const struct copies *copies, const char *line,
 			  struct early_rules *out)
 {
+	const char *const names[] = { f->module, f->report.info.name, NULL };
 	struct search s = { d, f, copies, line, NULL, out };
 	bool forces;
 	int err;
@@ -501,12 +502,12 @@ int early_rules_of_rivals(const struct doctor *d, const struct finding *f,
 	if (err)
 		return err < 0 ? err : 0;
 	/* Mostly there is nothing to compare. */
-	err = modprobe_compare_rules(d->h, f->kernel->release, config_of(copies), is_there,
-				     (void *)copies);
+	err = modprobe_may_differ(d->h, f->kernel->release, config_of(copies), names, is_there,
+				  (void *)copies);
 	forces = has_names(copies->inside.forced) ||
 		 (copies->inside.dracut && ((line && strstr(line, "rd.driver.p")) ||
 					    copies->inside.cmdline));
-	if (err == RULES_SAME && !copies->inside.gone && !forces)
+	if (!err && !copies->inside.gone && !forces)
 		return 0;
 	if (err >= 0)
 		err = f->file ? search(&s) : 0;
