@@ -385,12 +385,20 @@ static int is_forced(const struct search *s, const char *module)
 	return forced;
 }
 
-/* Does a command line refuse it there? rd.driver.blacklist= is for dracut alone. */
-static bool is_refused_by(const struct search *s, const char *line, const char *module)
+/*
+ * Does a command line refuse it there? rd.driver.blacklist= is for dracut alone, and who asks by
+ * its name is refused by the kernel alone.
+ */
+static bool is_refused(const struct search *s, const char *module, bool forced)
 {
-	enum cmdline_refusal how = line ? cmdline_refuses(line, module) : CMDLINE_LOADS;
+	const struct inside *in = &s->copies->inside;
+	enum cmdline_refusal how = s->line ? cmdline_refuses(s->line, module) : CMDLINE_LOADS;
 
-	return how > (s->copies->inside.dracut ? CMDLINE_LOADS : CMDLINE_EARLY);
+	if (forced)
+		return how > CMDLINE_ALIAS;
+	/* What dracut adds is for itself, and not for the kernel. */
+	return how > (in->dracut ? CMDLINE_LOADS : CMDLINE_EARLY) ||
+	       (in->dracut && in->cmdline && cmdline_refuses(in->cmdline, module) == CMDLINE_EARLY);
 }
 
 static int judge_rival(const struct search *s, const char *module, enum modprobe_fate there)
@@ -401,15 +409,12 @@ static int judge_rival(const struct search *s, const char *module, enum modprobe
 
 	if (err)
 		return err;
-	forced = there == FATE_LOADS ? 0 : is_forced(s, module);
+	forced = is_forced(s, module);
 	if (forced < 0)
 		return forced;
 	if (forced)
 		there = FATE_LOADS;
-	/* dracut's own words are none of the kernel's. */
-	if (there >= here.fate || is_refused_by(s, s->line, module) ||
-	    (s->copies->inside.cmdline && s->copies->inside.dracut &&
-	     cmdline_refuses(s->copies->inside.cmdline, module) == CMDLINE_EARLY))
+	if (there >= here.fate || is_refused(s, module, forced))
 		return 0;
 	s->out->rival = strdup(module);
 	if (!s->out->rival)

@@ -113,6 +113,10 @@ def test_rival_that_is_not_in_the_initramfs(system):
     ("rd.driver.blacklist=rival", {}, "stale-initramfs"),
     ("rd.driver.pre=rival", {**DRACUT, HERE: REFUSAL}, "stale-initramfs"), ("rd.driver.pre=rival", {HERE: REFUSAL}, "ok"),
     ("rd.driver.post=x,rival", {**DRACUT, HERE: REFUSAL}, "stale-initramfs"),
+    # Who asks by its name minds no blacklist but the kernel's.
+    ("modprobe.blacklist=rival", {"conf/modules": "rival\n"}, "stale-initramfs"),
+    ("module_blacklist=rival", {"conf/modules": "rival\n"}, "ok"),
+    ("rd.driver.blacklist=rival rd.driver.pre=rival", DRACUT, "stale-initramfs"),
 ])  # fmt: skip
 def test_command_line_that_refuses_the_rival(system, words, inside, word):
     holds(system, inside)
