@@ -151,7 +151,7 @@ static bool want(void *arg, const char *path)
 
 	/* One of another build is enough. */
 	return wanted(r, path) || (!r->out->own.other && module_path(r, path)) ||
-	       (r->folder && inside_wants(path, r->release));
+	       inside_wants(path, r->release);
 }
 
 static void sha256_of(const void *data, size_t len, char hex[65])
@@ -217,7 +217,7 @@ static int found(void *arg, const char *path, struct buf *content)
 	struct copy *c;
 	int err = 0;
 
-	if (r->folder && inside_wants(path, r->release))
+	if (inside_wants(path, r->release))
 		return inside_take(&r->out->inside, path, content);
 	if (module)
 		err = inside_take_module(&r->out->inside, r->folder, module, content);
@@ -240,7 +240,7 @@ static int found_link(void *arg, const char *path, const char *target)
 	struct copy *c;
 	int err = 0;
 
-	if (r->folder && inside_wants(path, r->release))
+	if (inside_wants(path, r->release))
 		return inside_take_link(&r->out->inside, path, target);
 	if (module)
 		err = inside_take_module(&r->out->inside, r->folder, module, NULL);
@@ -257,7 +257,7 @@ static int found_empty(void *arg, const char *path, bool elsewhere)
 {
 	struct reading *r = arg;
 
-	return r->folder && inside_wants(path, r->release) ?
+	return inside_wants(path, r->release) ?
 	       inside_take_empty(&r->out->inside, path, elsewhere) : 0;
 }
 
@@ -285,14 +285,24 @@ static bool intree(const struct copy *c)
 	return strstr(c->path, "/kernel/") != NULL;
 }
 
-/* Where the kernel's own module and another are, modprobe takes the other. */
+/*
+ * Where the kernel's own module and another are, modprobe takes the other, unless the index
+ * has the kernel's own alone.
+ */
 static void prefer_outside(struct copies *c)
 {
 	for (size_t i = 0; i < c->count; i++)
-		for (size_t j = 0; intree(&c->list[i]) && j < c->count; j++)
-			if (!intree(&c->list[j]) && !c->list[j].other && !c->list[j].link &&
-			    same_name(c->list[i].module, c->list[j].module))
-				c->list[i].other = true;
+		for (size_t j = 0; intree(&c->list[i]) && j < c->count; j++) {
+			struct copy *own = &c->list[i], *outside = &c->list[j];
+
+			if (intree(outside) || outside->other || outside->link ||
+			    !same_name(own->module, outside->module))
+				continue;
+			if (own->listed && !own->other && !outside->listed)
+				outside->other = true;
+			else
+				own->other = true;
+		}
 }
 
 /* A copy is what the index has, or what a link that it has leads to. */
@@ -441,11 +451,13 @@ static bool recall_inside(const struct host *h, const char *release, struct json
 		    !strcmp(was, is);
 
 	free(folder);
+	in->dracut = json_object_get_boolean(json_object_object_get(of, "dracut"));
 	in->indexed = json_object_get_boolean(json_object_object_get(of, "indexed"));
 	return same && recall_text(of, "config", &in->config) &&
 	       recall_text(of, "others", &in->others) && recall_text(of, "gone", &in->gone) &&
 	       recall_text(of, "forced", &in->forced) && recall_text(of, "unsure", &in->unsure) &&
-	       recall_text(of, "dangling", &in->dangling);
+	       recall_text(of, "dangling", &in->dangling) &&
+	       recall_text(of, "cmdline", &in->cmdline);
 }
 
 /* What is remembered, if it is of this file and of all the modules. */
@@ -504,7 +516,9 @@ static struct json_object *remember_inside(const struct inside *in, const char *
 	json_add(of, "forced", in->forced);
 	json_add(of, "unsure", in->unsure);
 	json_add(of, "dangling", in->dangling);
+	json_add(of, "cmdline", in->cmdline);
 	json_add_bool(of, "indexed", in->indexed);
+	json_add_bool(of, "dracut", in->dracut);
 	if (own_modules_stamp(in->others ? in->others : "", folder, stamp))
 		json_add(of, "stamp", stamp);
 	return of;
@@ -563,8 +577,8 @@ static void search_one(void *arg, size_t i)
 	}
 	if (s->ids[i]) {
 		follow_links(out);
-		prefer_outside(out);
 		look_in_index(&r);
+		prefer_outside(out);
 		if (!out->err)
 			out->err = inside_end(&out->inside);
 		if (!out->err)

@@ -25,7 +25,7 @@ struct copy {
 struct copies {
 	struct copy *list;
 	size_t count;
-	struct inside inside;	/* empty if they are not compared with a host's */
+	struct inside inside;	/* without its modules if there is no host to compare with */
 	struct own_modules own;
 	char own_stamp[65];	/* of their files on disk; "": not known */
 	int err;		/* why the initramfs could not be read */

@@ -30,11 +30,11 @@ static const char *const config_dirs[] = {
 	"etc/modprobe.d/", "run/modprobe.d/", "usr/local/lib/modprobe.d/",
 	"usr/lib/modprobe.d/", "lib/modprobe.d/",
 };
-/* Of initramfs-tools, and of systemd. */
-static const char *const forced_dirs[] = {
-	"conf/modules", "etc/modules-load.d/", "run/modules-load.d/",
-	"usr/local/lib/modules-load.d/", "usr/lib/modules-load.d/", "lib/modules-load.d/",
-};
+/* Of initramfs-tools: modprobe is told each name. systemd minds a blacklist. */
+static const char *const forced_dirs[] = { "conf/modules" };
+/* Of dracut. */
+static const char *const cmdline_dirs[] = { "etc/cmdline.d/" };
+#define DRACUT "/dracut-lib.sh"
 
 static const char *plain(const char *path)
 {
@@ -71,7 +71,8 @@ bool inside_wants(const char *path, const char *release)
 	path = plain(path);
 	/* What a link in such a folder leads to may be anywhere; and a folder may be a link. */
 	return str_ends_with(path, ".conf") || !strcmp(path, "conf/modules") ||
-	       str_ends_with(path, "/modprobe.d") || is_index(path, release);
+	       str_ends_with(path, "/modprobe.d") || str_ends_with(path, DRACUT) ||
+	       is_index(path, release);
 }
 
 static int note(struct inside *in, const char *what)
@@ -143,6 +144,7 @@ int inside_take(struct inside *in, const char *path, struct buf *content)
 {
 	int err;
 
+	in->dracut |= str_ends_with(path, DRACUT);
 	if (str_ends_with(path, "/" INDEX)) {
 		buf_free(&in->index);
 		in->index = *content;
@@ -402,6 +404,10 @@ int inside_end(struct inside *in)
 
 	if (!err)
 		err = merge(in, forced_dirs, ARRAY_SIZE(forced_dirs), &in->forced);
+	if (!err)
+		err = merge(in, cmdline_dirs, ARRAY_SIZE(cmdline_dirs), &in->cmdline);
+	for (char *p = in->cmdline; p && *p; p++)
+		*p = *p == '\n' ? ' ' : *p;
 	free_files(in);
 	return err;
 }
@@ -413,6 +419,7 @@ void inside_free(struct inside *in)
 	free(in->others);
 	free(in->gone);
 	free(in->forced);
+	free(in->cmdline);
 	free(in->unsure);
 	free(in->dangling);
 	memset(in, 0, sizeof(*in));

@@ -12,12 +12,14 @@
 
 struct inside {
 	char *config;	/* the lines of its modprobe.d, in the order in which they count */
-	char *others;	/* its modules outside of kernel/, below the folder, each with a line break */
+	char *others;	/* its modules outside of kernel/, below the folder, one a line */
 	char *gone;	/* aliases of those that are not on disk: lines of "MODULE ALIAS" */
-	char *forced;	/* what it loads by name: conf/modules, modules-load.d */
+	char *forced;	/* what initramfs-tools loads by name: conf/modules */
+	char *cmdline;	/* what dracut adds to the kernel's command line */
 	char *unsure;	/* what of that is not known; or NULL */
 	char *dangling;	/* links that lead to nothing in it, each with a line break */
 	bool indexed;	/* it has an index */
+	bool dracut;	/* its scripts are dracut's, which know rd.driver.pre= and others */
 
 	/* While it is read: small files and links, by their paths. */
 	struct inside_file *files;

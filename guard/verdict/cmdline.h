@@ -15,6 +15,8 @@ enum cmdline_refusal {
 };
 
 enum cmdline_refusal cmdline_refuses(const char *line, const char *module);
+/* Has it dracut load a module by its name (rd.driver.pre=, rd.driver.post=)? */
+bool cmdline_loads_early(const char *line, const char *module);
 /* Does it demand trusted signatures (lockdown=, module.sig_enforce)? */
 bool cmdline_enforces(const char *line);
 

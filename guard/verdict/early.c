@@ -607,7 +607,7 @@ static int judge_rivals(const struct doctor *d, const struct early *e, struct fi
 		again = initramfs_step(d, f->kernel, NULL);
 		/* A dracut that makes one for any host copies nothing of /etc/modprobe.d. */
 		next = again && rules.rival ?
-		       text_of("%s (if that does not help: put modprobe.blacklist=%s on the kernel's "
+		       text_of("%s (if that does not help: put module_blacklist=%s on the kernel's "
 			       "command line)", again, rules.rival) : again ? strdup(again) : NULL;
 		free(again);
 		err = next ? report_set(&f->report, rules.unsure ? VERDICT_UNKNOWN :

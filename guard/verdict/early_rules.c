@@ -305,8 +305,13 @@ static int keys_of(const struct doctor *d, const struct finding *f, struct keys 
 	const char *all = devices(d->h);
 	struct keys aliases = { 0 };
 	char *text = all ? strdup(all) : NULL, *rest = text, *device;
+	/* In an image a link that leads out of it means a file of the image. */
+	char *file = host_is_live(d->h) ? strdup(f->file) :
+		     host_resolve(d->h, f->file + strlen(host_root(d->h)));
 	struct modfile m;
-	int err = modfile_read(f->file, &m), its;
+	int err = file ? modfile_read(file, &m) : -ENOENT, its;
+
+	free(file);
 
 	if (!err) {
 		err = modinfo_aliases(m.bytes.data, m.bytes.len, take_alias, &aliases);
@@ -354,10 +359,11 @@ static int see_here(void *arg, const char *module, const char *path, enum modpro
 static int is_forced(const struct search *s, const char *module)
 {
 	const char *kernel = s->f->kernel->release;
-	char *text = strdup(s->copies->inside.forced ? s->copies->inside.forced : "");
-	char *rest = text, *line;
+	const struct inside *in = &s->copies->inside;
+	char *text = strdup(in->forced ? in->forced : ""), *rest = text, *line;
 	struct modprobe m;
-	int forced = 0;
+	int forced = in->dracut && ((s->line && cmdline_loads_early(s->line, module)) ||
+				    (in->cmdline && cmdline_loads_early(in->cmdline, module)));
 
 	while (text && !forced && (line = strsep(&rest, "\n"))) {
 		line += strspn(line, " \t");
@@ -379,6 +385,22 @@ static int is_forced(const struct search *s, const char *module)
 	return forced;
 }
 
+/*
+ * Does a command line refuse it there? rd.driver.blacklist= is for dracut alone, and who asks by
+ * its name is refused by the kernel alone.
+ */
+static bool is_refused(const struct search *s, const char *module, bool forced)
+{
+	const struct inside *in = &s->copies->inside;
+	enum cmdline_refusal how = s->line ? cmdline_refuses(s->line, module) : CMDLINE_LOADS;
+
+	if (forced)
+		return how > CMDLINE_ALIAS;
+	/* What dracut adds is for itself, and not for the kernel. */
+	return how > (in->dracut ? CMDLINE_LOADS : CMDLINE_EARLY) ||
+	       (in->dracut && in->cmdline && cmdline_refuses(in->cmdline, module) == CMDLINE_EARLY);
+}
+
 static int judge_rival(const struct search *s, const char *module, enum modprobe_fate there)
 {
 	struct fate_here here = { module, FATE_REFUSED };
@@ -387,12 +409,12 @@ static int judge_rival(const struct search *s, const char *module, enum modprobe
 
 	if (err)
 		return err;
-	forced = there == FATE_LOADS ? 0 : is_forced(s, module);
+	forced = is_forced(s, module);
 	if (forced < 0)
 		return forced;
 	if (forced)
 		there = FATE_LOADS;
-	if (there >= here.fate || (s->line && cmdline_refuses(s->line, module) != CMDLINE_LOADS))
+	if (there >= here.fate || is_refused(s, module, forced))
 		return 0;
 	s->out->rival = strdup(module);
 	if (!s->out->rival)
@@ -475,7 +497,9 @@ int early_rules_of_rivals(const struct doctor *d, const struct finding *f,
 			  const struct copies *copies, const char *line,
 			  struct early_rules *out)
 {
+	const char *const names[] = { f->module, f->report.info.name, NULL };
 	struct search s = { d, f, copies, line, NULL, out };
+	bool forces;
 	int err;
 
 	memset(out, 0, sizeof(*out));
@@ -483,9 +507,12 @@ int early_rules_of_rivals(const struct doctor *d, const struct finding *f,
 	if (err)
 		return err < 0 ? err : 0;
 	/* Mostly there is nothing to compare. */
-	err = modprobe_compare_rules(d->h, f->kernel->release, config_of(copies), is_there,
-				     (void *)copies);
-	if (err == RULES_SAME && !copies->inside.gone && !has_names(copies->inside.forced))
+	err = modprobe_may_differ(d->h, f->kernel->release, config_of(copies), names, is_there,
+				  (void *)copies);
+	forces = has_names(copies->inside.forced) ||
+		 (copies->inside.dracut && ((line && strstr(line, "rd.driver.p")) ||
+					    copies->inside.cmdline));
+	if (!err && !copies->inside.gone && !forces)
 		return 0;
 	if (err >= 0)
 		err = f->file ? search(&s) : 0;

@@ -536,8 +536,19 @@ static bool is_the_same(const struct host *h, const struct mntent *m, const char
 	struct stat a, b;
 	bool bind = hasmntopt(m, "bind") || hasmntopt(m, "rbind"), same;
 
-	if (!bind)
-		return mount_is(h, where, m->mnt_fsname);
+	if (!bind) {
+		char *name = strdup(m->mnt_fsname), *to = name;
+
+		/* UUID="x" is right as well. */
+		for (const char *p = m->mnt_fsname; name && *p; p++)
+			if (*p != '"')
+				*to++ = *p;
+		if (name)
+			*to = '\0';
+		same = name && mount_is(h, where, name);
+		free(name);
+		return same;
+	}
 	there = host_resolve(h, m->mnt_fsname);
 	here = host_path(h, where);
 	same = there && here && !stat(there, &a) && !stat(here, &b) && a.st_dev == b.st_dev &&
@@ -628,7 +639,8 @@ static int judge_place(const struct doctor *d, struct finding *f)
 int hardening_judge(const struct doctor *d, struct finding *f)
 {
 	int (*const judges[])(const struct doctor *d, struct finding *f) = {
-		judge_fips, judge_disabled, judge_asking, judge_place, judge_loadpin, judge_ima, judge_label,
+		judge_fips, judge_disabled, judge_asking, judge_place, judge_loadpin, judge_ima,
+		judge_label,
 	};
 	int err = 0;
 

@@ -742,8 +742,27 @@ static bool is_of_any(const struct kmod_ctx *ctx, lines_fn *lines,
 	return is;
 }
 
-int modprobe_compare_rules(const struct host *h, const char *kernel, const char *config,
-			   bool (*has)(void *arg, const char *module), void *arg)
+/* Does an alias line lead to one of these names (NULL: to a module that is there)? */
+static bool leads_to_any(const struct kmod_ctx *ctx, const char *const *names,
+			 bool (*has)(void *arg, const char *module), void *arg)
+{
+	struct kmod_config_iter *i = kmod_config_get_aliases(ctx);
+	bool leads = false;
+
+	while (i && !leads && kmod_config_iter_next(i)) {
+		const char *to = kmod_config_iter_get_value(i);
+
+		leads = !names && has(arg, to);
+		for (size_t n = 0; names && names[n] && !leads; n++)
+			leads = same_name(to, names[n]);
+	}
+	kmod_config_iter_free_iter(i);
+	return leads;
+}
+
+int modprobe_may_differ(const struct host *h, const char *kernel, const char *config,
+			const char *const *names, bool (*has)(void *arg, const char *module),
+			void *arg)
 {
 	struct kmod_ctx *ours, *its;
 	int err = context_of(h, kernel, NULL, &ours);
@@ -752,14 +771,15 @@ int modprobe_compare_rules(const struct host *h, const char *kernel, const char 
 		err = context_of(h, kernel, config, &its);
 	if (err)
 		return err;
-	if (!same_lines(ours, its, kmod_config_get_aliases))
-		return RULES_OTHER_ALIASES;
+	if (!same_lines(ours, its, kmod_config_get_aliases) &&
+	    (leads_to_any(ours, names, NULL, NULL) || leads_to_any(its, NULL, has, arg)))
+		return 1;
 	if (same_lines(ours, its, kmod_config_get_blacklists) &&
 	    same_lines(ours, its, kmod_config_get_install_commands))
-		return RULES_SAME;
+		return 0;
 	/* What the host refuses has a line there. */
 	return is_of_any(ours, kmod_config_get_blacklists, has, arg) ||
-	       is_of_any(ours, kmod_config_get_install_commands, has, arg) ? RULES_LET : RULES_SAME;
+	       is_of_any(ours, kmod_config_get_install_commands, has, arg);
 }
 
 static bool has_option(const struct kmod_ctx *ctx, const char *module, const char *option)

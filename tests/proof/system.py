@@ -86,7 +86,7 @@ def system(name, drivers=None, updated=True):
     """
     suite, drivers = name.partition("-")[0], drivers or DRIVERS[name]
     needs = run("dpkg-deb", "--field", kmodkeep_deb(name), "Depends").decode().strip()
-    base = _base(suite)
+    base = base_root(suite)
     key = digest(RECIPES[suite], base.name, sorted(drivers), needs, *(() if updated else ("one kernel",)))
     return System(cached("image", f"drivers-{suite}-{key}",
                          lambda path: _make(path, suite, base, drivers, needs, updated)))
@@ -98,7 +98,7 @@ def kmodkeep_deb(name):
     return next(deb for deb in debs if deb.name.startswith("kmodkeep_"))
 
 
-def _base(suite):
+def base_root(suite):
     """The cached root with the suite's kernel and dkms, but without drivers."""
     def make(root):
         with progress(f"{suite}: root of a guest for drivers"):

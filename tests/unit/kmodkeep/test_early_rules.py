@@ -14,6 +14,7 @@ DEVICE = "pci:v000010DEd00002484sv00001462sd00003903bc03sc00i00"
 RIVAL = "kernel/drivers/gpu/rival.ko"
 HERE, THERE = "etc/modprobe.d/sample.conf", "usr/lib/modprobe.d/sample.conf"
 REFUSAL = "blacklist rival\n"
+DRACUT = {"usr/lib/dracut-lib.sh": "#!/bin/sh\n"}
 
 
 @pytest.fixture
@@ -73,6 +74,8 @@ def tools(tree):
     # The first folder counts, and a file without content as well.
     ({HERE: "#\n", THERE: REFUSAL}, "stale-initramfs"), ({HERE: "", THERE: REFUSAL}, "stale-initramfs"),
     ({HERE: REFUSAL, THERE: "#\n"}, "ok"),
+    # What is not of UTF-8 is not changed when it is remembered.
+    ({HERE: b"# \xe9\t\x01\n" + REFUSAL.encode()}, "ok"),
     # No line goes on in the next file.
     ({"etc/modprobe.d/a.conf": "options x y=1 \\", HERE: REFUSAL}, "ok"),
 ])  # fmt: skip
@@ -103,12 +106,20 @@ def test_rival_that_is_not_in_the_initramfs(system):
     safe(system, "ok")
 
 
-@pytest.mark.parametrize("words, word", [
-    ("rd.driver.blacklist=rival", "ok"), ("modprobe.blacklist=other,rival", "ok"), ("module_blacklist=rival", "ok"),
-    ("modprobe.blacklist=other", "stale-initramfs"),
+@pytest.mark.parametrize("words, inside, word", [
+    ("rd.driver.blacklist=rival", DRACUT, "ok"), ("modprobe.blacklist=other,rival", {}, "ok"), ("module_blacklist=rival", {}, "ok"),
+    ("modprobe.blacklist=other", {}, "stale-initramfs"), ("", {**DRACUT, "etc/cmdline.d/x.conf": "rd.driver.blacklist=rival"}, "ok"),
+    # Nobody but dracut knows that word.
+    ("rd.driver.blacklist=rival", {}, "stale-initramfs"),
+    ("rd.driver.pre=rival", {**DRACUT, HERE: REFUSAL}, "stale-initramfs"), ("rd.driver.pre=rival", {HERE: REFUSAL}, "ok"),
+    ("rd.driver.post=x,rival", {**DRACUT, HERE: REFUSAL}, "stale-initramfs"),
+    # Who asks by its name minds no blacklist but the kernel's.
+    ("modprobe.blacklist=rival", {"conf/modules": "rival\n"}, "stale-initramfs"),
+    ("module_blacklist=rival", {"conf/modules": "rival\n"}, "ok"),
+    ("rd.driver.blacklist=rival rd.driver.pre=rival", DRACUT, "stale-initramfs"),
 ])  # fmt: skip
-def test_command_line_that_refuses_the_rival(system, words, word):
-    holds(system, {})
+def test_command_line_that_refuses_the_rival(system, words, inside, word):
+    holds(system, inside)
     menu = system.path / "boot/grub/grub.cfg"
     menu.write_text(menu.read_text().replace("ro quiet", f"ro quiet {words}"))
     safe(system, word)
@@ -148,13 +159,19 @@ def test_rival_that_the_disk_has_no_more(system):
         safe(system, "stale-initramfs")
 
 
-@pytest.mark.parametrize("where", ["conf/modules", "etc/modules-load.d/x.conf", "usr/lib/modules-load.d/x.conf"])
-@pytest.mark.parametrize("line, word", [("rival", "stale-initramfs"), ("#rival", "ok"), ("other", "ok"), ("sample", "ok")])
-def test_rival_that_is_loaded_by_its_name(system, where, line, word):
+@pytest.mark.parametrize("inside, word", [
+    ({"conf/modules": "# what\n\nrival x=1\n"}, "stale-initramfs"), ({"conf/modules": "#rival\nother\nsample\n"}, "ok"),
+    # systemd minds the blacklist.
+    ({"etc/modules-load.d/x.conf": "rival\n"}, "ok"),
+    ({**DRACUT, "etc/cmdline.d/20-force_drivers.conf": "rd.driver.pre=x\nrd.driver.pre=rival\n"}, "stale-initramfs"),
+    ({"etc/cmdline.d/20-force_drivers.conf": "rd.driver.pre=rival\n"}, "ok"),
+    ({**DRACUT, "etc/cmdline.d/20-force_drivers.conf": "rd.driver.pre=other\n"}, "ok"),
+])  # fmt: skip
+def test_rival_that_is_loaded_by_its_name(system, inside, word):
     """A blacklist says nothing of that."""
-    holds(system, {HERE: REFUSAL, where: f"# what\n\n{line} x=1\n"})
+    holds(system, {HERE: REFUSAL, **inside})
     safe(system, word)
-    holds(system, {HERE: "install rival /bin/false\n", where: f"{line}\n"})
+    holds(system, {HERE: "install rival /bin/false\n", **inside})
     safe(system, "ok")
 
 
@@ -263,6 +280,16 @@ def test_index_of_the_initramfs(system, index, word):
     safe(system, word)
     has_copy(system, {}, required=False, index=index)
     safe(system, "ok")
+
+
+@pytest.mark.parametrize("index, word", [
+    ([COPY], "ok"), ([COPY, "kernel/sample.ko"], "ok"), (["kernel/sample.ko"], "stale-initramfs"), ([], "ok"),
+])  # fmt: skip
+def test_index_that_has_the_kernels_own_alone(system, index, word):
+    """Then that is loaded, also where early boot needs none."""
+    own = module_bytes(NEW, alias=ALIAS, srcversion="OWN", intree=True)
+    has_copy(system, {}, required=False, index=index, **{"kernel/sample.ko": own})
+    safe(system, word)
 
 
 def test_index_that_depmod_made(system, tmp_path):

@@ -226,7 +226,7 @@ def merged(system):
 
 @pytest.mark.parametrize("fstab, word", [
     ("/dev/sda2 /usr/lib/modules/ ext4 x-initrd.mount", "ok"), ("/dev/sda2 /lib/modules ext4 x-initrd.mount", "ok"),
-    ("UUID=AB-1 /lib//modules ext4 x-initrd.mount", "ok"), ("/dev/disk/by-uuid/ab-1 /lib/modules ext4 x-initrd.mount", "ok"),
+    ('UUID="ab-1" /lib/modules ext4 x-initrd.mount', "ok"), ("UUID=AB-1 /lib//modules ext4 x-initrd.mount", "ok"), ("/dev/disk/by-uuid/ab-1 /lib/modules ext4 x-initrd.mount", "ok"),
     # Another disk than what was mounted there by hand.
     ("/dev/sda3 /usr/lib/modules ext4 x-initrd.mount", "unknown"), ("UUID=cd-2 /lib/modules ext4 x-initrd.mount", "unknown"),
     ("UUID=gone /lib/modules ext4 x-initrd.mount", "unknown"), ("/srv/modules /lib/modules none bind,x-initrd.mount", "unknown"),
