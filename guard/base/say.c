@@ -45,7 +45,11 @@ int complain_option(const char *verb, char **argv, int c)
 	/* A short option is in optopt; of a long one only its word is known. */
 	const char *word = argv[optind - 1], *value = strchr(word, '=');
 	const char letter[] = { '-', (char)optopt, '\0' };
-	bool is_long = !strncmp(word, "--", 2);
+	/* getopt_long() is still at that word if more letters are in it. */
+	const char *next = argv[optind];
+	bool is_inside = optopt && next && next[0] == '-' && next[1] != '-' &&
+			 strchr(next, optopt);
+	bool is_long = !is_inside && !strncmp(word, "--", 2);
 
 	if (c == ':')
 		return complain(EXIT_USAGE, "%s: %s needs a value", verb,

@@ -48,6 +48,13 @@ def test_an_option_that_is_none_is_named_in_one_line(words):
         assert re.fullmatch(rf"kmodkeep: {verb}: unknown option '{option}'(; see kmodkeep {verb} --help)?\n", done.stderr), done.stderr
 
 
+@pytest.mark.parametrize("words", [["--json", "-zh"], ["--root=/", "-zh"], ["-zh"], ["--json", "-z"]], ids=" ".join)
+def test_a_letter_that_is_none_is_named_by_itself(words):
+    """Not the word before it."""
+    done = subprocess.run([PROGRAM, "next", *words], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (2, "kmodkeep: next: unknown option '-z'\n")
+
+
 NO_ARGUMENT = ["doctor", "status", "next", "repair", "guard", "state", "gate", "notice", "key create", "key enroll",
                "key enroll --via setup-mode", "key status", "key revoke", "key retire", "preflight", "pull"]
 
