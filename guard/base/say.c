@@ -47,9 +47,9 @@ int complain_option(const char *verb, char **argv, int c)
 	const char letter[] = { '-', (char)optopt, '\0' };
 	/* getopt_long() is still at that word if more letters are in it. */
 	const char *next = argv[optind];
-	bool is_inside = optopt && next && next[0] == '-' && next[1] != '-' &&
-			 strchr(next, optopt);
-	bool is_long = !is_inside && !strncmp(word, "--", 2);
+	const char *at = next && next[0] == '-' && next[1] != '-' && optopt ?
+			 strchr(next, optopt) : NULL;
+	bool is_long = !(at && at[1]) && !strncmp(word, "--", 2);
 
 	if (c == ':')
 		return complain(EXIT_USAGE, "%s: %s needs a value", verb,

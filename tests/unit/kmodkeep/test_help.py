@@ -67,7 +67,8 @@ def test_an_argument_too_many_is_named_in_one_line(words):
 
 
 @pytest.mark.parametrize("words, said", [
-    (["doctor", "--all=yes"], "doctor: --all takes no value"), (["sign", "--key"], "sign: --key needs a value"),
+    (["doctor", "--all=yes"], "doctor: --all takes no value"), (["doctor", "--all=yes", "-a"], "doctor: --all takes no value"),
+    (["sign", "--key"], "sign: --key needs a value"),
     (["key", "status", "--root"], "key status: --root needs a value"),
     (["gate", "--mark", "begun"], "gate: --mark begun needs the name of a roll-out"),
     (["gate", "--mark", "begun", "one", "--shell"], "gate: --mark excludes --fetch and --shell"),
