@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The front: finds the verb and hands over. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "guard/base/say.h"
 #include "guard/base/util.h"
@@ -64,10 +66,26 @@ static int finish(int code)
 	return code == EXIT_YES ? EXIT_UNSURE : code;
 }
 
+/*
+ * Where the caller has closed one of them, the next file that is opened would get its
+ * number: what is written to the one would be lost, or be in the other.
+ */
+static int have_standard_files(void)
+{
+	/* To write there fails as before: an answer that went nowhere is none. */
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd)
+			return -errno;
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static char name[32];
+	int err = have_standard_files();
 
+	if (err)
+		return complain(EXIT_UNSURE, "/dev/null: %s", strerror(-err));
 	if (argc < 2) {
 		print_usage(stderr);
 		return EXIT_USAGE;

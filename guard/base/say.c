@@ -45,7 +45,11 @@ int complain_option(const char *verb, char **argv, int c)
 	/* A short option is in optopt; of a long one only its word is known. */
 	const char *word = argv[optind - 1], *value = strchr(word, '=');
 	const char letter[] = { '-', (char)optopt, '\0' };
-	bool is_long = !strncmp(word, "--", 2);
+	/* getopt_long() is still at that word if more letters are in it. */
+	const char *next = argv[optind];
+	const char *at = next && next[0] == '-' && next[1] != '-' && optopt ?
+			 strchr(next, optopt) : NULL;
+	bool is_long = !(at && at[1]) && !strncmp(word, "--", 2);
 
 	if (c == ':')
 		return complain(EXIT_USAGE, "%s: %s needs a value", verb,

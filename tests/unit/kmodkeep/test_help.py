@@ -48,6 +48,13 @@ def test_an_option_that_is_none_is_named_in_one_line(words):
         assert re.fullmatch(rf"kmodkeep: {verb}: unknown option '{option}'(; see kmodkeep {verb} --help)?\n", done.stderr), done.stderr
 
 
+@pytest.mark.parametrize("words", [["--json", "-zh"], ["--root=/", "-zh"], ["-zh"], ["--json", "-z"]], ids=" ".join)
+def test_a_letter_that_is_none_is_named_by_itself(words):
+    """Not the word before it."""
+    done = subprocess.run([PROGRAM, "next", *words], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (2, "kmodkeep: next: unknown option '-z'\n")
+
+
 NO_ARGUMENT = ["doctor", "status", "next", "repair", "guard", "state", "gate", "notice", "key create", "key enroll",
                "key enroll --via setup-mode", "key status", "key revoke", "key retire", "preflight", "pull"]
 
@@ -60,7 +67,8 @@ def test_an_argument_too_many_is_named_in_one_line(words):
 
 
 @pytest.mark.parametrize("words, said", [
-    (["doctor", "--all=yes"], "doctor: --all takes no value"), (["sign", "--key"], "sign: --key needs a value"),
+    (["doctor", "--all=yes"], "doctor: --all takes no value"), (["doctor", "--all=yes", "-a"], "doctor: --all takes no value"),
+    (["sign", "--key"], "sign: --key needs a value"),
     (["key", "status", "--root"], "key status: --root needs a value"),
     (["gate", "--mark", "begun"], "gate: --mark begun needs the name of a roll-out"),
     (["gate", "--mark", "begun", "one", "--shell"], "gate: --mark excludes --fetch and --shell"),

@@ -5,8 +5,11 @@ The real ones are asked in tests/packaging, tests/rpm and tests/fleet.
 """
 
 import os
+import subprocess
 
 import pytest
+
+from tests.unit.kmodkeep.host import PROGRAM
 
 KERNEL = "6.1.0-40-amd64"
 FEDORA = "6.12.9-200.fc41.x86_64"
@@ -121,6 +124,16 @@ def test_kernels_of_a_full_upgrade(apt):
         assert f"-o Dir::{option.replace('%s', str(apt.tree.path))} " in apt.asked()
     apt.does("apt-get", "echo 0 upgraded.")
     assert (apt.run("candidates").code, apt.run("candidates").out) == (0, "")
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
+def test_an_answer_is_not_lost_where_the_caller_closed_a_file(apt, closed):
+    """It would be taken for no kernel, which is safe."""
+    apt.does("apt-get", f"cat <<'E'\n{SIMULATION}\nE")
+    command = ["sh", "-c", f'exec "$0" "$@" {closed}', PROGRAM, "package", "candidates", "--root", apt.tree.path]
+    done = subprocess.run(command, env={**os.environ, "PATH": f"{apt.directory}:{os.environ['PATH']}"},
+                          stdout=subprocess.PIPE, text=True, timeout=120)  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, f"5.10.0-1-amd64\n{KERNEL}\n")
 
 
 @pytest.mark.parametrize(("script", "why"), [
