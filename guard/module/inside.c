@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "guard/base/param.h"
 #include "guard/module/modfile.h"
 #include "guard/module/own.h"
 
 /* Of all settings together; those of a host have 100 KiB. */
 #define BYTES_MAX (4u << 20)
 #define FILES_MAX 4096
-#define INDEX_MAX (64u << 20)
 #define GONE_MAX (256u << 10)
 #define OTHERS_MAX (128u << 10)
 #define LINKS_MAX 8
@@ -30,10 +30,13 @@ static const char *const config_dirs[] = {
 	"etc/modprobe.d/", "run/modprobe.d/", "usr/local/lib/modprobe.d/",
 	"usr/lib/modprobe.d/", "lib/modprobe.d/",
 };
-/* Of initramfs-tools, and of systemd. */
-static const char *const forced_dirs[] = {
-	"conf/modules", "etc/modules-load.d/", "run/modules-load.d/",
-	"usr/local/lib/modules-load.d/", "usr/lib/modules-load.d/", "lib/modules-load.d/",
+/* Of initramfs-tools. What systemd is told in modules-load.d it loads unless it is blacklisted. */
+static const char *const forced_dirs[] = { "conf/modules" };
+/* Where dracut has a command line of its own, before that of the kernel. */
+static const char *const line_dirs[] = { "etc/cmdline", "etc/cmdline.d/" };
+/* A file system in a file, where dracut puts all of an initramfs in one. */
+static const char *const packed[] = {
+	"squash-root.img", "squash/root.img", "squashfs-root.img", "erofs-root.img",
 };
 
 static const char *plain(const char *path)
@@ -41,6 +44,20 @@ static const char *plain(const char *path)
 	while (*path == '/' || !strncmp(path, "./", 2))
 		path += *path == '/' ? 1 : 2;
 	return path;
+}
+
+/* libkmod reads both, and no file that is hidden. */
+static bool is_setting(const char *name)
+{
+	return *name != '.' && (str_ends_with(name, ".conf") || str_ends_with(name, ".alias"));
+}
+
+static bool is_packed(const char *path)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(packed); i++)
+		if (!strcmp(path, packed[i]))
+			return true;
+	return false;
 }
 
 /* The name of a file right in one of those folders; NULL: it is in none. */
@@ -51,7 +68,7 @@ static const char *name_in(const char *path, const char *const *dirs, size_t n, 
 
 		*which = i;
 		if (!strncmp(path, dirs[i], len) && !strchr(path + len, '/') &&
-		    (!path[len] || str_ends_with(path, ".conf")))
+		    (!path[len] || is_setting(path + len)))
 			return path + len;
 	}
 	return NULL;
@@ -70,8 +87,9 @@ bool inside_wants(const char *path, const char *release)
 {
 	path = plain(path);
 	/* What a link in such a folder leads to may be anywhere; and a folder may be a link. */
-	return str_ends_with(path, ".conf") || !strcmp(path, "conf/modules") ||
-	       str_ends_with(path, "/modprobe.d") || is_index(path, release);
+	return str_ends_with(path, ".conf") || str_ends_with(path, ".alias") ||
+	       !strcmp(path, "conf/modules") || !strcmp(path, "etc/cmdline") ||
+	       str_ends_with(path, "/modprobe.d") || is_packed(path) || is_index(path, release);
 }
 
 static int note(struct inside *in, const char *what)
@@ -150,7 +168,8 @@ int inside_take(struct inside *in, const char *path, struct buf *content)
 		memset(content, 0, sizeof(*content));
 		return 0;
 	}
-	err = put(in, path, content->data, content->len, false);
+	err = is_packed(plain(path)) ? note(in, path) :
+	      put(in, path, content->data, content->len, false);
 	buf_free(content);
 	return err;
 }
@@ -257,9 +276,12 @@ bool inside_lists(const struct inside *in, const char *path)
 	bool lists = false;
 
 	n = entry ? strlen(entry) : 0;
-	/* Its lines are in it as they are in the text, behind the number of their place. */
+	/*
+	 * Its lines are in it as they are in the text, behind the number of their place: four
+	 * bytes, big-endian, of which the last may be any, also a slash. No index has 65536.
+	 */
 	while (n && !lists && (at = memmem(from, left, entry, n))) {
-		lists = at == in->index.data || at[-1] != '/';
+		lists = at - in->index.data >= 4 && !at[-4] && !at[-3];
 		left -= at + 1 - from;
 		from = at + 1;
 	}
@@ -384,6 +406,39 @@ static int merge(struct inside *in, const char *const *dirs, size_t n, char **to
 	return err;
 }
 
+/* Names with commas between them, each as a line behind such a word. */
+static int add_names(char **to, const char *word, const struct param *p)
+{
+	char *list = strndup(p->value, p->value_len), *rest = list, *name, *line;
+	int err = list ? 0 : -ENOMEM;
+
+	while (!err && (name = strsep(&rest, ", "))) {
+		line = text_of("%s%s", word, name);
+		err = !line ? -ENOMEM : *name ? add_line(to, line) : 0;
+		free(line);
+	}
+	free(list);
+	return err;
+}
+
+/* What dracut makes of its command line before udev starts. */
+static int take_line(struct inside *in)
+{
+	const char *line;
+	char *all = NULL;
+	struct param one;
+	int err = merge(in, line_dirs, ARRAY_SIZE(line_dirs), &all);
+
+	line = all ? all : "";
+	while (!err && param_next(&line, &one))
+		if (one.value && param_is(&one, "rd.driver.pre"))
+			err = add_names(&in->forced, "", &one);
+		else if (one.value && param_is(&one, "rd.driver.blacklist"))
+			err = add_names(&in->config, "blacklist ", &one);
+	free(all);
+	return err;
+}
+
 static void free_files(struct inside *in)
 {
 	for (size_t i = 0; i < in->count; i++) {
@@ -402,6 +457,8 @@ int inside_end(struct inside *in)
 
 	if (!err)
 		err = merge(in, forced_dirs, ARRAY_SIZE(forced_dirs), &in->forced);
+	if (!err)
+		err = take_line(in);
 	free_files(in);
 	return err;
 }

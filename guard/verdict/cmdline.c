@@ -63,6 +63,17 @@ enum cmdline_refusal cmdline_refuses(const char *line, const char *module)
 	       early ? CMDLINE_EARLY : CMDLINE_LOADS;
 }
 
+bool cmdline_loads_first(const char *line, const char *module)
+{
+	struct param p;
+
+	while (param_next(&line, &p))
+		if (param_is(&p, "rd.driver.pre") && p.value &&
+		    (!module || listed(p.value, p.value_len, module)))
+			return true;
+	return false;
+}
+
 bool cmdline_enforces(const char *line)
 {
 	struct param p;

@@ -15,6 +15,8 @@ enum cmdline_refusal {
 };
 
 enum cmdline_refusal cmdline_refuses(const char *line, const char *module);
+/* Does dracut load it by its name, whatever is blacklisted (rd.driver.pre=)? NULL: any module. */
+bool cmdline_loads_first(const char *line, const char *module);
 /* Does it demand trusted signatures (lockdown=, module.sig_enforce)? */
 bool cmdline_enforces(const char *line);
 

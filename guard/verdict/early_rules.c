@@ -367,6 +367,7 @@ static int is_forced(const struct search *s, const char *module)
 	free(text);
 	if (!text)
 		return -ENOMEM;
+	forced |= s->line && cmdline_loads_first(s->line, module);
 	if (!forced)
 		return 0;
 	forced = modprobe_plan_inside(s->d->h, kernel, config_of(s->copies), module, &m);
@@ -485,7 +486,8 @@ int early_rules_of_rivals(const struct doctor *d, const struct finding *f,
 	/* Mostly there is nothing to compare. */
 	err = modprobe_compare_rules(d->h, f->kernel->release, config_of(copies), is_there,
 				     (void *)copies);
-	if (err == RULES_SAME && !copies->inside.gone && !has_names(copies->inside.forced))
+	if (err == RULES_SAME && !copies->inside.gone && !has_names(copies->inside.forced) &&
+	    !(line && cmdline_loads_first(line, NULL)))
 		return 0;
 	if (err >= 0)
 		err = f->file ? search(&s) : 0;

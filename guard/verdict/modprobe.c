@@ -736,8 +736,12 @@ static bool is_of_any(const struct kmod_ctx *ctx, lines_fn *lines,
 	struct kmod_config_iter *i = lines(ctx);
 	bool is = false;
 
-	while (i && !is && kmod_config_iter_next(i))
-		is = has(arg, kmod_config_iter_get_key(i));
+	while (i && !is && kmod_config_iter_next(i)) {
+		const char *name = kmod_config_iter_get_key(i);
+
+		/* An install line may be of a pattern. */
+		is = strpbrk(name, "*?[") || has(arg, name);
+	}
 	kmod_config_iter_free_iter(i);
 	return is;
 }

@@ -70,6 +70,7 @@ def tools(tree):
     ({"etc/modprobe.d/sample": REFUSAL}, "stale-initramfs"), ({"etc/modprobe.d/a/b.conf": REFUSAL}, "stale-initramfs"),
     ({HERE: "# " + REFUSAL}, "stale-initramfs"), ({HERE: "install rival [ -e /x ] || /bin/true\n"}, "unknown"),
     ({HERE: f"alias {ALIAS} sample\n"}, "ok"),
+    ({"etc/modprobe.d/x.alias": REFUSAL}, "ok"), ({"etc/modprobe.d/.x.conf": REFUSAL}, "stale-initramfs"),
     # The first folder counts, and a file without content as well.
     ({HERE: "#\n", THERE: REFUSAL}, "stale-initramfs"), ({HERE: "", THERE: REFUSAL}, "stale-initramfs"),
     ({HERE: REFUSAL, THERE: "#\n"}, "ok"),
@@ -86,6 +87,7 @@ def test_blacklist_that_is_younger_than_the_initramfs(system, inside, word):
 @pytest.mark.parametrize("host, word", [
     ("", "ok"), ("install rival /sbin/modprobe sample\n", "stale-initramfs"), (f"alias {ALIAS} sample\n", "stale-initramfs"),
     ("install rival /bin/false\n", "stale-initramfs"), ("install rival [ -e /x ] || /bin/true\n", "unknown"),
+    ("install ri[uv]al /bin/false\n", "stale-initramfs"), ("install riv* /bin/false\n", "stale-initramfs"),
 ])  # fmt: skip
 def test_what_the_host_says_of_the_rival(system, host, word):
     system.tree.put(HERE, host)
@@ -109,9 +111,20 @@ def test_rival_that_is_not_in_the_initramfs(system):
 ])  # fmt: skip
 def test_command_line_that_refuses_the_rival(system, words, word):
     holds(system, {})
+    starts_with(system, words)
+    safe(system, word)
+
+
+@pytest.mark.parametrize("words, word", [("rd.driver.pre=other,rival", "stale-initramfs"), ("rd.driver.pre=other", "ok")])
+def test_command_line_that_loads_the_rival(system, words, word):
+    holds(system, {HERE: REFUSAL})
+    starts_with(system, words)
+    safe(system, word)
+
+
+def starts_with(system, words):
     menu = system.path / "boot/grub/grub.cfg"
     menu.write_text(menu.read_text().replace("ro quiet", f"ro quiet {words}"))
-    safe(system, word)
 
 
 @pytest.mark.parametrize("device, word", [(DEVICE, "stale-initramfs"), (DEVICE.replace("10DE", "10DF"), "ok")])
@@ -148,14 +161,28 @@ def test_rival_that_the_disk_has_no_more(system):
         safe(system, "stale-initramfs")
 
 
-@pytest.mark.parametrize("where", ["conf/modules", "etc/modules-load.d/x.conf", "usr/lib/modules-load.d/x.conf"])
-@pytest.mark.parametrize("line, word", [("rival", "stale-initramfs"), ("#rival", "ok"), ("other", "ok"), ("sample", "ok")])
+@pytest.mark.parametrize("where, line, word", [
+    ("conf/modules", "# what\n\nrival x=1", "stale-initramfs"), ("conf/modules", "#rival", "ok"), ("conf/modules", "other", "ok"),
+    ("conf/modules", "sample", "ok"),
+    # As dracut has force_drivers.
+    ("etc/cmdline.d/20-force_drivers.conf", "rd.driver.pre=rival", "stale-initramfs"), ("etc/cmdline.d/x", "rd.driver.pre=rival", "ok"),
+    ("etc/cmdline.d/x.conf", 'ro\nrd.driver.pre="other,rival" x=1', "stale-initramfs"), ("etc/cmdline.d/x.conf", "rd.driver.pre=", "ok"),
+    ("etc/cmdline", "rd.driver.pre=rival", "stale-initramfs"), ("etc/cmdline.d/x.conf", "rd.driver.pre=sample,other", "ok"),
+    # systemd loads nothing that is blacklisted.
+    ("etc/modules-load.d/x.conf", "rival", "ok"), ("usr/lib/modules-load.d/x.conf", "rival", "ok"),
+])  # fmt: skip
 def test_rival_that_is_loaded_by_its_name(system, where, line, word):
     """A blacklist says nothing of that."""
-    holds(system, {HERE: REFUSAL, where: f"# what\n\n{line} x=1\n"})
+    holds(system, {HERE: REFUSAL, where: f"{line}\n"})
     safe(system, word)
     holds(system, {HERE: "install rival /bin/false\n", where: f"{line}\n"})
     safe(system, "ok")
+
+
+@pytest.mark.parametrize("line, word", [("blacklist=rival", "ok"), ("blacklist=other", "stale-initramfs")])
+def test_blacklist_of_the_command_line_that_dracut_has(system, line, word):
+    holds(system, {"etc/cmdline.d/x.conf": f"rd.driver.{line}"})
+    safe(system, word)
 
 
 @pytest.mark.parametrize("links, word", [
@@ -184,6 +211,15 @@ def test_settings_that_are_not_read(system):
     holds(system, {HERE: REFUSAL, "etc/modprobe.d/z.conf": b"blacklist \0x\n"})
     safe(system, "unknown")
     holds(system, {HERE: REFUSAL, "etc/z.conf": b"blacklist \0x\n"})
+    safe(system, "ok")
+
+
+@pytest.mark.parametrize("image", ["squash-root.img", "squashfs-root.img", "erofs-root.img", "squash/root.img"])
+def test_dracut_that_packs_all_into_an_image(system, image):
+    """It has a modprobe.d, and modules, that are not seen."""
+    holds(system, {HERE: REFUSAL, image: b"hsqs"})
+    safe(system, "unknown")
+    holds(system, {HERE: REFUSAL, f"etc/{image}": b"hsqs"})
     safe(system, "ok")
 
 
@@ -280,6 +316,30 @@ def test_index_that_depmod_made(system, tmp_path):
         index = (target / "modules.dep.bin").read_bytes()
         has_copy(system, {f"usr/lib/modules/{NEW}/modules.dep.bin": index}, **{RIVAL: rival(NEW)})
         safe(system, word)
+
+
+def test_index_in_which_a_number_looks_like_a_slash(system, tmp_path):
+    """The place of the 48th module of depmod, 0x2f, stands right before its path."""
+    target = tmp_path / f"lib/modules/{NEW}"
+    path = target / COPY
+    path.parent.mkdir(parents=True)
+    path.write_bytes(module_bytes(NEW, alias=ALIAS))
+    (target / "kernel").mkdir()
+    for number in range(400):
+        (target / f"kernel/m{number}.ko").write_bytes(module_bytes(NEW, name=f"m{number}"))
+    # Those in it come first, in this order.
+    for places in range(40, 60):
+        before = [f"kernel/m{number}.ko" for number in range(places)]
+        (target / "modules.order").write_text("\n".join([*before, COPY, ""]))
+        (target / "modules.builtin").write_text("")
+        subprocess.run(["depmod", "-b", tmp_path, NEW], check=True)
+        index = (target / "modules.dep.bin").read_bytes()
+        if b"/" + COPY.encode() + b":" in index:
+            break
+    else:
+        pytest.fail("no place looks like a slash")
+    has_copy(system, {f"usr/lib/modules/{NEW}/modules.dep.bin": index})
+    safe(system, "ok")
 
 
 def test_index_with_a_link_of_weak_updates(system):
