@@ -16,7 +16,7 @@ struct cpio_reader {
 	int (*found)(void *arg, const char *path, struct buf *content);
 	/* NULL, or called in place of found() for a symbolic link. */
 	int (*link)(void *arg, const char *path, const char *target);
-	/* NULL, or called for a file that is empty, or (elsewhere) a hard link whose other has it. */
+	/* NULL, or called for an empty file, or (elsewhere) a hard link whose other has it. */
 	int (*empty)(void *arg, const char *path, bool elsewhere);
 	void *arg;
 };

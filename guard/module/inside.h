@@ -12,7 +12,7 @@
 
 struct inside {
 	char *config;	/* the lines of its modprobe.d, in the order in which they count */
-	char *others;	/* its modules outside of kernel/, below the folder, each with a line break */
+	char *others;	/* its modules outside of kernel/, by their paths, each with a line break */
 	char *gone;	/* aliases of those that are not on disk: lines of "MODULE ALIAS" */
 	char *forced;	/* what it loads by name: conf/modules, rd.driver.pre= in cmdline.d */
 	char *unsure;	/* what of that is not known; or NULL */

@@ -628,7 +628,8 @@ static int judge_place(const struct doctor *d, struct finding *f)
 int hardening_judge(const struct doctor *d, struct finding *f)
 {
 	int (*const judges[])(const struct doctor *d, struct finding *f) = {
-		judge_fips, judge_disabled, judge_asking, judge_place, judge_loadpin, judge_ima, judge_label,
+		judge_fips, judge_disabled, judge_asking, judge_place, judge_loadpin, judge_ima,
+		judge_label,
 	};
 	int err = 0;
 

@@ -58,7 +58,7 @@ int modprobe_blacklists(const struct host *h, const char *kernel, const char *co
 /* Do alias lines of the host's lead from this name of a device to the module? 1, 0, or -errno. */
 int modprobe_maps(const struct host *h, const char *kernel, const char *device, const char *module);
 
-/* May these lines let a module be loaded that the host's do not? Of alias lines any other one may. */
+/* May these lines let a module be loaded that the host's do not? Other alias lines always may. */
 enum modprobe_rules { RULES_SAME, RULES_LET, RULES_OTHER_ALIASES };
 
 /*
