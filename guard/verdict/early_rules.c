@@ -472,6 +472,23 @@ static int search(struct search *s)
 	return err;
 }
 
+/* The same for all drivers of a kernel: compared once. A word of enum modprobe_rules, or -errno. */
+static int rules_of(const struct doctor *d, const char *kernel, const struct copies *copies)
+{
+	int *known = host_recall(d->h, "rules, inside", kernel), rules;
+
+	if (known)
+		return *known;
+	rules = modprobe_compare_rules(d->h, kernel, config_of(copies), is_there, (void *)copies);
+	if (rules < 0)
+		return rules;
+	known = malloc(sizeof(*known));
+	if (!known)
+		return -ENOMEM;
+	*known = rules;
+	return host_remember(d->h, "rules, inside", kernel, known, free) ? -ENOMEM : rules;
+}
+
 int early_rules_of_rivals(const struct doctor *d, const struct finding *f,
 			  const struct copies *copies, const char *line,
 			  struct early_rules *out)
@@ -484,8 +501,7 @@ int early_rules_of_rivals(const struct doctor *d, const struct finding *f,
 	if (err)
 		return err < 0 ? err : 0;
 	/* Mostly there is nothing to compare. */
-	err = modprobe_compare_rules(d->h, f->kernel->release, config_of(copies), is_there,
-				     (void *)copies);
+	err = rules_of(d, f->kernel->release, copies);
 	if (err == RULES_SAME && !copies->inside.gone && !has_names(copies->inside.forced) &&
 	    !(line && cmdline_loads_first(line, NULL)))
 		return 0;
