@@ -13,7 +13,6 @@
 /* Of all settings together; those of a host have 100 KiB. */
 #define BYTES_MAX (4u << 20)
 #define FILES_MAX 4096
-#define INDEX_MAX (64u << 20)
 #define GONE_MAX (256u << 10)
 #define OTHERS_MAX (128u << 10)
 #define LINKS_MAX 8
@@ -32,15 +31,33 @@ static const char *const config_dirs[] = {
 };
 /* Of initramfs-tools: modprobe is told each name. systemd minds a blacklist. */
 static const char *const forced_dirs[] = { "conf/modules" };
-/* Of dracut. */
-static const char *const cmdline_dirs[] = { "etc/cmdline.d/" };
+/* Of dracut, which has a command line of its own, before that of the kernel. */
+static const char *const cmdline_dirs[] = { "etc/cmdline", "etc/cmdline.d/" };
 #define DRACUT "/dracut-lib.sh"
+/* A file system in a file, where dracut puts all of an initramfs in one. */
+static const char *const packed[] = {
+	"squash-root.img", "squash/root.img", "squashfs-root.img", "erofs-root.img",
+};
 
 static const char *plain(const char *path)
 {
 	while (*path == '/' || !strncmp(path, "./", 2))
 		path += *path == '/' ? 1 : 2;
 	return path;
+}
+
+/* libkmod reads both, and no file that is hidden. */
+static bool is_setting(const char *name)
+{
+	return *name != '.' && (str_ends_with(name, ".conf") || str_ends_with(name, ".alias"));
+}
+
+static bool is_packed(const char *path)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(packed); i++)
+		if (!strcmp(path, packed[i]))
+			return true;
+	return false;
 }
 
 /* The name of a file right in one of those folders; NULL: it is in none. */
@@ -51,7 +68,7 @@ static const char *name_in(const char *path, const char *const *dirs, size_t n, 
 
 		*which = i;
 		if (!strncmp(path, dirs[i], len) && !strchr(path + len, '/') &&
-		    (!path[len] || str_ends_with(path, ".conf")))
+		    (!path[len] || is_setting(path + len)))
 			return path + len;
 	}
 	return NULL;
@@ -70,9 +87,10 @@ bool inside_wants(const char *path, const char *release)
 {
 	path = plain(path);
 	/* What a link in such a folder leads to may be anywhere; and a folder may be a link. */
-	return str_ends_with(path, ".conf") || !strcmp(path, "conf/modules") ||
+	return str_ends_with(path, ".conf") || str_ends_with(path, ".alias") ||
+	       !strcmp(path, "conf/modules") || !strcmp(path, "etc/cmdline") ||
 	       str_ends_with(path, "/modprobe.d") || str_ends_with(path, DRACUT) ||
-	       is_index(path, release);
+	       is_packed(path) || is_index(path, release);
 }
 
 static int note(struct inside *in, const char *what)
@@ -152,7 +170,8 @@ int inside_take(struct inside *in, const char *path, struct buf *content)
 		memset(content, 0, sizeof(*content));
 		return 0;
 	}
-	err = put(in, path, content->data, content->len, false);
+	err = is_packed(plain(path)) ? note(in, path) :
+	      put(in, path, content->data, content->len, false);
 	buf_free(content);
 	return err;
 }
@@ -259,9 +278,12 @@ bool inside_lists(const struct inside *in, const char *path)
 	bool lists = false;
 
 	n = entry ? strlen(entry) : 0;
-	/* Its lines are in it as they are in the text, behind the number of their place. */
+	/*
+	 * Its lines are in it as they are in the text, behind the number of their place: four
+	 * bytes, big-endian, of which the last may be any, also a slash. No index has 65536.
+	 */
 	while (n && !lists && (at = memmem(from, left, entry, n))) {
-		lists = at == in->index.data || at[-1] != '/';
+		lists = at - in->index.data >= 4 && !at[-4] && !at[-3];
 		left -= at + 1 - from;
 		from = at + 1;
 	}

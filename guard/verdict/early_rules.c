@@ -493,6 +493,23 @@ static int search(struct search *s)
 	return err;
 }
 
+/* The same for all drivers of a kernel: compared once. A word of enum modprobe_rules, or -errno. */
+static int rules_of(const struct doctor *d, const char *kernel, const struct copies *copies)
+{
+	int *known = host_recall(d->h, "rules, inside", kernel), rules;
+
+	if (known)
+		return *known;
+	rules = modprobe_compare_rules(d->h, kernel, config_of(copies), is_there, (void *)copies);
+	if (rules < 0)
+		return rules;
+	known = malloc(sizeof(*known));
+	if (!known)
+		return -ENOMEM;
+	*known = rules;
+	return host_remember(d->h, "rules, inside", kernel, known, free) ? -ENOMEM : rules;
+}
+
 int early_rules_of_rivals(const struct doctor *d, const struct finding *f,
 			  const struct copies *copies, const char *line,
 			  struct early_rules *out)
@@ -507,8 +524,9 @@ int early_rules_of_rivals(const struct doctor *d, const struct finding *f,
 	if (err)
 		return err < 0 ? err : 0;
 	/* Mostly there is nothing to compare. */
-	err = modprobe_may_differ(d->h, f->kernel->release, config_of(copies), names, is_there,
-				  (void *)copies);
+	err = rules_of(d, f->kernel->release, copies);
+	if (err == RULES_OTHER_ALIASES)
+		err = modprobe_aliases_any(d->h, f->kernel->release, names);
 	forces = has_names(copies->inside.forced) ||
 		 (copies->inside.dracut && ((line && strstr(line, "rd.driver.p")) ||
 					    copies->inside.cmdline));

@@ -736,50 +736,67 @@ static bool is_of_any(const struct kmod_ctx *ctx, lines_fn *lines,
 	struct kmod_config_iter *i = lines(ctx);
 	bool is = false;
 
-	while (i && !is && kmod_config_iter_next(i))
-		is = has(arg, kmod_config_iter_get_key(i));
+	while (i && !is && kmod_config_iter_next(i)) {
+		const char *name = kmod_config_iter_get_key(i);
+
+		/* An install line may be of a pattern. */
+		is = strpbrk(name, "*?[") || has(arg, name);
+	}
 	kmod_config_iter_free_iter(i);
 	return is;
 }
 
-/* Does an alias line lead to one of these names (NULL: to a module that is there)? */
-static bool leads_to_any(const struct kmod_ctx *ctx, const char *const *names,
-			 bool (*has)(void *arg, const char *module), void *arg)
+/* Does an alias line lead to a module that is there? */
+static bool leads_to_any(const struct kmod_ctx *ctx, bool (*has)(void *arg, const char *module),
+			 void *arg)
 {
 	struct kmod_config_iter *i = kmod_config_get_aliases(ctx);
 	bool leads = false;
 
-	while (i && !leads && kmod_config_iter_next(i)) {
-		const char *to = kmod_config_iter_get_value(i);
-
-		leads = !names && has(arg, to);
-		for (size_t n = 0; names && names[n] && !leads; n++)
-			leads = same_name(to, names[n]);
-	}
+	while (i && !leads && kmod_config_iter_next(i))
+		leads = has(arg, kmod_config_iter_get_value(i));
 	kmod_config_iter_free_iter(i);
 	return leads;
 }
 
-int modprobe_may_differ(const struct host *h, const char *kernel, const char *config,
-			const char *const *names, bool (*has)(void *arg, const char *module),
-			void *arg)
+static bool is_named(void *arg, const char *module)
+{
+	const char *const *names = arg;
+
+	while (*names && !same_name(module, *names))
+		names++;
+	return *names;
+}
+
+int modprobe_aliases_any(const struct host *h, const char *kernel, const char *const *names)
+{
+	struct kmod_ctx *ctx;
+	int err = context_of(h, kernel, NULL, &ctx);
+
+	return err ? err : leads_to_any(ctx, is_named, (void *)names);
+}
+
+int modprobe_compare_rules(const struct host *h, const char *kernel, const char *config,
+			   bool (*has)(void *arg, const char *module), void *arg)
 {
 	struct kmod_ctx *ours, *its;
 	int err = context_of(h, kernel, NULL, &ours);
+	bool same_aliases, same_rest;
 
 	if (!err)
 		err = context_of(h, kernel, config, &its);
 	if (err)
 		return err;
-	if (!same_lines(ours, its, kmod_config_get_aliases) &&
-	    (leads_to_any(ours, names, NULL, NULL) || leads_to_any(its, NULL, has, arg)))
-		return 1;
-	if (same_lines(ours, its, kmod_config_get_blacklists) &&
-	    same_lines(ours, its, kmod_config_get_install_commands))
-		return 0;
+	same_aliases = same_lines(ours, its, kmod_config_get_aliases);
+	same_rest = same_lines(ours, its, kmod_config_get_blacklists) &&
+		    same_lines(ours, its, kmod_config_get_install_commands);
+	if (!same_aliases && leads_to_any(its, has, arg))
+		return RULES_LET;
 	/* What the host refuses has a line there. */
-	return is_of_any(ours, kmod_config_get_blacklists, has, arg) ||
-	       is_of_any(ours, kmod_config_get_install_commands, has, arg);
+	if (!same_rest && (is_of_any(ours, kmod_config_get_blacklists, has, arg) ||
+			   is_of_any(ours, kmod_config_get_install_commands, has, arg)))
+		return RULES_LET;
+	return same_aliases ? RULES_SAME : RULES_OTHER_ALIASES;
 }
 
 static bool has_option(const struct kmod_ctx *ctx, const char *module, const char *option)

@@ -59,13 +59,16 @@ int modprobe_blacklists(const struct host *h, const char *kernel, const char *co
 int modprobe_maps(const struct host *h, const char *kernel, const char *device, const char *module);
 
 /*
- * May these lines (as above) let another module be loaded for a driver's devices than the host's
- * do? Of modules that are there at all, as has() says; names: of the driver, ends with NULL. 1,
- * 0, or -errno.
+ * What differs between these lines (as above) and the host's, of modules that are there at all, as
+ * has() says: they let another module be loaded, or only what alias lines of the host lead to is
+ * another. A word of enum modprobe_rules, or -errno.
  */
-int modprobe_may_differ(const struct host *h, const char *kernel, const char *config,
-			const char *const *names, bool (*has)(void *arg, const char *module),
-			void *arg);
+enum modprobe_rules { RULES_SAME, RULES_LET, RULES_OTHER_ALIASES };
+int modprobe_compare_rules(const struct host *h, const char *kernel, const char *config,
+			   bool (*has)(void *arg, const char *module), void *arg);
+
+/* Does an alias line of the host's lead to one of these names, which end with NULL? 1, 0, or -errno. */
+int modprobe_aliases_any(const struct host *h, const char *kernel, const char *const *names);
 
 /* Has config an option for a module that the host's has not? 1, 0, or -errno. */
 int modprobe_more_options(const struct host *h, const char *kernel, const char *config,

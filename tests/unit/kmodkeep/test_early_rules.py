@@ -71,6 +71,7 @@ def tools(tree):
     ({"etc/modprobe.d/sample": REFUSAL}, "stale-initramfs"), ({"etc/modprobe.d/a/b.conf": REFUSAL}, "stale-initramfs"),
     ({HERE: "# " + REFUSAL}, "stale-initramfs"), ({HERE: "install rival [ -e /x ] || /bin/true\n"}, "unknown"),
     ({HERE: f"alias {ALIAS} sample\n"}, "ok"),
+    ({"etc/modprobe.d/x.alias": REFUSAL}, "ok"), ({"etc/modprobe.d/.x.conf": REFUSAL}, "stale-initramfs"),
     # The first folder counts, and a file without content as well.
     ({HERE: "#\n", THERE: REFUSAL}, "stale-initramfs"), ({HERE: "", THERE: REFUSAL}, "stale-initramfs"),
     ({HERE: REFUSAL, THERE: "#\n"}, "ok"),
@@ -89,6 +90,7 @@ def test_blacklist_that_is_younger_than_the_initramfs(system, inside, word):
 @pytest.mark.parametrize("host, word", [
     ("", "ok"), ("install rival /sbin/modprobe sample\n", "stale-initramfs"), (f"alias {ALIAS} sample\n", "stale-initramfs"),
     ("install rival /bin/false\n", "stale-initramfs"), ("install rival [ -e /x ] || /bin/true\n", "unknown"),
+    ("install ri?al /bin/false\n", "stale-initramfs"), ("install riv* /bin/false\n", "stale-initramfs"),
 ])  # fmt: skip
 def test_what_the_host_says_of_the_rival(system, host, word):
     system.tree.put(HERE, host)
@@ -166,6 +168,9 @@ def test_rival_that_the_disk_has_no_more(system):
     ({**DRACUT, "etc/cmdline.d/20-force_drivers.conf": "rd.driver.pre=x\nrd.driver.pre=rival\n"}, "stale-initramfs"),
     ({"etc/cmdline.d/20-force_drivers.conf": "rd.driver.pre=rival\n"}, "ok"),
     ({**DRACUT, "etc/cmdline.d/20-force_drivers.conf": "rd.driver.pre=other\n"}, "ok"),
+    ({**DRACUT, "etc/cmdline": "rd.driver.pre=rival\n"}, "stale-initramfs"),
+    ({**DRACUT, "etc/cmdline.d/x.conf": 'ro\nrd.driver.pre="other,rival" x=1\n'}, "stale-initramfs"),
+    ({**DRACUT, "etc/cmdline.d/x": "rd.driver.pre=rival\n"}, "ok"),
 ])  # fmt: skip
 def test_rival_that_is_loaded_by_its_name(system, inside, word):
     """A blacklist says nothing of that."""
@@ -201,6 +206,15 @@ def test_settings_that_are_not_read(system):
     holds(system, {HERE: REFUSAL, "etc/modprobe.d/z.conf": b"blacklist \0x\n"})
     safe(system, "unknown")
     holds(system, {HERE: REFUSAL, "etc/z.conf": b"blacklist \0x\n"})
+    safe(system, "ok")
+
+
+@pytest.mark.parametrize("image", ["squash-root.img", "squashfs-root.img", "erofs-root.img", "squash/root.img"])
+def test_dracut_that_packs_all_into_an_image(system, image):
+    """It has a modprobe.d, and modules, that are not seen."""
+    holds(system, {HERE: REFUSAL, image: b"hsqs"})
+    safe(system, "unknown")
+    holds(system, {HERE: REFUSAL, f"etc/{image}": b"hsqs"})
     safe(system, "ok")
 
 
@@ -307,6 +321,30 @@ def test_index_that_depmod_made(system, tmp_path):
         index = (target / "modules.dep.bin").read_bytes()
         has_copy(system, {f"usr/lib/modules/{NEW}/modules.dep.bin": index}, **{RIVAL: rival(NEW)})
         safe(system, word)
+
+
+def test_index_in_which_a_number_looks_like_a_slash(system, tmp_path):
+    """The place of the 48th module of depmod, 0x2f, stands right before its path."""
+    target = tmp_path / f"lib/modules/{NEW}"
+    path = target / COPY
+    path.parent.mkdir(parents=True)
+    path.write_bytes(module_bytes(NEW, alias=ALIAS))
+    (target / "kernel").mkdir()
+    for number in range(400):
+        (target / f"kernel/m{number}.ko").write_bytes(module_bytes(NEW, name=f"m{number}"))
+    # Those in it come first, in this order.
+    for places in range(40, 60):
+        before = [f"kernel/m{number}.ko" for number in range(places)]
+        (target / "modules.order").write_text("\n".join([*before, COPY, ""]))
+        (target / "modules.builtin").write_text("")
+        subprocess.run(["depmod", "-b", tmp_path, NEW], check=True)
+        index = (target / "modules.dep.bin").read_bytes()
+        if b"/" + COPY.encode() + b":" in index:
+            break
+    else:
+        pytest.fail("no place looks like a slash")
+    has_copy(system, {f"usr/lib/modules/{NEW}/modules.dep.bin": index})
+    safe(system, "ok")
 
 
 def test_index_with_a_link_of_weak_updates(system):
