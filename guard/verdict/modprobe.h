@@ -67,7 +67,7 @@ enum modprobe_rules { RULES_SAME, RULES_LET, RULES_OTHER_ALIASES };
 int modprobe_compare_rules(const struct host *h, const char *kernel, const char *config,
 			   bool (*has)(void *arg, const char *module), void *arg);
 
-/* Does an alias line of the host's lead to one of these names, which end with NULL? 1, 0, or -errno. */
+/* Does an alias line of the host's lead to one of these names (NULL ends them)? 1, 0, or -errno. */
 int modprobe_aliases_any(const struct host *h, const char *kernel, const char *const *names);
 
 /* Has config an option for a module that the host's has not? 1, 0, or -errno. */

@@ -137,10 +137,18 @@ static int linked(void *arg, const char *path, const char *target)
 	return 0;
 }
 
+static int empty(void *arg, const char *path, bool elsewhere)
+{
+	size_t *total = arg;
+
+	*total += strlen(path) + elsewhere;
+	return 0;
+}
+
 static void archive(const uint8_t *data, size_t size)
 {
 	size_t total = 0;
-	struct cpio_reader reader = { want, found, linked, &total };
+	struct cpio_reader reader = { want, found, linked, empty, &total };
 	int fd = memfd_create("initramfs", 0);
 
 	if (fd < 0 || write(fd, data, size) != (ssize_t)size ||
