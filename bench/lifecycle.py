@@ -78,12 +78,13 @@ def modules_on_disk(system):
     folder = "usr/lib/modules"
     with tempfile.TemporaryDirectory(dir="/var/tmp") as plain:
         subprocess.run(["cp", "-a", f"{system.path / folder}/.", plain], check=True)
-        subprocess.run(["mount", "--bind", plain, system.path / folder], check=True)
-        try:
-            system.write("/etc/fstab", f"/modules /{folder} none bind,x-initrd.mount 0 0\n")
+        system.write("/etc/fstab", f"/modules /{folder} none bind,x-initrd.mount 0 0\n")
+        (system.path / "modules").mkdir()
+        with contextlib.ExitStack() as mounts:
+            for where in ("modules", folder):
+                subprocess.run(["mount", "--bind", plain, system.path / where], check=True)
+                mounts.callback(subprocess.run, ["umount", system.path / where], check=True)
             yield
-        finally:
-            subprocess.run(["umount", system.path / folder], check=True)
 
 
 def keep_driver(system):
