@@ -129,9 +129,10 @@ all enrolled keys, and one enrolment at MokManager's screens; `dpkg --purge kmod
 reboot every module is loaded, or refused, as was predicted. `tests/rpm/adopt.py` does the same with
 dnf, on the RPM system of the tests.
 
-All predictions and loads were right in what was run last, on 2026-11-28: on Debian 12 all but the
-enrolment after the loss of the keys, and the purge; on Debian 13 adopt; on the RPM system all up to
-the reboot into the repaired kernel.
+All predictions and loads were right in what was run last, on 2026-11-28, stage by stage: on the RPM
+system all of it; on Debian 12 all up to the boot without keys, where nothing loads; on Debian 13
+adopt. The enrolment after that boot and the purge on Debian 12, and the update on Debian 13, are not
+among it.
 
 `tests/proof/test_versions.py` has dkms 3.0.10 with two versions of a driver, in a chroot: it tries
 the older one for a kernel that has the newer installed, so that the kernel's packages stay
