@@ -200,7 +200,10 @@ static bool lacked_compiler(const char *why)
 	return false;
 }
 
-/* A build failed: to repeat it fails again. What serves is said later. */
+/*
+ * A build failed: to repeat it fails again, but where nothing says that it was not ended, as
+ * by a loss of power. What serves is said later.
+ */
 static int explain_failed_build(struct finding *f, const char *driver)
 {
 	char *why = first_error(f->dkms.log);
@@ -210,7 +213,7 @@ static int explain_failed_build(struct finding *f, const char *driver)
 			     why ? why : "its log names no error", f->dkms.log);
 
 	f->report.cause = CAUSE_BUILD_FAILED;
-	if (!err && lacked_compiler(why))
+	if (!err && (!why || lacked_compiler(why)))
 		err = report_advise(&f->report, CAUSE_NOT_BUILT, NULL);
 	free(why);
 	return err;

@@ -64,6 +64,7 @@ def forgotten(guest, modules):
     assert {predicted[kernel, module]["verdict"] for module in modules} == {"untrusted-key"}
     said = next_boot(guest)
     assert said["safe"] == "no"
-    assert "keys-cleared" in [change["change"] for change in said["changes"]], said
+    # Of a shim that shows its own key beside the enrolled ones the list is not empty.
+    assert {"keys-cleared", "keys-removed"} & {change["change"] for change in said["changes"]}, said
     assert "shim trusts these keys no more" in guest.check("cat /run/motd.d/kmodkeep", PATIENCE)
     assert at_work(guest, "kmodkeep repair --yes").status == 1

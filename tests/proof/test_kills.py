@@ -6,11 +6,12 @@ driver is the archive's own; dkms is the suite's own, but for a line that ends i
 started it, before its Nth command that changes something. The next run completes what was
 begun, and the other kernel is never worse off.
 
-FULL=1 kills it at each step, and else at each tenth.
+FULL=1 kills it at each step, and else at ten of them.
 """
 
 import os
 import re
+import signal
 
 import pytest
 
@@ -35,8 +36,9 @@ KILL = r"""
         echo "$((count - 1))" >/kill/at
         [ "$count" = 1 ] || return 0
         echo "$1" >>/kill/killed
+        # The eldest first: this very process would not come to the others.
         while [ "$name" != kmodkeep ] && [ "$pid" -gt 1 ]; do
-            pids="$pids $pid"
+            pids="$pid $pids"
             while read -r key value _; do
                 case $key in Name:) name=$value ;; PPid:) parent=$value ;; esac
             done </proc/"$pid"/status
@@ -78,10 +80,11 @@ def killed_at(target, number):
     killed = target.path / "kill/killed"
     killed.unlink(missing_ok=True)
     target.write("/kill/at", f"{number}\n")
-    keep(target, "repair", "--yes")
+    code, text = keep(target, "repair", "--yes")
     left = (target.path / "kill/at").read_text()
     (target.path / "kill/at").unlink()
     assert killed.exists() == (number != NEVER), f"step {number} did not come"
+    assert code == (0 if number == NEVER else -signal.SIGKILL), text
     return number - int(left or 0)
 
 
@@ -99,7 +102,7 @@ def test_killed_at_a_step_the_next_run_completes(target):
     assert not serves(target, target.new)
     steps = killed_at(target, NEVER)
     assert steps > 5 and serves(target, target.new)
-    for number in range(1, steps + 1, 1 if FULL else 10):
+    for number in range(1, steps + 1, 1 if FULL else -(-steps // 10)):
         unbuild(target)
         killed_at(target, number)
         assert serves(target, target.old), number

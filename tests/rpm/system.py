@@ -154,8 +154,10 @@ def _settle(tree):
     run("systemctl", f"--root={tree}", "--quiet", "mask", *UNWANTED_UNITS)
     run("systemd-sysusers", f"--root={tree}")
     # What the firmware starts is on the first one, and has to be seen: see esp.partition().
+    # A busy machine was seen to need more than systemd's 90 seconds until udev knows of it.
     (tree / "etc/fstab").write_text(f"UUID={ROOT_UUID} / ext4 errors=remount-ro 0 1\n"
-                                    "PARTLABEL=esp /boot/efi vfat umask=0077 0 1\n",
+                                    "PARTLABEL=esp /boot/efi vfat "
+                                    "umask=0077,x-systemd.device-timeout=20min 0 1\n",
                                     encoding="ascii")
     (tree / "boot/efi").mkdir(exist_ok=True)
     (tree / "etc/hostname").write_text("guest\n", encoding="ascii")

@@ -518,6 +518,16 @@ def test_build_that_lacked_a_compiler_is_repeated(host):
     assert host.repair("--yes").code == 0
 
 
+def test_build_that_was_ended_is_repeated(host):
+    """The log of a build that was killed has no error in it."""
+    host.remove(NEW)
+    host.dkms()
+    host.tree.put("var/lib/dkms/sample/1.2/build/make.log",
+                  f"DKMS make.log for sample-1.2 for kernel {NEW} (x86_64)\n  CC [M]  sample.o\n")
+    assert host.steps() == [BUILD]
+    assert host.repair("--yes").code == 0
+
+
 def test_killed_anywhere_the_next_run_completes(host):
     """The run is ended while a step is at work; the step goes on, and is waited for."""
     host.remove(NEW)
