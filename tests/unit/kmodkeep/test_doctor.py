@@ -112,7 +112,7 @@ def test_missing_because_the_build_failed(system):
     system.remove(NEW)
     system.tree.put("var/lib/dkms/sample/1.2/source/dkms.conf")
     log = system.tree.put("var/lib/dkms/sample/1.2/build/make.log",
-                          f"DKMS make.log for sample-1.2 for kernel {NEW} (x86_64)\nerror\n")
+                          f"DKMS make.log for sample-1.2 for kernel {NEW} (x86_64)\nx.c:1: error: no\n")
     finding = new_verdict(system)
     assert (finding["verdict"], finding["dkms"]) == ("missing", "added")
     assert f"dkms could not build sample for kernel {NEW}: " in finding["message"]
