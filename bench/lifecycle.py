@@ -17,6 +17,7 @@ import json
 import re
 import resource
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ from tests.lib.cache import progress, say
 from tests.lib.kernels import KERNELS, kernel
 from tests.packaging.target import Target
 from tests.packaging.variants import packages
+from tests.qemu import esp
 from tests.unit.kmodkeep.host import GLOBAL, SHIM, siglist
 from tests.unit.kmodkeep.system import grub_cfg, grubenv
 
@@ -87,6 +89,16 @@ def modules_on_disk(system):
             yield
 
 
+def vendor_certificate():
+    """DER of the authority that is built into the distribution's shim, which it lists among the MOKs."""
+    with tempfile.NamedTemporaryFile() as section:
+        subprocess.run(["objcopy", "-O", "binary", "-j", ".vendor_cert", esp.signed_files() / esp.SHIM, section.name],
+                       check=True)  # fmt: skip
+        data = Path(section.name).read_bytes()
+    size, _, at, _ = struct.unpack_from("<4I", data)
+    return data[at : at + size]
+
+
 def keep_driver(system):
     """Have kmodkeep keep the driver in SYSTEM: its hooks, and a firmware that knows the key."""
     source = next((system.path / "usr/src").glob(f"{DRIVER}-*"))
@@ -99,7 +111,7 @@ def keep_driver(system):
     variables = system.path / "sys/firmware/efi/efivars"
     variables.mkdir(parents=True)
     certificate = (system.path / "var/lib/kmodkeep/keys/signing.der").read_bytes()
-    (variables / f"MokListRT-{SHIM}").write_bytes(siglist(certificate))
+    (variables / f"MokListRT-{SHIM}").write_bytes(siglist(vendor_certificate(), certificate))
     (variables / f"SecureBoot-{GLOBAL}").write_bytes(b"\6\0\0\0\1")
 
 
