@@ -80,13 +80,14 @@ def modules_on_disk(system):
     folder = "usr/lib/modules"
     with tempfile.TemporaryDirectory(dir="/var/tmp") as plain:
         subprocess.run(["cp", "-a", f"{system.path / folder}/.", plain], check=True)
-        system.write("/etc/fstab", f"/modules /{folder} none bind,x-initrd.mount 0 0\n")
-        (system.path / "modules").mkdir()
-        with contextlib.ExitStack() as mounts:
-            for where in ("modules", folder):
-                subprocess.run(["mount", "--bind", plain, system.path / where], check=True)
-                mounts.callback(subprocess.run, ["umount", system.path / where], check=True)
+        disk = subprocess.run(["findmnt", "-nvo", "SOURCE", "-T", plain], check=True, capture_output=True,
+                              text=True).stdout.strip()  # fmt: skip
+        system.write("/etc/fstab", f"{disk} /{folder} auto x-initrd.mount 0 0\n")
+        subprocess.run(["mount", "--bind", plain, system.path / folder], check=True)
+        try:
             yield
+        finally:
+            subprocess.run(["umount", system.path / folder], check=True)
 
 
 def vendor_certificate():

@@ -529,14 +529,38 @@ static bool is_folder(const struct host *h, const char *name, const char *where)
 	return is;
 }
 
+#define BINDS_MAX 4	/* of a folder that is in what is mounted by another line */
+
+static bool is_mounted_at_boot(const struct host *h, const char *where, int binds, bool *early);
+
+/* Is a folder that a line of fstab binds there at the next boot? *early: and at once. */
+static bool is_there_at_boot(const struct host *h, const char *name, int binds, bool *early)
+{
+	char *folder = folder_named(h, name), *where = folder ? mount_point(h, folder) : NULL;
+	bool soon = false, is;
+
+	*early = folder && (!where || !strcmp(where, "/"));
+	is = *early || (where && binds < BINDS_MAX &&
+			is_mounted_at_boot(h, where, binds + 1, &soon));
+	*early |= is && soon;
+	free(where);
+	free(folder);
+	return is;
+}
+
+static bool is_bind(const struct mntent *m)
+{
+	return hasmntopt(m, "bind") || hasmntopt(m, "rbind");
+}
+
 /* Does a line of fstab mount what is mounted there now? Of a bind it is a folder. */
 static bool is_the_same(const struct host *h, const struct mntent *m, const char *where)
 {
 	char *there, *here;
 	struct stat a, b;
-	bool bind = hasmntopt(m, "bind") || hasmntopt(m, "rbind"), same;
+	bool same;
 
-	if (!bind) {
+	if (!is_bind(m)) {
 		char *name = strdup(m->mnt_fsname), *to = name;
 
 		/* UUID="x" is right as well. */
@@ -559,11 +583,11 @@ static bool is_the_same(const struct host *h, const struct mntent *m, const char
 }
 
 /* Is what is there mounted at each boot? early: before the root file system is left to init. */
-static bool is_mounted_at_boot(const struct host *h, const char *where, bool *early)
+static bool is_mounted_at_boot(const struct host *h, const char *where, int binds, bool *early)
 {
 	char *path = host_path(h, "/etc/fstab"), room[4096];
 	FILE *f = path ? setmntent(path, "re") : NULL;
-	bool is = has_unit(h, where);
+	bool is = has_unit(h, where), soon;
 	struct mntent m;
 
 	*early = !strcmp(where, "/usr");
@@ -572,6 +596,10 @@ static bool is_mounted_at_boot(const struct host *h, const char *where, bool *ea
 			is = (!hasmntopt(&m, "noauto") || hasmntopt(&m, "x-systemd.automount")) &&
 			     is_the_same(h, &m, where);
 			*early |= hasmntopt(&m, "x-initrd.mount") != NULL;
+			if (is && is_bind(&m)) {
+				is = is_there_at_boot(h, m.mnt_fsname, binds, &soon);
+				*early &= soon;
+			}
 		}
 	if (f)
 		endmntent(f);
@@ -619,7 +647,7 @@ static int judge_place(const struct doctor *d, struct finding *f)
 				  "whether what its file is on is mounted at the next boot");
 	usr = param_value(line, "mount.usr");
 	hash = param_value(line, "usrhash");
-	at_boot = is_mounted_at_boot(d->h, where, &early);
+	at_boot = is_mounted_at_boot(d->h, where, 0, &early);
 	if (!at_boot && !(early && (usr || hash || mount_is_of_root(d->h, where))))
 		err = report_set(&f->report, VERDICT_UNKNOWN, "have it mounted at each boot by a line "
 				 "in /etc/fstab", "its file is on what is mounted on %s, and "

@@ -291,8 +291,6 @@ class Lab:
                                        "prometheus = /var/lib/prometheus/node-exporter/kmodkeep.prom\n")  # fmt: skip
         shutil.copy(self.gate_certificate, root / "etc/kmodkeep/gate.pem")
         run("gcc", "-O2", "-shared", "-fPIC", "-o", root / "usr/lib/sim_host.so", HERE / "sim_host.c")
-        # As start-host mounts it.
-        put("etc/fstab", "/modules /usr/lib/modules none bind,x-initrd.mount 0 0\n")
         put("etc/ld.so.preload", "/usr/lib/sim_host.so\n")
         shutil.copy(HERE / "sim-reboot", root / "usr/sbin/sim-reboot")
         put("usr/sbin/shutdown", "#!/bin/sh\nexec /usr/sbin/sim-reboot\n", 0o755)

@@ -247,6 +247,30 @@ def test_line_of_fstab_is_of_what_is_mounted(merged, fstab, word):
     assert verdict(merged) == word
 
 
+BOUND = "/data/modules /lib/modules none bind,x-initrd.mount 0 0\n"
+
+
+@pytest.mark.parametrize("mounted, fstab, word", [
+    ("", BOUND, "ok"), ("/data", BOUND, "unknown"), ("/data", f"{BOUND}/dev/sda3 /data ext4 x-initrd.mount 0 2\n", "ok"),
+    ("/data", f"{BOUND}/dev/sda3 /data ext4 noauto 0 2\n", "unknown"), ("/data", f"{BOUND}/dev/sda3 /data ext4 defaults 0 2\n", "unknown"),
+    ("/data", f"{BOUND}/data /data none bind,x-initrd.mount 0 2\n", "unknown"),
+], ids=["root", "by-hand", "mounted", "noauto", "late", "of-itself"])  # fmt: skip
+def test_folder_that_is_bound_from_what_is_mounted(system, mounted, fstab, word):
+    """It is there at the next boot if that is. The two are one folder, as of a bind that was made."""
+    data = system.path / "data"
+    data.mkdir()
+    subprocess.run(["mv", system.path / "lib/modules", data], check=True)
+    (system.path / "lib/modules").mkdir()
+    mounts = MOUNT.format("/lib/modules") + (f"3 1 8:3 / {mounted} rw - ext4 /dev/sda3 rw\n" if mounted else "")
+    system.tree.put("proc/self/mountinfo", mounts)
+    system.tree.put("etc/fstab", fstab)
+    subprocess.run(["mount", "--bind", data / "modules", system.path / "lib/modules"], check=True)
+    try:
+        assert verdict(system) == word
+    finally:
+        subprocess.run(["umount", system.path / "lib/modules"], check=True)
+
+
 @pytest.mark.parametrize("fstab, words, word", [
     ("", "", "unknown"), ("/dev/sda2 /usr ext4 defaults 0 2", "", "ok"), ("", "mount.usr=/dev/sda2", "ok"),
 ])  # fmt: skip

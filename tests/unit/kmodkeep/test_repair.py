@@ -509,21 +509,12 @@ def test_finished_packages_leave_the_version_beside_to_doctor(host):
     assert "there is nothing to repair" in host.repair("--yes").out
 
 
-def test_build_that_lacked_a_compiler_is_repeated(host):
-    host.remove(NEW)
-    host.dkms()
-    host.tree.put("var/lib/dkms/sample/1.2/build/make.log",
-                  f"DKMS make.log for sample-1.2 for kernel {NEW} (x86_64)\n/bin/sh: 1: gcc: not found\n")
-    assert host.steps() == [BUILD]
-    assert host.repair("--yes").code == 0
-
-
-def test_build_that_was_ended_is_repeated(host):
+@pytest.mark.parametrize("line", ["/bin/sh: 1: gcc: not found", "  CC [M]  sample.o"], ids=["compiler", "ended"])
+def test_build_is_repeated_that_lacked_a_compiler_or_was_ended(host, line):
     """The log of a build that was killed has no error in it."""
     host.remove(NEW)
     host.dkms()
-    host.tree.put("var/lib/dkms/sample/1.2/build/make.log",
-                  f"DKMS make.log for sample-1.2 for kernel {NEW} (x86_64)\n  CC [M]  sample.o\n")
+    host.tree.put("var/lib/dkms/sample/1.2/build/make.log", f"DKMS make.log for sample-1.2 for kernel {NEW} (x86_64)\n{line}\n")
     assert host.steps() == [BUILD]
     assert host.repair("--yes").code == 0
 
